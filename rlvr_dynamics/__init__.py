@@ -1,0 +1,1 @@
+"""How predictable are the weights of a language model under RLVR?"""

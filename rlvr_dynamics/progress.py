@@ -1,0 +1,25 @@
+"""Progress bars for long work: lively on a terminal, a line now and then in a log file."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+LOG_INTERVAL_SECONDS = 20.0
+
+
+def bar(
+    items: Iterable[Any] | None = None, *, total: float | None = None, desc: str, unit: str = "it"
+) -> Any:
+    """Return a tqdm bar over `items` (or one to be advanced by `.update`)."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        items,
+        total=total,
+        desc=desc,
+        unit=unit,
+        dynamic_ncols=interactive,
+        mininterval=0.2 if interactive else LOG_INTERVAL_SECONDS,
+        file=sys.stderr,
+    )
