@@ -1,0 +1,264 @@
+"""The tensors of one Hugging Face folder, found by reading safetensors headers only.
+
+A safetensors file is an 8-byte little-endian header length, a JSON header, then the raw values.
+Reading the header ourselves costs no torch import, shows a truncated file before any value is
+used, and gives byte offsets, so that a reader may fetch any run of elements.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
+from rlvr_dynamics.errors import UserError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+_HEADER_LIMIT = 100_000_000
+_NEW_COPY = "copy or save this checkpoint again"
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """Where one tensor lies in its file: bytes `begin` to `end`, counted from the file's start."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One safetensors file: where its values start, its size in bytes, its tensors."""
+
+    path: Path
+    data_start: int
+    size: int
+    entries: dict[str, TensorEntry]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The weights of one checkpoint folder: its files, and the file of every tensor.
+
+    `tied` says that the output head is the embedding; a stored copy of a tied head is listed in
+    `home` but not in `names`.
+    """
+
+    folder: Path
+    shards: dict[str, Shard]
+    home: dict[str, str]
+    tied: bool
+
+    @property
+    def names(self) -> list[str]:
+        """Tensor names, sorted, a tied head left out."""
+        return sorted(name for name in self.home if not (self.tied and name == HEAD))
+
+    def entry(self, name: str) -> TensorEntry:
+        """Return the place of a tensor."""
+        return self.shards[self.home[name]].entries[name]
+
+    @property
+    def dtype(self) -> str:
+        """The stored dtype, joined by `+` when tensors differ."""
+        return "+".join(sorted({self.entry(name).dtype for name in self.names}))
+
+    @property
+    def data_bytes(self) -> int:
+        """Size of all weight files in bytes."""
+        return sum(shard.size for shard in self.shards.values())
+
+    def embedding_of_tied_head(self) -> str | None:
+        """Return the embedding's name, which a stored copy of a tied head must repeat."""
+        return next((name for name in self.names if name.endswith(EMBEDDING_SUFFIX)), None)
+
+
+def read_shard(path: Path) -> Shard:
+    """Read the header of one safetensors file.
+
+    Raises:
+        UserError: The file is truncated, its header is damaged, or its dtype is not a float.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+            raise UserError(
+                "truncated safetensors file: its header is cut off",
+                where=str(path),
+                way_out=_NEW_COPY,
+            )
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        entries = {
+            name: _entry(name, fields, 8 + length, path) for name, fields in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"damaged safetensors header ({type(error).__name__})",
+            where=str(path),
+            way_out=_NEW_COPY,
+        ) from error
+    expected = max((entry.end for entry in entries.values()), default=8 + length)
+    if size != expected:
+        raise UserError(
+            f"{'truncated' if size < expected else 'oversized'} safetensors file: "
+            f"{size} bytes where its header promises {expected}",
+            where=str(path),
+            way_out=_NEW_COPY,
+        )
+    return Shard(path=path, data_start=8 + length, size=size, entries=entries)
+
+
+def _entry(name: str, fields: Any, data_start: int, path: Path) -> TensorEntry:
+    if fields["dtype"] not in DTYPES:
+        raise UserError(
+            f"tensor {name} has dtype {fields['dtype']}; only {', '.join(DTYPES)} can be analysed",
+            where=str(path),
+            way_out="save the checkpoint unquantised in float32, bfloat16 or float16",
+        )
+    begin, end = (data_start + int(offset) for offset in fields["data_offsets"])
+    entry = TensorEntry(DTYPES[fields["dtype"]], tuple(map(int, fields["shape"])), begin, end)
+    if end - begin != entry.numel * ITEM_BYTES[entry.dtype] or begin < data_start:
+        raise ValueError(f"offsets of {name} do not fit its shape")
+    return entry
+
+
+def read_layout(folder: Path) -> Layout:
+    """Find every tensor of a Hugging Face folder, sharded or not.
+
+    Raises:
+        UserError: The folder is missing, empty, holds no safetensors, lacks a shard of its index,
+            or its index points outside the folder.
+    """
+    files = _weight_files(folder)
+    shards = {file: read_shard(folder / file) for file in files}
+    home: dict[str, str] = {}
+    for file, shard in shards.items():
+        for name in shard.entries:
+            if name in home:
+                raise UserError(
+                    f"tensor {name} is stored twice, in {home[name]} and in {file}",
+                    where=str(folder),
+                    way_out=_NEW_COPY,
+                )
+            home[name] = file
+    if (folder / INDEX).exists():
+        _check_index(folder, home)
+    if not home:
+        raise UserError("a checkpoint without tensors", where=str(folder), way_out=_NEW_COPY)
+    return Layout(folder=folder, shards=shards, home=home, tied=_is_tied(folder, home))
+
+
+def weight_file_names(folder: Path) -> list[str]:
+    """Return the weight files of a folder, sorted, each checked to exist."""
+    return _weight_files(folder)
+
+
+def _weight_files(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise UserError(
+            "checkpoint folder not found", where=str(folder), way_out="check the path that you gave"
+        )
+    single, index = folder / SINGLE, folder / INDEX
+    if single.exists() and index.exists():
+        raise UserError(
+            f"both {SINGLE} and {INDEX} are present; which of them counts is not clear",
+            where=str(folder),
+            way_out="remove the one that is out of date",
+        )
+    if single.exists():
+        return [SINGLE]
+    if index.exists():
+        return _indexed_files(folder)
+    _refuse_folder_without_safetensors(folder)
+    raise AssertionError("unreachable")
+
+
+def _refuse_folder_without_safetensors(folder: Path) -> None:
+    present = sorted(path.name for path in folder.iterdir())
+    pickled = [name for name in present if name.endswith(_PICKLED)]
+    if pickled:
+        raise UserError(
+            f"only safetensors is read, and this folder has {pickled[0]}: such files run code "
+            "when they are opened",
+            where=str(folder),
+            way_out="convert it: AutoModelForCausalLM.from_pretrained(folder)"
+            ".save_pretrained(folder, safe_serialization=True)",
+        )
+    if not present:
+        raise UserError(
+            "empty checkpoint folder", where=str(folder), way_out="check the path that you gave"
+        )
+    raise UserError(
+        f"not a checkpoint folder: neither {SINGLE} nor {INDEX} in it, but {', '.join(present[:5])}",
+        where=str(folder),
+        way_out="point at the folder that holds the safetensors files",
+    )
+
+
+def _read_weight_map(index: Path) -> dict[str, str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        return {str(name): str(file) for name, file in weight_map.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"damaged weight index ({type(error).__name__})", where=str(index), way_out=_NEW_COPY
+        ) from error
+
+
+def _indexed_files(folder: Path) -> list[str]:
+    files = sorted(set(_read_weight_map(folder / INDEX).values()))
+    for file in files:
+        if Path(file).name != file or "\\" in file or not file.endswith(".safetensors"):
+            raise UserError(
+                f"the weight index names {file!r}, which is not a safetensors file of this folder",
+                where=str(folder / INDEX),
+                way_out="do not use this checkpoint unless you trust its origin; an index must "
+                "name files beside it",
+            )
+        if not (folder / file).is_file():
+            raise UserError(
+                f"shard {file} is in the weight index but not in the folder",
+                where=str(folder),
+                way_out="finish the download or copy, then run again",
+            )
+    return files
+
+
+def _check_index(folder: Path, home: dict[str, str]) -> None:
+    listed = _read_weight_map(folder / INDEX)
+    wrong = sorted(name for name in listed.keys() | home.keys() if listed.get(name) != home.get(name))
+    if wrong:
+        raise UserError(
+            f"the weight index and the shards disagree about {', '.join(wrong[:3])}",
+            where=str(folder / INDEX),
+            way_out=_NEW_COPY,
+        )
+
+
+def _is_tied(folder: Path, home: dict[str, str]) -> bool:
+    if HEAD not in home:
+        return True
+    config = folder / "config.json"
+    if not config.exists():
+        return False
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        return bool(settings.get("tie_word_embeddings", False))
+    except (ValueError, AttributeError) as error:
+        raise UserError("damaged config.json", where=str(config), way_out=_NEW_COPY) from error

@@ -1,0 +1,226 @@
+"""A base model and the checkpoints of a training run, read lazily, tensor by tensor."""
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlvr_dynamics import progress
+from rlvr_dynamics.checkpoints.identity import HashCache, identity_of, verify_folder
+from rlvr_dynamics.checkpoints.names import is_block_matrix
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, read_layout
+from rlvr_dynamics.checkpoints.steps import check_even, find_steps, select_steps
+from rlvr_dynamics.errors import UserError
+
+TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class Trajectory:
+    """A base (step 0) and its later checkpoints, checked to be the same model.
+
+    Only headers are read on opening; a tensor's values are read when asked for, nothing is kept.
+
+    Attributes:
+        steps: Step numbers, rising, without the base.
+        names: Tensor names, sorted; a tied head counts once, as the embedding.
+        tied: Whether the output head is the embedding.
+        dtype: Stored dtype, such as `bfloat16`.
+    """
+
+    def __init__(self, layouts: dict[int, Layout], cache: HashCache, verified: set[int]) -> None:
+        """Use `Trajectory.open`; this takes layouts that have been checked against each other."""
+        self._layouts = layouts
+        self._cache = cache
+        self._verified = verified
+        base = layouts[0]
+        self.steps: tuple[int, ...] = tuple(step for step in layouts if step != 0)
+        self.names: tuple[str, ...] = tuple(base.names)
+        self.tied = base.tied
+        self.dtype = base.dtype
+
+    @classmethod
+    def open(
+        cls,
+        base: Path | str,
+        checkpoints: Path | str,
+        *,
+        allow_gaps: bool = False,
+        steps: Iterable[int] | None = None,
+        cache: Path | None = None,
+    ) -> "Trajectory":
+        """Open a base model and a folder of checkpoints.
+
+        Args:
+            base: Hugging Face folder of the model before training.
+            checkpoints: Folder with `step_<N>` or `global_step_<N>/actor/huggingface` in it.
+            allow_gaps: Accept uneven steps such as 1, 2, 4.
+            steps: Only these steps, whatever their spacing; all when None.
+            cache: File that remembers the hashes of folders without a manifest.
+
+        Raises:
+            UserError: A folder is missing or damaged, the base does not match the checkpoints, or
+                the steps have a gap or a repeated number.
+        """
+        base, checkpoints = Path(base), Path(checkpoints)
+        base_layout = read_layout(base)
+        folders = find_steps(checkpoints)
+        if steps is not None:
+            folders = select_steps(folders, steps, checkpoints)
+        elif not allow_gaps:
+            check_even(folders, checkpoints)
+        layouts = {0: base_layout}
+        for step, folder in folders.items():
+            layouts[step] = read_layout(folder)
+            _check_match(base_layout, layouts[step], step)
+        return cls(layouts, HashCache(cache), set())
+
+    def until(self, last: int) -> "Trajectory":
+        """Return the same trajectory with the steps up to and including `last`."""
+        return self.only(step for step in self.steps if step <= last)
+
+    def only(self, steps: Iterable[int]) -> "Trajectory":
+        """Return the same trajectory restricted to some of its steps."""
+        keep = {0, *steps}
+        layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
+        return Trajectory(layouts, self._cache, self._verified)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return self._layouts[0].entry(name).shape
+
+    def numel(self, name: str) -> int:
+        """Return a tensor's number of elements, d."""
+        return self._layouts[0].entry(name).numel
+
+    def dtype_of(self, name: str) -> str:
+        """Return a tensor's stored dtype."""
+        return self._layouts[0].entry(name).dtype
+
+    @cached_property
+    def block_matrices(self) -> tuple[str, ...]:
+        """The names of the attention and MLP matrices."""
+        return tuple(name for name in self.names if is_block_matrix(name, self.shape(name)))
+
+    def folder(self, step: int) -> Path:
+        """Return the folder of a step; step 0 is the base."""
+        return self._layouts[step].folder
+
+    def layout(self, step: int) -> Layout:
+        """Return the files and tensor places of a step."""
+        return self._layouts[step]
+
+    def tensor(self, step: int, name: str) -> Tensor:
+        """Read one tensor in its stored dtype and shape; step 0 is the base."""
+        return self.elements(step, name, 0, self.numel(name)).view(self.shape(name))
+
+    def elements(self, step: int, name: str, start: int, stop: int) -> Tensor:
+        """Read elements `start` to `stop` of a flattened tensor, in its stored dtype.
+
+        Returns:
+            Tensor of shape (stop - start,), owned by the caller.
+        """
+        layout = self._layouts[step]
+        entry = layout.entry(name)
+        values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype])
+        if values.numel() == 0:
+            return values
+        path = layout.shards[layout.home[name]].path
+        room = memoryview(values.view(torch.uint8).numpy())
+        with path.open("rb", buffering=0) as file:
+            file.seek(entry.begin + start * ITEM_BYTES[entry.dtype])
+            done = 0
+            while done < len(room):
+                count = file.readinto(room[done:])
+                if not count:
+                    raise UserError(
+                        f"truncated while it was read: tensor {name} of step {step}",
+                        where=str(path),
+                        way_out="leave checkpoints alone while they are analysed, then run again",
+                    )
+                done += count
+        return values
+
+    @cached_property
+    def identities(self) -> dict[int, str]:
+        """Identity of every step's weights (step 0: the base), from manifests or hashes."""
+        return {step: identity_of(self.folder(step), self._cache) for step in self._layouts}
+
+    @cached_property
+    def identity(self) -> str:
+        """One identity for the base and all steps with their numbers."""
+        lines = "".join(f"{step}:{value}\n" for step, value in sorted(self.identities.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @cached_property
+    def repeats(self) -> list[tuple[int, int]]:
+        """Pairs (earlier, later) of steps whose weight files are byte-identical; 0 is the base.
+
+        Each later step is paired with the first step that has the same bytes. The same weights in
+        another shard layout have other bytes and are not found here.
+        """
+        first: dict[str, int] = {}
+        pairs = []
+        for step, identity in sorted(self.identities.items()):
+            if identity in first:
+                pairs.append((first[identity], step))
+            else:
+                first[identity] = step
+        return pairs
+
+    def verify(self, *, threads: int = 2, show_progress: bool = False) -> None:
+        """Hash every weight file and compare with the manifests, once per process.
+
+        Folders without a manifest have nothing to be compared with and are left out.
+
+        Raises:
+            UserError: A shard differs from its manifest.
+        """
+        waiting = [step for step in self._layouts if step not in self._verified]
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            done = pool.map(lambda step: verify_folder(self.folder(step)), waiting)
+            if show_progress:
+                done = progress.bar(done, total=len(waiting), desc="verify", unit="checkpoint")
+            for step, _ in zip(waiting, done, strict=True):
+                self._verified.add(step)
+
+
+def _check_match(base: Layout, other: Layout, step: int) -> None:
+    if base.tied != other.tied:
+        words = {True: "tied to the embedding", False: "of its own"}
+        raise UserError(
+            f"the base does not match step {step}: its head is {words[base.tied]}, "
+            f"the checkpoint's is {words[other.tied]}",
+            where=f"{base.folder} and {other.folder}",
+            way_out="give the base that this run started from, saved with the same "
+            "tie_word_embeddings",
+        )
+    ours, theirs = set(base.names), set(other.names)
+    if ours != theirs:
+        offenders = [f"{name} only in the base" for name in sorted(ours - theirs)[:2]]
+        offenders += [f"{name} only in the checkpoint" for name in sorted(theirs - ours)[:2]]
+        raise UserError(
+            f"the base does not match step {step}: tensor {'; '.join(offenders)}",
+            where=f"{base.folder} and {other.folder}",
+            way_out="give the base that this run started from",
+        )
+    for what, way_out in (
+        ("shape", "give the base that this run started from"),
+        ("dtype", "save the base in the checkpoints' dtype, or the checkpoints in the base's"),
+    ):
+        wrong = [
+            f"{name} is {getattr(base.entry(name), what)} in the base and "
+            f"{getattr(other.entry(name), what)} in the checkpoint"
+            for name in base.names
+            if getattr(base.entry(name), what) != getattr(other.entry(name), what)
+        ]
+        if wrong:
+            raise UserError(
+                f"the base does not match step {step} in {what}: {'; '.join(wrong[:2])}"
+                + (f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""),
+                where=f"{base.folder} and {other.folder}",
+                way_out=way_out,
+            )

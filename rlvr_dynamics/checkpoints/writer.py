@@ -1,0 +1,161 @@
+"""Writing a checkpoint: an ordinary Hugging Face folder in the layout of its base.
+
+The base's safetensors headers are copied as they are, so names, shapes, dtypes and shards are the
+base's, and each tensor's values go straight to their place: one tensor in memory at a time.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_dynamics.atomic import atomic_folder
+from rlvr_dynamics.checkpoints.identity import MANIFEST, write_manifest
+from rlvr_dynamics.checkpoints.names import HEAD
+from rlvr_dynamics.checkpoints.shards import INDEX, read_layout
+from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES
+from rlvr_dynamics.errors import UserError
+
+_COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"}
+_COMPANION_FOLDERS = ("additional_chat_templates",)
+
+
+def copy_companions(source: Path, target: Path) -> None:
+    """Copy config, tokenizer and chat template, but neither weights nor the manifest."""
+    for path in sorted(source.iterdir()):
+        if path.name in (MANIFEST, INDEX) or path.name.startswith("."):
+            continue
+        if path.is_file() and path.suffix in _COMPANION_SUFFIXES:
+            shutil.copyfile(path, target / path.name)
+        elif path.is_dir() and path.name in _COMPANION_FOLDERS:
+            shutil.copytree(path, target / path.name)
+
+
+class CheckpointWriter:
+    """Write one checkpoint, tensor by tensor; it appears when the block ends without an error.
+
+    Args:
+        base_folder: The folder whose names, shapes, dtypes, shards and companions are taken.
+        out_folder: The folder to publish; an existing one is replaced.
+        step: Training step for the manifest.
+        source: Where the weights come from, in words, for the manifest.
+    """
+
+    def __init__(self, base_folder: Path, out_folder: Path, *, step: int, source: str) -> None:
+        """Read the base's layout; nothing is written before the block is entered."""
+        self.layout = read_layout(Path(base_folder))
+        self.out_folder, self.step, self.source = Path(out_folder), step, source
+        self.manifest: dict[str, Any] = {}
+        self._missing = set(self.layout.names)
+        self._files: dict[str, int] = {}
+        self._stack = ExitStack()
+        self._folder = Path()
+
+    def __enter__(self) -> "CheckpointWriter":
+        """Create the temporary folder with its headers and companions."""
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(atomic_folder(self.out_folder))
+            copy_companions(self.layout.folder, self._folder)
+            for file, shard in self.layout.shards.items():
+                path = self._folder / file
+                with shard.path.open("rb") as original:
+                    path.write_bytes(original.read(shard.data_start))
+                os.truncate(path, shard.size)
+                self._files[file] = os.open(path, os.O_WRONLY)
+            if (self.layout.folder / INDEX).exists():
+                shutil.copyfile(self.layout.folder / INDEX, self._folder / INDEX)
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, name: str, tensor: Tensor) -> None:
+        """Put one tensor in its place, rounded to the base's dtype.
+
+        Args:
+            name: A name of the base.
+            tensor: Values of the base's shape, any float dtype.
+
+        Raises:
+            UserError: A value is NaN or infinite, also when only the base's dtype makes it so.
+            ValueError: Unknown name, wrong shape, or a tensor written twice.
+        """
+        if name not in self._missing:
+            raise ValueError(f"{name} is not a tensor of the base, or is written twice")
+        shape = self.layout.entry(name).shape
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, the base's is {shape}")
+        self._put(name, tensor)
+        self._missing.discard(name)
+        if self.layout.tied and HEAD in self.layout.home:
+            if name == self.layout.embedding_of_tied_head():
+                self._put(HEAD, tensor)
+
+    def _put(self, name: str, tensor: Tensor) -> None:
+        entry = self.layout.entry(name)
+        values = tensor.detach().to("cpu", TORCH_DTYPES[entry.dtype]).contiguous().reshape(-1)
+        if not bool(torch.isfinite(values).all()):
+            raise UserError(
+                f"the new weights of {name} are not finite in {entry.dtype}",
+                where=f"{self.out_folder} (step {self.step})",
+                way_out="choose a nearer target step, or a method that grows less",
+            )
+        if values.numel() == 0:
+            return
+        data = memoryview(values.view(torch.uint8).numpy())
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._files[self.layout.home[name]], data[done:], entry.begin + done)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Publish the folder with its manifest, or remove every trace of it."""
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            if self._missing:
+                raise ValueError(f"tensors never written: {', '.join(sorted(self._missing)[:3])}")
+            self.manifest = write_manifest(self._folder, self.step, self.source)
+
+
+def write_checkpoint(
+    base_folder: Path,
+    out_folder: Path,
+    tensors: Iterable[tuple[str, Tensor]] | Callable[[str], Tensor],
+    step: int,
+    source: str,
+) -> dict[str, Any]:
+    """Write a whole checkpoint and return its manifest.
+
+    Args:
+        base_folder: The folder whose layout, dtype and companions are taken.
+        out_folder: The folder to publish; an existing one is replaced.
+        tensors: Pairs of name and tensor in any order, or a function from name to tensor.
+        step: Training step for the manifest.
+        source: Where the weights come from, in words.
+
+    Raises:
+        UserError: The base is not a checkpoint, a value is not finite, or the disk is full.
+        ValueError: Names or shapes differ from the base's.
+    """
+    with CheckpointWriter(base_folder, out_folder, step=step, source=source) as writer:
+        pairs = (
+            ((name, tensors(name)) for name in writer.layout.names)
+            if callable(tensors)
+            else tensors
+        )
+        for name, tensor in pairs:
+            writer.write(name, tensor)
+    return writer.manifest

@@ -1,0 +1,84 @@
+"""How well a coefficient follows a straight line in the step number.
+
+Legend: T observed steps; `...` any leading axes, such as the draws of a null.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Linearity:
+    """A least-squares line on the step number and how well it fits.
+
+    All arrays have the leading axes of the coefficients.
+
+    Attributes:
+        slope: Change of the coefficient per step; NaN when T = 1.
+        intercept: The line's value at step 0; NaN when T = 1.
+        r2: 1 - SSE / SST over all T steps, about their mean. 1 when T = 2; NaN when T = 1 or when
+            the coefficient is constant.
+        heldout_r2: The line of the first half of the steps, scored on the second half about the
+            second half's own mean. At most 1, without lower bound. NaN when T < 4 or when the
+            second half is constant. With an odd T the first half is the longer one.
+    """
+
+    slope: np.ndarray
+    intercept: np.ndarray
+    r2: np.ndarray
+    heldout_r2: np.ndarray
+
+
+def fit_line(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and intercept of least-squares lines on the step number.
+
+    Args:
+        steps: Step numbers, shape (T,).
+        values: Shape (..., T).
+
+    Returns:
+        Two arrays of shape (...,), float64; NaN when fewer than two different steps are given.
+    """
+    numbers = np.asarray(steps, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
+    centred = numbers - numbers.mean()
+    spread = float(centred @ centred)
+    if spread == 0.0:
+        nothing = np.full(values.shape[:-1], np.nan)
+        return nothing, nothing.copy()
+    slope = values @ centred / spread
+    return slope, values.mean(axis=-1) - slope * numbers.mean()
+
+
+def _r2(values: np.ndarray, line: np.ndarray) -> np.ndarray:
+    error = np.sum((values - line) ** 2, axis=-1)
+    spread = np.sum((values - values.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+    # A constant series leaves rounding noise in `spread`; R² means nothing there.
+    size = np.sum(values**2, axis=-1)
+    usable = spread > 1e-24 * size
+    return 1.0 - np.divide(error, spread, where=usable, out=np.full(spread.shape, np.nan))
+
+
+def linearity(steps: np.ndarray, coefficients: np.ndarray) -> Linearity:
+    """Fit a line to coefficients and score it in sample and held out.
+
+    Args:
+        steps: Step numbers, shape (T,), rising, not necessarily even.
+        coefficients: Shape (..., T).
+    """
+    numbers = np.asarray(steps, dtype=np.float64)
+    values = np.asarray(coefficients, dtype=np.float64)
+    count = len(numbers)
+    slope, intercept = fit_line(numbers, values)
+    line = slope[..., None] * numbers + intercept[..., None]
+    nothing = np.full(values.shape[:-1], np.nan)
+    r2 = _r2(values, line) if count >= 2 else nothing
+    heldout = nothing
+    if count >= 4:
+        half = (count + 1) // 2
+        early_slope, early_intercept = fit_line(numbers[:half], values[..., :half])
+        later = numbers[half:]
+        line = early_slope[..., None] * later + early_intercept[..., None]
+        heldout = _r2(values[..., half:], line)
+    return Linearity(slope=slope, intercept=intercept, r2=r2, heldout_r2=heldout)

@@ -1,0 +1,85 @@
+"""Numbers as a reader sees them; a missing value is a dash everywhere, never 0."""
+
+import math
+from typing import Any
+
+DASH = "–"  # noqa: RUF001
+MINUS = "−"  # noqa: RUF001
+
+METHOD_NAMES = {
+    "base": "base",
+    "real": "real checkpoint",
+    "rank1_recovery": "rank-1 update, rescaled",
+    "random_update": "random update, same norm",
+    "relex": "RELEX",
+    "relex_raw": "per-weight line",
+}
+
+
+def is_missing(value: Any) -> bool:
+    """True for None, NaN and pandas' NA."""
+    if value is None:
+        return True
+    if isinstance(value, str | bytes | dict | list | tuple):
+        return False
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas.NA refuses to be a truth value
+        return True
+
+
+def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
+    """A number with `digits` decimals, or a dash."""
+    if is_missing(value):
+        return DASH
+    value = float(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    rounded = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(rounded) == 0:
+        rounded = rounded.lstrip("+-")
+    return rounded.replace("-", MINUS)
+
+
+def integer(value: Any) -> str:
+    """A whole number, or a dash."""
+    return DASH if is_missing(value) else str(int(value))
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A fraction as per cent, or a dash."""
+    return DASH if is_missing(value) else f"{number(100 * float(value), digits)} %"
+
+
+def general(value: Any, digits: int = 3) -> str:
+    """A number with `digits` significant digits, or a dash."""
+    return DASH if is_missing(value) else f"{float(value):.{digits}g}".replace("-", MINUS)
+
+
+def text(value: Any) -> str:
+    """Any other value as text, or a dash."""
+    return DASH if is_missing(value) or value == "" else str(value)
+
+
+def interval(low: Any, high: Any, digits: int = 3, *, signed: bool = False) -> str:
+    """`[low, high]`, or a dash when neither end is known."""
+    if is_missing(low) and is_missing(high):
+        return DASH
+    return f"[{number(low, digits, signed=signed)}, {number(high, digits, signed=signed)}]"
+
+
+def percent_interval(low: Any, high: Any, digits: int = 1) -> str:
+    """`[low, high]` of two fractions, in per cent."""
+    if is_missing(low) and is_missing(high):
+        return DASH
+    return f"[{number(100 * float(low), digits)}, {number(100 * float(high), digits)}]"
+
+
+def method_name(method: str) -> str:
+    """The name a reader knows a method by; an unknown one is shown as it is."""
+    return METHOD_NAMES.get(method, method)
+
+
+def share_of_training(observe: float, final_step: int) -> str:
+    """`first 15 %` of the training steps."""
+    return f"first {100 * observe / final_step:.0f} %"

@@ -1,0 +1,201 @@
+"""The tables of one run directory, loaded; a table of a stage that has not run is None."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlvr_dynamics.errors import UserError
+
+TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    # name: (file, stage that writes it, columns the report reads)
+    "metrics": ("train/metrics.parquet", "train", ("step",)),
+    "update_svd": (
+        "measure/update_svd.parquet",
+        "measure",
+        ("step", "tensor", "module", "layer", "index", "sigma", "frobenius", "norm_share"),
+    ),
+    "trajectory_svd": (
+        "measure/trajectory_svd.parquet",
+        "measure",
+        ("tensor", "module", "layer", "index", "explained_variance", "null_mean", "null_high"),
+    ),
+    "coefficients": (
+        "measure/coefficients.parquet",
+        "measure",
+        ("tensor", "module", "layer", "step", "index", "coefficient"),
+    ),
+    "linearity": (
+        "measure/linearity.parquet",
+        "measure",
+        ("tensor", "module", "layer", "r2", "r2_null_mean", "r2_null_high", "heldout_r2"),
+    ),
+    "norms": (
+        "measure/norms.parquet",
+        "measure",
+        ("step", "tensor", "module", "layer", "update_norm", "relative_update"),
+    ),
+    "forecast": (
+        "predictions/forecast.parquet",
+        "extrapolate",
+        ("method", "observe", "step", "tensor", "skill"),
+    ),
+    "scores": (
+        "scores/scores.parquet",
+        "score",
+        ("model", "method", "observe", "step", "benchmark", "split", "protocol", "accuracy"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run directory holds.
+
+    Attributes:
+        run_dir: The folder.
+        config: The run's configuration (config.json), {} where absent.
+        provenance: Commands, versions, hardware, times (provenance.json), {} where absent.
+        tables: Every name of `TABLES`; None where the stage has not run.
+    """
+
+    run_dir: Path
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    tables: dict[str, pd.DataFrame | None]
+    _samples: dict[tuple[str, str], pd.DataFrame | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed; it also seeds the bootstrap."""
+        return int(self.config.get("seed", self.provenance.get("seed", 0)) or 0)
+
+    @property
+    def dtype(self) -> str | None:
+        """The dtype of the checkpoints, as the first table that records it says."""
+        for name in ("update_svd", "trajectory_svd", "forecast", "scores"):
+            table = self.tables[name]
+            if table is not None and "dtype" in table and table["dtype"].notna().any():
+                return ", ".join(sorted(table["dtype"].dropna().astype(str).unique()))
+        return None
+
+    @property
+    def final_step(self) -> int | None:
+        """The last step of the real training run."""
+        steps: list[int] = []
+        scores = self.tables["scores"]
+        if scores is not None:
+            steps += [int(step) for step in scores.loc[scores["method"] == "real", "step"]]
+        for name in ("norms", "update_svd", "coefficients"):
+            table = self.tables[name]
+            if table is not None:
+                steps.append(int(table["step"].max()))
+        return max(steps, default=None)
+
+    @property
+    def windows(self) -> list[int]:
+        """The observed windows (last observed step) that predictions were made from."""
+        found: set[int] = set()
+        for name in ("scores", "forecast"):
+            table = self.tables[name]
+            if table is not None:
+                found |= {int(observe) for observe in table["observe"].dropna() if observe > 0}
+        return sorted(found)
+
+    def window_near(self, share: float) -> int | None:
+        """The observed window closest to `share` of the training, within one step of it."""
+        final = self.final_step
+        if final is None or not self.windows:
+            return None
+        nearest = min(self.windows, key=lambda observe: abs(observe / final - share))
+        return nearest if abs(nearest / final - share) <= 1 / final + 0.005 else None
+
+    def benchmarks(self, split: str) -> list[str]:
+        """Names of the scored benchmarks of one split, sorted."""
+        scores = self.tables["scores"]
+        if scores is None:
+            return []
+        return sorted(scores.loc[scores["split"] == split, "benchmark"].unique())
+
+    def benchmark_title(self, benchmark: str) -> str:
+        """The human name of a benchmark."""
+        scores = self.tables["scores"]
+        if scores is None or "title" not in scores:
+            return benchmark
+        titles = scores.loc[scores["benchmark"] == benchmark, "title"].dropna()
+        return str(titles.iloc[0]) if len(titles) else benchmark
+
+    def samples(self, model: str, benchmark: str) -> pd.DataFrame | None:
+        """Question, protocol and score of every sample of a model on a benchmark."""
+        key = (model, benchmark)
+        if key not in self._samples:
+            path = self.sample_path(model, benchmark)
+            columns = ["question_id", "protocol", "score"]
+            self._samples[key] = pd.read_parquet(path, columns=columns) if path.exists() else None
+        return self._samples[key]
+
+    def sample_path(self, model: str, benchmark: str) -> Path:
+        """Where the samples of a model on a benchmark lie."""
+        return self.run_dir / "scores" / "samples" / model / f"{benchmark}.parquet"
+
+
+def load_results(run_dir: Path) -> Results:
+    """Load what a run directory holds.
+
+    Args:
+        run_dir: The run directory; any table may be absent.
+
+    Raises:
+        UserError: The folder does not exist, or a table lacks columns that the report reads.
+    """
+    if not run_dir.is_dir():
+        raise UserError(
+            "no such run directory", where=str(run_dir), way_out="give run_dir=DIR of a run"
+        )
+    tables = {name: _load(run_dir / file, stage, columns) for name, (file, stage, columns) in
+              TABLES.items()}
+    return Results(
+        run_dir, _json(run_dir / "config.json"), _json(run_dir / "provenance.json"), tables
+    )
+
+
+def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path)
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise UserError(
+            f"the table lacks {', '.join(lacking)}",
+            where=str(path),
+            way_out=f"remove the file and run the {stage} stage again",
+        )
+    return table if len(table) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def lookup(mapping: Mapping[str, Any], *keys: str) -> Any:
+    """The first value found under one of `keys`, at any depth, shallow levels first."""
+    level: list[Mapping[str, Any]] = [mapping]
+    while level:
+        for key in keys:
+            for part in level:
+                if part.get(key) is not None:
+                    return part[key]
+        level = [child for part in level for child in part.values() if isinstance(child, Mapping)]
+    return None
+
+
+def config_name(config: Mapping[str, Any], group: str) -> str | None:
+    """The name of the chosen `model` or `algorithm`, however the configuration nests it."""
+    chosen = lookup(config, group)
+    if isinstance(chosen, Mapping):
+        chosen = next((chosen[key] for key in ("title", "name", "key", "id") if chosen.get(key)),
+                      None)
+    return None if chosen is None else str(chosen)

@@ -1,0 +1,35 @@
+"""The verifiable reward that verl's workers compute: the grader that scoring uses, nothing else."""
+
+from typing import Any
+
+from rlvr_dynamics.scoring.grading import grade
+
+KINDS = {"arithmetic": "integer"}
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: dict[str, Any] | None = None,
+    **_kwargs: Any,
+) -> dict[str, float]:
+    """Grade one rollout (the signature is verl's ``reward.custom_reward_function``).
+
+    Args:
+        data_source: Column of the training table; chooses the kind of answer.
+        solution_str: The decoded response.
+        ground_truth: The gold answer.
+        extra_info: Column of the training table; not used.
+
+    Returns:
+        ``score`` and ``acc`` (1.0 for a correct answer, else 0.0; `acc` is the name that DAPO's
+        group filter reads) and ``answered`` (1.0 where an answer was found).
+    """
+    verdict = grade(ground_truth, solution_str, kind=KINDS.get(data_source, "math"))
+    correct = float(verdict.status == "correct")
+    return {
+        "score": correct,
+        "acc": correct,
+        "answered": float(verdict.status in ("correct", "incorrect")),
+    }

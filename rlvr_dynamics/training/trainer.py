@@ -1,0 +1,214 @@
+"""Run verl under a watchdog, publish its checkpoints as they appear, and resume after a kill."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlvr_dynamics.atomic import write_parquet
+from rlvr_dynamics.config import RunConfig
+from rlvr_dynamics.errors import StageFailed
+from rlvr_dynamics.progress import bar
+from rlvr_dynamics.training.processes import MARKER, end_all, workers
+from rlvr_dynamics.training.verl_command import environment, verl_command
+
+CHECK_SECONDS = 0.5
+WORKER_CHECK_SECONDS = 5.0
+DEAD_WORKER_GRACE_SECONDS = 20.0
+EXIT_GRACE_SECONDS = 30.0
+REWARD = "critic/score/mean"
+
+
+class Checkpoints(Protocol):
+    """Where finished checkpoints go (`rlvr_dynamics.checkpoints.verl_run.VerlRun`)."""
+
+    def saved_step(self) -> int:
+        """Newest step that verl has finished saving."""
+        ...
+
+    def ingest(self) -> list[int]:
+        """Publish what verl has finished."""
+        ...
+
+    def prepare_resume(self) -> int:
+        """Return the step to go on from."""
+        ...
+
+
+def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkpoints) -> int:
+    """Train to `config.trainer.steps`, from the last whole checkpoint where there is one.
+
+    Args:
+        config: The run.
+        prepare: Folder with train.parquet, val.parquet and base/.
+        folder: The run's train/ folder: metrics.parquet and verl/ (whose checkpoints/ is verl's).
+        checkpoints: Publishes what verl saves.
+
+    Returns:
+        The step from which training went on (0 for a fresh start).
+
+    Raises:
+        StageFailed: verl ended early, lost a worker or stood still; its log is named and no
+            process is left behind.
+        UserError: The disk is full, or nothing is left to resume from.
+    """
+    verl_folder = folder / "verl"
+    verl_folder.mkdir(parents=True, exist_ok=True)
+    marker = str(folder.resolve())
+    end_all(marker)  # an earlier attempt that was killed together with its supervisor
+    start = checkpoints.prepare_resume()
+    if start < config.trainer.steps:
+        attempt = len(list(verl_folder.glob("metrics_*.jsonl"))) + 1
+        metrics_file = verl_folder / f"metrics_{attempt}.jsonl"
+        metrics_file.touch()
+        with _short_folder() as temporary:
+            command = verl_command(
+                config, prepare=prepare, output=verl_folder, temporary=temporary
+            )
+            variables = environment(config, metrics_file) | {
+                MARKER: marker,
+                "TMPDIR": str(temporary),
+            }
+            log = verl_folder / f"verl_{attempt}.log"
+            with _supervised(command, variables, marker, log) as supervisor:
+                _Watch(config, checkpoints, supervisor, marker, metrics_file, log).until_done(start)
+    write_metrics(verl_folder, folder / "metrics.parquet")
+    return start
+
+
+def write_metrics(verl_folder: Path, path: Path) -> None:
+    """Join the metrics of all attempts; the last attempt that made a step speaks for it."""
+    import pandas as pd
+
+    rows: dict[int, dict[str, Any]] = {}
+    attempts = sorted(verl_folder.glob("metrics_*.jsonl"), key=lambda file: int(file.stem[8:]))
+    for attempt in attempts:
+        for row in _rows(attempt.read_bytes()):
+            rows[row["step"]] = row["data"]
+    table = pd.DataFrame([{"step": step, **rows[step]} for step in sorted(rows)])
+    write_parquet(path, table)
+
+
+def _rows(data: bytes) -> list[dict[str, Any]]:
+    # A killed writer leaves half a line at the end.
+    whole = data[: data.rfind(b"\n") + 1]
+    rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
+    return [row for row in rows if REWARD in row.get("data", {})]
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A temporary folder: a socket's path may have 107 characters, and Ray's own part is long."""
+    folder = Path(tempfile.mkdtemp(prefix="rlvr-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _supervised(
+    command: list[str], variables: dict[str, str], marker: str, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start verl under the supervisor; on the way out nothing of it is left, whatever happened."""
+    supervisor = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rlvr_dynamics.training.supervise"),
+            *(marker, str(log), "--"),
+            *command,
+        ],
+        stdin=subprocess.PIPE,
+        env=variables,
+        cwd=log.parent,
+        start_new_session=True,
+    )
+    try:
+        yield supervisor
+    finally:
+        if supervisor.stdin:
+            supervisor.stdin.close()
+        end_all(marker, keep=frozenset([supervisor.pid]))
+        try:
+            supervisor.wait(timeout=EXIT_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+
+
+class _Watch:
+    """One attempt: ingest, show progress, notice an end, a death or a standstill."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run: Checkpoints,
+        supervisor: subprocess.Popen[bytes],
+        marker: str,
+        metrics_file: Path,
+        log: Path,
+    ) -> None:
+        self.config, self.run, self.supervisor, self.marker = config, run, supervisor, marker
+        self.metrics_file, self.log = metrics_file, log
+        self.last_progress = time.monotonic()
+        self.known: dict[int, str] = {}
+        self.dead: tuple[float, str] | None = None
+        self.next_worker_check = 0.0
+
+    def until_done(self, start: int) -> None:
+        steps = self.config.trainer.steps
+        done, position = start, 0
+        with bar(total=steps, desc="train (starting Ray and vLLM)", unit="step") as progress:
+            progress.update(start)
+            while True:
+                ended = self.supervisor.poll() is not None
+                self.run.ingest()
+                if self.metrics_file.stat().st_size > position:
+                    rows = _rows(self.metrics_file.read_bytes())
+                    position = self.metrics_file.stat().st_size
+                    if rows and rows[-1]["step"] > done:
+                        progress.set_description("train", refresh=False)
+                        progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
+                        progress.update(rows[-1]["step"] - done)
+                        done = rows[-1]["step"]
+                        self.last_progress = time.monotonic()
+                if done >= steps and self.run.saved_step() >= steps:
+                    self.run.ingest()
+                    return
+                if ended:
+                    raise StageFailed(self._explain("verl ended early", done))
+                self._check_alive(done, start)
+                time.sleep(CHECK_SECONDS)
+
+    def _check_alive(self, done: int, start: int) -> None:
+        now = time.monotonic()
+        trainer = self.config.trainer
+        limit = trainer.stall_timeout_seconds if done > start else trainer.start_timeout_seconds
+        if now - self.last_progress > limit:
+            raise StageFailed(self._explain(f"verl made no step for {limit:.0f} s", done))
+        if now < self.next_worker_check:
+            return
+        self.next_worker_check = now + WORKER_CHECK_SECONDS
+        alive = workers(self.marker)
+        lost = [title for pid, title in self.known.items() if pid not in alive]
+        self.known |= alive
+        if lost and self.dead is None:
+            self.dead = (now, lost[0])
+        if self.dead and now - max(self.dead[0], self.last_progress) > DEAD_WORKER_GRACE_SECONDS:
+            raise StageFailed(self._explain(f"a worker of verl died: {self.dead[1]}", done))
+
+    def _explain(self, what: str, done: int) -> str:
+        """One line on the failure, with the last error that verl's log names."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        errors = re.findall(r"^.*?\b(\w*(?:Error|Exception)\b: .*)$", text, flags=re.MULTILINE)
+        cause = f"; last error: {errors[-1][:300]}" if errors else ""
+        return (
+            f"{what} after step {done} of {self.config.trainer.steps}{cause}; log: {self.log}; "
+            "every process was ended, the same command goes on from the last checkpoint"
+        )
