@@ -16,6 +16,29 @@ DEFAULT_BUDGET_BYTES = 1 << 30
 _FLOAT32_BYTES = 4
 
 
+def finite_elements(
+    trajectory: Trajectory, step: int, name: str, start: int, stop: int
+) -> Tensor:
+    """Read elements `start` to `stop` of a flattened tensor and insist that they are numbers.
+
+    Raises:
+        UserError: A weight is NaN or infinite; names the tensor and the step.
+    """
+    values = trajectory.elements(step, name, start, stop)
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        first = int(torch.nonzero(~finite)[0])
+        raise UserError(
+            f"NaN or Inf in the weights: tensor {name}, "
+            + (f"step {step}" if step else "the base (step 0)")
+            + f", element {start + first} is {float(values[first])}",
+            where=str(trajectory.folder(step)),
+            way_out="training broke at or before this step: leave this and later steps out, or "
+            "save the checkpoint again",
+        )
+    return values
+
+
 class Differences:
     """The T x d stack of updates of one tensor, in columns that fit a budget.
 
@@ -66,26 +89,12 @@ class Differences:
         if self._whole is not None:
             return self._whole[index]
         step = self.trajectory.steps[index]
-        base = self._finite(0, 0, self.d).float()
-        return self._finite(step, 0, self.d).float().sub_(base)
+        base = finite_elements(self.trajectory, 0, self.name, 0, self.d).float()
+        return finite_elements(self.trajectory, step, self.name, 0, self.d).float().sub_(base)
 
     def _read(self, start: int, stop: int) -> Tensor:
-        base = self._finite(0, start, stop).float()
+        base = finite_elements(self.trajectory, 0, self.name, start, stop).float()
         stack = torch.empty(self.T, stop - start)
         for row, step in zip(stack, self.trajectory.steps, strict=True):
-            torch.sub(self._finite(step, start, stop).float(), base, out=row)
+            torch.sub(finite_elements(self.trajectory, step, self.name, start, stop).float(), base, out=row)
         return stack
-
-    def _finite(self, step: int, start: int, stop: int) -> Tensor:
-        values = self.trajectory.elements(step, self.name, start, stop)
-        if not bool(torch.isfinite(values).all()):
-            position = start + int(torch.nonzero(~torch.isfinite(values))[0])
-            raise UserError(
-                f"NaN or Inf in the weights: tensor {self.name}, "
-                + (f"step {step}" if step else "the base (step 0)")
-                + f", element {position} is {float(values[position - start])}",
-                where=str(self.trajectory.folder(step)),
-                way_out="training broke at or before this step: leave this and later steps out, "
-                "or save the checkpoint again",
-            )
-        return values

@@ -7,6 +7,7 @@ used, and gives byte offsets, so that a reader may fetch any run of elements.
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,22 @@ def _entry(name: str, fields: Any, data_start: int, path: Path) -> TensorEntry:
     if end - begin != entry.numel * ITEM_BYTES[entry.dtype] or begin < data_start:
         raise ValueError(f"offsets of {name} do not fit its shape")
     return entry
+
+
+def create_shard(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Shard:
+    """Create a float32 safetensors file of the given tensors, all zero, to be filled later."""
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, shape in shapes.items():
+        end = offset + math.prod(shape) * ITEM_BYTES["float32"]
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+    return read_shard(path)
 
 
 def read_layout(folder: Path) -> Layout:

@@ -88,6 +88,16 @@ class Trajectory:
         layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
         return Trajectory(layouts, self._cache, self._verified)
 
+    def beside(self, step: int, folder: Path) -> "Trajectory":
+        """Return the same base with one other checkpoint, such as a prediction, as its step.
+
+        Raises:
+            UserError: The folder is not a checkpoint of the same model.
+        """
+        layout = read_layout(Path(folder))
+        _check_match(self._layouts[0], layout, step)
+        return Trajectory({0: self._layouts[0], step: layout}, self._cache, set())
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
         return self._layouts[0].entry(name).shape

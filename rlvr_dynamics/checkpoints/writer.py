@@ -18,7 +18,7 @@ from torch import Tensor
 from rlvr_dynamics.atomic import atomic_folder
 from rlvr_dynamics.checkpoints.identity import MANIFEST, write_manifest
 from rlvr_dynamics.checkpoints.names import HEAD
-from rlvr_dynamics.checkpoints.shards import INDEX, read_layout
+from rlvr_dynamics.checkpoints.shards import INDEX, ITEM_BYTES, TensorEntry, read_layout
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES
 from rlvr_dynamics.errors import UserError
 
@@ -37,6 +37,24 @@ def copy_companions(source: Path, target: Path) -> None:
             shutil.copytree(path, target / path.name)
 
 
+def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor) -> None:
+    """Write elements of a flattened tensor at their place in an open safetensors file.
+
+    Args:
+        descriptor: The file, open for writing.
+        entry: The tensor's place.
+        start: Position of the first element.
+        values: Shape (c,), in the entry's dtype.
+    """
+    if values.numel() == 0:
+        return
+    data = memoryview(values.contiguous().view(torch.uint8).numpy())
+    place = entry.begin + start * ITEM_BYTES[entry.dtype]
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], place + done)
+
+
 class CheckpointWriter:
     """Write one checkpoint, tensor by tensor; it appears when the block ends without an error.
 
@@ -52,7 +70,7 @@ class CheckpointWriter:
         self.layout = read_layout(Path(base_folder))
         self.out_folder, self.step, self.source = Path(out_folder), step, source
         self.manifest: dict[str, Any] = {}
-        self._missing = set(self.layout.names)
+        self._left = {name: self.layout.entry(name).numel for name in self.layout.names}
         self._files: dict[str, int] = {}
         self._stack = ExitStack()
         self._folder = Path()
@@ -84,32 +102,41 @@ class CheckpointWriter:
             UserError: A value is NaN or infinite, also when only the base's dtype makes it so.
             ValueError: Unknown name, wrong shape, or a tensor written twice.
         """
-        if name not in self._missing:
-            raise ValueError(f"{name} is not a tensor of the base, or is written twice")
-        shape = self.layout.entry(name).shape
-        if tuple(tensor.shape) != shape:
+        if name in self._left and tuple(tensor.shape) != self.layout.entry(name).shape:
+            shape = self.layout.entry(name).shape
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, the base's is {shape}")
-        self._put(name, tensor)
-        self._missing.discard(name)
-        if self.layout.tied and HEAD in self.layout.home:
-            if name == self.layout.embedding_of_tied_head():
-                self._put(HEAD, tensor)
+        self.write_elements(name, 0, tensor.reshape(-1))
 
-    def _put(self, name: str, tensor: Tensor) -> None:
+    def write_elements(self, name: str, start: int, values: Tensor) -> None:
+        """Put a run of elements of a flattened tensor in its place; runs must not overlap.
+
+        Args:
+            name: A name of the base.
+            start: Position of the first element.
+            values: Shape (c,), any float dtype.
+
+        Raises:
+            UserError: A value is NaN or infinite, also when only the base's dtype makes it so.
+            ValueError: Unknown name, or more elements than the tensor has.
+        """
+        if self._left.get(name, -1) < values.numel():
+            raise ValueError(f"{name} is no tensor of the base, or gets more elements than it has")
+        self._left[name] -= values.numel()
+        self._put(name, start, values)
+        copied_head = self.layout.tied and HEAD in self.layout.home
+        if copied_head and name == self.layout.embedding_of_tied_head():
+            self._put(HEAD, start, values)
+
+    def _put(self, name: str, start: int, values: Tensor) -> None:
         entry = self.layout.entry(name)
-        values = tensor.detach().to("cpu", TORCH_DTYPES[entry.dtype]).contiguous().reshape(-1)
-        if not bool(torch.isfinite(values).all()):
+        rounded = values.detach().to("cpu", TORCH_DTYPES[entry.dtype])
+        if not bool(torch.isfinite(rounded).all()):
             raise UserError(
                 f"the new weights of {name} are not finite in {entry.dtype}",
                 where=f"{self.out_folder} (step {self.step})",
                 way_out="choose a nearer target step, or a method that grows less",
             )
-        if values.numel() == 0:
-            return
-        data = memoryview(values.view(torch.uint8).numpy())
-        done = 0
-        while done < len(data):
-            done += os.pwrite(self._files[self.layout.home[name]], data[done:], entry.begin + done)
+        put_elements(self._files[self.layout.home[name]], entry, start, rounded)
 
     def __exit__(
         self,
@@ -125,8 +152,9 @@ class CheckpointWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            if self._missing:
-                raise ValueError(f"tensors never written: {', '.join(sorted(self._missing)[:3])}")
+            unfinished = sorted(name for name, count in self._left.items() if count)
+            if unfinished:
+                raise ValueError(f"tensors not written in full: {', '.join(unfinished[:3])}")
             self.manifest = write_manifest(self._folder, self.step, self.source)
 
 

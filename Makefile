@@ -1,0 +1,43 @@
+# `make demo` and `make test` set everything up by themselves, in .venv.
+# On a GPU machine: make EXTRA=gpu ...
+EXTRA ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready-$(EXTRA)
+# PyTorch's own index of CPU wheels, where pip does not see one by itself (README, Installation).
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: demo test test-fast check clean
+.DEFAULT_GOAL := demo
+
+demo: $(READY)
+	$(BIN)/python -m rlvr_dynamics.run
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+$(READY): pyproject.toml requirements/$(EXTRA).txt
+	@PYTHON="$(PYTHON)" VENV=$(VENV) sh requirements/make_environment.sh
+	@if [ $(EXTRA) = cpu ]; then \
+	  $(PIP) install --quiet $(INDEX) "$$(grep '^torch==' requirements/cpu.txt)" || { \
+	    echo "error: pip sees no CPU build of PyTorch, and the ordinary one brings gigabytes of CUDA."; \
+	    echo "Run again with TORCH_INDEX=URL, the index that pytorch.org/get-started/locally shows for pip and CPU."; \
+	    exit 1; }; \
+	fi
+	$(PIP) install --quiet --progress-bar off $(INDEX) -c requirements/$(EXTRA).txt -e '.[$(EXTRA),dev]'
+	@# The CPU set draws in a CUDA torchvision, which breaks every model import of transformers.
+	@if [ $(EXTRA) = cpu ]; then $(PIP) uninstall --quiet --yes torchvision torchaudio torchcodec; fi
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,28 @@
+"""Predict that nothing changes any more: the last observed checkpoint stands for every target.
+
+The forecast that any other must beat.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+
+
+def row_weights(
+    window: Window, targets: np.ndarray, parameters: Mapping[str, Any], reconstruct: bool
+) -> np.ndarray:
+    """Return A with prediction = W_0 + A M, shape (targets, T): one in the last column."""
+    weights = np.zeros((len(targets), len(window.steps)))
+    weights[:, -1] = 1.0
+    return weights
+
+
+HOLD_LAST = Extrapolator(
+    name="hold_last",
+    paper="https://en.wikipedia.org/wiki/Forecasting#Na%C3%AFve_approach",
+    summary="the last observed checkpoint, unchanged",
+    row_weights=row_weights,
+)

@@ -1,0 +1,32 @@
+"""A least-squares line for every weight by itself, without any SVD.
+
+The ablation that asks what the rank-1 projection of RELEX adds. Source: the "raw delta" rows of
+arXiv 2605.21468; not in its released code.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.fits import polynomial_smoother
+
+
+def row_weights(
+    window: Window, targets: np.ndarray, parameters: Mapping[str, Any], reconstruct: bool
+) -> np.ndarray:
+    """Return A with prediction = W_0 + A M, shape (targets, T): the smoother of a line.
+
+    When reconstructing, a target inside the window gets the fitted line's value there.
+    """
+    return polynomial_smoother(window.steps, targets, degree=1)
+
+
+RELEX_RAW = Extrapolator(
+    name="relex_raw",
+    paper="https://arxiv.org/abs/2605.21468",
+    summary="a fitted line in the step number for every single weight",
+    row_weights=row_weights,
+    fewest_steps=lambda parameters: 2,
+)

@@ -1,0 +1,48 @@
+"""What this machine has, found out without importing torch."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+
+def gpus_found() -> list[str]:
+    """Names of the NVIDIA GPUs that this process may use."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    names = [
+        line.partition(": ")[2].partition(" (")[0]
+        for line in listed.stdout.splitlines()
+        if line.startswith("GPU ")
+    ]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return names
+    wanted = [item for item in visible.split(",") if item.strip()]
+    return names[: len(wanted)]
+
+
+def memory_bytes() -> int:
+    """Physical memory."""
+    return psutil.virtual_memory().total
+
+
+def processor_name() -> str:
+    """Model name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else os.uname().machine
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk that holds (or will hold) `folder`."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,87 @@
+"""Where a result comes from: command, versions, commit, seed, hardware, time per stage."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.atomic import write_json
+from rlvr_dynamics.hardware import gpus_found, memory_bytes, processor_name
+from rlvr_dynamics.pipeline import FOLDERS, Run, package_version, read_record
+
+PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verify", "hydra-core")
+
+
+def write_provenance(run: Run, command: str) -> None:
+    """Publish config.json and provenance.json of a run directory."""
+    write_json(run.folder / "config.json", run.config.model_dump(mode="json"))
+    records = {name: read_record(run.of(name)) for name in FOLDERS}
+    write_json(
+        run.folder / "provenance.json",
+        {
+            "command": command,
+            "commit": commit(),
+            "seed": run.config.seed,
+            "versions": {
+                "python": platform.python_version(),
+                "rlvr_dynamics": package_version("rlvr-dynamics"),
+                **{name: package_version(name) for name in PACKAGES},
+            },
+            "hardware": {
+                "processor": processor_name(),
+                "cores": os.cpu_count(),
+                "memory_gib": round(memory_bytes() / 2**30, 1),
+                "gpus": gpus_found(),
+            },
+            "base": _base(run),
+            "regime": (
+                f"{run.config.algorithm.name}, learning rate "
+                f"{run.config.algorithm.learning_rate:g} x {run.config.trainer.steps} steps, "
+                f"{run.config.trainer.prompts_per_step} prompts x "
+                f"{run.config.algorithm.group_size} samples"
+            )
+            if run.config.source.base is None
+            else f"checkpoints of {run.config.source.checkpoints}",
+            "stages": {
+                name: {"seconds": record.get("seconds"), "key": record.get("key")}
+                for name, record in records.items()
+                if record.get("finished")
+            },
+        },
+    )
+
+
+def _base(run: Run) -> str:
+    task = run.of("prepare") / "task.json"
+    if run.config.source.base is not None or not task.exists():
+        return str(run.base)
+    return str(json.loads(task.read_text()).get("base", run.base))
+
+
+def append_log(folder: Path, event: dict[str, Any]) -> None:
+    """Add one line to log.jsonl."""
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"time": round(time.time(), 2), **event}) + "\n")
+
+
+def commit() -> str | None:
+    """Commit of the checkout this code runs from, with `+changes` where it differs."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if dirty else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()

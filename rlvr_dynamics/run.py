@@ -1,0 +1,136 @@
+"""`python -m rlvr_dynamics.run [overrides]`: compose, validate, plan, go.
+
+Imports neither torch, verl nor vllm; the stages do, when they run.
+"""
+
+import json
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rlvr_dynamics import config as configuration
+from rlvr_dynamics.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    StageFailed,
+    UserError,
+)
+
+USAGE = """\
+How predictable are the weights of a language model under RLVR?
+
+usage: python -m rlvr_dynamics.run [+exp=NAME] [key=value ...]
+
+  +exp=NAME          what to run (default: demo): {experiments}
+  dry_run=true       print the plan: stages, what is cached, verl's command, disk, GPUs
+  stages=[a,b]       only these of: {stages}
+  run_dir=DIR        where everything goes (default: outputs/NAME)
+  trainer.steps=20   any key of configs/; --cfg prints them all with their values
+
+The same command goes on where it stopped.
+exit codes: 0 done, 1 a stage failed, 2 a mistake in what was given, 75 interrupted (run again)
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if {"-h", "--help"} & set(arguments):
+            say(
+                USAGE.format(
+                    experiments=", ".join(configuration.experiments()),
+                    stages=", ".join(configuration.STAGES),
+                )
+            )
+            return EXIT_DONE
+        settings = configuration.load([item for item in arguments if item != "--cfg"])
+        if "--cfg" in arguments:
+            say(json.dumps(settings.model_dump(mode="json"), indent=2))
+            return EXIT_DONE
+        return _go(settings, arguments)
+    except UserError as error:
+        say(f"error: {error}", stream=sys.stderr)
+        return EXIT_USER_ERROR
+    except StageFailed as error:
+        say(f"failed: {error}", stream=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        say("interrupted: run the same command again to go on", stream=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def say(text: str, stream: Any = None) -> None:
+    """Write a line to the terminal."""
+    print(text, file=stream or sys.stdout, flush=True)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # A second signal must not cut the clean-up short.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _go(settings: configuration.RunConfig, arguments: list[str]) -> int:
+    from rlvr_dynamics import pipeline, stages
+    from rlvr_dynamics.provenance import append_log, write_provenance
+
+    run = pipeline.Run(settings, Path(settings.run_dir).absolute())
+    if settings.dry_run:
+        from rlvr_dynamics.dry_run import describe
+
+        say(describe(run))
+        return EXIT_DONE
+    stages.check_machine(run)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    command = shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
+    with pipeline.locked(run.folder):
+        worked = False
+        for item in pipeline.plan(run, stages.ALL, stages.external_identities):
+            name = item.stage.name
+            if item.state == "done":
+                say(f"{name:<12} done ({item.why})")
+                continue
+            say(f"{name:<12} {'going on' if item.state == 'resume' else 'starting'} ({item.why})")
+            worked = True
+            begin = time.time()
+            append_log(run.folder, {"event": "start", "stage": name, "command": command})
+            write_provenance(run, command)
+            seconds = pipeline.execute(run, item)
+            append_log(
+                run.folder,
+                {"event": "finish", "stage": name, "seconds": round(time.time() - begin, 2)},
+            )
+            write_provenance(run, command)
+            say(f"{name:<12} finished in {seconds:.0f} s")
+        _show_result(run, worked)
+    return EXIT_DONE
+
+
+def _show_result(run: Any, worked: bool) -> None:
+    claims = run.of("report") / "claims.csv"
+    if "report" not in run.config.stages or not claims.exists():
+        return
+    if worked:
+        import pandas as pd
+
+        from rlvr_dynamics.reporting import ledger_as_text
+
+        say("")
+        say(ledger_as_text(pd.read_csv(claims)))
+    say("")
+    say(f"report: {run.of('report') / 'index.html'}  (open it in a browser)")
+    if not worked:
+        say("everything was done already; nothing was computed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
