@@ -241,6 +241,11 @@ class RunConfig(Frozen):
     def _consistent(self) -> "RunConfig":
         if self.model.kind == "tiny" and self.data.kind != "arithmetic":
             raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
+        if min(self.extrapolation.targets) <= max(self.extrapolation.windows):
+            raise ValueError(
+                "extrapolation.targets must lie after every observed window: "
+                f"{min(self.extrapolation.targets)} is not after {max(self.extrapolation.windows)}"
+            )
         if self.scoring.max_model_len < self.scoring.max_tokens:
             raise ValueError("scoring.max_model_len must be at least scoring.max_tokens")
         return self
@@ -346,8 +351,9 @@ def _validate(values: dict[str, Any]) -> RunConfig:
         key = ".".join(str(part) for part in location) or "configuration"
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key", way_out=_allowed(key)) from error
-        given = first.get("input")
-        shown = f"given {given!r}" if not isinstance(given, dict) else "given together"
         wanted = str(first.get("ctx", {}).get("error", "")) or first["msg"]
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{key}: {shown}{more}", way_out=f"allowed: {wanted}") from error
+        if first["type"] == "value_error":
+            raise UserError(f"{key}: {wanted}{more}") from error
+        given = "" if isinstance(first["input"], dict) else f"given {first['input']!r}{more}"
+        raise UserError(f"{key}: {given or wanted + more}", way_out=f"allowed: {wanted}") from error

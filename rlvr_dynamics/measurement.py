@@ -200,9 +200,13 @@ def _first_pass(differences: Differences) -> tuple[torch.Tensor, np.ndarray, flo
             base_square += float(base[low : low + COLUMNS].double().square().sum())
             # From the increments themselves: out of the Gram matrix they would cancel.
             part = updates[:, low : low + COLUMNS]
-            squares[0] += part[0].double().square().sum()
-            squares[1:] += (part[1:] - part[:-1]).double().square().sum(dim=1)
+            squares[0] += _row_squares(part[:1])[0]
+            squares[1:] += _row_squares(part[1:] - part[:-1])
     return gram, squares.sqrt().numpy(), math.sqrt(base_square)
+
+
+def _row_squares(rows: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square()
 
 
 def _write_direction(differences: Differences, svd: TrajectorySVD, directions: Shard) -> None:
@@ -334,14 +338,23 @@ def forecast_errors(
         a zero below is NaN.
 
     Raises:
-        UserError: A prediction is not the model of the base, or a weight is NaN or infinite.
+        UserError: A prediction is not the model of the base, a shard differs from its manifest, a
+            weight is NaN or infinite, or `observe` was not saved.
     """
+    trajectory.verify()
     known = [entry for entry in predictions if entry[2] in trajectory.steps]
     rows = []
     for method, observe, step, folder in (
         bar(known, desc="forecast", unit="checkpoint") if progress else known
     ):
+        if observe not in (0, *trajectory.steps):
+            raise UserError(
+                f"the last observed step {observe} of {method} has no checkpoint",
+                where=str(folder),
+                way_out="open the trajectory with all the steps that were observed",
+            )
         predicted = trajectory.beside(step, Path(folder))
+        predicted.verify()
         for name in trajectory.names:
             errors = _tensor_errors(trajectory, predicted, name, observe, step)
             rows.append({"method": method, "observe": observe, "step": step, **errors})

@@ -16,9 +16,7 @@ DEFAULT_BUDGET_BYTES = 1 << 30
 _FLOAT32_BYTES = 4
 
 
-def finite_elements(
-    trajectory: Trajectory, step: int, name: str, start: int, stop: int
-) -> Tensor:
+def finite_elements(trajectory: Trajectory, step: int, name: str, start: int, stop: int) -> Tensor:
     """Read elements `start` to `stop` of a flattened tensor and insist that they are numbers.
 
     Raises:
@@ -96,5 +94,9 @@ class Differences:
         base = finite_elements(self.trajectory, 0, self.name, start, stop).float()
         stack = torch.empty(self.T, stop - start)
         for row, step in zip(stack, self.trajectory.steps, strict=True):
-            torch.sub(finite_elements(self.trajectory, step, self.name, start, stop).float(), base, out=row)
+            torch.sub(
+                finite_elements(self.trajectory, step, self.name, start, stop).float(),
+                base,
+                out=row,
+            )
         return stack

@@ -105,9 +105,7 @@ def read_shard(path: Path) -> Shard:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
-        entries = {
-            name: _entry(name, fields, 8 + length, path) for name, fields in header.items()
-        }
+        entries = {name: _entry(name, fields, 8 + length, path) for name, fields in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"damaged safetensors header ({type(error).__name__})",
@@ -222,7 +220,7 @@ def _refuse_folder_without_safetensors(folder: Path) -> None:
             "empty checkpoint folder", where=str(folder), way_out="check the path that you gave"
         )
     raise UserError(
-        f"not a checkpoint folder: neither {SINGLE} nor {INDEX} in it, but {', '.join(present[:5])}",
+        f"not a checkpoint folder: neither {SINGLE} nor {INDEX}, but {', '.join(present[:5])}",
         where=str(folder),
         way_out="point at the folder that holds the safetensors files",
     )
@@ -259,7 +257,9 @@ def _indexed_files(folder: Path) -> list[str]:
 
 def _check_index(folder: Path, home: dict[str, str]) -> None:
     listed = _read_weight_map(folder / INDEX)
-    wrong = sorted(name for name in listed.keys() | home.keys() if listed.get(name) != home.get(name))
+    wrong = sorted(
+        name for name in listed.keys() | home.keys() if listed.get(name) != home.get(name)
+    )
     if wrong:
         raise UserError(
             f"the weight index and the shards disagree about {', '.join(wrong[:3])}",

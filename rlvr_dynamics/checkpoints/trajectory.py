@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -17,6 +18,12 @@ from rlvr_dynamics.checkpoints.steps import check_even, find_steps, select_steps
 from rlvr_dynamics.errors import UserError
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def raw_bytes(values: Tensor) -> memoryview:
+    """Return the bytes of a contiguous tensor of shape (c,), shared with it."""
+    # numpy arrays have had the buffer protocol always; its type stubs know it from Python 3.12 on.
+    return memoryview(cast(bytes, values.view(torch.uint8).numpy()))
 
 
 class Trajectory:
@@ -96,7 +103,8 @@ class Trajectory:
         """
         layout = read_layout(Path(folder))
         _check_match(self._layouts[0], layout, step)
-        return Trajectory({0: self._layouts[0], step: layout}, self._cache, set())
+        layouts = {0: self._layouts[0], step: layout}
+        return Trajectory(layouts, self._cache, self._verified & {0})
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
@@ -139,7 +147,7 @@ class Trajectory:
         if values.numel() == 0:
             return values
         path = layout.shards[layout.home[name]].path
-        room = memoryview(values.view(torch.uint8).numpy())
+        room = raw_bytes(values)
         with path.open("rb", buffering=0) as file:
             file.seek(entry.begin + start * ITEM_BYTES[entry.dtype])
             done = 0

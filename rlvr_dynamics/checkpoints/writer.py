@@ -19,7 +19,7 @@ from rlvr_dynamics.atomic import atomic_folder
 from rlvr_dynamics.checkpoints.identity import MANIFEST, write_manifest
 from rlvr_dynamics.checkpoints.names import HEAD
 from rlvr_dynamics.checkpoints.shards import INDEX, ITEM_BYTES, TensorEntry, read_layout
-from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES
+from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.errors import UserError
 
 _COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"}
@@ -48,7 +48,7 @@ def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor
     """
     if values.numel() == 0:
         return
-    data = memoryview(values.contiguous().view(torch.uint8).numpy())
+    data = raw_bytes(values.contiguous())
     place = entry.begin + start * ITEM_BYTES[entry.dtype]
     done = 0
     while done < len(data):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rlvr_dynamics.dynamics.linearity import linearity
 
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 2 << 20
 _TOLERANCE = 1e-8
 _POWER_ROUNDS = 12
 
@@ -124,9 +124,7 @@ def random_walk_null(
     size = max(1, _BATCH_BYTES // (8 * count * min(count, d)))
     explained, r2, heldout = [], [], []
     for start in range(0, draws, size):
-        positions = torch.from_numpy(
-            walk_positions(norms, d, min(size, draws - start), generator)
-        )
+        positions = torch.from_numpy(walk_positions(norms, d, min(size, draws - start), generator))
         grams = positions @ positions.mT
         value, vector = leading_component(grams)
         total = grams.diagonal(dim1=1, dim2=2).sum(dim=1).numpy()

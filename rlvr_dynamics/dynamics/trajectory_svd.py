@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-COLUMNS = 8192
-"""Columns converted to float64 at a time: 150 steps then need 10 MB."""
+COLUMNS = 4096
+"""Columns converted to float64 at a time: 150 steps then need 5 MB."""
 
 NEGLIGIBLE = 1e-6
 """Directions whose σ is at most this share of σ1 are noise and count as zero (as RELEX does)."""

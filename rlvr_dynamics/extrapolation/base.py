@@ -60,15 +60,13 @@ class Parameter:
         allowed = " or ".join(self.choices) or f"{type(self.default).__name__}" + (
             f" of at least {self.minimum}" if self.minimum is not None else ""
         )
-        wrong_type = type(value) is not type(self.default)
-        if (
-            wrong_type
-            or (self.choices and value not in self.choices)
-            or (self.minimum is not None and value < self.minimum)
-        ):
-            raise UserError(
-                f"{method}: {name} cannot be {value!r}", way_out=f"allowed: {allowed}"
-            )
+        fits = type(value) is type(self.default)
+        if fits and isinstance(value, str):
+            fits = not self.choices or value in self.choices
+        elif fits:
+            fits = self.minimum is None or value >= self.minimum
+        if not fits:
+            raise UserError(f"{method}: {name} cannot be {value!r}", way_out=f"allowed: {allowed}")
 
 
 def complete_parameters(

@@ -84,9 +84,7 @@ class Reconstruction:
             folder = prediction_folder(out_root, method, 0, step)
             source = f"{method} ({self.name}: {words}) of step {step}"
             changed = set(window.block_matrices)
-            with CheckpointWriter(
-                window.folder(0), folder, step=step, source=source
-            ) as writer:
+            with CheckpointWriter(window.folder(0), folder, step=step, source=source) as writer:
                 for name in window.names:
                     base = window.tensor(0, name)
                     if name in changed:

@@ -1,0 +1,255 @@
+"""Claims about the trajectory of the weights and its extrapolation (arXiv 2605.21468)."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from rlvr_dynamics.reporting.accuracy import PairedAccuracy, first_minus_second, paired_accuracy
+from rlvr_dynamics.reporting.formatting import general, number, percent, share_of_training
+from rlvr_dynamics.reporting.intervals import bootstrap, wilson
+from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.reporting.update_claims import NO_GAIN, learned, protocol_note
+from rlvr_dynamics.reporting.verdicts import (
+    INCONCLUSIVE,
+    NOT_MEASURED,
+    Claim,
+    both,
+    verdict_above,
+)
+
+PAPER = "RELEX, arXiv 2605.21468"
+MARGIN_POINTS = -2.0
+ONE_RUN = "tensors of one run are not independent runs"
+SPLIT_NAMES = {"in_domain": "in domain", "out_of_domain": "out of domain, mean of benchmarks"}
+
+
+def one_component(results: Results) -> Claim:
+    """B1: component 1 dominates the trajectory, more than a random walk's does."""
+    claim = Claim(
+        "B1",
+        "One component carries most of a tensor's trajectory, more than in a random walk.",
+        f"{PAPER}, rank analysis (81.4 % inside the leading five components)",
+        "mean over tensors of component 1's explained variance; null: random walk with the same "
+        "step norms",
+        "≥ 0.814, and above the null's 97.5 % quantile in most tensors",
+    )
+    table = results.tables["trajectory_svd"]
+    if table is None:
+        return claim.noted("needs the measure stage")
+    first = table[table["index"] == 1].dropna(subset="explained_variance")
+    value = bootstrap(
+        first["explained_variance"].to_numpy(float), np.mean, seed=results.seed
+    )
+    compared = first.dropna(subset="null_high")
+    above = int((compared["explained_variance"] > compared["null_high"]).sum())
+    beyond_null = verdict_above(wilson(above, len(compared)), 0.5)
+    verdict = both(verdict_above(value, 0.814), beyond_null)
+    row = claim.measured(
+        value,
+        n=len(first),
+        n_unit="tensors",
+        null=float(first["null_mean"].mean()),
+        verdict=INCONCLUSIVE if beyond_null == NOT_MEASURED else verdict,
+    )
+    return row.noted(
+        f"{above} of {len(compared)} tensors lie above their null's 97.5 % quantile",
+        f"inside the leading five components: {_share_in_first_five(table)}",
+        ONE_RUN,
+    )
+
+
+def _share_in_first_five(table: pd.DataFrame) -> str:
+    leading = table[table["index"] <= 5].dropna(subset="explained_variance")
+    per_tensor = leading.groupby("tensor")["explained_variance"]
+    first = leading[leading["index"] == 1].set_index("tensor")["explained_variance"]
+    if (per_tensor.size() < 5).all():
+        return number(math.nan)
+    return number((first / per_tensor.sum()).mean(), 3)
+
+
+def linear_in_sample(results: Results) -> Claim:
+    """B2: the coefficient of component 1 is a straight line of the step number."""
+    claim = Claim(
+        "B2",
+        "The coefficient of component 1 grows linearly with the step: R² > 0.98 for most tensors.",
+        f"{PAPER}, linearity analysis",
+        "share of tensors with in-sample R² > 0.98; null: the same share among their random "
+        "walks' means",
+        "> 0.5",
+    )
+    return _linear(results, claim, "r2", "r2_null")
+
+
+def linear_held_out(results: Results) -> Claim:
+    """B2h: a line through the first half of the steps predicts the second half."""
+    claim = Claim(
+        "B2h",
+        "A line fitted to the first half of the steps predicts component 1's coefficient in the "
+        "second half: R² > 0.98 for most tensors.",
+        f"ours; the stricter reading of {PAPER}",
+        "share of tensors with held-out R² > 0.98; null: the same share among their random "
+        "walks' means",
+        "> 0.5",
+    )
+    return _linear(results, claim, "heldout_r2", "heldout_r2_null")
+
+
+def _linear(results: Results, claim: Claim, column: str, null: str) -> Claim:
+    table = results.tables["linearity"]
+    if table is None or table[column].isna().all():
+        return claim.noted("needs the measure stage")
+    table = table.dropna(subset=column)
+    value = wilson(int((table[column] > 0.98).sum()), len(table))
+    means = table[f"{null}_mean"].dropna() if f"{null}_mean" in table else pd.Series(dtype=float)
+    row = claim.measured(
+        value,
+        n=len(table),
+        n_unit="tensors",
+        null=float((means > 0.98).mean()) if len(means) else math.nan,
+        verdict=verdict_above(value, 0.5),
+    ).against_null(0.5)
+    if f"{null}_high" in table and table[f"{null}_high"].notna().any():
+        compared = table.dropna(subset=f"{null}_high")
+        above = int((compared[column] > compared[f"{null}_high"]).sum())
+        if above <= len(compared) / 2:
+            row = row.held_back("most tensors lie inside the null's band")
+        row = row.noted(f"{above} of {len(compared)} tensors lie above their null's band")
+    return row.noted(
+        f"median R² {general(table[column].median(), 4)}, null's mean "
+        f"{general(means.mean() if len(means) else math.nan, 3)}",
+        ONE_RUN,
+    )
+
+
+def early_window_suffices(results: Results, *, id: str, share: float, split: str) -> Claim:
+    """B3: RELEX from the first steps reaches the real final accuracy."""
+    ours = "" if math.isclose(share, 0.15) else "ours, a longer window; after "
+    claim = Claim(
+        id,
+        f"The first {share:.0%} of the steps suffice: RELEX predicts a final model as accurate as "
+        f"the real one ({SPLIT_NAMES[split]}).",
+        f"{ours}{PAPER}, main result",
+        "accuracy(RELEX) − accuracy(real final), paired by question; control: the last observed "  # noqa: RUF001
+        "checkpoint, held",
+        f"> {number(MARGIN_POINTS, 0)} points (non-inferiority margin)",
+    )
+    final, observe = results.final_step, results.window_near(share)
+    models = [f"relex__observe_{observe}__step_{final}", f"step_{final}"]
+    paired = _pair(results, models, split) if observe else None
+    if paired is None or observe is None or final is None:
+        return claim.noted(f"needs samples of a RELEX prediction from the first {share:.0%}")
+    control = _pair(results, [f"step_{observe}", f"step_{final}"], split)
+    value = paired.compare(first_minus_second)
+    row = claim.measured(
+        value,
+        n=paired.questions,
+        n_unit=_question_unit(paired),
+        null=control.compare(first_minus_second).estimate if control else math.nan,
+        verdict=verdict_above(value, MARGIN_POINTS),
+    ).against_null(MARGIN_POINTS)
+    if split == "in_domain" and not learned(results):
+        row = row.held_back(NO_GAIN)
+    return row.noted(
+        f"step {observe} of {final} ({share_of_training(observe, final)}): "
+        f"{percent(paired.means[0])} beside {percent(paired.means[1])}",
+        protocol_note(results, models, split, first_minus_second),
+    )
+
+
+def beyond_the_end(results: Results, *, id: str, share: float) -> Claim:
+    """B4: accuracy keeps growing when the line is followed past the end of training."""
+    claim = Claim(
+        id,
+        f"Following the line past the end of training keeps improving (first {share:.0%} "
+        "observed, in domain).",
+        f"{PAPER}, far extrapolation",
+        "accuracy at the farthest target − accuracy at the final step, both predicted, paired by "  # noqa: RUF001
+        "question",
+        "> 0 points",
+    )
+    final, observe = results.final_step, results.window_near(share)
+    scores = results.tables["scores"]
+    if scores is None or final is None or observe is None:
+        return claim.noted("needs scored RELEX predictions beyond the final step")
+    targets = scores.loc[
+        (scores["method"] == "relex") & (scores["observe"] == observe) & (scores["step"] > final),
+        "step",
+    ]
+    if not len(targets):
+        return claim.noted("needs scored RELEX predictions beyond the final step")
+    far = int(targets.max())
+    models = [f"relex__observe_{observe}__step_{step}" for step in (far, final)]
+    paired = _pair(results, [*models, f"step_{final}"], "in_domain")
+    if paired is None:
+        return claim.noted("needs samples of the predictions")
+    value = paired.compare(first_minus_second)
+    row = claim.measured(
+        value, n=paired.questions, n_unit="questions", verdict=verdict_above(value, 0)
+    )
+    if not learned(results):
+        row = row.held_back(NO_GAIN)
+    return row.noted(
+        f"target step {far} of a training of {final}: {percent(paired.means[0])}; predicted for "
+        f"step {final}: {percent(paired.means[1])}; real step {final}: {percent(paired.means[2])}",
+        protocol_note(results, models, "in_domain", first_minus_second),
+    )
+
+
+def rank1_denoises(results: Results, *, id: str, share: float) -> Claim:
+    """B5: projecting on component 1 first beats extrapolating every weight by its own line."""
+    claim = Claim(
+        id,
+        f"Keeping only component 1 removes noise: RELEX beats a line per weight (first "
+        f"{share:.0%} observed, in domain).",
+        f"{PAPER}, ablation",
+        "accuracy(RELEX) − accuracy(per-weight line) at the final step, paired by question",  # noqa: RUF001
+        "> 0 points",
+    )
+    final, observe = results.final_step, results.window_near(share)
+    models = [f"{method}__observe_{observe}__step_{final}" for method in ("relex", "relex_raw")]
+    paired = _pair(results, models, "in_domain") if observe else None
+    if paired is None:
+        return claim.noted("needs samples of the RELEX and the per-weight prediction")
+    value = paired.compare(first_minus_second)
+    return claim.measured(
+        value, n=paired.questions, n_unit="questions", verdict=verdict_above(value, 0)
+    ).noted(
+        f"{percent(paired.means[0])} beside {percent(paired.means[1])}",
+        protocol_note(results, models, "in_domain", first_minus_second),
+    )
+
+
+def beats_holding(results: Results, *, id: str, share: float) -> Claim:
+    """B6: in weights, the forecast of the final step beats the last observed checkpoint."""
+    claim = Claim(
+        id,
+        f"In the weights themselves, RELEX's forecast of the final step is closer than the last "
+        f"observed checkpoint (first {share:.0%} observed).",
+        f"ours, of {PAPER}",
+        "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",  # noqa: RUF001
+        "> 0",
+    )
+    table, final = results.tables["forecast"], results.final_step
+    observe = results.window_near(share)
+    if table is None:
+        return claim.noted("needs forecasts of a step whose real checkpoint exists")
+    chosen = table[
+        (table["method"] == "relex") & (table["observe"] == observe) & (table["step"] == final)
+    ].dropna(subset="skill")
+    if not len(chosen):
+        return claim.noted(f"needs a RELEX forecast of the final step from {share:.0%}")
+    skill = chosen["skill"].to_numpy(float)
+    value = bootstrap(skill, np.median, seed=results.seed)
+    return claim.measured(
+        value, n=len(skill), n_unit="tensors", null=0.0, verdict=verdict_above(value, 0)
+    ).noted(f"positive in {int((skill > 0).sum())} of {len(skill)} tensors", ONE_RUN)
+
+
+def _pair(results: Results, models: list[str], split: str) -> PairedAccuracy | None:
+    return paired_accuracy(results, models, results.benchmarks(split))
+
+
+def _question_unit(paired: PairedAccuracy) -> str:
+    several = len(paired.benchmarks) > 1
+    return f"questions in {len(paired.benchmarks)} benchmarks" if several else "questions"

@@ -1,0 +1,155 @@
+"""Claims about learning and about the update of one step (arXiv 2510.00553)."""
+
+import math
+
+from rlvr_dynamics.reporting.accuracy import (
+    Statistic,
+    first_minus_second,
+    gain_recovered,
+    paired_accuracy,
+    ratio,
+)
+from rlvr_dynamics.reporting.formatting import interval, number, percent
+from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.reporting.verdicts import HOLDS, Claim, verdict_above
+
+PAPER = "Predictability of RL dynamics, arXiv 2510.00553"
+NO_GAIN = "RL did not demonstrably lift the accuracy, so there is no gain to recover"
+
+
+def protocol_note(results: Results, models: list[str], split: str, statistic: Statistic) -> str:
+    """Which protocol a claim was decided on, and what the other one gives."""
+    benchmarks = results.benchmarks(split)
+    used = paired_accuracy(results, models, benchmarks)
+    if used is None:
+        return ""
+    note = f"{used.protocol} answers"
+    if used.protocol == "sampled":
+        other = paired_accuracy(results, models, benchmarks, ("greedy",))
+        if other is not None:
+            value = other.compare(statistic)
+            span = interval(value.low, value.high, 3)
+            note += f" (greedy: {number(value.estimate, 3)} {span})"
+    return note
+
+
+def lifted(results: Results) -> Claim:
+    """P0: the run learned something; without it no other claim about accuracy says anything."""
+    claim = Claim(
+        "P0",
+        "RL lifted the in-domain accuracy.",
+        "precondition of both papers",
+        "accuracy of the final checkpoint minus base, paired by question",
+        "> 0 points",
+    )
+    final = results.final_step
+    models = [f"step_{final}", "base"]
+    paired = paired_accuracy(results, models, results.benchmarks("in_domain"))
+    if paired is None:
+        return claim.noted("needs samples of the base and of the final checkpoint")
+    value = paired.compare(first_minus_second)
+    return claim.measured(
+        value, n=paired.questions, n_unit="questions", verdict=verdict_above(value, 0)
+    ).noted(
+        f"{percent(paired.means[1])} to {percent(paired.means[0])}",
+        protocol_note(results, models, "in_domain", first_minus_second),
+    )
+
+
+def learned(results: Results) -> bool:
+    """Whether the precondition P0 holds."""
+    return lifted(results).verdict == HOLDS
+
+
+def rank1_ratio(results: Results) -> Claim:
+    """A1: the rank-1 update keeps over 99 % of the full model's accuracy."""
+    claim = Claim(
+        "A1",
+        "The rank-1 part of the final update, rescaled, recovers over 99 % of the fully trained "
+        "model's accuracy.",
+        f"{PAPER}, introduction and section 2.2",
+        "ratio accuracy(rank-1) / accuracy(full); control: a random update of the same norm",
+        "> 0.99",
+    )
+    row = _recovery(results, claim, [f"step_{results.final_step}"], ratio)
+    base = paired_accuracy(
+        results, ["base", f"step_{results.final_step}"], results.benchmarks("in_domain")
+    )
+    if base is None or row.n is None:
+        return row
+    return row.noted(f"the untrained base alone has {number(float(ratio(base.means)), 3)}")
+
+
+def rank1_gain(results: Results) -> Claim:
+    """A1b: the same, of the gain over the base."""
+    claim = Claim(
+        "A1b",
+        "The rank-1 part of the final update, rescaled, recovers over 99 % of what RL gained.",
+        f"{PAPER}; normalised by the gain here, because a ratio of accuracies rewards the base",
+        "(accuracy(rank-1) − base) / (full − base); control: a random update of the same norm",  # noqa: RUF001
+        "> 0.99",
+    )
+    return _recovery(results, claim, [f"step_{results.final_step}", "base"], gain_recovered)
+
+
+def _recovery(
+    results: Results, claim: Claim, references: list[str], statistic: Statistic
+) -> Claim:
+    final = results.final_step
+    benchmarks = results.benchmarks("in_domain")
+    models = [f"rank1_recovery__step_{final}", *references]
+    paired = paired_accuracy(results, models, benchmarks)
+    if paired is None:
+        return claim.noted("needs samples of the rank-1 recovery of the final checkpoint")
+    control = paired_accuracy(results, [f"random_update__step_{final}", *references], benchmarks)
+    value = paired.compare(statistic)
+    null = control.compare(statistic).estimate if control else math.nan
+    row = claim.measured(
+        value, n=paired.questions, n_unit="questions", null=null,
+        verdict=verdict_above(value, 0.99),
+    ).against_null(0.99)
+    if not learned(results):
+        row = row.held_back(NO_GAIN)
+    return row.noted(protocol_note(results, models, "in_domain", statistic))
+
+
+def left_vectors_follow_accuracy(results: Results) -> Claim:
+    """A2: partial least squares of the leading left vector on accuracy; not measured here."""
+    return Claim(
+        "A2",
+        "The leading left vector of the update moves linearly with accuracy over training.",
+        f"{PAPER}, section on linear dynamics (average over modules 0.914)",
+        "mean R² over matrices of accuracy on one partial-least-squares component of u1",
+        "≥ 0.914",
+    ).noted(
+        "the measure stage does not fit it yet; it will, from the u1 of every scored checkpoint, "
+        "beside permuted steps and held-out R²"
+    )
+
+
+def early_prediction_keeps(results: Results) -> Claim:
+    """A3: AlphaRL at 40 % of training keeps over 96 % of the final accuracy."""
+    claim = Claim(
+        "A3",
+        "AlphaRL, applied at 40 % of training, keeps over 96 % of the final accuracy.",
+        f"{PAPER}, headline result and table 1",
+        "ratio accuracy(AlphaRL) / accuracy(full), in domain; control: the checkpoint it starts "
+        "from",
+        "> 0.96",
+    )
+    final, observe = results.final_step, results.window_near(0.4)
+    benchmarks = results.benchmarks("in_domain")
+    models = [f"alpharl__observe_{observe}__step_{final}", f"step_{final}"]
+    paired = paired_accuracy(results, models, benchmarks) if observe else None
+    if paired is None:
+        return claim.noted("the extrapolate stage has no AlphaRL prediction from 40 % yet")
+    control = paired_accuracy(results, [f"step_{observe}", f"step_{final}"], benchmarks)
+    value = paired.compare(ratio)
+    row = claim.measured(
+        value, n=paired.questions, n_unit="questions",
+        null=control.compare(ratio).estimate if control else math.nan,
+        verdict=verdict_above(value, 0.96),
+    ).against_null(0.96)
+    if not learned(results):
+        row = row.held_back(NO_GAIN)
+    return row.noted(protocol_note(results, models, "in_domain", ratio))

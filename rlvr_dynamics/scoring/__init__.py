@@ -1,0 +1,1 @@
+"""Benchmarks, generation by vLLM, grading and statistics."""

@@ -1,0 +1,78 @@
+r"""Static limits on an expression, checked before any parser sees it.
+
+What passes can still be slow (then the process that compares it is stopped), but the cheap ways
+to make a computer algebra system explode are refused by a scan of the text.
+"""
+
+import re
+from fractions import Fraction
+
+MAX_EXPRESSION_CHARS = 400
+MAX_DIGIT_RUN = 100
+MAX_DEPTH = 15
+MAX_POWERS = 12
+MAX_EXPONENT_DIGITS = 3
+MAX_FACTORIAL_DIGITS = 2
+
+_DIGIT_RUN = re.compile(rf"\d{{{MAX_DIGIT_RUN + 1}}}")
+# Braces, brackets, signs and spaces may stand between the parts of a tower such as 9^{9^{9}}.
+_FILLER = r"[\s{}()\[\]+\-]{0,6}"
+_TOWER = re.compile(rf"\^{_FILLER}[\w.\\]{{1,20}}{_FILLER}\^{_FILLER}[\w.\\]{{1,20}}{_FILLER}\^")
+_NUMBER_TOWER = re.compile(rf"\d{_FILLER}\^{_FILLER}\d{{1,20}}{_FILLER}\^")
+_LARGE_EXPONENT = re.compile(rf"\^{_FILLER}\d{{{MAX_EXPONENT_DIGITS + 1}}}")
+_FACTORIAL = re.compile(rf"\d{{{MAX_FACTORIAL_DIGITS + 1}}}{_FILLER}!|!{_FILLER}!")
+_BINOMIAL = re.compile(r"binom.{0,40}?\d{4}", re.DOTALL)
+_BIG_OPERATOR = re.compile(r"\\(?:sum|prod|int|lim|Gamma|zeta)(?![a-zA-Z])")
+_PLAIN_NUMBER = re.compile(r"([-+]?)(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?", re.ASCII)
+
+
+def over_limit(expression: str) -> bool:
+    """Whether an expression is too long, too deep or too explosive to be parsed."""
+    if len(expression) > MAX_EXPRESSION_CHARS or "\x00" in expression:
+        return True
+    if expression.count("^") > MAX_POWERS or _depth(expression) > MAX_DEPTH:
+        return True
+    if "^" in expression and any(
+        pattern.search(expression) for pattern in (_TOWER, _NUMBER_TOWER, _LARGE_EXPONENT)
+    ):
+        return True
+    return bool(
+        _DIGIT_RUN.search(expression)
+        or _FACTORIAL.search(expression)
+        or _BINOMIAL.search(expression)
+        or len(_BIG_OPERATOR.findall(expression)) > 1
+    )
+
+
+def _depth(expression: str) -> int:
+    depth = deepest = 0
+    for character in expression:
+        if character in "{([":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "})]":
+            depth -= 1
+    return deepest
+
+
+def is_balanced(expression: str) -> bool:
+    """Whether every brace is closed, and none before it is opened."""
+    depth = 0
+    for character in expression:
+        depth += (character == "{") - (character == "}")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def plain_number(expression: str) -> Fraction | None:
+    """Return the value of a plain decimal such as ``-1,234.50``; None for anything else.
+
+    Args:
+        expression: Text within the limits above.
+    """
+    text = expression.strip().strip("$").strip()
+    match = _PLAIN_NUMBER.fullmatch(text)
+    if match is None or (match[2] is None and match[3] is None):
+        return None
+    return Fraction(f"{match[1]}{(match[2] or '0').replace(',', '')}{match[3] or ''}")

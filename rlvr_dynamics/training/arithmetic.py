@@ -1,0 +1,261 @@
+"""A verifiable step-by-step arithmetic task, generated from a seed.
+
+Every problem belongs to exactly one pool (pretraining, train, validation, test), decided by a hash
+of its text and the seed. So the pools cannot overlap, whatever is drawn from them.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.atomic import write_parquet
+
+# Upper ends of the pools on the unit interval that the hash is spread over.
+POOLS = {"pretraining": 0.60, "train": 0.84, "validation": 0.86, "test": 1.0}
+TITLES = {
+    "arithmetic": "Arithmetic, 3-4 one-digit terms",
+    "longer": "Longer chains, 5-6 terms",
+    "larger": "Larger numbers, two-digit terms",
+    "operations": "Other operations, a product and a term",
+}
+IN_DOMAIN = "arithmetic"
+# Pretraining sees a little of the other families: a base that scores 0 there could show nothing.
+PRETRAINING_MIX = {"arithmetic": 0.70, "longer": 0.12, "larger": 0.10, "operations": 0.08}
+MAX_DRAWS_PER_PROBLEM = 400
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem: its prompt, the answer and the worked steps as (left side, value)."""
+
+    family: str
+    prompt: str
+    answer: int
+    steps: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How solutions in the pretraining data go wrong.
+
+    Attributes:
+        careful: Share of solutions without a mistake.
+        sloppy: Share with independent mistakes in the steps; the rest skip the steps and guess.
+        step_error: Probability of a mistake per step, and of a guessed answer.
+    """
+
+    careful: float
+    sloppy: float
+    step_error: float
+
+
+CLEAN = Noise(careful=1.0, sloppy=0.0, step_error=0.0)
+
+
+def _chain(family: str, rng: random.Random, terms: int, largest: int) -> Problem:
+    numbers = [rng.randint(0 if largest < 10 else 10, largest) for _ in range(terms)]
+    signs = [rng.choice("+-") for _ in numbers[1:]]
+    prompt = str(numbers[0]) + "".join(f"{s}{n}" for s, n in zip(signs, numbers[1:], strict=True))
+    return Problem(family, prompt + "=", *_work_chain(numbers, signs, lambda value: value))
+
+
+def _work_chain(
+    numbers: list[int], signs: list[str], mistake: Callable[[int], int]
+) -> tuple[int, tuple[tuple[str, int], ...]]:
+    total, steps = numbers[0], []
+    for sign, number in zip(signs, numbers[1:], strict=True):
+        value = mistake(total + number if sign == "+" else total - number)
+        steps.append((f"{total}{sign}{number}", value))
+        total = value
+    return total, tuple(steps)
+
+
+def _product(rng: random.Random) -> Problem:
+    first, second, third = rng.randint(2, 9), rng.randint(2, 9), rng.randint(1, 99)
+    sign = rng.choice("+-")
+    worked = _work_product([first, second, third], sign, lambda value: value)
+    return Problem("operations", f"{first}*{second}{sign}{third}=", *worked)
+
+
+def _work_product(
+    numbers: list[int], sign: str, mistake: Callable[[int], int]
+) -> tuple[int, tuple[tuple[str, int], ...]]:
+    first, second, third = numbers
+    product = mistake(first * second)
+    answer, steps = _work_chain([product, third], [sign], mistake)
+    return answer, ((f"{first}*{second}", product), *steps)
+
+
+def draw(family: str, rng: random.Random) -> Problem:
+    """Draw one problem of a family."""
+    if family == "arithmetic":
+        return _chain(family, rng, rng.choice((3, 4)), 9)
+    if family == "longer":
+        return _chain(family, rng, rng.choice((5, 6)), 9)
+    if family == "larger":
+        return _chain(family, rng, rng.choice((2, 3)), 99)
+    if family == "operations":
+        return _product(rng)
+    raise ValueError(f"unknown family {family!r}")
+
+
+def solution(problem: Problem, rng: random.Random, noise: Noise) -> str:
+    """Write a solution: one worked step a line, then the boxed answer.
+
+    A mistake in a step is carried on, as a careless solver would.
+    """
+    style = rng.random()
+    if style >= noise.careful + noise.sloppy:
+        return f"\\boxed{{{_mistaken(problem.answer, rng, noise.step_error)}}}"
+    error = 0.0 if style < noise.careful else noise.step_error
+    answer, steps = _work(problem, lambda value: _mistaken(value, rng, error))
+    lines = [f"{left}={value}" for left, value in steps]
+    return "\n".join([*lines, f"\\boxed{{{answer}}}"])
+
+
+def _work(
+    problem: Problem, mistake: Callable[[int], int]
+) -> tuple[int, tuple[tuple[str, int], ...]]:
+    numbers = [int(text) for text in re.findall(r"\d+", problem.prompt)]
+    signs = re.findall(r"[+-]", problem.prompt)
+    if problem.family == "operations":
+        return _work_product(numbers, signs[0], mistake)
+    return _work_chain(numbers, signs, mistake)
+
+
+def _mistaken(value: int, rng: random.Random, probability: float) -> int:
+    if rng.random() >= probability:
+        return value
+    return value + rng.choice((-1, 1, -1, 1, -10, 10, -2, 2))
+
+
+@dataclass(frozen=True)
+class ArithmeticTask:
+    """The task of one seed: how many problems of each kind."""
+
+    seed: int
+    train_problems: int
+    validation_problems: int
+    test_problems: int
+    ood_problems: int
+
+    def pool_of(self, prompt: str) -> str:
+        """Pool that a prompt belongs to."""
+        digest = hashlib.sha256(f"{self.seed}:{prompt}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        return next(pool for pool, end in POOLS.items() if place < end)
+
+    def problems(self, family: str, pool: str, count: int) -> list[Problem]:
+        """Draw distinct problems of a family from a pool.
+
+        Raises:
+            ValueError: The family has not that many distinct problems in this pool.
+        """
+        rng = random.Random(f"{self.seed}:{family}:{pool}")  # noqa: S311
+        found: dict[str, Problem] = {}
+        for _ in range(count * MAX_DRAWS_PER_PROBLEM):
+            if len(found) == count:
+                break
+            problem = draw(family, rng)
+            if self.pool_of(problem.prompt) == pool:
+                found.setdefault(problem.prompt, problem)
+        if len(found) < count:
+            raise ValueError(
+                f"{family} has only about {len(found)} problems in its {pool} pool, "
+                f"{count} were asked for"
+            )
+        return list(found.values())
+
+    def pretraining(self, count: int) -> list[Problem]:
+        """Draw pretraining problems of all families, with repeats, in the stated mix."""
+        rng = random.Random(f"{self.seed}:pretraining")  # noqa: S311
+        families, weights = list(PRETRAINING_MIX), list(PRETRAINING_MIX.values())
+        found: list[Problem] = []
+        while len(found) < count:
+            problem = draw(rng.choices(families, weights)[0], rng)
+            if self.pool_of(problem.prompt) == "pretraining":
+                found.append(problem)
+        return found
+
+    def train(self) -> list[Problem]:
+        """Problems that reinforcement learning sees."""
+        return self.problems(IN_DOMAIN, "train", self.train_problems)
+
+    def validation(self) -> list[Problem]:
+        """In-domain problems for choices that must not touch the test set."""
+        return self.problems(IN_DOMAIN, "validation", self.validation_problems)
+
+    def benchmarks(self) -> dict[str, list[Problem]]:
+        """Test problems by benchmark name; the first is in-domain."""
+        return {
+            family: self.problems(
+                family,
+                "test",
+                self.test_problems if family == IN_DOMAIN else self.ood_problems,
+            )
+            for family in TITLES
+        }
+
+
+def write_task(task: ArithmeticTask, folder: Path, pretraining: Iterable[Problem]) -> dict[str, Any]:
+    """Write train.parquet, val.parquet and benchmarks/*.parquet, and check for overlap.
+
+    Args:
+        task: The task.
+        folder: Where the tables go.
+        pretraining: What the base model was shown, for the check.
+
+    Returns:
+        Facts for the report: problems per table and the overlap that was counted (0).
+
+    Raises:
+        ValueError: Some test problem is also in the pretraining or training data.
+    """
+    import pandas as pd
+
+    train, validation, benchmarks = task.train(), task.validation(), task.benchmarks()
+    seen = {problem.prompt for problem in (*pretraining, *train, *validation)}
+    overlap = {
+        name: sum(problem.prompt in seen for problem in problems)
+        for name, problems in benchmarks.items()
+    }
+    if any(overlap.values()):
+        raise ValueError(f"test problems occur in the training data: {overlap}")
+    for name, problems in (("train", train), ("val", validation)):
+        write_parquet(folder / f"{name}.parquet", pd.DataFrame(_verl_rows(problems, name)))
+    for name, problems in benchmarks.items():
+        table = pd.DataFrame(
+            {
+                "question_id": f"{name}-{index:04d}",
+                "prompt": problem.prompt,
+                "gold": str(problem.answer),
+                "kind": "integer",
+                "split": "in_domain" if name == IN_DOMAIN else "out_of_domain",
+                "title": TITLES[name],
+            }
+            for index, problem in enumerate(problems)
+        )
+        write_parquet(folder / "benchmarks" / f"{name}.parquet", table)
+    return {
+        "train_problems": len(train),
+        "validation_problems": len(validation),
+        "benchmarks": {name: len(problems) for name, problems in benchmarks.items()},
+        "overlap_with_pretraining_and_train": overlap,
+    }
+
+
+def _verl_rows(problems: list[Problem], split: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "data_source": "arithmetic",
+            "prompt": [{"role": "user", "content": problem.prompt}],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": str(problem.answer)},
+            "extra_info": {"split": split, "index": index},
+        }
+        for index, problem in enumerate(problems)
+    ]

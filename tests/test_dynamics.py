@@ -1,0 +1,294 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlvr_dynamics.dynamics import (
+    linearity,
+    random_walk_null,
+    rank_k_update,
+    row_combination,
+    svd_of_gram,
+    trajectory_gram,
+    trajectory_svd,
+    update_singular_values,
+    update_svd,
+)
+
+
+def gaussian(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+
+
+def orthonormal(rows, columns, seed=0):
+    return torch.linalg.qr(gaussian(columns, rows, seed=seed))[0].mT
+
+
+# Trajectory SVD
+
+
+def test_a_line_has_one_component():
+    direction = gaussian(1, 500)
+    direction /= direction.norm()
+    steps = np.array([3, 4, 8, 20])
+    updates = torch.from_numpy(0.25 * steps)[:, None] * direction
+    svd = trajectory_svd(updates, 3, steps)
+    assert svd.singular_values[0] == pytest.approx(0.25 * np.sqrt((steps**2).sum()), rel=1e-12)
+    assert svd.singular_values[1:] == pytest.approx([0, 0], abs=1e-6)
+    assert svd.explained_variance == pytest.approx([1, 1, 1], abs=1e-12)
+    assert svd.coefficients[:, 0] == pytest.approx(0.25 * steps, rel=1e-12)
+    directions = row_combination(svd.rows_to_directions, updates)
+    assert torch.allclose(directions[0], direction[0], atol=1e-12)
+    assert not directions[1:].any()
+
+
+def test_orthogonal_updates_have_equal_shares():
+    updates = orthonormal(5, 300) * 2.0
+    svd = trajectory_svd(updates, 5)
+    assert svd.singular_values == pytest.approx([2.0] * 5)
+    assert svd.explained_variance == pytest.approx(np.arange(1, 6) / 5)
+
+
+def test_agrees_with_a_direct_decomposition():
+    updates = gaussian(7, 900) * torch.logspace(0, -3, 7, dtype=torch.float64)[:, None]
+    svd = trajectory_svd(updates, 7)
+    u, sigma, vt = torch.linalg.svd(updates, full_matrices=False)
+    assert svd.singular_values == pytest.approx(sigma.numpy(), rel=1e-9)
+    directions = row_combination(svd.rows_to_directions, updates)
+    assert torch.allclose((directions * vt).sum(1).abs(), torch.ones(7, dtype=torch.float64))
+    rebuilt = torch.from_numpy(svd.coefficients) @ directions
+    assert torch.allclose(rebuilt, updates, atol=1e-10)
+
+
+def test_every_component_grows():
+    steps = np.arange(1, 31)
+    svd = trajectory_svd(gaussian(30, 100).cumsum(0), 4, steps)
+    assert np.all((steps - steps.mean()) @ svd.u >= 0)
+
+
+def test_no_movement_is_zero_and_undefined():
+    svd = trajectory_svd(torch.zeros(4, 10), 2)
+    assert not svd.singular_values.any() and not svd.coefficients.any()
+    assert np.isnan(svd.explained_variance).all()
+    assert not row_combination(svd.rows_to_directions, torch.zeros(4, 10)).any()
+    line = linearity(np.arange(1, 5), svd.coefficients[:, 0])
+    assert line.slope == 0 and np.isnan(line.r2) and np.isnan(line.heldout_r2)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_and_two_steps(count):
+    updates = gaussian(count, 50)
+    svd = trajectory_svd(updates, 8)
+    assert len(svd.singular_values) == count
+    line = linearity(np.arange(1, count + 1), svd.coefficients[:, 0])
+    assert np.isnan(line.heldout_r2)
+    if count == 1:
+        assert svd.coefficients[0, 0] == pytest.approx(float(updates.norm()))
+        assert np.isnan([line.slope, line.intercept, line.r2]).all()
+    else:
+        assert line.r2 == pytest.approx(1.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 9999), st.integers(1, 12))
+def test_invariants_of_any_trajectory(count, d, seed, k):
+    updates = gaussian(count, d, seed=seed).float()
+    svd = trajectory_svd(updates, k)
+    kept = min(k, count)
+    assert svd.singular_values.shape == (kept,) and svd.u.shape == (count, kept)
+    assert np.all(np.diff(svd.singular_values) <= 1e-12)
+    assert np.all(np.diff(svd.explained_variance) >= 0) and svd.explained_variance[-1] <= 1
+    assert svd.u.T @ svd.u == pytest.approx(np.eye(kept), abs=1e-10)
+    square = float(updates.double().square().sum())
+    assert (svd.singular_values**2).sum() <= square * (1 + 1e-9)
+
+
+def test_the_gram_matrix_is_accumulated_in_float64():
+    updates = (1.0 + 1e-3 * gaussian(3, 200_000)).float()
+    exact = updates.double() @ updates.double().mT
+    assert torch.allclose(trajectory_gram(updates), exact, rtol=1e-13)
+
+
+# Update SVD and rank-k recovery
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (12, 12), (1, 9), (5, 1)])
+def test_update_svd_agrees_with_a_direct_decomposition(shape):
+    delta = gaussian(*shape)
+    svd = update_svd(delta, 4)
+    u, sigma, vt = torch.linalg.svd(delta, full_matrices=False)
+    k = min(4, *shape)
+    assert torch.allclose(svd.singular_values, sigma[:k], rtol=1e-9)
+    assert svd.frobenius == pytest.approx(float(delta.norm()))
+    assert torch.allclose((svd.u * u[:, :k]).sum(0).abs(), torch.ones(k, dtype=torch.float64))
+    assert torch.allclose((svd.v * vt[:k].mT).sum(0).abs(), torch.ones(k, dtype=torch.float64))
+    assert torch.allclose(delta @ svd.v, svd.u * svd.singular_values, atol=1e-9)
+    batched, norms = update_singular_values(torch.stack([delta, 2 * delta]), 4)
+    assert torch.allclose(batched[1], 2 * sigma[:k], rtol=1e-9)
+    assert float(norms[1]) == pytest.approx(2 * svd.frobenius)
+
+
+def test_vectors_stay_orthonormal_beyond_the_rank():
+    delta = gaussian(8, 1) @ gaussian(1, 10, seed=1)
+    svd = update_svd(delta, 5)
+    assert torch.allclose(svd.u.mT @ svd.u, torch.eye(5, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(svd.v.mT @ svd.v, torch.eye(5, dtype=torch.float64), atol=1e-9)
+    assert float(svd.singular_values[1]) < 1e-12
+
+
+def test_small_singular_values_keep_the_promised_accuracy():
+    sigma = torch.logspace(0, -12, 13, dtype=torch.float64)
+    delta = orthonormal(13, 40).mT @ (sigma[:, None] * orthonormal(13, 50, seed=1))
+    found, _ = update_singular_values(delta[None], 13)
+    assert float((found[0] - sigma).abs().max()) < 2e-8
+
+
+def test_no_update():
+    svd = update_svd(torch.zeros(4, 6), 2)
+    assert svd.frobenius == 0 and not svd.singular_values.any()
+    assert not rank_k_update(torch.zeros(4, 6), 1).any()
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6)])
+def test_rank_k_update_is_rescaled_and_of_rank_k(shape):
+    delta = gaussian(*shape)
+    u, sigma, vt = torch.linalg.svd(delta, full_matrices=False)
+    for k in (1, 3):
+        best = (u[:, :k] * sigma[:k]) @ vt[:k]
+        expected = best * (delta.norm() / best.norm())
+        assert torch.allclose(rank_k_update(delta, k), expected, atol=1e-12)
+    for k in (6, 100):
+        assert torch.equal(rank_k_update(delta, k), delta)
+    with pytest.raises(ValueError, match="rank"):
+        rank_k_update(delta, 0)
+
+
+def test_rank_1_recovery_of_a_rank_1_update_is_exact():
+    delta = gaussian(7, 1) @ gaussian(1, 5, seed=1)
+    assert torch.allclose(rank_k_update(delta, 1), delta, atol=1e-12)
+
+
+# Linearity
+
+
+def test_a_line_in_the_step_number_scores_one():
+    steps = np.array([1, 2, 4, 8, 16, 32])
+    line = linearity(steps, 3.0 * steps - 5.0)
+    assert (line.slope, line.intercept) == (pytest.approx(3.0), pytest.approx(-5.0))
+    assert line.r2 == pytest.approx(1.0) and line.heldout_r2 == pytest.approx(1.0)
+
+
+def test_scores_agree_with_their_definition():
+    steps, values = np.arange(1, 8), np.array([0.0, 1.0, 1.5, 4.0, 4.5, 4.0, 9.0])
+    line = linearity(steps, values)
+    fitted = np.polyval(np.polyfit(steps, values, 1), steps)
+    assert line.r2 == pytest.approx(1 - ((values - fitted) ** 2).sum() / (7 * values.var()))
+    early = np.polyval(np.polyfit(steps[:4], values[:4], 1), steps[4:])
+    rest = values[4:]
+    assert line.heldout_r2 == pytest.approx(1 - ((rest - early) ** 2).sum() / (3 * rest.var()))
+
+
+def test_a_constant_has_no_r2_and_axes_are_kept():
+    line = linearity(np.arange(1, 7), np.full((2, 3, 6), 0.1))
+    assert line.r2.shape == (2, 3) and np.isnan(line.r2).all() and np.isnan(line.heldout_r2).all()
+    assert line.slope == pytest.approx(np.zeros((2, 3)), abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.floats(-10, 10), min_size=5, max_size=12),
+    st.floats(0.1, 50),
+    st.floats(-20, 20),
+)
+def test_r2_ignores_scale_and_sign(values, scale, shift):
+    values = np.array(values) + np.linspace(0, 1, len(values)) ** 2 * 7
+    steps = np.arange(1, len(values) + 1)
+    one, two = linearity(steps, values), linearity(steps, -scale * values + shift)
+    if float(np.var(values)) > 1e-3 and float(np.var(values[-2:])) > 1e-3:
+        assert two.r2 == pytest.approx(float(one.r2), rel=1e-6, abs=1e-6)
+        assert two.heldout_r2 == pytest.approx(float(one.heldout_r2), rel=1e-5, abs=1e-5)
+
+
+# Nulls
+
+
+def walked_for_real(steps, norms, d, draws, seed):
+    generator = np.random.default_rng(seed)
+    explained, r2, heldout = [], [], []
+    for _ in range(draws):
+        rows = generator.standard_normal((len(norms), d))
+        rows *= (norms / np.linalg.norm(rows, axis=1))[:, None]
+        u, sigma, _ = np.linalg.svd(np.cumsum(rows, axis=0), full_matrices=False)
+        line = linearity(steps, u[:, 0])
+        explained.append(sigma[0] ** 2 / (sigma**2).sum())
+        r2.append(float(line.r2))
+        heldout.append(float(line.heldout_r2))
+    return np.array(explained), np.array(r2), np.array(heldout)
+
+
+@pytest.mark.parametrize("d", [1, 3, 11, 12, 13, 14, 60, 400])
+def test_the_null_is_the_walk_in_d_dimensions(d):
+    steps = np.array([1, 2, 3, 4, 6, 8, 9, 10, 13, 14, 15, 20])
+    norms = np.random.default_rng(5).uniform(0.2, 3.0, 12)
+    draws = 2500
+    null = random_walk_null(steps, norms, d, draws, seed=1)
+    real = walked_for_real(steps, norms, d, draws, seed=2)
+    for ours, theirs in zip((null.explained_variance, null.r2), real, strict=False):
+        error = np.hypot(ours.std(), theirs.std()) / np.sqrt(draws)
+        assert abs(ours.mean() - theirs.mean()) <= 4.5 * error + 1e-12
+    for ours, theirs in zip((null.explained_variance, null.r2, null.heldout_r2), real, strict=True):
+        # Two-sample Kolmogorov-Smirnov distance; 2.2 / sqrt(n / 2) has a chance of about 1e-4.
+        grid = np.sort(np.concatenate([ours, theirs]))
+        below = [np.searchsorted(np.sort(x), grid, side="right") / draws for x in (ours, theirs)]
+        if d > 1:
+            assert np.abs(below[0] - below[1]).max() < 2.2 / np.sqrt(draws / 2)
+
+
+def test_the_null_knows_its_limits():
+    steps, norms = np.arange(1, 121), np.ones(120)
+    # In very high dimension the Gram matrix is min(s, t): eigenvalues 1 / (4 sin²(...)).
+    gram = np.minimum.outer(steps, steps).astype(float)
+    values, vectors = np.linalg.eigh(gram)
+    null = random_walk_null(steps, norms, 10**12, 10, seed=0)
+    assert null.explained_variance == pytest.approx(values[-1] / values.sum(), rel=1e-4)
+    assert null.r2 == pytest.approx(float(linearity(steps, vectors[:, -1]).r2), rel=1e-4)
+
+
+def test_the_null_does_not_depend_on_scale_and_repeats():
+    steps, norms = np.arange(1, 11), np.linspace(1, 2, 10)
+    one = random_walk_null(steps, norms, 50, 20, seed=3)
+    two = random_walk_null(steps, norms * 1e-200, 50, 20, seed=3)
+    assert one.r2 == pytest.approx(two.r2, rel=1e-9)
+    assert np.array_equal(one.r2, random_walk_null(steps, norms, 50, 20, seed=3).r2)
+    assert not np.array_equal(one.r2, random_walk_null(steps, norms, 50, 20, seed=4).r2)
+
+
+def test_the_null_of_nothing_and_of_resting_steps():
+    assert np.isnan(random_walk_null(np.arange(3), np.zeros(3), 9, 5, 0).explained_variance).all()
+    resting = random_walk_null(np.arange(1, 5), np.array([1.0, 0.0, 0.0, 0.0]), 9, 5, 0)
+    assert resting.explained_variance == pytest.approx(1.0) and np.isnan(resting.r2).all()
+    single = random_walk_null(np.array([1]), np.array([2.0]), 9, 5, 0)
+    assert single.explained_variance == pytest.approx(1.0) and np.isnan(single.r2).all()
+
+
+def test_the_null_is_cheap():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        start = time.process_time()
+        random_walk_null(np.arange(1, 121), np.ones(120), 50_000, 200, seed=0)
+        assert time.process_time() - start < 0.6  # measured 0.07 s; room for a busy machine
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_svd_of_gram_sums_over_columns():
+    updates = gaussian(6, 64)
+    halves = trajectory_gram(updates[:, :30]) + trajectory_gram(updates[:, 30:])
+    one = svd_of_gram(halves, 2, np.arange(1, 7))
+    two = trajectory_svd(updates, 2)
+    assert one.singular_values == pytest.approx(two.singular_values, rel=1e-12)
+    assert one.coefficients == pytest.approx(two.coefficients, abs=1e-12)
