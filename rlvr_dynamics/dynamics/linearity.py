@@ -47,17 +47,18 @@ def fit_line(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
     if spread == 0.0:
         nothing = np.full(values.shape[:-1], np.nan)
         return nothing, nothing.copy()
-    slope = values @ centred / spread
-    return slope, values.mean(axis=-1) - slope * numbers.mean()
+    slope = np.asarray(values @ centred / spread)
+    return slope, np.asarray(values.mean(axis=-1) - slope * numbers.mean())
 
 
 def _r2(values: np.ndarray, line: np.ndarray) -> np.ndarray:
     error = np.sum((values - line) ** 2, axis=-1)
-    spread = np.sum((values - values.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
+    spread = np.asarray(np.sum((values - values.mean(axis=-1, keepdims=True)) ** 2, axis=-1))
     # A constant series leaves rounding noise in `spread`; R² means nothing there.
     size = np.sum(values**2, axis=-1)
     usable = spread > 1e-24 * size
-    return 1.0 - np.divide(error, spread, where=usable, out=np.full(spread.shape, np.nan))
+    share = np.divide(error, spread, where=usable, out=np.full(spread.shape, np.nan))
+    return np.asarray(1.0 - share)
 
 
 def linearity(steps: np.ndarray, coefficients: np.ndarray) -> Linearity:

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlvr_dynamics.reporting.intervals import (
-    DRAWS,
     Interval,
     percentile_interval,
     resampled_means,
@@ -67,7 +66,7 @@ def paired_accuracy(
             continue
         seeds = [(results.seed, zlib.crc32(name.encode())) for name in benchmarks]
         draws = [
-            resampled_means(group, draws=DRAWS, seed=seed)
+            resampled_means(group, draws=results.bootstrap_draws, seed=seed)
             for group, seed in zip(complete, seeds, strict=True)
         ]
         return PairedAccuracy(

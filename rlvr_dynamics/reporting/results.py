@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.reporting.intervals import DRAWS
 
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # name: (file, stage that writes it, columns the report reads)
@@ -72,6 +73,11 @@ class Results:
     def seed(self) -> int:
         """The run's seed; it also seeds the bootstrap."""
         return int(self.config.get("seed", self.provenance.get("seed", 0)) or 0)
+
+    @property
+    def bootstrap_draws(self) -> int:
+        """Resamples behind every bootstrap interval."""
+        return int(lookup(self.config, "bootstrap_draws") or DRAWS)
 
     @property
     def dtype(self) -> str | None:

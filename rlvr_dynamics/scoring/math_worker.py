@@ -32,13 +32,10 @@ def start(memory_limit: int = MEMORY_LIMIT_BYTES) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
-    import math_verify
-
     _parse("1")
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = memory_limit if hard == resource.RLIM_INFINITY else min(memory_limit, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    assert math_verify is not None
 
 
 def _on_alarm(number: int, frame: FrameType | None) -> None:

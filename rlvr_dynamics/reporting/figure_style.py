@@ -1,0 +1,128 @@
+"""How every figure looks and how it is written: same tables, same bytes."""
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlvr_dynamics.reporting.formatting import method_name, share_of_training
+from rlvr_dynamics.reporting.results import Results
+
+WIDTH_INCHES = 5.5  # text width of the usual conference styles: no rescaling in a paper
+
+# Okabe and Ito, "Color Universal Design" (2008).
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#767676"
+
+METHOD_LOOKS = {
+    "real": (BLACK, "o"),
+    "rank1_recovery": (GREEN, "D"),
+    "random_update": (GREY, "X"),
+    "relex": (VERMILLION, "^"),
+    "relex_raw": (BLUE, "s"),
+}
+OTHER_LOOKS = [(PURPLE, "v"), (ORANGE, "P"), (SKY, "<"), (PURPLE, ">"), (ORANGE, "h")]
+FILLS = ["full", "none", "left", "right", "bottom", "top"]
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same glyphs
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "#DDDDDD",
+    "axes.axisbelow": True,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.hashsalt": "rlvr-dynamics",
+    "svg.fonttype": "path",
+    "axes.unicode_minus": True,
+    "path.simplify": True,
+}
+
+
+@dataclass(frozen=True)
+class FigurePlan:
+    """One figure of the page.
+
+    Attributes:
+        name: File name without ending.
+        title: Heading on the page.
+        look_at: What a reader should look at.
+        needs: Tables (names of `results.TABLES`) that it draws.
+        draw: The function that draws it; None means that the tables hold nothing to draw.
+        facts: What n is, for the caption.
+    """
+
+    name: str
+    title: str
+    look_at: str
+    needs: tuple[str, ...]
+    draw: Callable[[Results], Figure | None]
+    facts: Callable[[Results], str]
+
+
+def save(figure: Figure, folder: Path, name: str) -> bytes:
+    """Write `<name>.pdf` and `<name>.png`; return the figure as SVG for the page."""
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    svg = io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()
+
+
+def style() -> Any:
+    """The style as a context; the caller's own matplotlib settings do not matter."""
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"})
+
+
+def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of column width with a grid of axes, shape (rows, columns)."""
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def look(method: str, known: Iterable[str] = ()) -> tuple[str, str]:
+    """Colour and marker of a method; `known` fixes the order of the ones without their own."""
+    if method in METHOD_LOOKS:
+        return METHOD_LOOKS[method]
+    others = sorted(set(known) - set(METHOD_LOOKS))
+    position = others.index(method) if method in others else 0
+    return OTHER_LOOKS[position % len(OTHER_LOOKS)]
+
+
+def fill(observe: float, windows: list[int]) -> str:
+    """How the marker of an observed window is filled."""
+    position = windows.index(int(observe)) if observe in windows else 0
+    return FILLS[position % len(FILLS)]
+
+
+def prediction_label(method: str, observe: float, final: int) -> str:
+    """`RELEX, first 15 %`; a method that observes no window has only its name."""
+    name = method_name(method)
+    return f"{name}, {share_of_training(observe, final)}" if observe > 0 else name
+
+
+def shade_windows(axes: Axes, windows: list[int]) -> None:
+    """Shade what the predictions saw: nested windows, the shortest darkest."""
+    for observe in windows:
+        axes.axvspan(0, observe, color=SKY, alpha=0.18, linewidth=0, zorder=0)

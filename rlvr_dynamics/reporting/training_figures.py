@@ -1,0 +1,196 @@
+"""Reward and accuracy over the steps of training, with predicted checkpoints beside real ones."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlvr_dynamics.reporting.accuracy import PROTOCOLS
+from rlvr_dynamics.reporting.figure_style import (
+    BLACK,
+    GREY,
+    VERMILLION,
+    FigurePlan,
+    canvas,
+    fill,
+    look,
+    prediction_label,
+    shade_windows,
+)
+from rlvr_dynamics.reporting.results import Results
+
+REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
+
+
+def chosen_scores(results: Results, split: str) -> pd.DataFrame | None:
+    """Scores of one split under one protocol: sampled answers where they exist, else greedy."""
+    scores = results.tables["scores"]
+    if scores is None:
+        return None
+    scores = scores[scores["split"] == split]
+    for protocol in PROTOCOLS:
+        chosen = scores[scores["protocol"] == protocol]
+        if len(chosen):
+            return chosen
+    return scores if len(scores) else None
+
+
+def draw_learning(results: Results) -> Figure | None:
+    """Reward (top) and in-domain accuracy (bottom) over steps."""
+    metrics, scores = results.tables["metrics"], chosen_scores(results, "in_domain")
+    if metrics is None and scores is None:
+        return None
+    figure, grid = canvas(4.9, 2, 1, sharex=True, height_ratios=[1, 1.7])
+    top, bottom = grid[:, 0]
+    for axes in (top, bottom):
+        shade_windows(axes, results.windows)
+    _draw_reward(top, metrics)
+    if scores is None:
+        _say_not_measured(bottom)
+    else:
+        benchmark = results.benchmarks("in_domain")[0]
+        draw_accuracy(bottom, scores[scores["benchmark"] == benchmark], results, legend=True)
+        title = results.benchmark_title(benchmark)
+        bottom.set_title(f"accuracy, {title} ({scores['protocol'].iloc[0]})", loc="left")
+    bottom.set_xlabel("training step (shaded: what the predictions observed)")
+    return figure
+
+
+def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
+    axes.set_title("training reward (mean of the batch)", loc="left")
+    column = next((name for name in REWARD_COLUMNS if metrics is not None and name in metrics), None)
+    if metrics is None or column is None:
+        _say_not_measured(axes)
+        return
+    rows = metrics.dropna(subset=column).sort_values("step")
+    axes.plot(rows["step"], rows[column], color=GREY, linewidth=0.7, label="each step")
+    width = max(1, len(rows) // 15)
+    if width > 1:
+        smooth = rows[column].rolling(width, center=True, min_periods=1).mean()
+        axes.plot(rows["step"], smooth, color=BLACK, label=f"mean of {width} steps")
+    axes.set_ylabel("reward")
+    axes.legend(loc="lower right")
+
+
+def draw_accuracy(axes: Axes, scores: pd.DataFrame, results: Results, *, legend: bool) -> None:
+    """Base, the ladder of real checkpoints, and every predicted one, with 95 % intervals."""
+    final = results.final_step or 1
+    base = scores[scores["method"] == "base"]
+    if len(base):
+        axes.axhline(
+            float(base["accuracy"].iloc[0]), color=GREY, linestyle=(0, (4, 3)), linewidth=0.9,
+            label="base",
+        )
+    real = scores[scores["method"].isin(["base", "real"])].sort_values("step")
+    if len(real):
+        _points(axes, real, 0.0, BLACK, "o", "full", "real checkpoints", linestyle="-")
+    predicted = scores[~scores["method"].isin(["base", "real"])].fillna({"observe": 0})
+    groups = list(predicted.groupby(["method", "observe"], sort=True))
+    for position, (key, group) in enumerate(groups):
+        method, observe = str(key[0]), float(key[1])
+        colour, marker = look(method, predicted["method"])
+        # Several predictions target the same step: side by side, so that every interval shows.
+        offset = (position - (len(groups) - 1) / 2) * final * 0.012
+        _points(
+            axes, group.sort_values("step"), offset, colour, marker,
+            fill(observe, results.windows) if observe > 0 else "full",
+            prediction_label(method, observe, final),
+        )
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("accuracy")
+    if legend:
+        axes.figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3,
+            columnspacing=1.2, handletextpad=0.5,
+        )
+
+
+def _points(
+    axes: Axes,
+    rows: pd.DataFrame,
+    offset: float,
+    colour: str,
+    marker: str,
+    fillstyle: str,
+    label: str,
+    linestyle: str = "",
+) -> None:
+    accuracy = rows["accuracy"].to_numpy(float)
+    errors = None
+    if {"ci_low", "ci_high"} <= set(rows.columns):
+        ends = [accuracy - rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float) - accuracy]
+        errors = np.clip(np.nan_to_num(np.array(ends)), 0, None)
+    axes.errorbar(
+        rows["step"].to_numpy(float) + offset, accuracy, yerr=errors, color=colour, marker=marker,
+        linestyle=linestyle, fillstyle=fillstyle, markerfacecoloralt="white", elinewidth=0.8,
+        capsize=1.5, label=label,
+    )
+
+
+def _say_not_measured(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=VERMILLION)
+
+
+def draw_out_of_domain(results: Results) -> Figure | None:
+    """The same as the accuracy panel, one panel for each out-of-domain benchmark."""
+    scores, names = chosen_scores(results, "out_of_domain"), results.benchmarks("out_of_domain")
+    if scores is None or not names:
+        return None
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, grid = canvas(0.9 + 1.75 * rows, rows, columns, sharex=True, sharey=True)
+    panels = list(grid.flat)
+    for position, (axes, name) in enumerate(zip(panels, names, strict=False)):
+        shade_windows(axes, results.windows)
+        draw_accuracy(axes, scores[scores["benchmark"] == name], results, legend=position == 0)
+        axes.set_title(results.benchmark_title(name), loc="left", fontsize=7.5)
+        axes.set_ylabel("accuracy" if position % columns == 0 else "")
+        if position + columns >= len(names):
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("training step")
+    for axes in panels[len(names) :]:
+        axes.remove()
+    return figure
+
+
+class _Facts:
+    """n of the accuracy figures: questions and samples of each benchmark."""
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+
+    def __call__(self, results: Results) -> str:
+        scores = chosen_scores(results, self.split)
+        if scores is None or "questions" not in scores:
+            return "n not measured"
+        parts = []
+        for name in results.benchmarks(self.split):
+            rows = scores[scores["benchmark"] == name]
+            if len(rows):
+                samples = rows["samples"].max() if "samples" in rows else 1
+                parts.append(f"{int(rows['questions'].max())} questions × {int(samples)}")  # noqa: RUF001
+        listed = parts[0] if len(set(parts)) == 1 else ", ".join(parts)
+        protocol = scores["protocol"].iloc[0]
+        return f"n = {listed} {protocol} answers per checkpoint; bars: 95 % intervals"
+
+
+PLANS = [
+    FigurePlan(
+        "reward_and_accuracy",
+        "Reward and in-domain accuracy over training",
+        "Compare a predicted checkpoint with the real one at the same step, and with the last real "
+        "checkpoint inside the shaded window that it saw. Predictions for one step stand side by "
+        "side.",
+        ("metrics", "scores"),
+        draw_learning,
+        _Facts("in_domain"),
+    ),
+    FigurePlan(
+        "out_of_domain",
+        "Out-of-domain accuracy",
+        "Does a prediction carry over to problems that RL never trained on?",
+        ("scores",),
+        draw_out_of_domain,
+        _Facts("out_of_domain"),
+    ),
+]

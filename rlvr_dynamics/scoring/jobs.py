@@ -1,0 +1,115 @@
+"""What is asked of the scoring: models, protocols, engine settings; all plain and frozen."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr_dynamics.errors import UserError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}", re.ASCII)
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """A model to be scored.
+
+    Attributes:
+        id: Name of the model in the tables; also a folder name.
+        folder: Hugging Face folder (safetensors, config, tokenizer).
+        identity: Hash of the weights.
+    """
+
+    id: str
+    folder: Path
+    identity: str
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How answers are drawn.
+
+    Attributes:
+        name: Name in the tables, for example ``greedy``.
+        temperature: 0 takes the most likely token; then `samples` must be 1.
+        top_p: Share of the probability that is kept, in (0, 1].
+        samples: Answers per question.
+        max_tokens: Longest answer in tokens.
+    """
+
+    name: str
+    temperature: float
+    top_p: float
+    samples: int
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        """Refuse values that no engine can follow."""
+        problem = None
+        if self.temperature < 0:
+            problem = "temperature must be 0 or more"
+        elif not 0 < self.top_p <= 1:
+            problem = "top_p must lie in (0, 1]"
+        elif self.samples < 1 or self.max_tokens < 1:
+            problem = "samples and max_tokens must be at least 1"
+        elif self.temperature == 0 and self.samples > 1:
+            problem = "temperature 0 gives the same answer every time, so samples must be 1"
+        if problem:
+            raise UserError(problem, where=f"protocol {self.name}: {self}")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Where and how vLLM runs. None of the speed settings changes what is asked.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        dtype: Precision of the weights in the engine, for example ``float32``.
+        max_model_len: Prompt and answer together, in tokens.
+        max_num_seqs: Answers generated at once.
+        memory_share: Share of a GPU's memory that the engine takes.
+        kv_cache_gib: Key-value cache of one engine on the CPU, whole GiB.
+        tensor_parallel: GPUs per engine.
+        engines: Engine processes side by side, each with its part of the models.
+        threads: Threads per engine on the CPU.
+        reload: Reload weights in place once it is proved right; otherwise one process per model.
+        stall_seconds: Silence after which an engine counts as hung.
+    """
+
+    device: str
+    dtype: str
+    max_model_len: int
+    max_num_seqs: int = 256
+    memory_share: float = 0.9
+    kv_cache_gib: int = 1
+    tensor_parallel: int = 1
+    engines: int = 1
+    threads: int = 1
+    reload: bool = True
+    stall_seconds: float = 1800.0
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown device."""
+        if self.device not in DEVICES:
+            raise UserError(
+                f"unknown device {self.device!r}", way_out=f"one of {', '.join(DEVICES)}"
+            )
+
+
+def check_names(kind: str, names: Iterable[str]) -> None:
+    """Make sure that names are unique and can be file names.
+
+    Raises:
+        UserError: A name is repeated, or is or contains a path.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UserError(
+                f"{kind} name {name[:80]!r} cannot be a file name",
+                way_out="letters, digits, '_', '-' and '.', not starting with '.'",
+            )
+        if name in seen:
+            raise UserError(f"{kind} name {name!r} is given twice")
+        seen.add(name)

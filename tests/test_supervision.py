@@ -1,0 +1,149 @@
+"""Nothing of a training run outlives it, whoever is killed; a silent or dying verl is noticed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlvr_dynamics import config
+from rlvr_dynamics.errors import StageFailed
+from rlvr_dynamics.training import processes, trainer
+
+# A command that starts a grandchild in a session of its own, as Ray does, and then waits.
+ESCAPING = (
+    "import subprocess, sys, time; "
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+    "start_new_session=True); time.sleep(600)"
+)
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def start_supervised(marker: str, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "rlvr_dynamics.training.supervise", marker, str(log), "--"]
+    return subprocess.Popen(
+        [*command, sys.executable, "-c", ESCAPING],
+        stdin=subprocess.PIPE,
+        env={**os.environ, processes.MARKER: marker},
+        start_new_session=True,
+    )
+
+
+def test_closing_the_pipe_ends_every_descendant(tmp_path):
+    marker = str(tmp_path)
+    supervisor = start_supervised(marker, tmp_path / "log")
+    assert wait_for(lambda: len(processes.marked(marker)) == 3)
+    supervisor.stdin.close()
+    assert supervisor.wait(timeout=20) == 75
+    assert processes.marked(marker) == []
+
+
+def test_a_killed_supervisor_leaves_processes_that_end_all_finds(tmp_path):
+    marker = str(tmp_path)
+    supervisor = start_supervised(marker, tmp_path / "log")
+    assert wait_for(lambda: len(processes.marked(marker)) == 3)
+    supervisor.kill()
+    supervisor.wait()
+    assert len(processes.marked(marker)) == 2
+    processes.end_all(marker)
+    assert processes.marked(marker) == []
+    supervisor.stdin.close()
+
+
+def test_a_parent_killed_without_warning_leaves_nothing(tmp_path):
+    marker = str(tmp_path)
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[2]); "
+            "from test_supervision import start_supervised; "
+            "keep = start_supervised(sys.argv[1], Path(sys.argv[1]) / 'log'); time.sleep(600)",
+            marker,
+            str(Path(__file__).parent),
+        ]
+    )
+    assert wait_for(lambda: len(processes.marked(marker)) == 3)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert wait_for(lambda: processes.marked(marker) == [])
+
+
+class NoCheckpoints:
+    """Stands for a verl that never saves."""
+
+    def saved_step(self):
+        return 0
+
+    def ingest(self):
+        return []
+
+    def prepare_resume(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("raise RuntimeError('no luck')", "verl ended early.*RuntimeError: no luck"),
+        ("import time; time.sleep(600)", "verl made no step for 2 s"),
+    ],
+)
+def test_a_verl_that_breaks_or_hangs_is_an_error_with_its_log(
+    tmp_path, monkeypatch, script, message
+):
+    monkeypatch.setattr(
+        trainer, "verl_command", lambda *_args, **_kwargs: [sys.executable, "-c", script]
+    )
+    loaded = config.load(["trainer.start_timeout_seconds=2.0"])
+    with pytest.raises(StageFailed, match=message) as caught:
+        trainer.train(
+            loaded, prepare=tmp_path, folder=tmp_path / "train", checkpoints=NoCheckpoints()
+        )
+    assert "verl_1.log" in str(caught.value)
+    assert processes.marked(str((tmp_path / "train").resolve())) == []
+
+
+def test_a_dead_worker_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "WORKER_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(trainer, "DEAD_WORKER_GRACE_SECONDS", 1.0)
+    worker = (
+        "import subprocess, time; "
+        "subprocess.Popen(['bash', '-c', 'exec -a ray::WorkerDict sleep 3']).wait(); "
+        "time.sleep(600)"
+    )
+    monkeypatch.setattr(
+        trainer, "verl_command", lambda *_args, **_kwargs: [sys.executable, "-c", worker]
+    )
+    with pytest.raises(StageFailed, match="a worker of verl died: ray::WorkerDict"):
+        trainer.train(
+            config.load([]),
+            prepare=tmp_path,
+            folder=tmp_path / "train",
+            checkpoints=NoCheckpoints(),
+        )
+
+
+def test_metrics_of_several_attempts_are_joined(tmp_path):
+    import pandas as pd
+
+    def row(step, reward):
+        return f'{{"step": {step}, "data": {{"critic/score/mean": {reward}}}}}\n'
+
+    (tmp_path / "metrics_1.jsonl").write_text(row(1, 0.1) + row(2, 0.2) + '{"step": 3, "da')
+    (tmp_path / "metrics_2.jsonl").write_text(row(2, 0.25) + row(3, 0.3))
+    trainer.write_metrics(tmp_path, tmp_path / "metrics.parquet")
+    table = pd.read_parquet(tmp_path / "metrics.parquet")
+    assert table["step"].tolist() == [1, 2, 3]
+    assert table["critic/score/mean"].tolist() == [0.1, 0.25, 0.3]
