@@ -1,4 +1,4 @@
-"""From a trajectory on disk to tidy tables: spectra, coefficients, linearity, norms, forecasts.
+"""From a trajectory on disk to tidy tables: spectra, coefficients, linearity, norms.
 
 Each tensor is a task of its own (`measure_tensor`), read once; tasks run on a few threads.
 
@@ -20,11 +20,7 @@ import pandas as pd
 import torch
 
 from rlvr_dynamics.atomic import atomic_path, write_parquet
-from rlvr_dynamics.checkpoints.differences import (
-    DEFAULT_BUDGET_BYTES,
-    Differences,
-    finite_elements,
-)
+from rlvr_dynamics.checkpoints.differences import DEFAULT_BUDGET_BYTES, Differences
 from rlvr_dynamics.checkpoints.names import layer_of, module_of
 from rlvr_dynamics.checkpoints.shards import Shard, create_shard
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
@@ -40,17 +36,15 @@ from rlvr_dynamics.dynamics import (
 )
 from rlvr_dynamics.dynamics.trajectory_svd import COLUMNS
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.progress import bar
+
+__all__ = ["MeasureSettings", "forecast_errors", "measure", "measure_tensor"]
 
 TABLES = ("update_svd", "trajectory_svd", "coefficients", "linearity", "norms")
 DIRECTIONS = Path("directions") / "trajectory_v1.safetensors"
 COEFFICIENT_INDICES = 3
-FORECAST_COLUMNS = (
-    *("method", "observe", "step", "tensor", "module", "layer", "sse", "sse_hold", "skill"),
-    *("cosine", "magnitude_ratio", "dtype"),
-)
 Table = dict[str, Any]
-_PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -316,77 +310,3 @@ def _summary(sample: np.ndarray) -> dict[str, float]:
         return {"mean": math.nan, "low": math.nan, "high": math.nan}
     low, high = np.quantile(usable, [0.025, 0.975])
     return {"mean": float(usable.mean()), "low": float(low), "high": float(high)}
-
-
-def forecast_errors(
-    trajectory: Trajectory,
-    predictions: Sequence[tuple[str, int, int, Path]],
-    progress: bool = False,
-) -> pd.DataFrame:
-    """Compare predicted checkpoints with the real ones, tensor by tensor.
-
-    Args:
-        trajectory: Base and real checkpoints.
-        predictions: (method, observe, step, folder); those whose step was never saved are left
-            out. Observe 0 means that holding the last checkpoint is holding the base.
-        progress: Show a bar.
-
-    Returns:
-        One row per prediction and tensor: method, observe, step, tensor, module, layer, sse
-        (‖Ŵ - W‖²), sse_hold (‖W_observe - W‖²), skill = 1 - sse / sse_hold, cosine of predicted to
-        true update from the base, magnitude_ratio of predicted to true update, dtype. A ratio with
-        a zero below is NaN.
-
-    Raises:
-        UserError: A prediction is not the model of the base, a shard differs from its manifest, a
-            weight is NaN or infinite, or `observe` was not saved.
-    """
-    trajectory.verify()
-    known = [entry for entry in predictions if entry[2] in trajectory.steps]
-    rows = []
-    for method, observe, step, folder in (
-        bar(known, desc="forecast", unit="checkpoint") if progress else known
-    ):
-        if observe not in (0, *trajectory.steps):
-            raise UserError(
-                f"the last observed step {observe} of {method} has no checkpoint",
-                where=str(folder),
-                way_out="open the trajectory with all the steps that were observed",
-            )
-        predicted = trajectory.beside(step, Path(folder))
-        predicted.verify()
-        for name in trajectory.names:
-            errors = _tensor_errors(trajectory, predicted, name, observe, step)
-            rows.append({"method": method, "observe": observe, "step": step, **errors})
-    return pd.DataFrame(rows, columns=FORECAST_COLUMNS)
-
-
-def _tensor_errors(
-    trajectory: Trajectory, predicted: Trajectory, name: str, observe: int, step: int
-) -> Table:
-    sse = hold = product = size = true_size = 0.0
-    d = trajectory.numel(name)
-    for start in range(0, d, _PIECE):
-        span = (name, start, min(d, start + _PIECE))
-        base = finite_elements(trajectory, 0, *span).double()
-        held = finite_elements(trajectory, observe, *span).double()
-        true = finite_elements(trajectory, step, *span).double()
-        guess = finite_elements(predicted, step, *span).double()
-        sse += float((guess - true).square().sum())
-        hold += float((held - true).square().sum())
-        guess, true = guess - base, true - base
-        product += float(guess @ true)
-        size += float(guess @ guess)
-        true_size += float(true @ true)
-    both = math.sqrt(size) * math.sqrt(true_size)
-    return {
-        "tensor": name,
-        "module": module_of(name),
-        "layer": layer_of(name),
-        "sse": sse,
-        "sse_hold": hold,
-        "skill": 1.0 - sse / hold if hold > 0.0 else math.nan,
-        "cosine": product / both if both > 0.0 else math.nan,
-        "magnitude_ratio": math.sqrt(size / true_size) if true_size > 0.0 else math.nan,
-        "dtype": trajectory.dtype_of(name),
-    }

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,9 +245,7 @@ def _extrapolate(run: Run, folder: Path) -> None:
             "method": each.method,
             "observe": each.observe,
             "step": each.step,
-            "path": str(
-                Path(run.of("extrapolate").name) / Path(each.folder).relative_to(folder)
-            ),
+            "path": str(Path(run.of("extrapolate").name) / Path(each.folder).relative_to(folder)),
             "identity": each.identity,
             "uses_future": each.uses_future,
         }
@@ -355,5 +352,3 @@ ALL = [
         work=_report,
     ),
 ]
-
-

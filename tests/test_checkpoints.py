@@ -137,9 +137,7 @@ def test_a_stored_copy_of_a_tied_head_counts_once_and_is_written_again(tmp_path)
 def test_an_untied_head_is_a_tensor_like_any_other(tmp_path):
     shapes = SHAPES | {"lm_head.weight": (11, 8)}
     save_model(tmp_path / "base", random_tensors(0, shapes=shapes), tie=False)
-    save_model(
-        tmp_path / "checkpoints" / "step_1", random_tensors(1, shapes=shapes), tie=False
-    )
+    save_model(tmp_path / "checkpoints" / "step_1", random_tensors(1, shapes=shapes), tie=False)
     trajectory = open_run(tmp_path)
     assert not trajectory.tied and "lm_head.weight" in trajectory.names
 
@@ -267,9 +265,7 @@ def test_verl_step_without_a_hugging_face_model(run):
     ],
 )
 def test_base_that_does_not_match(run, change, words):
-    save_model(
-        run / "checkpoints" / "step_4", random_tensors(4, shapes=SHAPES | change), tie=False
-    )
+    save_model(run / "checkpoints" / "step_4", random_tensors(4, shapes=SHAPES | change), tie=False)
     refused(run, "the base does not match step 4", *words)
 
 

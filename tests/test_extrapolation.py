@@ -252,7 +252,9 @@ def test_nan_in_a_weight_names_tensor_and_step(tmp_path):
 
 
 def test_a_prediction_that_overflows_is_refused(tmp_path):
-    weights = {step: {name: 300.0 * step * t for name, t in gaussian(1).items()} for step in range(4)}
+    weights = {
+        step: {name: 300.0 * step * t for name, t in gaussian(1).items()} for step in range(4)
+    }
     trajectory = build(tmp_path, weights, torch.float16)
     with pytest.raises(UserError, match="not finite in float16"):
         EXTRAPOLATORS["relex"].run(trajectory, 3, [4, 10**6], tmp_path / "out")

@@ -20,6 +20,7 @@ class VerlRun:
         """Name the two folders; `keep_states` optimizer states stay for a resume."""
         self.verl, self.published, self.keep_states = verl, published, keep_states
         self._shapes = _shapes(base)
+        self._ingested = 0
 
     def saved_step(self) -> int:
         """Newest step that verl has finished saving; 0 when there is none."""
@@ -42,8 +43,11 @@ class VerlRun:
             StageFailed: verl wrote tensors that are not the base model's.
             UserError: The disk is full.
         """
-        new = []
-        for step in range(1, self.saved_step() + 1):
+        new: list[int] = []
+        saved = self.saved_step()
+        if saved == self._ingested:
+            return new
+        for step in range(1, saved + 1):
             folder = self.verl / f"global_step_{step}" / "actor" / "huggingface"
             target = self.published / f"step_{step}"
             if not folder.is_dir():
@@ -61,8 +65,9 @@ class VerlRun:
                 self.published.mkdir(parents=True, exist_ok=True)
                 folder.rename(target)
             new.append(step)
-        for step in range(1, self.saved_step() - self.keep_states + 1):
+        for step in range(1, saved - self.keep_states + 1):
             shutil.rmtree(self.verl / f"global_step_{step}", ignore_errors=True)
+        self._ingested = saved
         return new
 
     def prepare_resume(self) -> int:

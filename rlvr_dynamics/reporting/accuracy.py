@@ -105,6 +105,6 @@ def ratio(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def gain_recovered(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(first − base) / (full − base) of models given as first, full, base."""  # noqa: RUF002
+    """(first − base) / (full − base) of models given as first, full, base."""
     gain = accuracy[..., 1] - accuracy[..., 2]
     return (accuracy[..., 0] - accuracy[..., 2]) / gain

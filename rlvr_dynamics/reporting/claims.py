@@ -57,7 +57,8 @@ def build_claims(results: Results) -> pd.DataFrame:
         with missing values and the verdict `not measured`.
     """
     table = pd.DataFrame(
-        [asdict(claim(results)) for claim in LEDGER], columns=[field.name for field in fields(Claim)]
+        [asdict(claim(results)) for claim in LEDGER],
+        columns=[field.name for field in fields(Claim)],
     )
     return table.astype({"n": "Int64"})
 
@@ -88,7 +89,7 @@ def ledger_as_text(claims: pd.DataFrame, width: int = 98) -> str:
         lines += textwrap.wrap(
             head + str(row["claim"]), width, subsequent_indent=indent, break_long_words=False
         )
-        unit = f" {text(row['n_unit'])}" if text(row["n_unit"]) != "–" else ""  # noqa: RUF001
+        unit = f" {text(row['n_unit'])}" if text(row["n_unit"]) != "–" else ""
         threshold = str(row["threshold"])
         numbers = (
             f"ours {format_value(row['ours'], threshold)} "

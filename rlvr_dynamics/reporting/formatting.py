@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-DASH = "–"  # noqa: RUF001
-MINUS = "−"  # noqa: RUF001
+DASH = "–"
+MINUS = "−"
 
 METHOD_NAMES = {
     "base": "base",
@@ -14,6 +14,17 @@ METHOD_NAMES = {
     "relex": "RELEX",
     "relex_raw": "per-weight line",
 }
+MODULE_ORDER = (
+    "embed_tokens",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "lm_head",
+)
 
 
 def is_missing(value: Any) -> bool:
@@ -83,3 +94,9 @@ def method_name(method: str) -> str:
 def share_of_training(observe: float, final_step: int) -> str:
     """`first 15 %` of the training steps."""
     return f"first {100 * observe / final_step:.0f} %"
+
+
+def module_rank(module: str) -> tuple[int, str]:
+    """Sort key: modules in the order a token meets them, unknown ones last by name."""
+    order = MODULE_ORDER.index(module) if module in MODULE_ORDER else len(MODULE_ORDER)
+    return (order, module)

@@ -82,8 +82,9 @@ def _fitted_line(axes: Axes, line: pd.DataFrame, observe: int, dash: object, lab
         return
     slope, intercept = np.polyfit(seen["step"].to_numpy(float), seen["coefficient"], 1)
     steps = np.array([0.0, float(line["step"].max())])
-    axes.plot(steps, slope * steps + intercept, color=VERMILLION, linewidth=1,
-              linestyle=dash, label=label)  # pyright: ignore[reportArgumentType]
+    axes.plot(
+        steps, slope * steps + intercept, color=VERMILLION, linewidth=1, linestyle=dash, label=label
+    )  # pyright: ignore[reportArgumentType]
 
 
 def _panel_title(line: pd.DataFrame, linearity: pd.DataFrame | None, tensor: str) -> str:
@@ -106,8 +107,9 @@ def draw_null_bands(results: Results) -> Figure | None:
     figure, grid = canvas(2.75, 1, 3)
     panels = grid[0]
     first = None if trajectory is None else trajectory[trajectory["index"] == 1]
-    _band(panels[0], first, "explained_variance", "null", "explained variance\nof component 1",
-          0.814)
+    _band(
+        panels[0], first, "explained_variance", "null", "explained variance\nof component 1", 0.814
+    )
     _band(panels[1], linearity, "r2", "r2_null", "R², in sample", 0.98)
     _band(panels[2], linearity, "heldout_r2", "heldout_r2_null", "R², held-out half", 0.98)
     labels: dict[str, object] = {}
@@ -131,16 +133,24 @@ def _band(
     bounds = [f"{null}_low", f"{null}_high", f"{null}_mean"]
     if set(bounds) <= set(rows.columns):
         low, high, mean = (rows[name].to_numpy(float).clip(min=R2_FLOOR) for name in bounds)
-        axes.fill_between(position, low, high, color=ORANGE, alpha=0.35, linewidth=0,
-                          label="null, 95 % band")
+        axes.fill_between(
+            position, low, high, color=ORANGE, alpha=0.35, linewidth=0, label="null, 95 % band"
+        )
         axes.plot(position, mean, color=ORANGE, linewidth=0.8, label="null, mean")
     values = rows[column].to_numpy(float)
     axes.plot(position, values.clip(min=R2_FLOOR), ".", color=BLUE, markersize=3, label="this run")
     axes.axhline(threshold, color=BLACK, linewidth=0.7, linestyle=":", label="papers' value")
     below = int((values < R2_FLOOR).sum())
     if below:
-        axes.text(0.97, 0.04, f"{below} below {number(R2_FLOOR, 0)}\n(drawn at the edge)",
-                  transform=axes.transAxes, ha="right", fontsize=7, color=BLUE)
+        axes.text(
+            0.97,
+            0.04,
+            f"{below} below {number(R2_FLOOR, 0)}\n(drawn at the edge)",
+            transform=axes.transAxes,
+            ha="right",
+            fontsize=7,
+            color=BLUE,
+        )
     axes.set_ylim(top=1.03)
     axes.set_xticks([])
 
@@ -165,17 +175,24 @@ def draw_skill(results: Results) -> Figure | None:
         axes.set_xticks(range(len(targets)), [str(int(step)) for step in targets])
         axes.set_xlim(-0.6, len(targets) - 0.4)
         axes.set_xlabel("predicted step")
-        axes.set_title(f"observed: steps 1 to {int(observe)}\n({share_of_training(observe, final)})",
-                       loc="left", fontsize=7.5)
+        axes.set_title(
+            f"observed: steps 1 to {int(observe)}\n({share_of_training(observe, final)})",
+            loc="left",
+            fontsize=7.5,
+        )
     grid[0, 0].set_yscale("symlog", linthresh=1, linscale=1.5)
     grid[0, 0].set_ylim(top=1.15)
-    grid[0, 0].set_ylabel("skill = 1 − SSE / SSE(hold)")  # noqa: RUF001
+    grid[0, 0].set_ylabel("skill = 1 − SSE / SSE(hold)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 def _boxes(
-    axes: Axes, rows: pd.DataFrame, targets: list[int], method: str, methods: list[str],
+    axes: Axes,
+    rows: pd.DataFrame,
+    targets: list[int],
+    method: str,
+    methods: list[str],
     offset: int,
 ) -> None:
     colour, marker = look(method, methods)
@@ -188,11 +205,11 @@ def _boxes(
         low, quarter, middle, upper, high = np.quantile(skill, [0.05, 0.25, 0.5, 0.75, 0.95])
         x = position + shift
         axes.plot([x, x], [low, high], color=colour, linewidth=0.8)
-        axes.plot([x, x], [quarter, upper], color=colour, linewidth=3.5, solid_capstyle="butt",
-                  alpha=0.5)
+        axes.plot(
+            [x, x], [quarter, upper], color=colour, linewidth=3.5, solid_capstyle="butt", alpha=0.5
+        )
         axes.plot([x], [middle], marker, color=colour, markersize=4.5, linestyle="", label=label)
         label = None
-
 
 
 class _TensorFacts:

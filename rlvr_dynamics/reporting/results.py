@@ -161,8 +161,10 @@ def load_results(run_dir: Path) -> Results:
         raise UserError(
             "no such run directory", where=str(run_dir), way_out="give run_dir=DIR of a run"
         )
-    tables = {name: _load(run_dir / file, stage, columns) for name, (file, stage, columns) in
-              TABLES.items()}
+    tables = {
+        name: _load(run_dir / file, stage, columns)
+        for name, (file, stage, columns) in TABLES.items()
+    }
     return Results(
         run_dir, _json(run_dir / "config.json"), _json(run_dir / "provenance.json"), tables
     )
@@ -202,6 +204,7 @@ def config_name(config: Mapping[str, Any], group: str) -> str | None:
     """The name of the chosen `model` or `algorithm`, however the configuration nests it."""
     chosen = lookup(config, group)
     if isinstance(chosen, Mapping):
-        chosen = next((chosen[key] for key in ("title", "name", "key", "id") if chosen.get(key)),
-                      None)
+        chosen = next(
+            (chosen[key] for key in ("title", "name", "key", "id") if chosen.get(key)), None
+        )
     return None if chosen is None else str(chosen)

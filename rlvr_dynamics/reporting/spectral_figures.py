@@ -12,19 +12,10 @@ from rlvr_dynamics.reporting.figure_style import (
     FigurePlan,
     canvas,
 )
+from rlvr_dynamics.reporting.formatting import module_rank
 from rlvr_dynamics.reporting.results import Results
 
-MODULE_ORDER = (
-    "embed_tokens", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-    "lm_head",
-)
 MLP = ("gate_proj", "up_proj", "down_proj")
-
-
-def module_rank(module: str) -> tuple[int, str]:
-    """Sort key: modules in the order a token meets them, unknown ones last by name."""
-    order = MODULE_ORDER.index(module) if module in MODULE_ORDER else len(MODULE_ORDER)
-    return (order, module)
 
 
 def final_update(results: Results) -> pd.DataFrame | None:
@@ -48,22 +39,37 @@ def draw_spectra(results: Results) -> Figure | None:
         return None
     figure, grid = canvas(2.9)
     axes = grid[0, 0]
-    kinds = {"attention": (BLUE, ~table["module"].isin(MLP)), "MLP": (VERMILLION,
-             table["module"].isin(MLP))}
+    kinds = {
+        "attention": (BLUE, ~table["module"].isin(MLP)),
+        "MLP": (VERMILLION, table["module"].isin(MLP)),
+    }
     for kind, (colour, mask) in kinds.items():
         rows = table[mask]
         if not len(rows):
             continue
         for _, matrix in rows.groupby("tensor", sort=True):
-            axes.plot(matrix["index"], matrix["norm_share"], color=colour, alpha=0.25,
-                      linewidth=0.5)
+            axes.plot(
+                matrix["index"], matrix["norm_share"], color=colour, alpha=0.25, linewidth=0.5
+            )
         median = rows.groupby("index")["norm_share"].median()
-        axes.plot(median.index, median, color=colour, linewidth=2, marker="o", markersize=3,
-                  label=f"{kind}: median of {rows['tensor'].nunique()} matrices")
+        axes.plot(
+            median.index,
+            median,
+            color=colour,
+            linewidth=2,
+            marker="o",
+            markersize=3,
+            label=f"{kind}: median of {rows['tensor'].nunique()} matrices",
+        )
     flat = _flat_spectrum(table)
     if flat is not None:
-        axes.plot(flat.index, flat, color=BLACK, linestyle=":",
-                  label="flat spectrum of the same norm (median)")
+        axes.plot(
+            flat.index,
+            flat,
+            color=BLACK,
+            linestyle=":",
+            label="flat spectrum of the same norm (median)",
+        )
     axes.set_yscale("log")
     axes.set_xlabel("index i of the singular value")
     axes.set_ylabel("σᵢ / ‖ΔW‖$_F$")
@@ -94,8 +100,15 @@ def draw_rank1_share(results: Results) -> Figure | None:
     for row, column in np.argwhere(np.isfinite(values)):
         value = values[row, column]
         dark = value < 0.6 * np.nanmax(values)
-        axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7,
-                  color="white" if dark else "black")
+        axes.text(
+            column,
+            row,
+            f"{value:.1f}",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if dark else "black",
+        )
     axes.set_xticks(range(shares.shape[1]), shares.columns)
     axes.set_yticks(range(len(shares)), [str(int(layer)) for layer in shares.index])
     axes.set_ylabel("layer")

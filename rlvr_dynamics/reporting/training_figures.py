@@ -58,7 +58,9 @@ def draw_learning(results: Results) -> Figure | None:
 
 def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
     axes.set_title("training reward (mean of the batch)", loc="left")
-    column = next((name for name in REWARD_COLUMNS if metrics is not None and name in metrics), None)
+    column = next(
+        (name for name in REWARD_COLUMNS if metrics is not None and name in metrics), None
+    )
     if metrics is None or column is None:
         _say_not_measured(axes)
         return
@@ -78,7 +80,10 @@ def draw_accuracy(axes: Axes, scores: pd.DataFrame, results: Results, *, legend:
     base = scores[scores["method"] == "base"]
     if len(base):
         axes.axhline(
-            float(base["accuracy"].iloc[0]), color=GREY, linestyle=(0, (4, 3)), linewidth=0.9,
+            float(base["accuracy"].iloc[0]),
+            color=GREY,
+            linestyle=(0, (4, 3)),
+            linewidth=0.9,
             label="base",
         )
     real = scores[scores["method"].isin(["base", "real"])].sort_values("step")
@@ -92,7 +97,11 @@ def draw_accuracy(axes: Axes, scores: pd.DataFrame, results: Results, *, legend:
         # Several predictions target the same step: side by side, so that every interval shows.
         offset = (position - (len(groups) - 1) / 2) * final * 0.012
         _points(
-            axes, group.sort_values("step"), offset, colour, marker,
+            axes,
+            group.sort_values("step"),
+            offset,
+            colour,
+            marker,
             fill(observe, results.windows) if observe > 0 else "full",
             prediction_label(method, observe, final),
         )
@@ -100,8 +109,11 @@ def draw_accuracy(axes: Axes, scores: pd.DataFrame, results: Results, *, legend:
     axes.set_ylabel("accuracy")
     if legend:
         axes.figure.legend(
-            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3,
-            columnspacing=1.2, handletextpad=0.5,
+            *axes.get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=3,
+            columnspacing=1.2,
+            handletextpad=0.5,
         )
 
 
@@ -118,12 +130,23 @@ def _points(
     accuracy = rows["accuracy"].to_numpy(float)
     errors = None
     if {"ci_low", "ci_high"} <= set(rows.columns):
-        ends = [accuracy - rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float) - accuracy]
+        ends = [
+            accuracy - rows["ci_low"].to_numpy(float),
+            rows["ci_high"].to_numpy(float) - accuracy,
+        ]
         errors = np.clip(np.nan_to_num(np.array(ends)), 0, None)
     axes.errorbar(
-        rows["step"].to_numpy(float) + offset, accuracy, yerr=errors, color=colour, marker=marker,
-        linestyle=linestyle, fillstyle=fillstyle, markerfacecoloralt="white", elinewidth=0.8,
-        capsize=1.5, label=label,
+        rows["step"].to_numpy(float) + offset,
+        accuracy,
+        yerr=errors,
+        color=colour,
+        marker=marker,
+        linestyle=linestyle,
+        fillstyle=fillstyle,
+        markerfacecoloralt="white",
+        elinewidth=0.8,
+        capsize=1.5,
+        label=label,
     )
 
 
@@ -168,7 +191,7 @@ class _Facts:
             rows = scores[scores["benchmark"] == name]
             if len(rows):
                 samples = rows["samples"].max() if "samples" in rows else 1
-                parts.append(f"{int(rows['questions'].max())} questions × {int(samples)}")  # noqa: RUF001
+                parts.append(f"{int(rows['questions'].max())} questions × {int(samples)}")
         listed = parts[0] if len(set(parts)) == 1 else ", ".join(parts)
         protocol = scores["protocol"].iloc[0]
         return f"n = {listed} {protocol} answers per checkpoint; bars: 95 % intervals"

@@ -38,9 +38,7 @@ def one_component(results: Results) -> Claim:
     if table is None:
         return claim.noted("needs the measure stage")
     first = table[table["index"] == 1].dropna(subset="explained_variance")
-    value = bootstrap(
-        first["explained_variance"].to_numpy(float), np.mean, seed=results.seed
-    )
+    value = bootstrap(first["explained_variance"].to_numpy(float), np.mean, seed=results.seed)
     compared = first.dropna(subset="null_high")
     above = int((compared["explained_variance"] > compared["null_high"]).sum())
     beyond_null = verdict_above(wilson(above, len(compared)), 0.5)
@@ -130,7 +128,7 @@ def early_window_suffices(results: Results, *, id: str, share: float, split: str
         f"The first {share:.0%} of the steps suffice: RELEX predicts a final model as accurate as "
         f"the real one ({SPLIT_NAMES[split]}).",
         f"{ours}{PAPER}, main result",
-        "accuracy(RELEX) − accuracy(real final), paired by question; control: the last observed "  # noqa: RUF001
+        "accuracy(RELEX) − accuracy(real final), paired by question; control: the last observed "
         "checkpoint, held",
         f"> {number(MARGIN_POINTS, 0)} points (non-inferiority margin)",
     )
@@ -164,7 +162,7 @@ def beyond_the_end(results: Results, *, id: str, share: float) -> Claim:
         f"Following the line past the end of training keeps improving (first {share:.0%} "
         "observed, in domain).",
         f"{PAPER}, far extrapolation",
-        "accuracy at the farthest target − accuracy at the final step, both predicted, paired by "  # noqa: RUF001
+        "accuracy at the farthest target − accuracy at the final step, both predicted, paired by "
         "question",
         "> 0 points",
     )
@@ -203,7 +201,7 @@ def rank1_denoises(results: Results, *, id: str, share: float) -> Claim:
         f"Keeping only component 1 removes noise: RELEX beats a line per weight (first "
         f"{share:.0%} observed, in domain).",
         f"{PAPER}, ablation",
-        "accuracy(RELEX) − accuracy(per-weight line) at the final step, paired by question",  # noqa: RUF001
+        "accuracy(RELEX) − accuracy(per-weight line) at the final step, paired by question",
         "> 0 points",
     )
     final, observe = results.final_step, results.window_near(share)
@@ -227,7 +225,7 @@ def beats_holding(results: Results, *, id: str, share: float) -> Claim:
         f"In the weights themselves, RELEX's forecast of the final step is closer than the last "
         f"observed checkpoint (first {share:.0%} observed).",
         f"ours, of {PAPER}",
-        "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",  # noqa: RUF001
+        "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
         "> 0",
     )
     table, final = results.tables["forecast"], results.final_step

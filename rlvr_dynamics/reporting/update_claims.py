@@ -86,15 +86,13 @@ def rank1_gain(results: Results) -> Claim:
         "A1b",
         "The rank-1 part of the final update, rescaled, recovers over 99 % of what RL gained.",
         f"{PAPER}; normalised by the gain here, because a ratio of accuracies rewards the base",
-        "(accuracy(rank-1) − base) / (full − base); control: a random update of the same norm",  # noqa: RUF001
+        "(accuracy(rank-1) − base) / (full − base); control: a random update of the same norm",
         "> 0.99",
     )
     return _recovery(results, claim, [f"step_{results.final_step}", "base"], gain_recovered)
 
 
-def _recovery(
-    results: Results, claim: Claim, references: list[str], statistic: Statistic
-) -> Claim:
+def _recovery(results: Results, claim: Claim, references: list[str], statistic: Statistic) -> Claim:
     final = results.final_step
     benchmarks = results.benchmarks("in_domain")
     models = [f"rank1_recovery__step_{final}", *references]
@@ -105,7 +103,10 @@ def _recovery(
     value = paired.compare(statistic)
     null = control.compare(statistic).estimate if control else math.nan
     row = claim.measured(
-        value, n=paired.questions, n_unit="questions", null=null,
+        value,
+        n=paired.questions,
+        n_unit="questions",
+        null=null,
         verdict=verdict_above(value, 0.99),
     ).against_null(0.99)
     if not learned(results):
@@ -146,7 +147,9 @@ def early_prediction_keeps(results: Results) -> Claim:
     control = paired_accuracy(results, [f"step_{observe}", f"step_{final}"], benchmarks)
     value = paired.compare(ratio)
     row = claim.measured(
-        value, n=paired.questions, n_unit="questions",
+        value,
+        n=paired.questions,
+        n_unit="questions",
         null=control.compare(ratio).estimate if control else math.nan,
         verdict=verdict_above(value, 0.96),
     ).against_null(0.96)

@@ -1,6 +1,6 @@
 """The stored answers: raw from the engine, then graded and published per benchmark.
 
-`raw/<model>/<protocol>.parquet` is one batch of the engine, whole or absent, and lives until its
+`.raw/<model>/<hash>.parquet` is one batch of the engine, whole or absent, and lives until its
 answers are graded. `samples/<model>/<benchmark>.parquet` is what everybody reads. Both carry the
 keys of what is inside in the metadata of the file.
 """
@@ -19,9 +19,8 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.grading import KINDS, grade_finished
 
 METADATA = b"rlvr_dynamics"
-RAW_COLUMNS = (
-    "benchmark question_id protocol sample prompt response finish_reason tokens seed".split()
-)
+ANSWER_COLUMNS = "question_id protocol sample prompt response finish_reason tokens seed".split()
+RAW_COLUMNS = ["benchmark", *ANSWER_COLUMNS]
 SAMPLE_COLUMNS = (
     "question_id protocol sample prompt response gold answer status score finish_reason tokens "
     "seed".split()

@@ -82,9 +82,7 @@ def mean_interval(
     return interval._replace(value=p)
 
 
-def _resampled_means(
-    columns: NDArray[np.float64], draws: int, seed: int
-) -> NDArray[np.float64]:
+def _resampled_means(columns: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
     """Return the means of resampled questions, shape (draws, columns); columns share the draw."""
     generator = np.random.default_rng(seed)
     n = columns.shape[0]

@@ -62,8 +62,9 @@ def scores_table(
     Raises:
         UserError: A file of answers is missing, or a model id has an unknown form.
     """
-    about = {name: read_benchmark(path)[["title", "split"]].iloc[0] for name, path in
-             benchmarks.items()}
+    about = {
+        name: read_benchmark(path)[["title", "split"]].iloc[0] for name, path in benchmarks.items()
+    }
     rows = []
     for model in models:
         method, observe, step = describe_model(model)

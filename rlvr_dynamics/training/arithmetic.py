@@ -201,7 +201,9 @@ class ArithmeticTask:
         }
 
 
-def write_task(task: ArithmeticTask, folder: Path, pretraining: Iterable[Problem]) -> dict[str, Any]:
+def write_task(
+    task: ArithmeticTask, folder: Path, pretraining: Iterable[Problem]
+) -> dict[str, Any]:
     """Write train.parquet, val.parquet and benchmarks/*.parquet, and check for overlap.
 
     Args:

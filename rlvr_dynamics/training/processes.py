@@ -22,8 +22,7 @@ def marked(marker: str) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             if process.pid != psutil.Process().pid and (
-                process.environ().get(MARKER) == marker
-                and process.status() != psutil.STATUS_ZOMBIE
+                process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE
             ):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
@@ -73,4 +72,6 @@ def _shared_memory(process: psutil.Process) -> set[Path]:
         maps = Path(f"/proc/{process.pid}/maps").read_text()
     except OSError:
         return set()
-    return {SHARED_MEMORY / name for name in re.findall(r"/dev/shm/(psm_[0-9a-zA-Z_]+)", maps)}
+    return {
+        SHARED_MEMORY / name for name in re.findall(rf"{SHARED_MEMORY}/(psm_[0-9a-zA-Z_]+)", maps)
+    }

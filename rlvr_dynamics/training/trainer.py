@@ -69,9 +69,7 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
         metrics_file = verl_folder / f"metrics_{attempt}.jsonl"
         metrics_file.touch()
         with _short_folder() as temporary:
-            command = verl_command(
-                config, prepare=prepare, output=verl_folder, temporary=temporary
-            )
+            command = verl_command(config, prepare=prepare, output=verl_folder, temporary=temporary)
             variables = environment(config, metrics_file) | {
                 MARKER: marker,
                 "TMPDIR": str(temporary),

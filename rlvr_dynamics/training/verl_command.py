@@ -191,9 +191,10 @@ def _cpu(temporary: Path | None) -> list[str]:
 
 def _cuda(trainer: Trainer) -> list[str]:
     share = trainer.prompts_per_step // (trainer.gpus_per_node * trainer.nodes)
+    length = trainer.max_prompt_tokens + trainer.max_response_tokens
     return [
         "trainer.device=cuda",
         f"{ACTOR}.use_dynamic_bsz=True",
-        f"{ACTOR}.ppo_max_token_len_per_gpu={trainer.max_prompt_tokens + trainer.max_response_tokens}",
+        f"{ACTOR}.ppo_max_token_len_per_gpu={length}",
         f"{ROLLOUT}.agent.num_workers={max(1, min(8, share))}",
     ]

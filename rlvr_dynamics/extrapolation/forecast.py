@@ -1,0 +1,94 @@
+"""How far a predicted checkpoint is from the real one, tensor by tensor."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlvr_dynamics.checkpoints.differences import finite_elements
+from rlvr_dynamics.checkpoints.names import layer_of, module_of
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.progress import bar
+
+FORECAST_COLUMNS = (
+    *("method", "observe", "step", "tensor", "module", "layer", "sse", "sse_hold", "skill"),
+    *("cosine", "magnitude_ratio", "dtype"),
+)
+_PIECE = 1 << 18
+
+
+def forecast_errors(
+    trajectory: Trajectory,
+    predictions: Sequence[tuple[str, int, int, Path]],
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Compare predicted checkpoints with the real ones, tensor by tensor.
+
+    Args:
+        trajectory: Base and real checkpoints.
+        predictions: (method, observe, step, folder); those whose step was never saved are left
+            out. Observe 0 means that holding the last checkpoint is holding the base.
+        progress: Show a bar.
+
+    Returns:
+        One row per prediction and tensor: method, observe, step, tensor, module, layer, sse
+        (‖Ŵ - W‖²), sse_hold (‖W_observe - W‖²), skill = 1 - sse / sse_hold, cosine of predicted to
+        true update from the base, magnitude_ratio of predicted to true update, dtype. A ratio with
+        a zero below is NaN.
+
+    Raises:
+        UserError: A prediction is not the model of the base, a shard differs from its manifest, a
+            weight is NaN or infinite, or `observe` was not saved.
+    """
+    trajectory.verify()
+    known = [entry for entry in predictions if entry[2] in trajectory.steps]
+    rows = []
+    for method, observe, step, folder in (
+        bar(known, desc="forecast", unit="checkpoint") if progress else known
+    ):
+        if observe not in (0, *trajectory.steps):
+            raise UserError(
+                f"the last observed step {observe} of {method} has no checkpoint",
+                where=str(folder),
+                way_out="open the trajectory with all the steps that were observed",
+            )
+        predicted = trajectory.beside(step, Path(folder))
+        predicted.verify()
+        for name in trajectory.names:
+            errors = _tensor_errors(trajectory, predicted, name, observe, step)
+            rows.append({"method": method, "observe": observe, "step": step, **errors})
+    return pd.DataFrame(rows, columns=FORECAST_COLUMNS)
+
+
+def _tensor_errors(
+    trajectory: Trajectory, predicted: Trajectory, name: str, observe: int, step: int
+) -> dict[str, Any]:
+    sse = hold = product = size = true_size = 0.0
+    d = trajectory.numel(name)
+    for start in range(0, d, _PIECE):
+        span = (name, start, min(d, start + _PIECE))
+        base = finite_elements(trajectory, 0, *span).double()
+        held = finite_elements(trajectory, observe, *span).double()
+        true = finite_elements(trajectory, step, *span).double()
+        guess = finite_elements(predicted, step, *span).double()
+        sse += float((guess - true).square().sum())
+        hold += float((held - true).square().sum())
+        guess, true = guess - base, true - base
+        product += float(guess @ true)
+        size += float(guess @ guess)
+        true_size += float(true @ true)
+    both = math.sqrt(size) * math.sqrt(true_size)
+    return {
+        "tensor": name,
+        "module": module_of(name),
+        "layer": layer_of(name),
+        "sse": sse,
+        "sse_hold": hold,
+        "skill": 1.0 - sse / hold if hold > 0.0 else math.nan,
+        "cosine": product / both if both > 0.0 else math.nan,
+        "magnitude_ratio": math.sqrt(size / true_size) if true_size > 0.0 else math.nan,
+        "dtype": trajectory.dtype_of(name),
+    }

@@ -1,0 +1,132 @@
+"""What the run says, in plain sentences made from its numbers."""
+
+from collections import Counter
+
+import pandas as pd
+
+from rlvr_dynamics.reporting.accuracy import paired_accuracy
+from rlvr_dynamics.reporting.formatting import general, number, percent
+from rlvr_dynamics.reporting.results import Results, config_name, lookup
+from rlvr_dynamics.reporting.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
+
+NAMES = {
+    "grpo": "GRPO",
+    "ppo": "PPO",
+    "dr_grpo": "Dr.GRPO",
+    "rloo": "RLOO",
+    "dapo": "DAPO",
+    "gspo": "GSPO",
+    "reinforce_pp": "REINFORCE++",
+}
+READING = {
+    HOLDS: "so by this measure the window suffices",
+    FAILS: "so the window does not suffice",
+    INCONCLUSIVE: "which does not settle whether the window suffices",
+}
+
+
+def title(results: Results) -> str:
+    """`model x algorithm`, as far as the configuration names them."""
+    model = config_name(results.config, "model") or "unnamed model"
+    if lookup(results.config, "source", "base") and lookup(results.config, "checkpoints"):
+        return f"Checkpoints of {lookup(results.config, 'checkpoints')}"
+    algorithm = config_name(results.config, "algorithm") or "unnamed algorithm"
+    return f"{model} × {NAMES.get(algorithm, algorithm)}"
+
+
+def answer(results: Results, claims: pd.DataFrame) -> list[str]:
+    """One paragraph, as sentences; each is there only if its numbers are."""
+    rows = {str(row["id"]): row for row in claims.to_dict("records")}
+    sentences = [
+        _learning(results, rows["P0"]),
+        _relex(results, rows["B3"]),
+        _rank1(results, rows["A1b"]),
+        _linearity(rows["B2"]),
+        _tally(claims),
+        _regime(results),
+        "One run with one seed: nothing here speaks for other seeds, models or learning rates.",
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _learning(results: Results, row: dict) -> str:
+    final = results.final_step
+    paired = paired_accuracy(results, [f"step_{final}", "base"], results.benchmarks("in_domain"))
+    if paired is None:
+        return "Whether RL lifted the accuracy was not measured."
+    span = f"{percent(paired.means[1])} to {percent(paired.means[0])} in domain over {final} steps"
+    n = f"{paired.questions} questions, {paired.protocol} answers"
+    if row["verdict"] == HOLDS:
+        return f"RL lifted accuracy from {span} ({n})."
+    if row["verdict"] == FAILS:
+        return f"RL did not lift accuracy: {span} ({n})."
+    return f"RL moved accuracy from {span} ({n}), which is not distinguishable from no change."
+
+
+def _relex(results: Results, row: dict) -> str:
+    final, observe = results.final_step, results.window_near(0.15)
+    if row["verdict"] == NOT_MEASURED or observe is None or final is None:
+        return "Whether the first 15 % of the steps predict the rest was not measured."
+    benchmarks = results.benchmarks("in_domain")
+    relex = f"relex__observe_{observe}__step_{final}"
+    paired = paired_accuracy(results, [relex, f"step_{final}"], benchmarks)
+    held = paired_accuracy(results, [f"step_{observe}"], benchmarks)
+    if paired is None:
+        return ""
+    stop = f"; stopping at step {observe} gives {percent(held.means[0])}" if held else ""
+    reason = READING[row["verdict"]]
+    if "null passes" in str(row["note"]):
+        reason = "but the last observed checkpoint itself comes as close, so it proves nothing"
+    return (
+        f"RELEX, which saw only the first {observe} of {final} steps "
+        f"({100 * observe / final:.0f} %), predicts a final model that scores "
+        f"{percent(paired.means[0])}: {number(row['ours'], 1, signed=True)} points from the real "
+        f"one (95 % interval {number(row['ci_low'], 1, signed=True)} to "
+        f"{number(row['ci_high'], 1, signed=True)}{stop}), {reason}."
+    )
+
+
+def _rank1(results: Results, row: dict) -> str:
+    if row["verdict"] == NOT_MEASURED:
+        return "How much of the gain a rank-1 update keeps was not measured."
+    control = f"; a random update of the same norm, {percent(row['null'], 0)}"
+    return (
+        f"The rank-1 part of the final update, rescaled to its norm, recovers "
+        f"{percent(row['ours'], 0)} of the gain (95 % interval {percent(row['ci_low'], 0)} to "
+        f"{percent(row['ci_high'], 0)}{control if row['null'] == row['null'] else ''})."
+    )
+
+
+def _linearity(row: dict) -> str:
+    if row["verdict"] == NOT_MEASURED:
+        return ""
+    return (
+        f"The leading coefficient is a straight line (R² > 0.98) in {percent(row['ours'], 0)} of "
+        f"{int(row['n'])} tensors; random walks of the same step norms in "
+        f"{percent(row['null'], 0)}."
+    )
+
+
+def _tally(claims: pd.DataFrame) -> str:
+    counts = Counter(claims["verdict"])
+    return (
+        f"Of the ledger's {len(claims)} claims, {counts[HOLDS]} hold, {counts[FAILS]} fail, "
+        f"{counts[INCONCLUSIVE]} are inconclusive and {counts[NOT_MEASURED]} were not measured."
+    )
+
+
+def _regime(results: Results) -> str:
+    parts = []
+    algorithm = results.config.get("algorithm", {})
+    rate = lookup(algorithm, "learning_rate", "lr") if isinstance(algorithm, dict) else None
+    if rate is not None and not lookup(results.config, "checkpoints"):
+        parts.append(f"learning rate {general(rate)}")
+    norms = results.tables["norms"]
+    if norms is not None:
+        last = norms[norms["step"] == norms["step"].max()]
+        moved = percent(last["relative_update"].median(), 2)
+        parts.append(
+            f"by step {int(last['step'].iloc[0])} the median tensor has moved by {moved} "
+            "of its own norm"
+        )
+    return f"The regime: {'; '.join(parts)}." if parts else ""

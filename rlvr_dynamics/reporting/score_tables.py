@@ -1,0 +1,151 @@
+"""Tables of accuracies: scores, recovery of the final model, one row per model at a glance."""
+
+import pandas as pd
+
+from rlvr_dynamics.reporting.accuracy import PROTOCOLS, gain_recovered, paired_accuracy, ratio
+from rlvr_dynamics.reporting.formatting import (
+    integer,
+    interval,
+    method_name,
+    number,
+    percent,
+    percent_interval,
+)
+from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.reporting.tables import Table, absent
+
+STATUSES = ["correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash"]
+
+
+def scores_table(results: Results) -> Table:
+    """Accuracy with its interval and what became of every answer."""
+    scores = results.tables["scores"]
+    if scores is None:
+        return absent("scores", "Scores", "scores")
+    order = ["split", "benchmark", "protocol", "step", "method", "observe"]
+    shown = ["title", "protocol", "method", "observe", "step", "questions", "samples", "accuracy"]
+    rest = ["ci_low", "ci_high", *STATUSES, "mean_tokens"]
+    frame = scores.sort_values(order, na_position="first")
+    frame = frame[[name for name in shown + rest if name in frame]].reset_index(drop=True)
+    frame["method"] = frame["method"].map(method_name)
+    formats = {
+        **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
+        **dict.fromkeys(["accuracy", "ci_low", "ci_high"], percent),
+        "mean_tokens": lambda value: number(value, 1),
+    }
+    headings = {
+        "title": "benchmark",
+        "observe": "observed to",
+        "no_answer": "no answer",
+        "ci_low": "from",
+        "ci_high": "to",
+        "mean_tokens": "mean tokens",
+    }
+    return Table(
+        "scores",
+        "Scores",
+        "Accuracy with its 95 % Wilson interval (from, to) and the status of every answer.",
+        frame,
+        formats,
+        headings,
+    )
+
+
+def accuracy_overview(results: Results) -> Table:
+    """One row per model, one column per benchmark: accuracy with its interval."""
+    title = "Accuracy at a glance"
+    scores = results.tables["scores"]
+    if scores is None:
+        return absent("accuracy", title, "scores")
+    protocol = next((name for name in PROTOCOLS if (scores["protocol"] == name).any()), "greedy")
+    rows = scores[scores["protocol"] == protocol].copy()
+    rows["cell"] = [
+        f"{percent(row.accuracy)} {percent_interval(row.ci_low, row.ci_high, 0)}"
+        if hasattr(row, "ci_low")
+        else percent(row.accuracy)
+        for row in rows.itertuples()
+    ]
+    names = [*results.benchmarks("in_domain"), *results.benchmarks("out_of_domain")]
+    models = rows.drop_duplicates("model").sort_values(
+        ["step", "method", "observe"], na_position="first"
+    )
+    cells = rows.pivot(index="model", columns="benchmark", values="cell")
+    frame = pd.DataFrame(
+        {
+            "method": [method_name(str(method)) for method in models["method"]],
+            "observe": models["observe"].to_numpy(),
+            "step": models["step"].to_numpy(),
+            **{
+                results.benchmark_title(name): cells[name].reindex(models["model"]).to_numpy()
+                for name in names
+                if name in cells
+            },
+        }
+    )
+    return Table(
+        "accuracy",
+        title,
+        f"{protocol.capitalize()} answers, with 95 % intervals.",
+        frame,
+        {"observe": integer, "step": integer},
+        {"observe": "observed to"},
+    )
+
+
+def recovery_table(results: Results) -> Table:
+    """How much of the final model each stand-in reaches: plain ratio, and share of the gain."""
+    scores, final = results.tables["scores"], results.final_step
+    if scores is None or final is None:
+        return absent("recovery", "Recovery of the final model", "scores")
+    stand_ins = scores[scores["method"] != "base"]
+    stand_ins = stand_ins[stand_ins["model"] != f"step_{final}"]
+    models = stand_ins.drop_duplicates("model").sort_values(
+        ["method", "observe", "step"], na_position="first"
+    )
+    rows = []
+    for split in ("in_domain", "out_of_domain"):
+        for benchmark in results.benchmarks(split):
+            for model in models.to_dict("records"):
+                rows += _recovery_row(results, benchmark, model, final)
+    if not rows:
+        return absent("recovery", "Recovery of the final model", "scores")
+    formats = {
+        **dict.fromkeys(["observe", "step", "n"], integer),
+        **dict.fromkeys(["accuracy", "full", "base"], percent),
+        **dict.fromkeys(["ratio", "gain share"], lambda value: number(value, 3)),
+    }
+    return Table(
+        "recovery",
+        "Recovery of the final model",
+        "Ratio: accuracy / accuracy of the final checkpoint (the paper's definition). Gain share: "
+        "(accuracy − base) / (full − base). 95 % intervals: paired bootstrap over n questions.",
+        pd.DataFrame(rows),
+        formats,
+        {"observe": "observed to"},
+    )
+
+
+def _recovery_row(
+    results: Results, benchmark: str, model: dict, final: int
+) -> list[dict[str, object]]:
+    paired = paired_accuracy(results, [str(model["model"]), f"step_{final}", "base"], [benchmark])
+    if paired is None:
+        return []
+    plain, gain = paired.compare(ratio), paired.compare(gain_recovered)
+    return [
+        {
+            "benchmark": results.benchmark_title(benchmark),
+            "protocol": paired.protocol,
+            "method": method_name(str(model["method"])),
+            "observe": model["observe"],
+            "step": model["step"],
+            "n": paired.questions,
+            "accuracy": paired.means[0],
+            "full": paired.means[1],
+            "base": paired.means[2],
+            "ratio": plain.estimate,
+            "ratio interval": interval(plain.low, plain.high),
+            "gain share": gain.estimate,
+            "gain share interval": interval(gain.low, gain.high),
+        }
+    ]

@@ -1,0 +1,165 @@
+"""A table as csv, Markdown and LaTeX; a missing value is a dash, and an empty field in csv."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlvr_dynamics.reporting.formatting import DASH, is_missing, text
+from rlvr_dynamics.reporting.results import TABLES
+
+Formatter = Callable[[Any], str]
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "%": r"\%",
+    "_": r"\_",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "–": "--",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "∞": r"$\infty$",
+    "²": r"$^2$",
+    "σ": r"$\sigma$",
+    "Δ": r"$\Delta$",
+    "‖": r"$\|$",
+    "₁": r"$_1$",
+    "…": r"\ldots{}",
+    "\n": " ",
+}
+_TEX_PATTERN = re.compile("|".join(re.escape(character) for character in _TEX))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with how each of its columns is shown.
+
+    Attributes:
+        name: File name without ending, in `tables/`.
+        title: Heading.
+        caption: What it holds and what n is.
+        frame: The values; None where it was not measured.
+        formats: Column to formatter; a column without one is shown as text.
+        headings: Column to heading; a column without one is shown by its name.
+        missing: What is missing where there is no frame.
+    """
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame | None
+    formats: dict[str, Formatter] = field(default_factory=dict)
+    headings: dict[str, str] = field(default_factory=dict)
+    missing: str = ""
+
+    @property
+    def header(self) -> list[str]:
+        """Headings of the columns."""
+        return (
+            []
+            if self.frame is None
+            else [self.headings.get(str(name), str(name)) for name in self.frame.columns]
+        )
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers (set flush right)."""
+        if self.frame is None:
+            return []
+        return [
+            str(name) in self.formats or pd.api.types.is_numeric_dtype(self.frame[name])
+            for name in self.frame.columns
+        ]
+
+    def cells(self) -> list[list[str]]:
+        """The table as it is shown."""
+        if self.frame is None:
+            return []
+        formatters = [self.formats.get(str(name), text) for name in self.frame.columns]
+        return [
+            [
+                DASH if is_missing(value) else formatter(value)
+                for formatter, value in zip(formatters, row, strict=True)
+            ]
+            for row in self.frame.itertuples(index=False, name=None)
+        ]
+
+
+def absent(name: str, title: str, *sources: str) -> Table:
+    """A table whose stage has not run; the page names the stage."""
+    needs = ", ".join(TABLES[source][0] for source in sources)
+    stages = " and ".join(dict.fromkeys(TABLES[source][1] for source in sources))
+    return Table(name, title, "", None, missing=f"Not measured: needs {needs} (stage {stages}).")
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """Write `<name>.csv` (full precision), `<name>.md` and `<name>.tex` (as shown)."""
+    if table.frame is None:
+        return
+    csv = table.frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    for ending, content in (("csv", csv), ("md", as_markdown(table)), ("tex", as_tex(table))):
+        (folder / f"{table.name}.{ending}").write_text(content, encoding="utf-8", newline="\n")
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table with its title and caption."""
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(_escape_markdown(cell) for cell in cells) + " |"
+
+    rule = ["---:" if numeric else ":---" for numeric in table.numeric]
+    rows = [line(table.header), "| " + " | ".join(rule) + " |", *map(line, table.cells())]
+    return f"**{table.title}.** {table.caption}\n\n" + "\n".join(rows) + "\n"
+
+
+def _escape_markdown(cell: str) -> str:
+    escaped = cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return escaped.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+def as_tex(table: Table) -> str:
+    """A `table` environment; needs the booktabs package only."""
+    columns = "".join("r" if numeric else "l" for numeric in table.numeric)
+
+    def line(cells: list[str]) -> str:
+        return " & ".join(escape_tex(cell) for cell in cells) + r" \\"
+
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            r"\small",
+            rf"\caption{{{escape_tex(table.title)}. {escape_tex(table.caption)}}}",
+            rf"\label{{tab:{table.name.replace('_', '-')}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            line(table.header),
+            r"\midrule",
+            *map(line, table.cells()),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def escape_tex(value: str) -> str:
+    """Text that LaTeX sets as it stands."""
+    return _TEX_PATTERN.sub(lambda found: _TEX[found.group()], value)

@@ -1,0 +1,191 @@
+"""Engine processes seen from outside: start, listen, notice death or silence, end all of them.
+
+Events come as JSON lines through a pipe of their own; whatever vLLM prints goes to a log file.
+An engine watches its standard input: when this process ends, however it ends, so does the engine.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from rlvr_dynamics.atomic import write_json
+from rlvr_dynamics.errors import StageFailed, UserError
+from rlvr_dynamics.scoring.jobs import EngineSettings
+
+LOG_TAIL_LINES = 30
+_NOISE = ("nanobind", " - leaked", " - ... skipped", "See https://nanobind")
+_EXIT_SECONDS = 30.0
+
+Event = dict[str, Any]
+Job = dict[str, Any]
+
+
+def engine_command(job_file: Path) -> list[str]:
+    """Return the command line of one engine."""
+    return [sys.executable, "-m", "rlvr_dynamics.scoring.engine", str(job_file)]
+
+
+def engine_environment(settings: EngineSettings) -> dict[str, str]:
+    """Return the environment of one engine."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VERL_")}
+    environment.update(
+        VLLM_ENABLE_V1_MULTIPROCESSING="0",
+        VLLM_NO_USAGE_STATS="1",
+        DO_NOT_TRACK="1",
+        HF_HUB_OFFLINE="1",
+        TOKENIZERS_PARALLELISM="false",
+    )
+    if settings.device == "cpu":
+        # Without "nobind" vLLM pins every engine to the same cores.
+        environment.update(
+            OMP_NUM_THREADS=str(settings.threads),
+            VLLM_CPU_OMP_THREADS_BIND="nobind",
+            VLLM_CPU_KVCACHE_SPACE=str(settings.kv_cache_gib),
+        )
+    return environment
+
+
+def log_tail(log: Path) -> str:
+    """Return the last telling lines of a log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    telling = [line for line in lines if line.strip() and not line.startswith(_NOISE)]
+    return "\n".join(telling[-LOG_TAIL_LINES:])
+
+
+class EngineProcess:
+    """One running engine, the leader of a process group of its own."""
+
+    def __init__(
+        self, number: int, job: Job, settings: EngineSettings, logs: Path, events: queue.SimpleQueue
+    ) -> None:
+        """Start the engine and a thread that puts (engine, event) into `events`; None at the end.
+
+        Args:
+            number: Names the log and the job file.
+            job: What the engine reads (see `engine`); completed with the pipe's number.
+            settings: For the environment.
+            logs: Folder of the log file.
+            events: Where the events go.
+        """
+        self.log = logs / f"engine_{number}.log"
+        self.done = False
+        self.heard = time.monotonic()
+        logs.mkdir(parents=True, exist_ok=True)
+        job_file = Path(job["raw"]) / f"engine_{number}.json"
+        read_end, write_end = os.pipe()
+        try:
+            write_json(job_file, {**job, "events": write_end})
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    engine_command(job_file),
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=engine_environment(settings),
+                    start_new_session=True,
+                    pass_fds=(write_end,),
+                )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        pipe = os.fdopen(read_end, encoding="utf-8")
+        threading.Thread(target=self._listen, args=(pipe, events), daemon=True).start()
+
+    def _listen(self, pipe: IO[str], events: queue.SimpleQueue) -> None:
+        with pipe:
+            for line in pipe:
+                # A killed engine may leave half a line.
+                with contextlib.suppress(json.JSONDecodeError):
+                    events.put((self, json.loads(line)))
+        events.put((self, None))
+
+    def failure(self, what: str) -> StageFailed:
+        """Return the error of an engine that died or hangs, with the end of its log."""
+        return StageFailed(f"{what}; its log is {self.log}; its last lines:\n{log_tail(self.log)}")
+
+    def ended(self) -> None:
+        """Collect the exit status after the last event.
+
+        Raises:
+            StageFailed: The engine did not finish its work.
+        """
+        try:
+            code = self.process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise self.failure("the scoring engine does not end") from error
+        finally:
+            self.kill()
+        if not self.done or code != 0:
+            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise self.failure(f"the scoring engine ended early ({name})")
+
+    def kill(self) -> None:
+        """End the whole process group, if any of it is left."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+def run_engines(
+    jobs: Iterable[Job],
+    settings: EngineSettings,
+    logs: Path,
+    on_event: Callable[[Job, Event], list[Job]],
+) -> None:
+    """Work through jobs, at most `settings.engines` at once.
+
+    Args:
+        jobs: One per engine process.
+        settings: Also says after how long a silence an engine counts as hung.
+        logs: Folder of the log files.
+        on_event: Called with the job and each event; may return further jobs.
+
+    Raises:
+        StageFailed: An engine died or hung; all are ended.
+        UserError: An engine found a mistake in its input; all are ended.
+    """
+    pending = list(jobs)
+    events: queue.SimpleQueue = queue.SimpleQueue()
+    running: dict[EngineProcess, Job] = {}
+    started = 0
+    try:
+        while pending or running:
+            while pending and len(running) < settings.engines:
+                job = pending.pop(0)
+                running[EngineProcess(started, job, settings, logs, events)] = job
+                started += 1
+            try:
+                engine, event = events.get(timeout=min(5.0, settings.stall_seconds))
+            except queue.Empty:
+                for engine in running:
+                    if time.monotonic() - engine.heard > settings.stall_seconds:
+                        raise engine.failure(
+                            f"the scoring engine was silent for {settings.stall_seconds:.0f} s"
+                        ) from None
+                continue
+            engine.heard = time.monotonic()
+            if event is None:
+                engine.ended()
+                del running[engine]
+            elif event["event"] == "user_error":
+                raise UserError(event["what"], where=event["where"], way_out=event["way_out"])
+            elif event["event"] == "done":
+                engine.done = True
+            else:
+                pending.extend(on_event(running[engine], event))
+    finally:
+        for engine in running:
+            engine.kill()

@@ -1,0 +1,209 @@
+"""Scoring many models on many benchmarks: plan, run the engines, grade and publish.
+
+`score_models` may be killed at any moment and called again: batches that an engine finished are
+kept, and what is published under the same keys is left alone.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics import progress
+from rlvr_dynamics.atomic import remove_leftovers, write_json
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.engine_process import Event, Job, run_engines
+from rlvr_dynamics.scoring.grading import check_golds
+from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel, check_names
+from rlvr_dynamics.scoring.plan import (
+    RAW_FOLDER,
+    Benchmark,
+    ModelPlan,
+    load_benchmark,
+    plan_model,
+    publish,
+)
+from rlvr_dynamics.scoring.samples import read_benchmark
+
+__all__ = ["EngineSettings", "Protocol", "ScoredModel", "score_models"]
+
+PROOF_FILE = "reload_proof.json"
+OnProgress = Callable[[float, float, str], None]
+
+
+def score_models(
+    models: Sequence[ScoredModel],
+    benchmarks: Mapping[str, Path],
+    protocols: Sequence[Protocol],
+    settings: EngineSettings,
+    out: Path,
+    seed: int,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Make sure that `out/<model>/<benchmark>.parquet` is there and current for all of them.
+
+    The folder above `out` receives `engine_<i>.log` and `reload_proof.json`, which says how the
+    weights got into the engines: mode ``in_place`` (proved), ``fresh_engine_per_model`` (the
+    proof failed, or `settings.reload` is off) or ``single_model``.
+
+    Args:
+        models: What to score.
+        benchmarks: Name and parquet file of each benchmark.
+        protocols: How answers are drawn; each question is answered under each of them.
+        settings: The engine.
+        out: Folder of the graded answers.
+        seed: Every request's seed follows from this, the question and the number of the sample.
+        on_progress: Called with (answers done, answers in all, what happens now).
+
+    Raises:
+        UserError: A model, benchmark or setting is wrong, or a gold answer cannot be graded.
+        StageFailed: An engine died or hung; the message carries the end of its log.
+    """
+    check_names("model", [model.id for model in models])
+    check_names("benchmark", benchmarks)
+    check_names("protocol", [protocol.name for protocol in protocols])
+    if settings.device == "cuda" and settings.engines > 1:
+        raise UserError("several engines on one GPU", way_out="set engines=1 where device is cuda")
+    loaded = {name: load_benchmark(path, read_benchmark(path)) for name, path in benchmarks.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    plans = [plan_model(m, loaded, protocols, settings, seed, out) for m in models]
+    for name in {name for plan in plans for name in plan.stale}:
+        check_golds(loaded[name].table["gold"].astype(str), loaded[name].kind)
+
+    with contextlib.closing(
+        _Scoring(plans, loaded, protocols, settings, out, seed, on_progress)
+    ) as scoring:
+        scoring.publish_finished()
+        jobs = scoring.jobs([plan for plan in plans if plan.batches])
+        if jobs:
+            run_engines(jobs, settings, out.parent, scoring.on_event)
+            scoring.write_proof()
+    shutil.rmtree(out / RAW_FOLDER, ignore_errors=True)
+
+
+def shards(plans: Sequence[ModelPlan], settings: EngineSettings) -> list[list[ModelPlan]]:
+    """Divide models among engines: one frame per engine, and as even as possible.
+
+    Args:
+        plans: Models that need an engine.
+        settings: How many engines, and whether one may hold several models in turn.
+    """
+    if not settings.reload:
+        return [[plan] for plan in plans]
+    frames: dict[str, list[ModelPlan]] = {}
+    for plan in plans:
+        frames.setdefault(plan.frame, []).append(plan)
+    parts = [
+        group[first :: settings.engines]
+        for group in frames.values()
+        for first in range(settings.engines)
+    ]
+    return [part for part in parts if part]
+
+
+class _Scoring:
+    """The state of one call of `score_models`."""
+
+    def __init__(
+        self,
+        plans: Sequence[ModelPlan],
+        benchmarks: Mapping[str, Benchmark],
+        protocols: Sequence[Protocol],
+        settings: EngineSettings,
+        out: Path,
+        seed: int,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.plans = {plan.model.id: plan for plan in plans}
+        self.benchmarks, self.protocols = benchmarks, protocols
+        self.settings, self.out, self.seed = settings, out, seed
+        self.on_progress = on_progress
+        self.proofs: list[dict[str, Any]] = []
+        self.engines = 0
+        samples = {protocol.name: protocol.samples for protocol in protocols}
+        self.expected = {
+            (plan.model.id, protocol): samples[protocol]
+            * sum(len(benchmarks[name].table) for name in keys)
+            for plan in plans
+            for protocol, keys in plan.batches.items()
+        }
+        self.answered = dict.fromkeys(self.expected, 0)
+        self.bar = progress.bar(total=len(plans) * len(benchmarks), desc="score", unit="set")
+        self.bar.update(sum(len(benchmarks) - len(plan.stale) for plan in plans))
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def publish_finished(self) -> None:
+        """Publish every model whose batches are all there."""
+        for plan in self.plans.values():
+            if plan.batches:
+                continue
+            for name in list(plan.stale):
+                publish(plan, name, self.benchmarks[name], self.settings, self.seed, self.out)
+                plan.stale.remove(name)
+                self.bar.update(1)
+            shutil.rmtree(self.out / RAW_FOLDER / plan.model.id, ignore_errors=True)
+
+    def jobs(self, plans: Sequence[ModelPlan]) -> list[Job]:
+        return [self._job(part) for part in shards(plans, self.settings)]
+
+    def _job(self, plans: Sequence[ModelPlan]) -> Job:
+        self.engines += 1
+        return {
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "protocols": [asdict(protocol) for protocol in self.protocols],
+            "benchmarks": {
+                name: str(benchmark.path.resolve()) for name, benchmark in self.benchmarks.items()
+            },
+            "raw": str((self.out / RAW_FOLDER).resolve()),
+            "models": [
+                {
+                    "id": plan.model.id,
+                    "folder": str(plan.model.folder.resolve()),
+                    "batches": plan.batches,
+                }
+                for plan in plans
+            ],
+        }
+
+    def on_event(self, job: Job, event: Event) -> list[Job]:
+        """Take note of an event; after a failed proof return one job per model."""
+        if event["event"] == "proof":
+            self.proofs.append(event["proof"])
+            if not event["proof"]["passed"]:
+                self.bar.write("weights reloaded in place are not proved right: one engine a model")
+                return [self._job([self.plans[model["id"]]]) for model in job["models"]]
+        elif event["event"] in ("progress", "batch"):
+            unit = (event["model"], event["protocol"])
+            self.answered[unit] = event.get("done", self.expected[unit])
+            doing = f"{event['model']} {event['protocol']}"
+            self.bar.set_postfix_str(f"{doing} {self.answered[unit]}/{self.expected[unit]}")
+            if self.on_progress is not None:
+                self.on_progress(sum(self.answered.values()), sum(self.expected.values()), doing)
+            if event["event"] == "batch":
+                del self.plans[event["model"]].batches[event["protocol"]]
+                self.publish_finished()
+        return []
+
+    def write_proof(self) -> None:
+        """Record how the weights got into the engines."""
+        passed = all(proof["passed"] for proof in self.proofs)
+        differences = [proof["max_abs_diff"] for proof in self.proofs]
+        if self.proofs and passed:
+            mode = "in_place"
+        elif self.proofs or self.engines > 1:
+            mode = "fresh_engine_per_model"
+        else:
+            mode = "single_model"
+        facts = {
+            "mode": mode,
+            "passed": passed if self.proofs else None,
+            "max_abs_diff": None if None in differences else max(differences, default=None),
+            "proofs": self.proofs,
+        }
+        write_json(self.out.parent / PROOF_FILE, facts)

@@ -1,0 +1,130 @@
+"""Proof that weights reloaded in place are the weights of a fresh load. Runs in the engine.
+
+A reload can be silently wrong: vLLM's CPU build packs the output matrix once and a reload leaves
+the packed copy as it was. So the log-probabilities of a few prompts after a reload are compared
+with those of an engine that loaded the same folder from the start, and again after going back.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOLERANCE = {"float32": 1e-4}
+TOLERANCE_HALF = 2e-2
+MIN_CONTRAST = 10.0
+
+
+@dataclass(frozen=True)
+class ReloadProof:
+    """What the comparison found; log-probabilities in nats.
+
+    Attributes:
+        passed: Reloading in place may be used.
+        max_abs_diff: Largest difference between reloaded and fresh, over both models; None if the
+            reload raised.
+        contrast: Largest difference between the two models themselves. A reload that does
+            nothing would show up as this much.
+        tolerance: Largest difference that passes.
+        probes: Number of log-probabilities compared per model.
+        error: What the reload raised, empty otherwise.
+    """
+
+    passed: bool
+    max_abs_diff: float | None
+    contrast: float
+    tolerance: float
+    probes: int
+    error: str = ""
+
+
+def log_probs(llm: Any, probes: Sequence[list[int]]) -> np.ndarray:
+    """Return the log-probability of every token of the probes after its first, shape (tokens,)."""
+    from vllm import SamplingParams
+
+    llm.reset_prefix_cache()
+    params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+    outputs = llm.generate([{"prompt_token_ids": ids} for ids in probes], params, use_tqdm=False)
+    return np.array(
+        [
+            step[token].logprob
+            for output in outputs
+            for token, step in zip(
+                output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True
+            )
+        ]
+    )
+
+
+def reload_weights(llm: Any, folder: Path) -> None:
+    """Load the weights of `folder` into a running engine."""
+    llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+    llm.reset_prefix_cache()
+
+
+def release(llm: Any) -> None:
+    """Free what an engine holds. The caller must keep no other reference to it."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    gc.collect()
+    cleanup_dist_env_and_memory()
+
+
+def judge(
+    fresh: Sequence[np.ndarray], reloaded: Sequence[np.ndarray], tolerance: float
+) -> ReloadProof:
+    """Compare log-probabilities of two models after fresh loads and after reloads.
+
+    Args:
+        fresh: One array per model.
+        reloaded: The same after reloading, in the same order.
+        tolerance: Largest difference that passes.
+    """
+    contrast = float(np.max(np.abs(fresh[0] - fresh[1])))
+    worst = float(max(np.max(np.abs(a - b)) for a, b in zip(fresh, reloaded, strict=True)))
+    # If the two models hardly differ, a reload that does nothing would pass too.
+    telling = contrast > 0 and worst * MIN_CONTRAST <= contrast
+    return ReloadProof(worst <= tolerance and telling, worst, contrast, tolerance, len(fresh[0]))
+
+
+def prove_reload(
+    build: Callable[[Path], Any],
+    first: Path,
+    second: Path,
+    make_probes: Callable[[Any], list[list[int]]],
+    dtype: str,
+) -> tuple[Any, ReloadProof]:
+    """Load `first`, reload `second` and `first` in place, and compare with fresh loads.
+
+    Args:
+        build: Makes an engine from a folder.
+        first: Model that the returned engine holds.
+        second: Another model of the same frame.
+        make_probes: Token ids of the probes, given an engine.
+        dtype: Precision of the engine; half precisions get a wider tolerance.
+
+    Returns:
+        The engine, holding `first` (if the proof passed), and the proof.
+    """
+    tolerance = TOLERANCE.get(dtype, TOLERANCE_HALF)
+    llm = build(second)
+    probes = make_probes(llm)
+    fresh_second = log_probs(llm, probes)
+    release(llm)
+    del llm
+    llm = build(first)
+    fresh_first = log_probs(llm, probes)
+    try:
+        reload_weights(llm, second)
+        again_second = log_probs(llm, probes)
+        reload_weights(llm, first)
+        again_first = log_probs(llm, probes)
+    except Exception as error:  # whatever vLLM raises here, the way out is one engine per model
+        contrast = float(np.max(np.abs(fresh_first - fresh_second)))
+        return llm, ReloadProof(False, None, contrast, tolerance, len(fresh_first), repr(error))
+    return llm, judge((fresh_first, fresh_second), (again_first, again_second), tolerance)

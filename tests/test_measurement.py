@@ -1,0 +1,302 @@
+import json
+import math
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rlvr_dynamics.checkpoints import Trajectory, write_manifest
+from rlvr_dynamics.dynamics import linearity, random_walk_null
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
+from rlvr_dynamics.measurement import DIRECTIONS, TABLES, MeasureSettings, forecast_errors, measure
+
+NORM = "model.norm.weight"
+UP = "model.layers.1.mlp.up_proj.weight"
+SHAPES = {
+    "model.embed_tokens.weight": (9, 6),
+    "model.layers.1.self_attn.q_proj.weight": (6, 6),
+    "model.layers.1.self_attn.q_proj.bias": (6,),
+    UP: (10, 6),
+    NORM: (6,),
+}
+STEPS = (1, 2, 3, 4, 5, 6)
+FEW = MeasureSettings(draws=20, top_k=4)
+
+
+def random_weights(seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: scale * torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+
+
+def wandering(steps=STEPS):
+    weights = {0: random_weights(0)}
+    line = random_weights(1, 0.1)
+    for step in steps:
+        noise = random_weights(10 + step, 0.05)
+        weights[step] = {
+            name: weights[0][name] + step * line[name] + noise[name] for name in SHAPES
+        }
+    return weights
+
+
+def build(root, weights):
+    for step, tensors in weights.items():
+        folder = root / ("base" if step == 0 else f"checkpoints/step_{step}")
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"tie_word_embeddings": True}))
+        save_file(tensors, folder / "model.safetensors")
+        write_manifest(folder, step, "test")
+    return Trajectory.open(root / "base", root / "checkpoints", allow_gaps=True)
+
+
+def tables_of(folder):
+    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+
+
+def stack(weights, name):
+    steps = sorted(set(weights) - {0})
+    rows = [(weights[step][name] - weights[0][name]).reshape(-1) for step in steps]
+    return torch.stack(rows).double().numpy()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    root = tmp_path_factory.mktemp("measured")
+    weights = wandering()
+    measure(build(root, weights), FEW, root / "measure", progress=False)
+    return weights, tables_of(root / "measure"), load_file(root / "measure" / DIRECTIONS)
+
+
+def test_every_table_has_its_columns(measured):
+    nulls = ["null_mean", "null_low", "null_high"]
+    where = ["tensor", "module", "layer"]
+    columns = {
+        "update_svd": [
+            *("step", *where, "m", "n", "index", "sigma", "frobenius"),
+            *("norm_share", "energy_share", "dtype"),
+        ],
+        "trajectory_svd": [
+            *(*where, "d", "T", "index", "sigma", "explained_variance", *nulls),
+            *("draws", "seed", "dtype"),
+        ],
+        "coefficients": [*where, "step", "index", "coefficient"],
+        "linearity": [
+            *(*where, "T", "slope", "intercept", "r2", *(f"r2_{null}" for null in nulls)),
+            *("heldout_r2", *(f"heldout_r2_{null}" for null in nulls), "draws", "seed"),
+        ],
+        "norms": ["step", *where, "update_norm", "step_norm", "base_norm", "relative_update"],
+    }
+    for name, table in measured[1].items():
+        assert sorted(table.columns) == sorted(columns[name]), name
+    assert set(measured[1]["trajectory_svd"].tensor) == set(SHAPES)
+    embedding = measured[1]["norms"].query("module == 'embed_tokens'")
+    assert embedding.layer.isna().all()
+
+
+def test_trajectory_table(measured):
+    weights, tables, directions = measured
+    for name, rows in tables["trajectory_svd"].groupby("tensor"):
+        _, sigma, vt = np.linalg.svd(stack(weights, name), full_matrices=False)
+        rows = rows.sort_values("index")
+        assert list(rows["index"]) == [1, 2, 3, 4]
+        assert rows.sigma.to_numpy() == pytest.approx(sigma[:4], rel=1e-6)
+        share = np.cumsum(sigma**2)[:4] / (sigma**2).sum()
+        assert rows.explained_variance.to_numpy() == pytest.approx(share, rel=1e-6)
+        assert rows.null_mean.notna().tolist() == [True, False, False, False]
+        assert rows.null_low.iloc[0] <= rows.null_mean.iloc[0] <= rows.null_high.iloc[0] <= 1
+        assert directions[name].shape == SHAPES[name] and directions[name].dtype == torch.float32
+        assert abs(directions[name].reshape(-1).double().numpy() @ vt[0]) == pytest.approx(1)
+
+
+def test_coefficients_and_linearity(measured):
+    weights, tables, directions = measured
+    for name, rows in tables["coefficients"].groupby("tensor"):
+        first = rows[rows["index"] == 1]
+        values = first.sort_values("step").coefficient.to_numpy()
+        v = directions[name].reshape(-1).double().numpy()
+        assert values == pytest.approx(stack(weights, name) @ v, rel=1e-4, abs=1e-6)
+        assert values[-1] > values[0]
+        assert sorted(rows["index"].unique()) == [1, 2, 3]
+        line = tables["linearity"].set_index("tensor").loc[name]
+        expected = linearity(np.array(STEPS), values)
+        for column in ("slope", "intercept", "r2", "heldout_r2"):
+            assert line[column] == pytest.approx(float(getattr(expected, column)))
+        assert line.r2_null_low <= line.r2_null_mean <= line.r2_null_high
+
+
+def test_the_null_uses_the_observed_step_norms(measured):
+    _, tables, _ = measured
+    norms = tables["norms"].query("tensor == @UP").sort_values("step").step_norm.to_numpy()
+    null = random_walk_null(np.array(STEPS), norms, 60, 20, [0, zlib.crc32(UP.encode())])
+    row = tables["linearity"].set_index("tensor").loc[UP]
+    assert row.r2_null_mean == pytest.approx(null.r2.mean())
+    assert row.heldout_r2_null_low == pytest.approx(np.quantile(null.heldout_r2, 0.025))
+
+
+def test_norms(measured):
+    weights, tables, _ = measured
+    for row in tables["norms"].itertuples():
+        now, before = weights[row.step][row.tensor], weights[row.step - 1][row.tensor]
+        base = weights[0][row.tensor]
+        assert row.update_norm == pytest.approx(float((now - base).norm()), rel=1e-5)
+        assert row.step_norm == pytest.approx(float((now - before).norm()), rel=1e-5)
+        assert row.base_norm == pytest.approx(float(base.norm()), rel=1e-5)
+        assert row.relative_update == pytest.approx(row.update_norm / row.base_norm)
+
+
+def test_update_table(measured):
+    weights, tables, _ = measured
+    table = tables["update_svd"]
+    assert set(table.module) == {"q_proj", "up_proj"} and set(table.step) == set(STEPS)
+    for (step, name), rows in table.groupby(["step", "tensor"]):
+        update = (weights[step][name] - weights[0][name]).double()
+        sigma = torch.linalg.svdvals(update)[:4].numpy()
+        assert rows.sigma.to_numpy() == pytest.approx(sigma, rel=1e-5)
+        assert rows.norm_share.to_numpy() == pytest.approx(sigma / float(update.norm()), rel=1e-5)
+        assert rows.energy_share.to_numpy() == pytest.approx(rows.norm_share.to_numpy() ** 2)
+    assert sorted(table[["m", "n"]].drop_duplicates().values.tolist()) == [[6, 6], [10, 6]]
+
+
+@pytest.mark.parametrize("changes", [{"threads": 1}, {"budget_bytes": 400}, {"threads": 4}])
+def test_threads_and_memory_change_nothing(measured, tmp_path, changes):
+    weights, tables, directions = measured
+    settings = MeasureSettings(draws=20, top_k=4, **changes)
+    measure(build(tmp_path, weights), settings, tmp_path / "measure", progress=False)
+    for name, table in tables_of(tmp_path / "measure").items():
+        pd.testing.assert_frame_equal(table, tables[name], rtol=1e-6)
+    for name, direction in load_file(tmp_path / "measure" / DIRECTIONS).items():
+        assert torch.allclose(direction, directions[name], atol=1e-6)
+
+
+def test_chosen_update_steps(tmp_path):
+    trajectory = build(tmp_path, wandering())
+    settings = MeasureSettings(draws=5, update_steps=(6, 2))
+    measure(trajectory, settings, tmp_path / "measure", progress=False)
+    assert set(tables_of(tmp_path / "measure")["update_svd"].step) == {2, 6}
+    with pytest.raises(UserError, match="step 9"):
+        measure(trajectory, MeasureSettings(update_steps=(9,)), tmp_path / "x", progress=False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_short_trajectories(tmp_path, count):
+    trajectory = build(tmp_path, wandering(STEPS[:count]))
+    measure(trajectory, FEW, tmp_path / "measure", progress=False)
+    tables = tables_of(tmp_path / "measure")
+    assert set(tables["trajectory_svd"]["index"]) == set(range(1, count + 1))
+    line = tables["linearity"]
+    assert line.heldout_r2.isna().all() and line.heldout_r2_null_mean.isna().all()
+    assert line.r2.isna().all() == (count == 1)
+
+
+def test_a_model_that_never_moved(tmp_path):
+    trajectory = build(tmp_path, dict.fromkeys(range(5), random_weights(0)))
+    measure(trajectory, FEW, tmp_path / "measure", progress=False)
+    tables = tables_of(tmp_path / "measure")
+    for column in ("explained_variance", "null_mean"):
+        assert tables["trajectory_svd"][column].isna().all()
+    assert tables["linearity"][["r2", "heldout_r2", "r2_null_mean"]].isna().all(axis=None)
+    assert not tables["update_svd"].sigma.any() and tables["update_svd"].norm_share.isna().all()
+    assert not tables["norms"].step_norm.any() and not tables["coefficients"].coefficient.any()
+
+
+def test_uneven_steps_are_used_by_number(tmp_path):
+    base, line = random_weights(0), random_weights(1, 0.1)
+    weights = {
+        step: {name: base[name] + step * line[name] for name in SHAPES} for step in (0, 1, 2, 5, 9)
+    }
+    measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
+    table = tables_of(tmp_path / "measure")["linearity"].set_index("tensor")
+    assert table.r2.to_numpy() == pytest.approx(1.0, abs=1e-9)
+    assert table.heldout_r2.to_numpy() == pytest.approx(1.0, abs=1e-6)
+    for name in SHAPES:
+        assert table.slope[name] == pytest.approx(float(line[name].norm()), rel=1e-5)
+        assert table.intercept[name] == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("step", [0, 4])
+def test_a_weight_that_is_no_number_names_tensor_and_step(tmp_path, value, step):
+    weights = wandering()
+    weights[step][UP][2, 1] = value
+    with pytest.raises(UserError) as caught:
+        measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
+    place = f"step {step}" if step else "the base (step 0)"
+    for word in (UP, place, "element 13", str(value)):
+        assert word in str(caught.value)
+    assert not [path for path in (tmp_path / "measure").rglob("*") if path.is_file()]
+
+
+def test_a_flipped_bit_is_found_before_anything_is_measured(tmp_path):
+    trajectory = build(tmp_path, wandering())
+    path = trajectory.folder(3) / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged shard"):
+        measure(trajectory, FEW, tmp_path / "measure", progress=False)
+
+
+# Forecasts
+
+
+def test_forecasts_are_compared_with_the_real_checkpoint(tmp_path):
+    weights = wandering()
+    trajectory = build(tmp_path, weights)
+    predictions = [
+        (made.method, made.observe, made.step, made.folder)
+        for method in ("relex", "hold_last")
+        for made in EXTRAPOLATORS[method].run(trajectory, 3, [5, 50], tmp_path / "out")
+    ]
+    (recovered,) = RECONSTRUCTIONS["rank1_recovery"].run(trajectory, [6], tmp_path / "out")
+    predictions.append(("rank1_recovery", 0, 6, recovered.folder))
+    table = forecast_errors(trajectory, predictions)
+    assert len(table) == 3 * len(SHAPES)  # step 50 was never saved
+    for row in table.itertuples():
+        folder = tmp_path / "out" / row.method / f"observe_{row.observe}" / f"step_{row.step}"
+        guess = load_file(folder / "model.safetensors")[row.tensor].double()
+        base, held, true = (
+            weights[step][row.tensor].double() for step in (0, row.observe, row.step)
+        )
+        assert row.sse == pytest.approx(float((guess - true).square().sum()))
+        assert row.sse_hold == pytest.approx(float((held - true).square().sum()))
+        assert row.skill == pytest.approx(1 - row.sse / row.sse_hold)
+        one, two = (guess - base).reshape(-1), (true - base).reshape(-1)
+        if float(one.norm()) > 0:
+            assert row.cosine == pytest.approx(float(torch.cosine_similarity(one, two, dim=0)))
+        else:
+            assert math.isnan(row.cosine)
+        assert row.magnitude_ratio == pytest.approx(float(one.norm() / two.norm()))
+    held = table[table.method == "hold_last"]
+    assert held.skill.to_numpy() == pytest.approx(0.0, abs=1e-12)
+    assert (table[table.method == "relex"].skill > 0).all()
+
+
+def test_no_forecast_is_an_empty_table_with_its_columns(tmp_path):
+    trajectory = build(tmp_path, wandering())
+    table = forecast_errors(trajectory, [("relex", 3, 99, tmp_path / "nowhere")])
+    assert len(table) == 0 and "skill" in table.columns
+
+
+def test_a_perfect_forecast_of_rest_has_no_skill(tmp_path):
+    trajectory = build(tmp_path, dict.fromkeys(range(4), random_weights(0)))
+    (made,) = EXTRAPOLATORS["hold_last"].run(trajectory, 2, [3], tmp_path / "out")
+    table = forecast_errors(trajectory, [("hold_last", 2, 3, made.folder)])
+    assert (table.sse == 0).all()
+    assert table[["skill", "cosine", "magnitude_ratio"]].isna().all(axis=None)
+
+
+def test_a_foreign_or_damaged_prediction_is_refused(tmp_path):
+    trajectory = build(tmp_path, wandering())
+    (made,) = EXTRAPOLATORS["relex"].run(trajectory, 3, [5], tmp_path / "out")
+    with pytest.raises(UserError, match="last observed step 7"):
+        forecast_errors(trajectory, [("relex", 7, 5, made.folder)])
+    save_file(random_weights(3), made.folder / "model.safetensors")
+    with pytest.raises(UserError, match="damaged shard"):
+        forecast_errors(trajectory, [("relex", 3, 5, made.folder)])
+    save_file({NORM: torch.zeros(6)}, made.folder / "model.safetensors")
+    with pytest.raises(UserError, match="does not match step 5"):
+        forecast_errors(trajectory, [("relex", 3, 5, made.folder)])
