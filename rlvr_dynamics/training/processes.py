@@ -73,5 +73,5 @@ def _shared_memory(process: psutil.Process) -> set[Path]:
     except OSError:
         return set()
     return {
-        SHARED_MEMORY / name for name in re.findall(rf"{SHARED_MEMORY}/(psm_[0-9a-zA-Z_]+)", maps)
+        SHARED_MEMORY / name for name in re.findall(rf"{SHARED_MEMORY}/(psm_[0-9a-zA-Z_]+|sem\.loky-[0-9a-zA-Z_-]+)", maps)
     }
