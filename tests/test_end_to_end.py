@@ -33,7 +33,7 @@ OVERRIDES = [
 
 
 def command(run_dir: Path) -> list[str]:
-    rollouts = f"trainer.verl_overrides=[trainer.rollout_data_dir={run_dir / 'rollouts'}]"
+    rollouts = f"trainer.verl_overrides=['trainer.rollout_data_dir={run_dir / 'rollouts'}']"
     return [
         *(sys.executable, "-m", "rlvr_dynamics.run", f"run_dir={run_dir}", *OVERRIDES),
         rollouts,

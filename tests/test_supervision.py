@@ -119,7 +119,9 @@ def test_a_dead_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "WORKER_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(trainer, "DEAD_WORKER_GRACE_SECONDS", 1.0)
     worker = (
-        "import subprocess, time; "
+        "import os, subprocess, time; "
+        "row = '{\"step\": 1, \"data\": {\"critic/score/mean\": 0.5, \"timing_s/step\": 0.1}}'; "
+        "open(os.environ['VERL_FILE_LOGGER_PATH'], 'w').write(row + chr(10)); "
         "subprocess.Popen(['bash', '-c', 'exec -a ray::WorkerDict sleep 3']).wait(); "
         "time.sleep(600)"
     )
@@ -133,6 +135,17 @@ def test_a_dead_worker_is_named(tmp_path, monkeypatch):
             folder=tmp_path / "train",
             checkpoints=NoCheckpoints(),
         )
+
+
+def test_a_process_that_hides_its_environment_is_found_by_its_folder(tmp_path):
+    marker = str(tmp_path)
+    folder = tmp_path / f"{processes.folder_prefix(marker)}x"
+    folder.mkdir()
+    with subprocess.Popen(["sleep", "600"], cwd=folder, env={}) as hidden:
+        assert [process.pid for process in processes.marked(marker)] == [hidden.pid]
+        folder.rmdir()
+        processes.end_all(marker)
+        assert not processes.is_alive(hidden.pid)
 
 
 def test_metrics_of_several_attempts_are_joined(tmp_path):

@@ -91,7 +91,7 @@ def check_even(steps: Iterable[int], checkpoints: Path) -> None:
                 f"gap in the steps: after {before} comes {before + spacing}, "
                 f"where the others are {smallest} apart",
                 where=str(checkpoints),
-                way_out="add the missing checkpoints, or allow gaps (steps are then used by their "
+                way_out="add the missing checkpoints, or set source.allow_gaps=true (steps then count by "
                 "number)",
             )
 

@@ -5,8 +5,10 @@ from collections import Counter
 import pandas as pd
 
 from rlvr_dynamics.reporting.accuracy import paired_accuracy
-from rlvr_dynamics.reporting.formatting import general, number, percent
+from rlvr_dynamics.reporting.formatting import general, is_missing, number, percent
+from rlvr_dynamics.reporting.frames import equal, last_step, median
 from rlvr_dynamics.reporting.results import Results, config_name, lookup
+from rlvr_dynamics.reporting.update_claims import NO_GAIN
 from rlvr_dynamics.reporting.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
 
 NAMES = {
@@ -40,8 +42,8 @@ def answer(results: Results, claims: pd.DataFrame) -> list[str]:
     sentences = [
         _learning(results, rows["P0"]),
         _relex(results, rows["B3"]),
-        _rank1(results, rows["A1b"]),
-        _linearity(rows["B2"]),
+        _rank1(rows["A1b"]),
+        _linearity(rows["B2"], rows["B2h"]),
         _tally(claims),
         _regime(results),
         "One run with one seed: nothing here speaks for other seeds, models or learning rates.",
@@ -77,6 +79,8 @@ def _relex(results: Results, row: dict) -> str:
     reason = READING[row["verdict"]]
     if "null passes" in str(row["note"]):
         reason = "but the last observed checkpoint itself comes as close, so it proves nothing"
+    elif NO_GAIN in str(row["note"]):
+        reason = "but RL showed no gain to be predicted"
     return (
         f"RELEX, which saw only the first {observe} of {final} steps "
         f"({100 * observe / final:.0f} %), predicts a final model that scores "
@@ -86,24 +90,32 @@ def _relex(results: Results, row: dict) -> str:
     )
 
 
-def _rank1(results: Results, row: dict) -> str:
+def _rank1(row: dict) -> str:
     if row["verdict"] == NOT_MEASURED:
         return "How much of the gain a rank-1 update keeps was not measured."
+    if NO_GAIN in str(row["note"]) or is_missing(row["ci_low"]):
+        return "There is no established gain of which a rank-1 update could keep a part."
     control = f"; a random update of the same norm, {percent(row['null'], 0)}"
     return (
         f"The rank-1 part of the final update, rescaled to its norm, recovers "
         f"{percent(row['ours'], 0)} of the gain (95 % interval {percent(row['ci_low'], 0)} to "
-        f"{percent(row['ci_high'], 0)}{control if row['null'] == row['null'] else ''})."
+        f"{percent(row['ci_high'], 0)}{control if not is_missing(row['null']) else ''})."
     )
 
 
-def _linearity(row: dict) -> str:
+def _linearity(row: dict, held_out: dict) -> str:
     if row["verdict"] == NOT_MEASURED:
         return ""
+    sentence = (
+        f"The leading coefficient follows a straight line (R² > 0.98) in "
+        f"{percent(row['ours'], 0)} of {int(row['n'])} tensors, and random walks of the same step "
+        f"norms do in {percent(row['null'], 0)}"
+    )
+    if held_out["verdict"] == NOT_MEASURED:
+        return f"{sentence}."
     return (
-        f"The leading coefficient is a straight line (R² > 0.98) in {percent(row['ours'], 0)} of "
-        f"{int(row['n'])} tensors; random walks of the same step norms in "
-        f"{percent(row['null'], 0)}."
+        f"{sentence}; a line through the first half of the steps predicts the second half that "
+        f"well in {percent(held_out['ours'], 0)}."
     )
 
 
@@ -123,10 +135,7 @@ def _regime(results: Results) -> str:
         parts.append(f"learning rate {general(rate)}")
     norms = results.tables["norms"]
     if norms is not None:
-        last = norms[norms["step"] == norms["step"].max()]
-        moved = percent(last["relative_update"].median(), 2)
-        parts.append(
-            f"by step {int(last['step'].iloc[0])} the median tensor has moved by {moved} "
-            "of its own norm"
-        )
+        step = last_step(norms)
+        moved = percent(median(equal(norms, step=step), "relative_update"), 2)
+        parts.append(f"by step {step} the median tensor has moved by {moved} of its own norm")
     return f"The regime: {'; '.join(parts)}." if parts else ""

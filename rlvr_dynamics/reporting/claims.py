@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from rlvr_dynamics.reporting.update_claims import (
     rank1_gain,
     rank1_ratio,
 )
-from rlvr_dynamics.reporting.verdicts import Claim
+from rlvr_dynamics.reporting.verdicts import NOT_MEASURED, Claim
 
 LEDGER: list[Callable[[Results], Claim]] = [
     lifted,
@@ -89,13 +90,19 @@ def ledger_as_text(claims: pd.DataFrame, width: int = 98) -> str:
         lines += textwrap.wrap(
             head + str(row["claim"]), width, subsequent_indent=indent, break_long_words=False
         )
-        unit = f" {text(row['n_unit'])}" if text(row["n_unit"]) != "–" else ""
-        threshold = str(row["threshold"])
-        numbers = (
-            f"ours {format_value(row['ours'], threshold)} "
-            f"{format_interval(row['ci_low'], row['ci_high'], threshold)} · "
-            f"threshold {threshold} · null {format_value(row['null'], threshold)} · "
-            f"n {integer(row['n'])}{unit}"
+        lines += textwrap.wrap(
+            _numbers(row), width, initial_indent=indent, subsequent_indent=indent
         )
-        lines += textwrap.wrap(numbers, width, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines) + "\n"
+
+
+def _numbers(row: dict[Any, Any]) -> str:
+    threshold = str(row["threshold"])
+    if row["verdict"] == NOT_MEASURED:
+        return f"threshold {threshold} · {text(row['note'])}"
+    unit = text(row["n_unit"])
+    return (
+        f"ours {format_value(row['ours'], threshold)} "
+        f"{format_interval(row['ci_low'], row['ci_high'], threshold)} · threshold {threshold} · "
+        f"null {format_value(row['null'], threshold)} · n {integer(row['n'])} {unit}"
+    )

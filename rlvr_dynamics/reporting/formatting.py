@@ -1,6 +1,7 @@
 """Numbers as a reader sees them; a missing value is a dash everywhere, never 0."""
 
 import math
+import re
 from typing import Any
 
 DASH = "–"
@@ -43,7 +44,7 @@ def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
     """A number with `digits` decimals, or a dash."""
     if is_missing(value):
         return DASH
-    value = float(value)
+    value = float(f"{float(value):.10g}")  # as the csv files keep it, so that both round alike
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     rounded = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
@@ -64,7 +65,10 @@ def percent(value: Any, digits: int = 1) -> str:
 
 def general(value: Any, digits: int = 3) -> str:
     """A number with `digits` significant digits, or a dash."""
-    return DASH if is_missing(value) else f"{float(value):.{digits}g}".replace("-", MINUS)
+    if is_missing(value):
+        return DASH
+    shown = re.sub(r"e([+-])0*(\d)", r"e\1\2", f"{float(value):.{digits}g}")
+    return shown.replace("e+", "e").replace("-", MINUS)
 
 
 def text(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.reporting.frames import equal, known, last_step, numbers, values
 from rlvr_dynamics.reporting.intervals import DRAWS
 
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -84,8 +85,8 @@ class Results:
         """The dtype of the checkpoints, as the first table that records it says."""
         for name in ("update_svd", "trajectory_svd", "forecast", "scores"):
             table = self.tables[name]
-            if table is not None and "dtype" in table and table["dtype"].notna().any():
-                return ", ".join(sorted(table["dtype"].dropna().astype(str).unique()))
+            if table is not None and "dtype" in table and len(known(table, "dtype")):
+                return ", ".join(sorted({str(dtype) for dtype in known(table, "dtype")["dtype"]}))
         return None
 
     @property
@@ -94,11 +95,11 @@ class Results:
         steps: list[int] = []
         scores = self.tables["scores"]
         if scores is not None:
-            steps += [int(step) for step in scores.loc[scores["method"] == "real", "step"]]
+            steps += [int(step) for step in values(equal(scores, method="real"), "step")]
         for name in ("norms", "update_svd", "coefficients"):
             table = self.tables[name]
             if table is not None:
-                steps.append(int(table["step"].max()))
+                steps.append(last_step(table))
         return max(steps, default=None)
 
     @property
@@ -108,7 +109,7 @@ class Results:
         for name in ("scores", "forecast"):
             table = self.tables[name]
             if table is not None:
-                found |= {int(observe) for observe in table["observe"].dropna() if observe > 0}
+                found |= {int(observe) for observe in numbers(table, "observe") if observe > 0}
         return sorted(found)
 
     def window_near(self, share: float) -> int | None:
@@ -124,15 +125,15 @@ class Results:
         scores = self.tables["scores"]
         if scores is None:
             return []
-        return sorted(scores.loc[scores["split"] == split, "benchmark"].unique())
+        return sorted({str(name) for name in equal(scores, split=split)["benchmark"]})
 
     def benchmark_title(self, benchmark: str) -> str:
         """The human name of a benchmark."""
         scores = self.tables["scores"]
         if scores is None or "title" not in scores:
             return benchmark
-        titles = scores.loc[scores["benchmark"] == benchmark, "title"].dropna()
-        return str(titles.iloc[0]) if len(titles) else benchmark
+        titles = list(known(equal(scores, benchmark=benchmark), "title")["title"])
+        return str(titles[0]) if titles else benchmark
 
     def samples(self, model: str, benchmark: str) -> pd.DataFrame | None:
         """Question, protocol and score of every sample of a model on a benchmark."""

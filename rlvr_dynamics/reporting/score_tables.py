@@ -11,6 +11,7 @@ from rlvr_dynamics.reporting.formatting import (
     percent,
     percent_interval,
 )
+from rlvr_dynamics.reporting.frames import equal, select
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
 
@@ -26,8 +27,8 @@ def scores_table(results: Results) -> Table:
     shown = ["title", "protocol", "method", "observe", "step", "questions", "samples", "accuracy"]
     rest = ["ci_low", "ci_high", *STATUSES, "mean_tokens"]
     frame = scores.sort_values(order, na_position="first")
-    frame = frame[[name for name in shown + rest if name in frame]].reset_index(drop=True)
-    frame["method"] = frame["method"].map(method_name)
+    frame = frame.filter(items=shown + rest).reset_index(drop=True)
+    frame["method"] = [method_name(str(method)) for method in frame["method"]]
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
         **dict.fromkeys(["accuracy", "ci_low", "ci_high"], percent),
@@ -57,16 +58,15 @@ def accuracy_overview(results: Results) -> Table:
     scores = results.tables["scores"]
     if scores is None:
         return absent("accuracy", title, "scores")
-    protocol = next((name for name in PROTOCOLS if (scores["protocol"] == name).any()), "greedy")
-    rows = scores[scores["protocol"] == protocol].copy()
+    found = set(scores["protocol"])
+    protocol = next((name for name in PROTOCOLS if name in found), "greedy")
+    rows = equal(scores, protocol=protocol).copy()
     rows["cell"] = [
-        f"{percent(row.accuracy)} {percent_interval(row.ci_low, row.ci_high, 0)}"
-        if hasattr(row, "ci_low")
-        else percent(row.accuracy)
-        for row in rows.itertuples()
+        f"{percent(row['accuracy'])} {percent_interval(row.get('ci_low'), row.get('ci_high'), 0)}"
+        for row in rows.to_dict("records")
     ]
     names = [*results.benchmarks("in_domain"), *results.benchmarks("out_of_domain")]
-    models = rows.drop_duplicates("model").sort_values(
+    models = rows.drop_duplicates(["model"]).sort_values(
         ["step", "method", "observe"], na_position="first"
     )
     cells = rows.pivot(index="model", columns="benchmark", values="cell")
@@ -97,9 +97,8 @@ def recovery_table(results: Results) -> Table:
     scores, final = results.tables["scores"], results.final_step
     if scores is None or final is None:
         return absent("recovery", "Recovery of the final model", "scores")
-    stand_ins = scores[scores["method"] != "base"]
-    stand_ins = stand_ins[stand_ins["model"] != f"step_{final}"]
-    models = stand_ins.drop_duplicates("model").sort_values(
+    stand_ins = select(scores, ~scores["model"].isin(["base", f"step_{final}"]))
+    models = stand_ins.drop_duplicates(["model"]).sort_values(
         ["method", "observe", "step"], na_position="first"
     )
     rows = []

@@ -11,8 +11,10 @@ from rlvr_dynamics.reporting.figure_style import (
     WIDTH_INCHES,
     FigurePlan,
     canvas,
+    plain_ticks,
 )
 from rlvr_dynamics.reporting.formatting import module_rank
+from rlvr_dynamics.reporting.frames import equal, known, last_step, select, values
 from rlvr_dynamics.reporting.results import Results
 
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -21,7 +23,7 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 def final_update(results: Results) -> pd.DataFrame | None:
     """Rows of the update SVD at the last decomposed step."""
     table = results.tables["update_svd"]
-    return None if table is None else table[table["step"] == table["step"].max()]
+    return None if table is None else equal(table, step=last_step(table))
 
 
 def rank1_share(results: Results) -> pd.DataFrame | None:
@@ -29,7 +31,7 @@ def rank1_share(results: Results) -> pd.DataFrame | None:
     table = final_update(results)
     if table is None:
         return None
-    return table[table["index"] == 1].dropna(subset="norm_share")
+    return known(equal(table, index=1), "norm_share")
 
 
 def draw_spectra(results: Results) -> Figure | None:
@@ -44,7 +46,7 @@ def draw_spectra(results: Results) -> Figure | None:
         "MLP": (VERMILLION, table["module"].isin(MLP)),
     }
     for kind, (colour, mask) in kinds.items():
-        rows = table[mask]
+        rows = select(table, mask)
         if not len(rows):
             continue
         for _, matrix in rows.groupby("tensor", sort=True):
@@ -59,7 +61,7 @@ def draw_spectra(results: Results) -> Figure | None:
             linewidth=2,
             marker="o",
             markersize=3,
-            label=f"{kind}: median of {rows['tensor'].nunique()} matrices",
+            label=f"{kind}: median of {len(set(rows['tensor']))} matrices",
         )
     flat = _flat_spectrum(table)
     if flat is not None:
@@ -71,9 +73,11 @@ def draw_spectra(results: Results) -> Figure | None:
             label="flat spectrum of the same norm (median)",
         )
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(plain_ticks)
+    axes.yaxis.set_minor_formatter("")
     axes.set_xlabel("index i of the singular value")
-    axes.set_ylabel("σᵢ / ‖ΔW‖$_F$")
-    axes.set_title(f"update at step {int(table['step'].iloc[0])}", loc="left")
+    axes.set_ylabel("σᵢ / ‖ΔW‖ (Frobenius)")
+    axes.set_title(f"update at step {last_step(table)}", loc="left")
     axes.legend()
     return figure
 
@@ -82,24 +86,25 @@ def _flat_spectrum(table: pd.DataFrame) -> pd.Series | None:
     """What every σ_i/‖ΔW‖_F would be if all min(m, n) singular values were equal."""
     if not {"m", "n"} <= set(table.columns):
         return None
-    flat = 1 / np.sqrt(table[["m", "n"]].min(axis=1).astype(float))
-    return flat.groupby(table["index"]).median()
+    smaller = np.minimum(values(table, "m"), values(table, "n"))
+    flat = pd.Series(1 / np.sqrt(smaller), index=pd.Index(table["index"]))
+    return flat.groupby(level=0).median()
 
 
 def draw_rank1_share(results: Results) -> Figure | None:
     """Heat map of σ1/‖ΔW‖_F: modules across, layers down, values printed in per cent."""
     table = rank1_share(results)
-    if table is None or table["layer"].isna().all():
+    if table is None or not len(known(table, "layer")):
         return None
     shares = table.pivot_table(index="layer", columns="module", values="norm_share")
     shares = shares[sorted(shares.columns, key=module_rank)].sort_index()
-    values = 100 * shares.to_numpy(float)
+    cells = 100 * shares.to_numpy(float)
     figure, grid = canvas(0.95 + 0.21 * max(len(shares), 3))
     axes = grid[0, 0]
-    image = axes.imshow(values, aspect="auto", cmap="cividis", vmin=0, vmax=np.nanmax(values))
-    for row, column in np.argwhere(np.isfinite(values)):
-        value = values[row, column]
-        dark = value < 0.6 * np.nanmax(values)
+    image = axes.imshow(cells, aspect="auto", cmap="cividis", vmin=0, vmax=np.nanmax(cells))
+    for row, column in np.argwhere(np.isfinite(cells)):
+        value = cells[row, column]
+        dark = value < 0.6 * np.nanmax(cells)
         axes.text(
             column,
             row,
@@ -114,7 +119,7 @@ def draw_rank1_share(results: Results) -> Figure | None:
     axes.set_ylabel("layer")
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, label="σ₁ / ‖ΔW‖$_F$, %", fraction=0.2 / WIDTH_INCHES)
+    figure.colorbar(image, ax=axes, label="σ₁ / ‖ΔW‖, %", fraction=0.2 / WIDTH_INCHES)
     return figure
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from rlvr_dynamics.reporting.formatting import DASH, is_missing, text
 from rlvr_dynamics.reporting.results import TABLES
 
+LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
 Formatter = Callable[[Any], str]
 
 _TEX = {
@@ -134,7 +135,10 @@ def _escape_markdown(cell: str) -> str:
 
 def as_tex(table: Table) -> str:
     """A `table` environment; needs the booktabs package only."""
-    columns = "".join("r" if numeric else "l" for numeric in table.numeric)
+    columns = "".join(
+        "r" if numeric else "p{0.35\\linewidth}" if _is_prose(table, position) else "l"
+        for position, numeric in enumerate(table.numeric)
+    )
 
     def line(cells: list[str]) -> str:
         return " & ".join(escape_tex(cell) for cell in cells) + r" \\"
@@ -158,6 +162,10 @@ def as_tex(table: Table) -> str:
             "",
         ]
     )
+
+
+def _is_prose(table: Table, column: int) -> bool:
+    return any(len(cells[column]) > LONGEST_CELL for cells in table.cells())
 
 
 def escape_tex(value: str) -> str:

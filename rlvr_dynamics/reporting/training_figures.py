@@ -17,6 +17,7 @@ from rlvr_dynamics.reporting.figure_style import (
     prediction_label,
     shade_windows,
 )
+from rlvr_dynamics.reporting.frames import equal, highest, known, mean, select, values
 from rlvr_dynamics.reporting.results import Results
 
 REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
@@ -27,9 +28,9 @@ def chosen_scores(results: Results, split: str) -> pd.DataFrame | None:
     scores = results.tables["scores"]
     if scores is None:
         return None
-    scores = scores[scores["split"] == split]
+    scores = equal(scores, split=split)
     for protocol in PROTOCOLS:
-        chosen = scores[scores["protocol"] == protocol]
+        chosen = equal(scores, protocol=protocol)
         if len(chosen):
             return chosen
     return scores if len(scores) else None
@@ -49,9 +50,11 @@ def draw_learning(results: Results) -> Figure | None:
         _say_not_measured(bottom)
     else:
         benchmark = results.benchmarks("in_domain")[0]
-        draw_accuracy(bottom, scores[scores["benchmark"] == benchmark], results, legend=True)
+        draw_accuracy(bottom, equal(scores, benchmark=benchmark), results, legend=True)
         title = results.benchmark_title(benchmark)
         bottom.set_title(f"accuracy, {title} ({scores['protocol'].iloc[0]})", loc="left")
+    if scores is not None:
+        bottom.set_ylim(0, _top(scores))
     bottom.set_xlabel("training step (shaded: what the predictions observed)")
     return figure
 
@@ -64,7 +67,7 @@ def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
     if metrics is None or column is None:
         _say_not_measured(axes)
         return
-    rows = metrics.dropna(subset=column).sort_values("step")
+    rows = known(metrics, column).sort_values(["step"])
     axes.plot(rows["step"], rows[column], color=GREY, linewidth=0.7, label="each step")
     width = max(1, len(rows) // 15)
     if width > 1:
@@ -74,38 +77,42 @@ def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
     axes.legend(loc="lower right")
 
 
-def draw_accuracy(axes: Axes, scores: pd.DataFrame, results: Results, *, legend: bool) -> None:
+def draw_accuracy(
+    axes: Axes, scores: pd.DataFrame, results: Results, *, legend: bool, spread: float = 0.02
+) -> None:
     """Base, the ladder of real checkpoints, and every predicted one, with 95 % intervals."""
     final = results.final_step or 1
-    base = scores[scores["method"] == "base"]
+    base = equal(scores, method="base")
     if len(base):
         axes.axhline(
-            float(base["accuracy"].iloc[0]),
+            mean(base, "accuracy"),
             color=GREY,
             linestyle=(0, (4, 3)),
             linewidth=0.9,
             label="base",
         )
-    real = scores[scores["method"].isin(["base", "real"])].sort_values("step")
+    is_real = scores["method"].isin(["base", "real"])
+    real = select(scores, is_real).sort_values(["step"])
     if len(real):
         _points(axes, real, 0.0, BLACK, "o", "full", "real checkpoints", linestyle="-")
-    predicted = scores[~scores["method"].isin(["base", "real"])].fillna({"observe": 0})
-    groups = list(predicted.groupby(["method", "observe"], sort=True))
-    for position, (key, group) in enumerate(groups):
-        method, observe = str(key[0]), float(key[1])
+    predicted = select(scores, ~is_real).fillna({"observe": 0})
+    groups = sorted(
+        {(str(row["method"]), float(row["observe"])) for row in predicted.to_dict("records")}
+    )
+    for position, (method, observe) in enumerate(groups):
         colour, marker = look(method, predicted["method"])
         # Several predictions target the same step: side by side, so that every interval shows.
-        offset = (position - (len(groups) - 1) / 2) * final * 0.012
+        place = position - len(groups) // 2
+        offset = (place if place < 0 else place + 1) * final * spread
         _points(
             axes,
-            group.sort_values("step"),
+            equal(predicted, method=method, observe=observe).sort_values(["step"]),
             offset,
             colour,
             marker,
             fill(observe, results.windows) if observe > 0 else "full",
             prediction_label(method, observe, final),
         )
-    axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy")
     if legend:
         axes.figure.legend(
@@ -127,16 +134,16 @@ def _points(
     label: str,
     linestyle: str = "",
 ) -> None:
-    accuracy = rows["accuracy"].to_numpy(float)
+    accuracy = values(rows, "accuracy")
     errors = None
     if {"ci_low", "ci_high"} <= set(rows.columns):
         ends = [
-            accuracy - rows["ci_low"].to_numpy(float),
-            rows["ci_high"].to_numpy(float) - accuracy,
+            accuracy - values(rows, "ci_low"),
+            values(rows, "ci_high") - accuracy,
         ]
         errors = np.clip(np.nan_to_num(np.array(ends)), 0, None)
     axes.errorbar(
-        rows["step"].to_numpy(float) + offset,
+        values(rows, "step") + offset,
         accuracy,
         yerr=errors,
         color=colour,
@@ -150,6 +157,12 @@ def _points(
     )
 
 
+def _top(scores: pd.DataFrame) -> float:
+    """Upper end of the accuracy axis: above every interval, never above 1."""
+    column = "ci_high" if "ci_high" in scores else "accuracy"
+    return min(1.0, 1.08 * float(np.nanmax(values(scores, column))) + 0.02)
+
+
 def _say_not_measured(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=VERMILLION)
 
@@ -160,17 +173,20 @@ def draw_out_of_domain(results: Results) -> Figure | None:
     if scores is None or not names:
         return None
     columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    figure, grid = canvas(0.9 + 1.75 * rows, rows, columns, sharex=True, sharey=True)
+    lines = -(-len(names) // columns)
+    figure, grid = canvas(0.9 + 1.75 * lines, lines, columns, sharex=True, sharey=True)
     panels = list(grid.flat)
     for position, (axes, name) in enumerate(zip(panels, names, strict=False)):
         shade_windows(axes, results.windows)
-        draw_accuracy(axes, scores[scores["benchmark"] == name], results, legend=position == 0)
+        draw_accuracy(
+            axes, equal(scores, benchmark=name), results, legend=position == 0, spread=0.035
+        )
         axes.set_title(results.benchmark_title(name), loc="left", fontsize=7.5)
         axes.set_ylabel("accuracy" if position % columns == 0 else "")
         if position + columns >= len(names):
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("training step")
+    panels[0].set_ylim(0, _top(scores))
     for axes in panels[len(names) :]:
         axes.remove()
     return figure
@@ -188,10 +204,10 @@ class _Facts:
             return "n not measured"
         parts = []
         for name in results.benchmarks(self.split):
-            rows = scores[scores["benchmark"] == name]
+            rows = equal(scores, benchmark=name)
             if len(rows):
-                samples = rows["samples"].max() if "samples" in rows else 1
-                parts.append(f"{int(rows['questions'].max())} questions × {int(samples)}")
+                samples = highest(rows, "samples") if "samples" in rows else 1
+                parts.append(f"{highest(rows, 'questions')} questions × {samples}")
         listed = parts[0] if len(set(parts)) == 1 else ", ".join(parts)
         protocol = scores["protocol"].iloc[0]
         return f"n = {listed} {protocol} answers per checkpoint; bars: 95 % intervals"

@@ -7,12 +7,20 @@ import pandas as pd
 
 from rlvr_dynamics.reporting.accuracy import PairedAccuracy, first_minus_second, paired_accuracy
 from rlvr_dynamics.reporting.formatting import general, number, percent, share_of_training
+from rlvr_dynamics.reporting.frames import (
+    count_above,
+    equal,
+    known,
+    mean,
+    numbers,
+    select,
+    values,
+)
 from rlvr_dynamics.reporting.intervals import bootstrap, wilson
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.update_claims import NO_GAIN, learned, protocol_note
 from rlvr_dynamics.reporting.verdicts import (
     INCONCLUSIVE,
-    NOT_MEASURED,
     Claim,
     both,
     verdict_above,
@@ -37,18 +45,20 @@ def one_component(results: Results) -> Claim:
     table = results.tables["trajectory_svd"]
     if table is None:
         return claim.noted("needs the measure stage")
-    first = table[table["index"] == 1].dropna(subset="explained_variance")
-    value = bootstrap(first["explained_variance"].to_numpy(float), np.mean, seed=results.seed)
-    compared = first.dropna(subset="null_high")
-    above = int((compared["explained_variance"] > compared["null_high"]).sum())
-    beyond_null = verdict_above(wilson(above, len(compared)), 0.5)
-    verdict = both(verdict_above(value, 0.814), beyond_null)
+    first = known(equal(table, index=1), "explained_variance")
+    value = bootstrap(values(first, "explained_variance"), np.mean, seed=results.seed)
+    compared = known(first, "null_high")
+    above = count_above(compared, "explained_variance", "null_high")
+    # Without a null the second half of the claim is open, not unmeasured.
+    beyond_null = (
+        verdict_above(wilson(above, len(compared)), 0.5) if len(compared) else INCONCLUSIVE
+    )
     row = claim.measured(
         value,
         n=len(first),
         n_unit="tensors",
-        null=float(first["null_mean"].mean()),
-        verdict=INCONCLUSIVE if beyond_null == NOT_MEASURED else verdict,
+        null=mean(first, "null_mean"),
+        verdict=both(verdict_above(value, 0.814), beyond_null),
     )
     return row.noted(
         f"{above} of {len(compared)} tensors lie above their null's 97.5 % quantile",
@@ -58,12 +68,12 @@ def one_component(results: Results) -> Claim:
 
 
 def _share_in_first_five(table: pd.DataFrame) -> str:
-    leading = table[table["index"] <= 5].dropna(subset="explained_variance")
-    per_tensor = leading.groupby("tensor")["explained_variance"]
-    first = leading[leading["index"] == 1].set_index("tensor")["explained_variance"]
-    if (per_tensor.size() < 5).all():
+    leading = known(select(table, table["index"] <= 5), "explained_variance")
+    if not len(equal(leading, index=5)):
         return number(math.nan)
-    return number((first / per_tensor.sum()).mean(), 3)
+    by_index = leading.pivot(index="tensor", columns="index", values="explained_variance")
+    parts = by_index.to_numpy(float)
+    return number(np.mean(parts[:, 0] / np.nansum(parts, axis=1)), 3)
 
 
 def linear_in_sample(results: Results) -> Claim:
@@ -95,27 +105,27 @@ def linear_held_out(results: Results) -> Claim:
 
 def _linear(results: Results, claim: Claim, column: str, null: str) -> Claim:
     table = results.tables["linearity"]
-    if table is None or table[column].isna().all():
+    if table is None or not len(known(table, column)):
         return claim.noted("needs the measure stage")
-    table = table.dropna(subset=column)
-    value = wilson(int((table[column] > 0.98).sum()), len(table))
-    means = table[f"{null}_mean"].dropna() if f"{null}_mean" in table else pd.Series(dtype=float)
+    table = known(table, column)
+    found, nulls = values(table, column), numbers(table, f"{null}_mean")
+    value = wilson(int((found > 0.98).sum()), len(found))
     row = claim.measured(
         value,
         n=len(table),
         n_unit="tensors",
-        null=float((means > 0.98).mean()) if len(means) else math.nan,
+        null=float((nulls > 0.98).mean()) if len(nulls) else math.nan,
         verdict=verdict_above(value, 0.5),
     ).against_null(0.5)
-    if f"{null}_high" in table and table[f"{null}_high"].notna().any():
-        compared = table.dropna(subset=f"{null}_high")
-        above = int((compared[column] > compared[f"{null}_high"]).sum())
+    if len(numbers(table, f"{null}_high")):
+        compared = known(table, f"{null}_high")
+        above = count_above(compared, column, f"{null}_high")
         if above <= len(compared) / 2:
             row = row.held_back("most tensors lie inside the null's band")
         row = row.noted(f"{above} of {len(compared)} tensors lie above their null's band")
     return row.noted(
-        f"median R² {general(table[column].median(), 4)}, null's mean "
-        f"{general(means.mean() if len(means) else math.nan, 3)}",
+        f"median R² {general(np.median(found), 4)}, null's mean "
+        f"{general(mean(table, f'{null}_mean'), 3)}",
         ONE_RUN,
     )
 
@@ -125,8 +135,8 @@ def early_window_suffices(results: Results, *, id: str, share: float, split: str
     ours = "" if math.isclose(share, 0.15) else "ours, a longer window; after "
     claim = Claim(
         id,
-        f"The first {share:.0%} of the steps suffice: RELEX predicts a final model as accurate as "
-        f"the real one ({SPLIT_NAMES[split]}).",
+        f"The first {_percent(share)} of the steps suffice: RELEX predicts a final model as "
+        f"accurate as the real one ({SPLIT_NAMES[split]}).",
         f"{ours}{PAPER}, main result",
         "accuracy(RELEX) − accuracy(real final), paired by question; control: the last observed "
         "checkpoint, held",
@@ -136,7 +146,7 @@ def early_window_suffices(results: Results, *, id: str, share: float, split: str
     models = [f"relex__observe_{observe}__step_{final}", f"step_{final}"]
     paired = _pair(results, models, split) if observe else None
     if paired is None or observe is None or final is None:
-        return claim.noted(f"needs samples of a RELEX prediction from the first {share:.0%}")
+        return claim.noted(f"needs samples of a RELEX prediction from the first {_percent(share)}")
     control = _pair(results, [f"step_{observe}", f"step_{final}"], split)
     value = paired.compare(first_minus_second)
     row = claim.measured(
@@ -159,7 +169,7 @@ def beyond_the_end(results: Results, *, id: str, share: float) -> Claim:
     """B4: accuracy keeps growing when the line is followed past the end of training."""
     claim = Claim(
         id,
-        f"Following the line past the end of training keeps improving (first {share:.0%} "
+        f"Following the line past the end of training keeps improving (first {_percent(share)} "
         "observed, in domain).",
         f"{PAPER}, far extrapolation",
         "accuracy at the farthest target − accuracy at the final step, both predicted, paired by "
@@ -170,13 +180,14 @@ def beyond_the_end(results: Results, *, id: str, share: float) -> Claim:
     scores = results.tables["scores"]
     if scores is None or final is None or observe is None:
         return claim.noted("needs scored RELEX predictions beyond the final step")
-    targets = scores.loc[
-        (scores["method"] == "relex") & (scores["observe"] == observe) & (scores["step"] > final),
-        "step",
+    targets = [
+        step
+        for step in values(equal(scores, method="relex", observe=observe), "step")
+        if step > final
     ]
-    if not len(targets):
+    if not targets:
         return claim.noted("needs scored RELEX predictions beyond the final step")
-    far = int(targets.max())
+    far = int(max(targets))
     models = [f"relex__observe_{observe}__step_{step}" for step in (far, final)]
     paired = _pair(results, [*models, f"step_{final}"], "in_domain")
     if paired is None:
@@ -199,7 +210,7 @@ def rank1_denoises(results: Results, *, id: str, share: float) -> Claim:
     claim = Claim(
         id,
         f"Keeping only component 1 removes noise: RELEX beats a line per weight (first "
-        f"{share:.0%} observed, in domain).",
+        f"{_percent(share)} observed, in domain).",
         f"{PAPER}, ablation",
         "accuracy(RELEX) − accuracy(per-weight line) at the final step, paired by question",
         "> 0 points",
@@ -223,7 +234,7 @@ def beats_holding(results: Results, *, id: str, share: float) -> Claim:
     claim = Claim(
         id,
         f"In the weights themselves, RELEX's forecast of the final step is closer than the last "
-        f"observed checkpoint (first {share:.0%} observed).",
+        f"observed checkpoint (first {_percent(share)} observed).",
         f"ours, of {PAPER}",
         "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
         "> 0",
@@ -232,16 +243,18 @@ def beats_holding(results: Results, *, id: str, share: float) -> Claim:
     observe = results.window_near(share)
     if table is None:
         return claim.noted("needs forecasts of a step whose real checkpoint exists")
-    chosen = table[
-        (table["method"] == "relex") & (table["observe"] == observe) & (table["step"] == final)
-    ].dropna(subset="skill")
+    chosen = known(equal(table, method="relex", observe=observe, step=final), "skill")
     if not len(chosen):
-        return claim.noted(f"needs a RELEX forecast of the final step from {share:.0%}")
-    skill = chosen["skill"].to_numpy(float)
+        return claim.noted(f"needs a RELEX forecast of the final step from {_percent(share)}")
+    skill = values(chosen, "skill")
     value = bootstrap(skill, np.median, seed=results.seed)
     return claim.measured(
         value, n=len(skill), n_unit="tensors", null=0.0, verdict=verdict_above(value, 0)
     ).noted(f"positive in {int((skill > 0).sum())} of {len(skill)} tensors", ONE_RUN)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _pair(results: Results, models: list[str], split: str) -> PairedAccuracy | None:

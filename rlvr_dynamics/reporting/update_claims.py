@@ -28,8 +28,11 @@ def protocol_note(results: Results, models: list[str], split: str, statistic: St
         other = paired_accuracy(results, models, benchmarks, ("greedy",))
         if other is not None:
             value = other.compare(statistic)
-            span = interval(value.low, value.high, 3)
-            note += f" (greedy: {number(value.estimate, 3)} {span})"
+            points = statistic is first_minus_second
+            digits = 1 if points else 3
+            shown = number(value.estimate, digits, signed=points)
+            span = interval(value.low, value.high, digits, signed=points)
+            note += f" (greedy: {shown} {span})"
     return note
 
 
@@ -110,7 +113,8 @@ def _recovery(results: Results, claim: Claim, references: list[str], statistic: 
         verdict=verdict_above(value, 0.99),
     ).against_null(0.99)
     if not learned(results):
-        row = row.held_back(NO_GAIN)
+        of_gain = statistic is gain_recovered
+        row = row.without_basis(NO_GAIN) if of_gain else row.held_back(NO_GAIN)
     return row.noted(protocol_note(results, models, "in_domain", statistic))
 
 

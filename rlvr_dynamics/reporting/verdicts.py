@@ -68,6 +68,10 @@ class Claim:
             return self
         return replace(self, verdict=INCONCLUSIVE).noted(reason)
 
+    def without_basis(self, reason: str) -> "Claim":
+        """The row of a claim whose precondition failed: whatever was measured decides nothing."""
+        return replace(self, verdict=INCONCLUSIVE).noted(reason)
+
     def against_null(self, threshold: float) -> "Claim":
         """A claim that its null or control meets as well cannot hold."""
         if math.isnan(self.null):

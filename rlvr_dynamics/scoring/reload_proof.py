@@ -24,18 +24,18 @@ class ReloadProof:
 
     Attributes:
         passed: Reloading in place may be used.
-        max_abs_diff: Largest difference between reloaded and fresh, over both models; None if the
-            reload raised.
+        max_abs_diff: Largest difference between reloaded and fresh, over both models; None if
+            there is none (see `error`).
         contrast: Largest difference between the two models themselves. A reload that does
             nothing would show up as this much.
         tolerance: Largest difference that passes.
         probes: Number of log-probabilities compared per model.
-        error: What the reload raised, empty otherwise.
+        error: What the reload raised, or that a log-probability is not finite; else empty.
     """
 
     passed: bool
     max_abs_diff: float | None
-    contrast: float
+    contrast: float | None
     tolerance: float
     probes: int
     error: str = ""
@@ -86,7 +86,10 @@ def judge(
         tolerance: Largest difference that passes.
     """
     contrast = float(np.max(np.abs(fresh[0] - fresh[1])))
-    worst = float(max(np.max(np.abs(a - b)) for a, b in zip(fresh, reloaded, strict=True)))
+    worst = float(np.max(np.abs(np.stack(fresh) - np.stack(reloaded))))
+    if not np.isfinite([contrast, worst]).all():
+        error = "a log-probability is not finite"
+        return ReloadProof(False, None, None, tolerance, len(fresh[0]), error)
     # If the two models hardly differ, a reload that does nothing would pass too.
     telling = contrast > 0 and worst * MIN_CONTRAST <= contrast
     return ReloadProof(worst <= tolerance and telling, worst, contrast, tolerance, len(fresh[0]))
@@ -125,6 +128,5 @@ def prove_reload(
         reload_weights(llm, first)
         again_first = log_probs(llm, probes)
     except Exception as error:  # whatever vLLM raises here, the way out is one engine per model
-        contrast = float(np.max(np.abs(fresh_first - fresh_second)))
-        return llm, ReloadProof(False, None, contrast, tolerance, len(fresh_first), repr(error))
+        return llm, ReloadProof(False, None, None, tolerance, len(fresh_first), repr(error))
     return llm, judge((fresh_first, fresh_second), (again_first, again_second), tolerance)

@@ -6,6 +6,7 @@ keys of what is inside in the metadata of the file.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.grading import KINDS, grade_finished
 
 METADATA = b"rlvr_dynamics"
-ANSWER_COLUMNS = "question_id protocol sample prompt response finish_reason tokens seed".split()
+ANSWER_COLUMNS = [
+    *("question_id", "protocol", "sample", "prompt", "response"),
+    *("finish_reason", "tokens", "seed"),
+]
 RAW_COLUMNS = ["benchmark", *ANSWER_COLUMNS]
-SAMPLE_COLUMNS = (
-    "question_id protocol sample prompt response gold answer status score finish_reason tokens "
-    "seed".split()
-)
-BENCHMARK_COLUMNS = "question_id prompt gold kind split title".split()
+SAMPLE_COLUMNS = [
+    *("question_id", "protocol", "sample", "prompt", "response", "gold"),
+    *("answer", "status", "score", "finish_reason", "tokens", "seed"),
+]
+BENCHMARK_COLUMNS = ["question_id", "prompt", "gold", "kind", "split", "title"]
 
 
 def write_table(path: Path, table: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
@@ -61,15 +65,15 @@ def read_benchmark(path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"not a readable parquet file: {error}", where=str(path)) from error
     missing = [name for name in BENCHMARK_COLUMNS if name not in table.columns]
-    problem = None
     if missing:
-        problem = f"benchmark lacks the columns {', '.join(missing)}"
-    elif table.empty:
+        raise UserError(f"benchmark lacks the columns {', '.join(missing)}", where=str(path))
+    questions, kinds = table["question_id"].tolist(), table["kind"].tolist()
+    problem = None
+    if not questions:
         problem = "benchmark has no questions"
-    elif table["question_id"].duplicated().any():
-        repeated = table["question_id"][table["question_id"].duplicated()].iloc[0]
-        problem = f"question_id {repeated!r} is there twice"
-    elif table["kind"].nunique() != 1 or table["kind"].iloc[0] not in KINDS:
+    elif len(set(questions)) < len(questions):
+        problem = f"question_id {Counter(questions).most_common(1)[0][0]!r} is there twice"
+    elif len(set(kinds)) != 1 or kinds[0] not in KINDS:
         problem = f"column kind must hold one of {', '.join(KINDS)}, the same in every row"
     if problem:
         raise UserError(problem, where=str(path))
@@ -86,14 +90,18 @@ def graded(raw: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns `SAMPLE_COLUMNS`, in the order of the benchmark, then protocol and sample.
     """
-    gold = benchmark.set_index("question_id")["gold"].astype(str)
-    table = raw.assign(gold=raw["question_id"].map(gold))
-    pairs = list(zip(table["gold"], table["response"], strict=True))
-    grades = grade_finished(pairs, list(table["finish_reason"]), benchmark["kind"].iloc[0])
-    table["answer"] = pd.array([grade.answer for grade in grades], dtype="str")
-    table["status"] = [grade.status for grade in grades]
-    table["score"] = [grade.score for grade in grades]
-    place = pd.Series(range(len(benchmark)), index=benchmark["question_id"])
-    table["place"] = table["question_id"].map(place)
-    table = table.sort_values(["place", "protocol", "sample"], kind="stable")
-    return table[SAMPLE_COLUMNS].reset_index(drop=True)
+    questions = benchmark["question_id"].tolist()
+    gold = dict(zip(questions, benchmark["gold"].astype(str), strict=True))
+    place = {question: i for i, question in enumerate(questions)}
+    asked = raw["question_id"].tolist()
+    pairs = [(gold[q], response) for q, response in zip(asked, raw["response"], strict=True)]
+    kind = str(benchmark["kind"].tolist()[0])
+    grades = grade_finished(pairs, raw["finish_reason"].tolist(), kind)
+    table = raw.assign(
+        gold=[right for right, _ in pairs],
+        answer=pd.array([grade.answer for grade in grades], dtype="str"),
+        status=[grade.status for grade in grades],
+        score=[grade.score for grade in grades],
+        place=[place[question] for question in asked],
+    ).sort_values(["place", "protocol", "sample"], kind="stable")
+    return table.reindex(columns=SAMPLE_COLUMNS).reset_index(drop=True)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
 from rlvr_dynamics.scoring.statistics import mean_interval
 
 _MODEL_ID = re.compile(
-    r"(?:(?P<method>[a-z0-9_]+?)__)?(?:observe_(?P<observe>\d+)__)?step_(?P<step>\d+)"
+    r"(?:(?P<method>(?!observe_|step_)[a-z0-9_]+?)__)?(?:observe_(?P<observe>\d+)__)?step_(?P<step>\d+)"
 )
 
 
@@ -38,10 +39,14 @@ def describe_model(model_id: str) -> tuple[str, float, int]:
     return match["method"] or "real", observe, int(match["step"])
 
 
-def question_means(samples: pd.DataFrame, protocol: str) -> pd.Series:
-    """Return the mean score of each question under one protocol, indexed by question_id."""
-    chosen = samples[samples["protocol"] == protocol]
-    return chosen.groupby("question_id", sort=True)["score"].mean()
+def question_means(samples: pd.DataFrame, protocol: str) -> dict[str, float]:
+    """Return the mean score of each question under one protocol, by question_id."""
+    scores: dict[str, list[float]] = {}
+    columns = (samples["protocol"], samples["question_id"], samples["score"])
+    for of, question, score in zip(*columns, strict=True):
+        if of == protocol:
+            scores.setdefault(question, []).append(score)
+    return {question: sum(values) / len(values) for question, values in scores.items()}
 
 
 def scores_table(
@@ -95,17 +100,21 @@ def scores_table(
 
 
 def _summary(samples: pd.DataFrame, protocol: str) -> dict[str, float]:
-    chosen = samples[samples["protocol"] == protocol]
-    means = question_means(samples, protocol)
-    per_question = len(chosen) // len(means)
-    interval = mean_interval(means.to_numpy(), per_question)
-    counts = chosen["status"].value_counts()
+    of_protocol = (samples["protocol"] == protocol).tolist()
+    chosen = {
+        column: [value for value, kept in zip(samples[column], of_protocol, strict=True) if kept]
+        for column in ("status", "tokens")
+    }
+    means = list(question_means(samples, protocol).values())
+    per_question = len(chosen["status"]) // len(means)
+    interval = mean_interval(means, per_question)
+    counts = Counter(chosen["status"])
     return {
         "questions": len(means),
         "samples": per_question,
         "accuracy": interval.value,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        **{status: int(counts.get(status, 0)) for status in STATUSES},
-        "mean_tokens": float(chosen["tokens"].mean()),
+        **{status: counts[status] for status in STATUSES},
+        "mean_tokens": sum(chosen["tokens"]) / len(chosen["tokens"]),
     }

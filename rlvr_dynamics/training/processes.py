@@ -1,10 +1,11 @@
 """Find and end every process of a training run, wherever Ray has moved it.
 
-Ray's daemons start their own sessions, so a process group does not hold them. What all descendants
-share is their environment: the run's marker in it is how they are found, also after their parents
-are gone.
+A process group does not hold Ray's daemons. What all descendants share are a marker in their
+environment and their working folder: that is how they are found, also after their parents are gone.
 """
 
+import hashlib
+import os
 import re
 import time
 from pathlib import Path
@@ -16,14 +17,21 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux puts Python's share
 GRACE_SECONDS = 4.0
 
 
+def folder_prefix(marker: str) -> str:
+    """How the name of a run's temporary working folder begins."""
+    return f"rlvr-{hashlib.sha256(marker.encode()).hexdigest()[:10]}-"
+
+
 def marked(marker: str) -> list[psutil.Process]:
-    """Living processes that carry `marker`, except this one."""
+    """Living processes that belong to the run of `marker`, except this one."""
+    prefix, own = folder_prefix(marker), os.getpid()
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != psutil.Process().pid and (
-                process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE
-            ):
+            if process.pid == own or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            # Ray's title changes overwrite the environment, but never the working folder.
+            if process.environ().get(MARKER) == marker or f"/{prefix}" in process.cwd():
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue
@@ -41,6 +49,14 @@ def workers(marker: str) -> dict[int, str]:
         if re.match(r"ray::(?!IDLE)|VLLM::", title):
             found[process.pid] = title
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end_all(marker: str, *, keep: frozenset[int] = frozenset()) -> None:

@@ -7,6 +7,7 @@ are wrong, so it is right some of the time. Reinforcement learning has to do the
 import math
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,7 @@ CHAT_TEMPLATE = (
 POSITIONS = 512
 WARMUP_STEPS = 20
 FLOOR = 0.1
+THREADS = 2  # part of the result: another number of threads adds up in another order
 BATCHES_PER_BUCKET = 16
 Encoded = tuple[list[int], list[int]]
 

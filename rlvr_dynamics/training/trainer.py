@@ -16,7 +16,7 @@ from rlvr_dynamics.atomic import write_parquet
 from rlvr_dynamics.config import RunConfig
 from rlvr_dynamics.errors import StageFailed
 from rlvr_dynamics.progress import bar
-from rlvr_dynamics.training.processes import MARKER, end_all, workers
+from rlvr_dynamics.training.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.training.verl_command import environment, verl_command
 
 CHECK_SECONDS = 0.5
@@ -24,6 +24,7 @@ WORKER_CHECK_SECONDS = 5.0
 DEAD_WORKER_GRACE_SECONDS = 20.0
 EXIT_GRACE_SECONDS = 30.0
 REWARD = "critic/score/mean"
+STEP_SECONDS = "timing_s/step"
 
 
 class Checkpoints(Protocol):
@@ -68,14 +69,14 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
         attempt = len(list(verl_folder.glob("metrics_*.jsonl"))) + 1
         metrics_file = verl_folder / f"metrics_{attempt}.jsonl"
         metrics_file.touch()
-        with _short_folder() as temporary:
+        with _short_folder(folder_prefix(marker)) as temporary:
             command = verl_command(config, prepare=prepare, output=verl_folder, temporary=temporary)
             variables = environment(config, metrics_file) | {
                 MARKER: marker,
                 "TMPDIR": str(temporary),
             }
             log = verl_folder / f"verl_{attempt}.log"
-            with _supervised(command, variables, marker, log) as supervisor:
+            with _supervised(command, variables, marker, log, temporary) as supervisor:
                 _Watch(config, checkpoints, supervisor, marker, metrics_file, log).until_done(start)
     write_metrics(verl_folder, folder / "metrics.parquet")
     return start
@@ -102,9 +103,9 @@ def _rows(data: bytes) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _short_folder() -> Iterator[Path]:
+def _short_folder(prefix: str) -> Iterator[Path]:
     """A temporary folder: a socket's path may have 107 characters, and Ray's own part is long."""
-    folder = Path(tempfile.mkdtemp(prefix="rlvr-"))
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield folder
     finally:
@@ -113,7 +114,7 @@ def _short_folder() -> Iterator[Path]:
 
 @contextmanager
 def _supervised(
-    command: list[str], variables: dict[str, str], marker: str, log: Path
+    command: list[str], variables: dict[str, str], marker: str, log: Path, working_folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start verl under the supervisor; on the way out nothing of it is left, whatever happened."""
     supervisor = subprocess.Popen(
@@ -124,7 +125,7 @@ def _supervised(
         ],
         stdin=subprocess.PIPE,
         env=variables,
-        cwd=log.parent,
+        cwd=working_folder,
         start_new_session=True,
     )
     try:
@@ -155,7 +156,7 @@ class _Watch:
         self.metrics_file, self.log = metrics_file, log
         self.last_progress = time.monotonic()
         self.known: dict[int, str] = {}
-        self.dead: tuple[float, str] | None = None
+        self.longest_step = 0.0
         self.next_worker_check = 0.0
 
     def until_done(self, start: int) -> None:
@@ -174,6 +175,7 @@ class _Watch:
                         progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
                         progress.update(rows[-1]["step"] - done)
                         done = rows[-1]["step"]
+                        self.longest_step = max(row["data"][STEP_SECONDS] for row in rows)
                         self.last_progress = time.monotonic()
                 if done >= steps and self.run.saved_step() >= steps:
                     self.run.ingest()
@@ -186,19 +188,18 @@ class _Watch:
     def _check_alive(self, done: int, start: int) -> None:
         now = time.monotonic()
         trainer = self.config.trainer
+        waiting = now - self.last_progress
         limit = trainer.stall_timeout_seconds if done > start else trainer.start_timeout_seconds
-        if now - self.last_progress > limit:
+        if waiting > limit:
             raise StageFailed(self._explain(f"verl made no step for {limit:.0f} s", done))
-        if now < self.next_worker_check:
+        # Helper tasks of the start-up end by themselves; later every worker is needed.
+        if done == start or now < self.next_worker_check:
             return
         self.next_worker_check = now + WORKER_CHECK_SECONDS
-        alive = workers(self.marker)
-        lost = [title for pid, title in self.known.items() if pid not in alive]
-        self.known |= alive
-        if lost and self.dead is None:
-            self.dead = (now, lost[0])
-        if self.dead and now - max(self.dead[0], self.last_progress) > DEAD_WORKER_GRACE_SECONDS:
-            raise StageFailed(self._explain(f"a worker of verl died: {self.dead[1]}", done))
+        self.known |= workers(self.marker)
+        lost = [title for pid, title in self.known.items() if not is_alive(pid)]
+        if lost and waiting > max(DEAD_WORKER_GRACE_SECONDS, 2 * self.longest_step):
+            raise StageFailed(self._explain(f"a worker of verl died: {lost[0]}", done))
 
     def _explain(self, what: str, done: int) -> str:
         """One line on the failure, with the last error that verl's log names."""

@@ -1,0 +1,61 @@
+"""Typed selections from a table; pandas' own annotations say 'Series or DataFrame' for each."""
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def select(table: pd.DataFrame, mask: Any) -> pd.DataFrame:
+    """The rows where `mask` is true."""
+    return cast(pd.DataFrame, table[mask])
+
+
+def equal(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
+    """The rows whose columns have the wanted values."""
+    for column, value in wanted.items():
+        table = select(table, table[column] == value)
+    return table
+
+
+def known(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows where a column is not missing."""
+    return select(table, table[column].notna())
+
+
+def values(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """A column as float64; missing values are NaN."""
+    return np.asarray(table[column], dtype=np.float64)
+
+
+def numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """The known values of a column as float64; empty where there is no such column."""
+    return values(known(table, column), column) if column in table else np.empty(0)
+
+
+def mean(table: pd.DataFrame, column: str) -> float:
+    """Mean of the known values of a column, NaN where there are none."""
+    found = numbers(table, column)
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def median(table: pd.DataFrame, column: str) -> float:
+    """Median of the known values of a column, NaN where there are none."""
+    found = numbers(table, column)
+    return float(np.median(found)) if len(found) else float("nan")
+
+
+def count_above(table: pd.DataFrame, column: str, bound: str) -> int:
+    """How many rows have `column` above `bound`."""
+    return int((values(table, column) > values(table, bound)).sum())
+
+
+def highest(table: pd.DataFrame, column: str) -> int:
+    """The largest value of a column of whole numbers."""
+    return int(numbers(table, column).max())
+
+
+def last_step(table: pd.DataFrame) -> int:
+    """The last step of a table."""
+    return highest(table, "step")

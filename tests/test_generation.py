@@ -1,0 +1,675 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from rlvr_dynamics.errors import StageFailed, UserError
+from rlvr_dynamics.scoring import engine_process
+from rlvr_dynamics.scoring.generation import (
+    PROOF_FILE,
+    EngineSettings,
+    Protocol,
+    ScoredModel,
+    score_models,
+    shards,
+)
+from rlvr_dynamics.scoring.keys import frame_of, request_seed, unit_key
+from rlvr_dynamics.scoring.plan import ModelPlan
+from rlvr_dynamics.scoring.reload_proof import judge
+from rlvr_dynamics.scoring.samples import SAMPLE_COLUMNS, read_benchmark, read_metadata
+from rlvr_dynamics.scoring.table import describe_model, scores_table
+
+GREEDY = Protocol("greedy", temperature=0.0, top_p=1.0, samples=1, max_tokens=16)
+SAMPLED = Protocol("sampled", temperature=1.0, top_p=1.0, samples=4, max_tokens=16)
+SETTINGS = EngineSettings(device="cpu", dtype="float32", max_model_len=96, stall_seconds=60.0)
+
+# The real engine module on top of a stand-in for vLLM, whose model is one digit in a file.
+FAKE_ENGINE = """
+import os, signal, sys, time, types
+from pathlib import Path
+from types import SimpleNamespace as Bag
+
+HERE = Path(__file__).parent
+MODE = (HERE / "mode").read_text() if (HERE / "mode").exists() else ""
+
+class Tokenizer:
+    chat_template = "a template"
+    def apply_chat_template(self, messages, **_):
+        return f"<user>{messages[0]['content']}<model>"
+    def encode(self, text, **_):
+        return [ord(character) for character in text]
+    def batch_decode(self, ids, **_):
+        return ["".join(map(chr, row)) for row in ids]
+
+class LLM:
+    def __init__(self, model, **_):
+        self.load(model)
+        self.batches = 0
+        self.llm_engine = Bag(
+            engine_core=Bag(shutdown=lambda: None), get_num_unfinished_requests=lambda: 0
+        )
+    def load(self, folder):
+        self.digit = int((Path(folder) / "digit").read_text())
+    def get_tokenizer(self):
+        return Tokenizer()
+    def reset_prefix_cache(self):
+        pass
+    def collective_rpc(self, method, kwargs):
+        if MODE == "raise":
+            raise RuntimeError("cannot reload")
+        if MODE != "stale":
+            self.load(kwargs["weights_path"])
+    def generate(self, prompts, params, use_tqdm):
+        if not isinstance(params, list):
+            return [Bag(prompt_token_ids=p["prompt_token_ids"], prompt_logprobs=[None] + [
+                {t: Bag(logprob=-0.01 * t * (1 + self.digit))} for t in p["prompt_token_ids"][1:]
+            ]) for p in prompts]
+        if MODE == "die" and self.batches == 2:
+            print("the engine is about to die", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if MODE == "hang":
+            (HERE / "pid").write_text(str(os.getpid()))
+            time.sleep(600)
+        self.batches += 1
+        with (HERE / "calls").open("a") as calls:
+            calls.write(f"{self.digit} {len(prompts)}\\n")
+        seeds = [p.seed for p in params]
+        texts = ["\\\\boxed{%d}" % (self.digit if s is None else s % 10) for s in seeds]
+        texts = [t[:-1] if p.max_tokens == 2 else t for t, p in zip(texts, params)]
+        return [Bag(outputs=[Bag(token_ids=[ord(c) for c in t],
+                finish_reason="stop" if t.endswith("}") else "length")]) for t in texts]
+
+vllm = types.ModuleType("vllm")
+vllm.LLM, vllm.SamplingParams = LLM, Bag
+sys.modules.update({"vllm": vllm, "vllm._custom_ops": types.ModuleType("vllm._custom_ops"),
+    "vllm.distributed": Bag(cleanup_dist_env_and_memory=lambda: None)})
+vllm._custom_ops = sys.modules["vllm._custom_ops"]
+
+from rlvr_dynamics.scoring import engine
+code = engine.main(sys.argv[1])
+sys.stdout.flush()
+os._exit(code)
+"""
+
+
+def write_benchmark(path, questions, **columns):
+    table = pd.DataFrame(
+        {
+            "question_id": [f"{path.stem}-{i}" for i in range(questions)],
+            "prompt": [f"{i}+1=" for i in range(questions)],
+            "gold": [str((i + 1) % 10) for i in range(questions)],
+            "kind": "integer",
+            "split": "in_domain",
+            "title": path.stem.title(),
+        }
+    ).assign(**columns)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(path, index=False)
+    return path
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A run directory with three models and two benchmarks, and the stand-in engine."""
+    models = []
+    for digit in range(3):
+        folder = tmp_path / "models" / str(digit)
+        folder.mkdir(parents=True)
+        (folder / "digit").write_text(str(digit))
+        (folder / "config.json").write_text(json.dumps({"hidden_size": 8, "dtype": f"d{digit}"}))
+        models.append(ScoredModel(f"step_{digit + 1}", folder, f"weights {digit}"))
+    script = tmp_path / "fake_engine.py"
+    script.write_text(FAKE_ENGINE)
+    monkeypatch.setattr(
+        engine_process, "engine_command", lambda job: [sys.executable, str(script), str(job)]
+    )
+    return Fake(tmp_path, models)
+
+
+class Fake:
+    def __init__(self, root, models):
+        self.root, self.models = root, models
+        self.out = root / "scores" / "samples"
+        self.benchmarks = {
+            name: write_benchmark(root / "benchmarks" / f"{name}.parquet", questions)
+            for name, questions in (("chain", 5), ("long", 3))
+        }
+        self.protocols = [GREEDY, SAMPLED]
+        self.settings = SETTINGS
+
+    def mode(self, mode):
+        (self.root / "mode").write_text(mode)
+
+    def run(self, seed=7, **changes):
+        """Score; return the batches that were generated, as (digit of the model, answers)."""
+        (self.root / "calls").unlink(missing_ok=True)
+        score_models(
+            changes.pop("models", self.models),
+            changes.pop("benchmarks", self.benchmarks),
+            changes.pop("protocols", self.protocols),
+            changes.pop("settings", self.settings),
+            self.out,
+            seed,
+            **changes,
+        )
+        return self.calls()
+
+    def calls(self):
+        file = self.root / "calls"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return sorted(tuple(map(int, line.split())) for line in lines)
+
+    def content(self):
+        return {str(p.relative_to(self.out)): p.read_bytes() for p in self.out.rglob("*.parquet")}
+
+    def proof(self):
+        return json.loads((self.out.parent / PROOF_FILE).read_text())
+
+
+ALL = [(digit, answers) for digit in range(3) for answers in (8, 32)]
+
+
+def test_everything_is_scored_once(fake):
+    seen = []
+    assert fake.run(on_progress=lambda *facts: seen.append(facts)) == ALL
+    assert seen[-1][:2] == (120, 120)
+    samples = pd.read_parquet(fake.out / "step_2" / "chain.parquet")
+    assert list(samples.columns) == SAMPLE_COLUMNS
+    assert len(samples) == 5 * (1 + 4)
+    assert not samples.duplicated(["question_id", "protocol", "sample"]).any()
+    first = samples.iloc[0]
+    assert first["prompt"] == "<user>0+1=<model>"
+    assert (first["answer"], first["status"], first["score"]) == ("1", "correct", 1.0)
+    assert pd.isna(first["seed"])
+    sampled = samples[samples["protocol"] == "sampled"]
+    assert [
+        request_seed(7, row.question_id, row.sample) for row in sampled.itertuples()
+    ] == sampled["seed"].tolist()
+    assert not (fake.out / ".raw").exists()
+    proof = fake.proof()
+    assert (proof["mode"], proof["passed"], proof["max_abs_diff"]) == ("in_place", True, 0.0)
+
+
+def test_a_second_call_does_nothing(fake):
+    fake.run()
+    before = fake.content()
+    stamps = {path: path.stat().st_mtime_ns for path in fake.out.rglob("*.parquet")}
+    assert fake.run() == []
+    assert fake.content() == before
+    assert {path: path.stat().st_mtime_ns for path in fake.out.rglob("*.parquet")} == stamps
+
+
+def test_a_change_redoes_only_what_it_touches(fake):
+    fake.run()
+    other = replace(fake.models[1], identity="other weights")
+    assert fake.run(models=[fake.models[0], other, fake.models[2]]) == [(1, 8), (1, 32)]
+    fake.models[1] = other
+
+    write_benchmark(fake.benchmarks["long"], 3, title="Longer")
+    assert fake.run() == [(digit, n) for digit in range(3) for n in (3, 12)]
+
+    fake.protocols = [GREEDY, replace(SAMPLED, temperature=0.5)]
+    assert fake.run() == [(digit, 32) for digit in range(3)]
+    assert fake.run(seed=8) == ALL
+    assert fake.run(seed=8, settings=replace(SETTINGS, max_num_seqs=8, engines=2)) == []
+    assert fake.run(seed=8, settings=replace(SETTINGS, dtype="bfloat16")) == ALL
+
+
+def test_a_new_benchmark_or_model_is_added(fake):
+    fake.run(models=fake.models[:2], benchmarks={"chain": fake.benchmarks["chain"]})
+    assert fake.run(models=fake.models[:2]) == [(d, n) for d in range(2) for n in (3, 12)]
+    assert fake.run() == [(2, 8), (2, 32)]
+
+
+def test_a_new_grader_needs_no_generation(fake, monkeypatch):
+    fake.run()
+    before = fake.content()
+    for module in ("plan", "grading"):
+        monkeypatch.setattr(f"rlvr_dynamics.scoring.{module}.grader_version", lambda kind: "new")
+    assert fake.run() == []
+    assert fake.content() != before
+    assert read_metadata(fake.out / "step_1" / "long.parquet")["grader"] == "new"
+
+
+def test_a_dead_engine_is_reported_and_nothing_is_repeated(fake):
+    fake.mode("die")
+    with pytest.raises(StageFailed, match=r"(?s)SIGKILL.*engine_0.log.*about to die"):
+        fake.run()
+    done = fake.calls()
+    assert done == [(0, 8), (0, 32)]
+    assert sorted(p.name for p in fake.out.iterdir() if p.name[0] != ".") == ["step_1"]
+    fake.mode("")
+    assert sorted(done + fake.run()) == ALL
+    resumed = fake.content()
+    whole = Fake(fake.root / "whole", fake.models)
+    whole.run()
+    assert resumed == whole.content()
+
+
+def test_a_batch_that_was_not_yet_graded_is_kept(fake, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rlvr_dynamics.scoring.generation.publish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fake.run(models=fake.models[:1])
+    assert fake.calls() == [(0, 8), (0, 32)]
+    assert not list(fake.out.glob("step_1/*"))
+    monkeypatch.undo()
+    monkeypatch.setattr(engine_process, "engine_command", lambda job: ["/no/engine/is/needed"])
+    assert fake.run(models=fake.models[:1]) == []
+    assert len(fake.content()) == 2
+
+
+def test_a_silent_engine_is_ended(fake):
+    fake.mode("hang")
+    began = time.monotonic()
+    with pytest.raises(StageFailed, match="silent for 3 s"):
+        fake.run(settings=replace(SETTINGS, stall_seconds=3.0))
+    assert time.monotonic() - began < 30
+    assert not psutil.pid_exists(int((fake.root / "pid").read_text()))
+
+
+def test_the_engine_ends_with_its_parent(fake):
+    fake.mode("hang")
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(fake.root)])
+    try:
+        engine = int(wait_for(fake.root / "pid").read_text())
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + 20
+        while running(engine) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not running(engine)
+    finally:
+        parent.kill()
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from rlvr_dynamics.scoring import engine_process
+from rlvr_dynamics.scoring.generation import EngineSettings, Protocol, ScoredModel, score_models
+root = Path(sys.argv[1])
+engine_process.engine_command = lambda job: [sys.executable, str(root / "fake_engine.py"), str(job)]
+score_models([ScoredModel("step_1", root / "models" / "0", "weights")],
+    {"chain": root / "benchmarks" / "chain.parquet"}, [Protocol("greedy", 0.0, 1.0, 1, 16)],
+    EngineSettings("cpu", "float32", 96), root / "scores" / "samples", 7)
+"""
+
+
+def running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(path, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+    return path
+
+
+@pytest.mark.parametrize(("mode", "difference"), [("stale", 0.0), ("raise", None)])
+def test_a_wrong_reload_is_caught_and_each_model_gets_its_own_engine(fake, mode, difference):
+    fake.mode(mode)
+    assert fake.run() == ALL
+    proof = fake.proof()
+    assert (proof["mode"], proof["passed"]) == ("fresh_engine_per_model", False)
+    assert (proof["max_abs_diff"] is None) == (difference is None)
+    for digit in range(3):
+        samples = pd.read_parquet(fake.out / f"step_{digit + 1}" / "chain.parquet")
+        assert set(samples[samples["protocol"] == "greedy"]["answer"]) == {str(digit)}
+
+
+def test_reload_can_be_switched_off(fake):
+    assert fake.run(settings=replace(SETTINGS, reload=False, engines=2)) == ALL
+    assert fake.proof()["mode"] == "fresh_engine_per_model"
+
+
+def test_truncated_answers_are_counted(fake):
+    fake.run(models=fake.models[:1], protocols=[replace(GREEDY, max_tokens=2)])
+    table = scores_table(fake.out, ["step_1"], fake.benchmarks)
+    assert table["truncated"].tolist() == [5, 3]
+    assert table["accuracy"].tolist() == [0.0, 0.0]
+
+
+def test_scores_table(fake):
+    fake.run()
+    table = scores_table(fake.out, [model.id for model in fake.models], fake.benchmarks)
+    assert len(table) == 3 * 2 * 2
+    row = table[(table["model"] == "step_1") & (table["benchmark"] == "long")].iloc[0]
+    assert row["protocol"] == "greedy"
+    assert (row["questions"], row["samples"], row["correct"]) == (3, 1, 0)
+    assert 0 <= row["ci_low"] <= row["accuracy"] <= row["ci_high"] <= 1
+    statuses = ["correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash"]
+    assert (table[statuses].sum(axis=1) == table["questions"] * table["samples"]).all()
+    assert table["title"].unique().tolist() == ["Chain", "Long"]
+    assert (table["mean_tokens"] == len(r"\boxed{1}")).all()
+    assert (table["method"] == "real").all()
+    with pytest.raises(UserError, match="answers are missing"):
+        scores_table(fake.out, ["base"], fake.benchmarks)
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "observe", "step"),
+    [
+        ("base", "base", None, 0),
+        ("step_12", "real", None, 12),
+        ("rank1_recovery__step_100", "rank1_recovery", None, 100),
+        ("relex_raw__observe_15__step_100", "relex_raw", 15, 100),
+    ],
+)
+def test_what_a_model_id_says(model, method, observe, step):
+    found = describe_model(model)
+    assert (found[0], found[2]) == (method, step)
+    assert np.isnan(found[1]) if observe is None else found[1] == observe
+
+
+@pytest.mark.parametrize("model", ["", "step_", "observe_3__step_4", "step_3__relex", "base_1"])
+def test_an_unknown_model_id_is_refused(model):
+    with pytest.raises(UserError, match="unknown form"):
+        describe_model(model)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a" * 300])
+def test_a_path_in_a_name_is_refused(fake, name):
+    with pytest.raises(UserError, match="cannot be a file name"):
+        fake.run(models=[replace(fake.models[0], id=name)])
+    with pytest.raises(UserError, match="cannot be a file name"):
+        fake.run(benchmarks={name: fake.benchmarks["chain"]})
+
+
+def test_the_users_mistakes(fake):
+    with pytest.raises(UserError, match="given twice"):
+        fake.run(models=[fake.models[0], fake.models[0]])
+    with pytest.raises(UserError, match="model folder missing"):
+        fake.run(models=[replace(fake.models[0], folder=fake.root / "nowhere")])
+    with pytest.raises(UserError, match=r"config.json is missing"):
+        fake.run(models=[replace(fake.models[0], folder=fake.root)])
+    with pytest.raises(UserError, match=r"prompt of .* exceeds max_model_len"):
+        fake.run(settings=replace(SETTINGS, max_model_len=20))
+    with pytest.raises(UserError, match="several engines"):
+        fake.run(settings=replace(SETTINGS, device="cuda", engines=2))
+    write_benchmark(fake.benchmarks["chain"], 5, gold="five")
+    with pytest.raises(UserError, match="gold answer 'five'"):
+        fake.run()
+    assert fake.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"question_id": "same"}, "is there twice"),
+        ({"kind": "essay"}, "column kind"),
+        ({"kind": ["math", "integer", "math"]}, "column kind"),
+    ],
+)
+def test_a_broken_benchmark_is_refused(tmp_path, columns, message):
+    path = write_benchmark(tmp_path / "broken.parquet", 3, **columns)
+    with pytest.raises(UserError, match=message):
+        read_benchmark(path)
+
+
+def test_an_unreadable_benchmark_is_refused(tmp_path):
+    path = tmp_path / "broken.parquet"
+    with pytest.raises(UserError, match="missing"):
+        read_benchmark(path)
+    path.write_text("not parquet")
+    with pytest.raises(UserError, match="not a readable parquet"):
+        read_benchmark(path)
+    pd.DataFrame({"question_id": ["a"]}).to_parquet(path)
+    with pytest.raises(UserError, match="lacks the columns prompt, gold"):
+        read_benchmark(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": -1.0},
+        {"top_p": 0.0},
+        {"samples": 0},
+        {"max_tokens": 0},
+        {"temperature": 0.0, "samples": 4},
+    ],
+)
+def test_an_impossible_protocol_is_refused(changes):
+    with pytest.raises(UserError, match="protocol sampled"):
+        replace(SAMPLED, **changes)
+
+
+def test_the_key_covers_what_counts_and_nothing_else(tmp_path):
+    model = ScoredModel("a", tmp_path, "weights")
+    given = (model, "frame", "benchmark", SAMPLED, SETTINGS, 7)
+
+    def key(**changes):
+        values = dict(
+            zip(("model", "frame", "bench", "protocol", "settings", "seed"), given, strict=True)
+        )
+        return unit_key(*(changes.get(name, value) for name, value in values.items()))
+
+    assert key(model=replace(model, id="b", folder=Path("elsewhere"))) == key()
+    assert key(settings=replace(SETTINGS, max_num_seqs=1, engines=2, threads=2)) == key()
+    changed = {
+        key(model=replace(model, identity="other")),
+        key(frame="other"),
+        key(bench="other"),
+        key(protocol=replace(SAMPLED, samples=5)),
+        key(settings=replace(SETTINGS, dtype="bfloat16")),
+        key(settings=replace(SETTINGS, max_model_len=97)),
+        key(seed=8),
+    }
+    assert len(changed) == 7
+    assert key() not in changed
+
+
+def test_the_frame_is_everything_but_the_weights(fake):
+    folder = fake.models[0].folder
+    frame = frame_of(folder)
+    assert frame == frame_of(fake.models[1].folder)
+    (folder / "model.safetensors").write_text("weights")
+    assert frame_of(folder) == frame
+    for name, text in (
+        ("chat_template.jinja", "{{ messages }}"),
+        ("tokenizer.json", "{}"),
+        ("config.json", '{"hidden_size": 16}'),
+        ("generation_config.json", '{"eos_token_id": 3}'),
+    ):
+        before = frame_of(folder)
+        (folder / name).write_text(text)
+        assert frame_of(folder) != before
+
+
+def test_seeds_are_fixed_and_apart():
+    assert request_seed(7, "chain-0", 0) == request_seed(7, "chain-0", 0)
+    seeds = {request_seed(s, f"q{q}", k) for s in range(3) for q in range(100) for k in range(8)}
+    assert len(seeds) == 2400
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_models_are_divided_among_engines():
+    plans = [
+        ModelPlan(ScoredModel(f"step_{i}", Path("x"), str(i)), "ab"[i == 4], {}) for i in range(5)
+    ]
+
+    def divided(**changes):
+        parts = shards(plans, replace(SETTINGS, **changes))
+        return [[int(plan.model.identity) for plan in part] for part in parts]
+
+    assert divided() == [[0, 1, 2, 3], [4]]
+    assert divided(engines=2) == [[0, 2], [1, 3], [4]]
+    assert divided(reload=False) == [[0], [1], [2], [3], [4]]
+
+
+def test_the_proof_needs_models_that_differ():
+    a, b = np.array([-1.0, -2.0]), np.array([-1.5, -2.0])
+    assert judge((a, b), (a, b), 1e-4).passed
+    assert judge((a, b), (a + 5e-5, b), 1e-4).passed
+    assert not judge((a, b), (a + 2e-4, b), 1e-4).passed
+    assert not judge((a, b), (a, a), 1e-4).passed
+    assert not judge((a, a), (a, a), 1e-4).passed
+    assert not judge((a, a + 1e-5), (a, a), 1e-4).passed
+    assert not judge((a, b), (a, b * np.nan), 1e-4).passed
+
+
+# Real vLLM from here on.
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """Three random models whose output matrix is tied to the embedding, and one benchmark."""
+    import torch
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    root = tmp_path_factory.mktemp("real")
+    characters = ["<pad>", "<end>", *"0123456789+-*=<>\\{}abcdeorsux\n"]
+    raw = Tokenizer(models.WordLevel({c: i for i, c in enumerate(characters)}, unk_token="<pad>"))
+    raw.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    raw.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, eos_token="<end>", pad_token="<pad>", unk_token="<pad>"
+    )
+    tokenizer.chat_template = "{% for m in messages %}<{{ m['content'] }}>{% endfor %}"
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        eos_token_id=1,
+        pad_token_id=0,
+        bos_token_id=None,
+        initializer_range=0.2,
+    )
+    scored = []
+    for step in range(3):
+        torch.manual_seed(step)
+        folder = root / f"step_{step}"
+        Qwen3ForCausalLM(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        scored.append(ScoredModel(f"step_{step}", folder, f"random {step}"))
+    benchmark = write_benchmark(root / "chain.parquet", 12)
+    return root, scored, {"chain": benchmark}
+
+
+REAL_SETTINGS = replace(SETTINGS, stall_seconds=240.0)
+
+
+def score_real(real, out, models=None, **changes):
+    _, scored, benchmarks = real
+    settings = replace(REAL_SETTINGS, **changes)
+    score_models(models or scored, benchmarks, [GREEDY, SAMPLED], settings, out / "samples", 7)
+    files = sorted((out / "samples").rglob("*.parquet"))
+    content = {str(file.relative_to(out)): file.read_bytes() for file in files}
+    return json.loads((out / PROOF_FILE).read_text()), content
+
+
+@pytest.fixture(scope="module")
+def scored_in_place(real):
+    return score_real(real, real[0] / "whole")
+
+
+@pytest.mark.slow
+def test_real_reload_is_proved_and_samples_are_whole(real, scored_in_place):
+    proof, content = scored_in_place
+    assert (proof["mode"], proof["passed"]) == ("in_place", True)
+    assert proof["max_abs_diff"] <= 1e-4
+    assert proof["proofs"][0]["contrast"] > 0.1
+    assert len(content) == 3
+    samples = pd.read_parquet(real[0] / "whole" / "samples" / "step_1" / "chain.parquet")
+    assert len(samples) == 12 * 5
+    assert samples["prompt"].iloc[0] == "<0+1=>"
+    assert samples["tokens"].between(1, 16).all()
+    assert ((samples["finish_reason"] == "length") <= (samples["tokens"] == 16)).all()
+    sampled = samples[samples["protocol"] == "sampled"]
+    assert sampled.groupby("question_id")["response"].nunique().max() > 1
+
+
+@pytest.mark.slow
+def test_real_samples_repeat_with_other_engines_and_other_batches(real, scored_in_place):
+    _, content = scored_in_place
+    _, again = score_real(real, real[0] / "again", engines=2, max_num_seqs=16)
+    assert again == content
+
+
+@pytest.mark.slow
+def test_a_stale_real_reload_is_caught(real, scored_in_place, monkeypatch):
+    code = textwrap.dedent(
+        """
+        import sys
+        from rlvr_dynamics.scoring import engine
+        engine.keep_weights_unpacked = lambda: None
+        sys.exit(engine.main(sys.argv[1]))
+        """
+    )
+    monkeypatch.setattr(
+        engine_process, "engine_command", lambda job: [sys.executable, "-c", code, str(job)]
+    )
+    proof, content = score_real(real, real[0] / "stale", models=real[1][:2])
+    assert (proof["mode"], proof["passed"]) == ("fresh_engine_per_model", False)
+    assert proof["max_abs_diff"] > 1e-4
+    for name in content:
+        one, other = (pd.read_parquet(real[0] / run / name) for run in ("stale", "whole"))
+        # Packed matrices round differently, which may turn a token here and there.
+        assert (one["response"] == other["response"]).mean() > 0.9
+
+
+REAL_PARENT = """
+import json, sys
+from pathlib import Path
+from rlvr_dynamics.scoring.generation import EngineSettings, Protocol, ScoredModel, score_models
+call = json.loads(sys.argv[1])
+score_models([ScoredModel(i, Path(f), w) for i, f, w in call["models"]],
+    {n: Path(p) for n, p in call["benchmarks"].items()},
+    [Protocol(**p) for p in call["protocols"]], EngineSettings(**call["settings"]),
+    Path(call["out"]), 7)
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on(real, scored_in_place):
+    root, scored, benchmarks = real
+    out = root / "killed"
+    call = {
+        "models": [[m.id, str(m.folder), m.identity] for m in scored],
+        "benchmarks": {name: str(path) for name, path in benchmarks.items()},
+        "protocols": [vars(GREEDY), vars(SAMPLED)],
+        "settings": vars(REAL_SETTINGS),
+        "out": str(out / "samples"),
+    }
+    parent = subprocess.Popen([sys.executable, "-c", REAL_PARENT, json.dumps(call)])
+    try:
+        first = out / "samples" / "step_0" / "chain.parquet"
+        deadline = time.monotonic() + 240
+        while not first.exists() and parent.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        engines = psutil.Process(parent.pid).children()
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+        psutil.wait_procs(engines, timeout=30)
+        assert not any(running(engine.pid) for engine in engines)
+    finally:
+        parent.kill()
+    stamp = first.stat().st_mtime_ns
+    _, content = score_real(real, out)
+    assert first.stat().st_mtime_ns == stamp
+    assert content == scored_in_place[1]

@@ -1,0 +1,132 @@
+"""`+exp=trajectory` on somebody's checkpoints: a report, or one clear line and exit code 2."""
+
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_checkpoints import QUERY, SHAPES, random_tensors, save_model
+
+from rlvr_dynamics.run import main
+
+STEPS = 10
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A base and ten steps along one direction with a little noise."""
+    base, direction = random_tensors(0), random_tensors(1)
+    save_model(tmp_path / "base", base)
+    for step in range(1, STEPS + 1):
+        noise = random_tensors(100 + step)
+        tensors = {n: base[n] + 1e-3 * step * (direction[n] + 0.1 * noise[n]) for n in SHAPES}
+        save_model(tmp_path / "checkpoints" / f"step_{step}", tensors)
+    return tmp_path
+
+
+def go(source, *overrides):
+    return main(
+        [
+            "+exp=trajectory",
+            f"source.base={source / 'base'}",
+            f"source.checkpoints={source / 'checkpoints'}",
+            f"run_dir={source / 'out'}",
+            "measure.null_draws=20",
+            "extrapolation.targets=[1.0,2.0]",
+            *overrides,
+        ]
+    )
+
+
+def test_report_without_training(source, capsys):
+    assert go(source) == 0
+    out = source / "out"
+    assert (out / "report" / "index.html").exists()
+    svd = pd.read_parquet(out / "measure" / "trajectory_svd.parquet")
+    assert (svd[svd["index"] == 1]["explained_variance"] > 0.9).all()
+    assert (out / "predictions" / "relex" / "observe_2" / "step_20").is_dir()
+    capsys.readouterr()
+    assert go(source) == 0
+    assert "everything was done already" in capsys.readouterr().out
+
+
+def edit(source, step, change):
+    file = source / "checkpoints" / f"step_{step}" / "model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def set_value(value):
+    def change(tensors):
+        tensors[QUERY][3, 4] = value
+
+    return change
+
+
+def truncate(source):
+    file = source / "checkpoints" / "step_4" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def empty(source):
+    shutil.rmtree(source / "base")
+    (source / "base").mkdir()
+
+
+MISTAKES = {
+    "NaN": (lambda s: edit(s, 4, set_value(float("nan"))), ["NaN", QUERY, "4"]),
+    "infinity": (lambda s: edit(s, 7, set_value(float("inf"))), [QUERY, "7"]),
+    "gap": (lambda s: shutil.rmtree(s / "checkpoints" / "step_5"), ["after 4 comes 6", "source.allow_gaps=true"]),
+    "truncated shard": (truncate, ["step_4", "model.safetensors"]),
+    "missing base": (lambda s: shutil.rmtree(s / "base"), ["base"]),
+    "empty base": (empty, ["base"]),
+    "no checkpoints": (
+        lambda s: [shutil.rmtree(path) for path in (s / "checkpoints").iterdir()],
+        ["no checkpoints here"],
+    ),
+    "another shape": (
+        lambda s: edit(s, 3, lambda t: t.update({QUERY: torch.zeros(8, 9)})),
+        [QUERY, "step 3"],
+    ),
+    "another name": (lambda s: edit(s, 3, lambda t: t.pop(QUERY)), [QUERY, "step 3"]),
+    "another dtype": (
+        lambda s: edit(s, 3, lambda t: t.update({n: v.bfloat16() for n, v in t.items()})),
+        ["step 3", "bfloat16"],
+    ),
+    "repeated step": (
+        lambda s: shutil.copytree(
+            s / "checkpoints" / "step_3", s / "checkpoints" / "step_03"
+        ),
+        ["step 3 occurs twice"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_exit_code_2(source, capsys, mistake):
+    spoil, expected = MISTAKES[mistake]
+    spoil(source)
+    assert go(source) == 2
+    message = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(message) == 1
+    for part in expected:
+        assert part in message[0]
+    assert not (source / "out" / "measure").exists()
+
+
+def test_without_checkpoints_or_with_training_it_is_refused(source, capsys):
+    assert main(["+exp=trajectory", f"run_dir={source / 'out'}"]) == 2
+    assert "source.base=DIR" in capsys.readouterr().err
+    assert go(source, "stages=[train,measure]") == 2
+    assert "source.base replaces prepare and train" in capsys.readouterr().err
+    assert not (source / "out").exists()
+
+
+def test_a_changed_checkpoint_redoes_the_measurement(source, capsys):
+    assert go(source) == 0
+    edit(source, 6, set_value(0.5))
+    capsys.readouterr()
+    assert go(source) == 0
+    assert "measure      starting (its inputs" in capsys.readouterr().out
