@@ -120,7 +120,7 @@ def test_a_dead_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "DEAD_WORKER_GRACE_SECONDS", 1.0)
     worker = (
         "import os, subprocess, time; "
-        "row = '{\"step\": 1, \"data\": {\"critic/score/mean\": 0.5, \"timing_s/step\": 0.1}}'; "
+        'row = \'{"step": 1, "data": {"critic/score/mean": 0.5, "timing_s/step": 0.1}}\'; '
         "open(os.environ['VERL_FILE_LOGGER_PATH'], 'w').write(row + chr(10)); "
         "subprocess.Popen(['bash', '-c', 'exec -a ray::WorkerDict sleep 3']).wait(); "
         "time.sleep(600)"

@@ -78,7 +78,10 @@ def empty(source):
 MISTAKES = {
     "NaN": (lambda s: edit(s, 4, set_value(float("nan"))), ["NaN", QUERY, "4"]),
     "infinity": (lambda s: edit(s, 7, set_value(float("inf"))), [QUERY, "7"]),
-    "gap": (lambda s: shutil.rmtree(s / "checkpoints" / "step_5"), ["after 4 comes 6", "source.allow_gaps=true"]),
+    "gap": (
+        lambda s: shutil.rmtree(s / "checkpoints" / "step_5"),
+        ["after 4 comes 6", "source.allow_gaps=true"],
+    ),
     "truncated shard": (truncate, ["step_4", "model.safetensors"]),
     "missing base": (lambda s: shutil.rmtree(s / "base"), ["base"]),
     "empty base": (empty, ["base"]),
@@ -96,9 +99,7 @@ MISTAKES = {
         ["step 3", "bfloat16"],
     ),
     "repeated step": (
-        lambda s: shutil.copytree(
-            s / "checkpoints" / "step_3", s / "checkpoints" / "step_03"
-        ),
+        lambda s: shutil.copytree(s / "checkpoints" / "step_3", s / "checkpoints" / "step_03"),
         ["step 3 occurs twice"],
     ),
 }

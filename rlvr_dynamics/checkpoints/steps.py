@@ -91,8 +91,8 @@ def check_even(steps: Iterable[int], checkpoints: Path) -> None:
                 f"gap in the steps: after {before} comes {before + spacing}, "
                 f"where the others are {smallest} apart",
                 where=str(checkpoints),
-                way_out="add the missing checkpoints, or set source.allow_gaps=true (steps then count by "
-                "number)",
+                way_out="add the missing checkpoints, or set source.allow_gaps=true (steps then "
+                "count by number)",
             )
 
 

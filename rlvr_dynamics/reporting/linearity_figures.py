@@ -147,10 +147,11 @@ def _band(
     bounds = [f"{null}_low", f"{null}_high", f"{null}_mean"]
     if set(bounds) <= set(rows.columns):
         low, high, mean = (values(rows, name).clip(min=R2_FLOOR) for name in bounds)
-        axes.fill_between(
-            position, low, high, color=ORANGE, alpha=0.35, linewidth=0, label="null, 95 % band"
+        width = min(5.0, max(0.6, 110 / len(rows)))
+        axes.vlines(
+            position, low, high, color=ORANGE, alpha=0.4, linewidth=width, label="null, 95 % band"
         )
-        axes.plot(position, mean, color=ORANGE, linewidth=0.8, label="null, mean")
+        axes.plot(position, mean, "_", color=ORANGE, markersize=width + 1, label="null, mean")
     found = values(rows, column)
     axes.plot(position, found.clip(min=R2_FLOOR), ".", color=BLUE, markersize=3, label="this run")
     axes.axhline(
@@ -170,7 +171,7 @@ def draw_skill(results: Results) -> Figure | None:
     table = results.tables["forecast"]
     if table is None:
         return None
-    table = known(select(table, table["method"] != "hold_last"), "skill")
+    table = known(select(table, (table["method"] != "hold_last") & (table["observe"] > 0)), "skill")
     windows = sorted({int(observe) for observe in table["observe"]})
     if not windows:
         return None
@@ -268,7 +269,7 @@ PLANS = [
         "null_bands",
         "Explained variance and R² beside a random walk",
         "Points inside the orange band say nothing: a random walk with the same step norms does as "
-        "well.",
+        "well. Values below −1 are drawn at −1.",
         ("trajectory_svd", "linearity"),
         draw_null_bands,
         _TensorFacts("linearity"),

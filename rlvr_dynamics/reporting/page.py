@@ -162,7 +162,7 @@ def _flatten(
         if isinstance(value, Mapping):
             rows += _flatten(value, f"{name}.")
         elif isinstance(value, list | tuple):
-            rows.append((name, ", ".join(str(item) for item in value) or DASH))
+            rows.append((name, ", ".join(str(item) for item in value) or "none"))
         else:
             rows.append((name, general(value, 10) if isinstance(value, float) else text(value)))
     return rows

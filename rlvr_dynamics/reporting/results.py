@@ -23,7 +23,8 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "trajectory_svd": (
         "measure/trajectory_svd.parquet",
         "measure",
-        ("tensor", "module", "layer", "index", "explained_variance", "null_mean", "null_high"),
+        ("tensor", "module", "layer", "index", "sigma", "explained_variance", "null_mean")
+        + ("null_high",),
     ),
     "coefficients": (
         "measure/coefficients.parquet",

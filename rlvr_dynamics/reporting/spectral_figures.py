@@ -73,8 +73,11 @@ def draw_spectra(results: Results) -> Figure | None:
             label="flat spectrum of the same norm (median)",
         )
     axes.set_yscale("log")
+    axes.set_ylim(top=1.05)
+    lowest = axes.get_ylim()[0]
+    axes.set_yticks([tick for tick in (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if tick >= lowest])
+    axes.set_yticks([], minor=True)
     axes.yaxis.set_major_formatter(plain_ticks)
-    axes.yaxis.set_minor_formatter("")
     axes.set_xlabel("index i of the singular value")
     axes.set_ylabel("σᵢ / ‖ΔW‖ (Frobenius)")
     axes.set_title(f"update at step {last_step(table)}", loc="left")

@@ -1,5 +1,7 @@
 """Reward and accuracy over the steps of training, with predicted checkpoints beside real ones."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -181,7 +183,8 @@ def draw_out_of_domain(results: Results) -> Figure | None:
         draw_accuracy(
             axes, equal(scores, benchmark=name), results, legend=position == 0, spread=0.035
         )
-        axes.set_title(results.benchmark_title(name), loc="left", fontsize=7.5)
+        title = textwrap.fill(results.benchmark_title(name), 72 // columns, break_on_hyphens=False)
+        axes.set_title(title, loc="left", fontsize=7.5)
         axes.set_ylabel("accuracy" if position % columns == 0 else "")
         if position + columns >= len(names):
             axes.tick_params(labelbottom=True)

@@ -68,12 +68,11 @@ def one_component(results: Results) -> Claim:
 
 
 def _share_in_first_five(table: pd.DataFrame) -> str:
-    leading = known(select(table, table["index"] <= 5), "explained_variance")
+    leading = known(select(table, table["index"] <= 5), "sigma")
     if not len(equal(leading, index=5)):
         return number(math.nan)
-    by_index = leading.pivot(index="tensor", columns="index", values="explained_variance")
-    parts = by_index.to_numpy(float)
-    return number(np.mean(parts[:, 0] / np.nansum(parts, axis=1)), 3)
+    variances = leading.pivot(index="tensor", columns="index", values="sigma").to_numpy(float) ** 2
+    return number(np.mean(variances[:, 0] / np.nansum(variances, axis=1)), 3)
 
 
 def linear_in_sample(results: Results) -> Claim:

@@ -177,7 +177,7 @@ def forecast_table(results: Results) -> Table:
         rows.append(
             {
                 "method": method_name(str(method)),
-                "observe": observe,
+                "observe": observe or None,
                 "step": step,
                 "tensors": len(skill),
                 "median skill": median(group, "skill"),
@@ -195,8 +195,9 @@ def forecast_table(results: Results) -> Table:
     return Table(
         "forecast_skill",
         title,
-        "Skill 1 − SSE / SSE(hold the last observed checkpoint), over tensors. Cosine and "
-        "magnitude ratio: predicted to true update from the base.",
+        "Skill 1 − SSE / SSE(hold the last observed checkpoint, or the base where none was "
+        "observed), over tensors. Cosine and magnitude ratio: predicted to true update from the "
+        "base.",
         pd.DataFrame(rows),
         formats,
         {"observe": "observed to"},

@@ -4,8 +4,7 @@ Every problem belongs to exactly one pool (pretraining, train, validation, test)
 of its text and the seed. So the pools cannot overlap, whatever is drawn from them; `write_task`
 counts what they share all the same.
 
-The generator is a plain one: answers follow from integer arithmetic on the prompt's own numbers, and
-every split of every family has to come from one stream of distinct problems.
+The generator is a plain one: an answer follows from integer arithmetic on the prompt's own numbers.
 """
 
 import hashlib

@@ -28,9 +28,17 @@ def _register_platform() -> None:
     class PlatformCPU(PlatformBase):
         """One logical device per Ray "GPU" slot; every call about a device is a no-op."""
 
-        device_name = "cpu"
-        vendor_name = "cpu"
-        device_module = torch.cpu
+        @property
+        def device_name(self) -> str:
+            return "cpu"
+
+        @property
+        def vendor_name(self) -> str:
+            return "cpu"
+
+        @property
+        def device_module(self) -> ModuleType:
+            return torch.cpu
 
         def is_available(self) -> bool:
             return True

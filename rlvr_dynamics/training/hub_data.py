@@ -89,7 +89,7 @@ def write_tables(data: HubData, benchmarks: dict[str, Benchmark], folder: Path) 
 
 
 def _rows(table: HubTable) -> list[tuple[str, str]]:
-    from datasets import load_dataset
+    from datasets import Dataset, load_dataset
 
     path = Path(table.repo)
     try:
@@ -104,6 +104,8 @@ def _rows(table: HubTable) -> list[tuple[str, str]]:
             f"table {table.repo} cannot be loaded: {str(error).splitlines()[0]}",
             way_out="check the network and the id, or give a local .parquet or .jsonl file",
         ) from error
+    if not isinstance(loaded, Dataset):
+        raise UserError(f"table {table.repo}: {table.split} is not one split", way_out="name one")
     missing = {table.question, table.answer} - set(loaded.column_names)
     if missing:
         raise UserError(
@@ -115,4 +117,5 @@ def _rows(table: HubTable) -> list[tuple[str, str]]:
             f"table {table.repo} has {len(loaded)} rows, {table.rows} were expected",
             way_out="pin the revision, or set rows to what you mean to use",
         )
-    return [(str(row[table.question]), str(row[table.answer])) for row in loaded]
+    questions, answers = loaded[table.question], loaded[table.answer]
+    return [(str(q), str(a)) for q, a in zip(questions, answers, strict=True)]

@@ -88,6 +88,5 @@ def _shared_memory(process: psutil.Process) -> set[Path]:
         maps = Path(f"/proc/{process.pid}/maps").read_text()
     except OSError:
         return set()
-    return {
-        SHARED_MEMORY / name for name in re.findall(rf"{SHARED_MEMORY}/(psm_[0-9a-zA-Z_]+|sem\.loky-[0-9a-zA-Z_-]+)", maps)
-    }
+    names = rf"{SHARED_MEMORY}/(psm_\w+|sem\.loky-[\w-]+)"
+    return {SHARED_MEMORY / name for name in re.findall(names, maps)}

@@ -103,12 +103,10 @@ def build_tokenizer() -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def build_model(settings: Settings, tokenizer: "PreTrainedTokenizerFast", seed: int) -> Any:
-    """A Qwen3 model with random weights, float32, tied head."""
-    import torch
+def build_model(settings: Settings, tokenizer: "PreTrainedTokenizerFast") -> Any:
+    """A Qwen3 model with random weights from torch's generator, float32, tied head."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden,
@@ -118,19 +116,30 @@ def build_model(settings: Settings, tokenizer: "PreTrainedTokenizerFast", seed: 
         num_key_value_heads=settings.kv_heads,
         head_dim=settings.hidden // settings.heads,
         max_position_embeddings=POSITIONS,
-        rope_theta=10000.0,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=SPECIAL.index(STOP),
+        pad_token_id=SPECIAL.index(PAD),
     )
     model = Qwen3ForCausalLM(config).float()
     generation: Any = model.generation_config
-    generation.eos_token_id, generation.pad_token_id = (
-        tokenizer.eos_token_id,
-        tokenizer.pad_token_id,
-    )
+    generation.eos_token_id, generation.pad_token_id = config.eos_token_id, config.pad_token_id
     return model
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Fix torch's random numbers and threads inside the block, and put both back after it."""
+    import torch
+
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        torch.set_num_threads(THREADS)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def pretraining_data(task: ArithmeticTask, settings: Settings) -> list[Problem]:
@@ -149,10 +158,24 @@ def pretrain(task: ArithmeticTask, settings: Settings, folder: Path) -> None:
         settings: Architecture, steps and noise.
         folder: Where config, tokenizer and float32 safetensors go.
     """
+    tokenizer = build_tokenizer()
+    with reproducible(task.seed):
+        model = build_model(settings, tokenizer)
+        _supervise(model, task, settings, tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _supervise(
+    model: "Qwen3ForCausalLM",
+    task: ArithmeticTask,
+    settings: Settings,
+    tokenizer: "PreTrainedTokenizerFast",
+) -> None:
+    """Move the model's weights in place over all clean and noisy steps."""
     import torch
 
-    tokenizer = build_tokenizer()
-    model = build_model(settings, tokenizer, task.seed)
     optimizers = _optimizers(model, settings)
     initial = [[group["lr"] for group in each.param_groups] for each in optimizers]
     total = settings.steps_clean + settings.steps_noisy
@@ -173,9 +196,6 @@ def pretrain(task: ArithmeticTask, settings: Settings, folder: Path) -> None:
             for optimizer in optimizers:
                 optimizer.step()
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _optimizers(model: "Qwen3ForCausalLM", settings: Settings) -> "list[torch.optim.Optimizer]":
@@ -235,7 +255,7 @@ def _pad(
     import torch
 
     width = max(len(prompt) + len(answer) for prompt, answer in pairs)
-    ids = torch.full((len(pairs), width), int(tokenizer.pad_token_id))
+    ids = torch.full((len(pairs), width), vocabulary().index(PAD))
     labels = torch.full_like(ids, -100)
     for row, (prompt, answer) in enumerate(pairs):
         ids[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
