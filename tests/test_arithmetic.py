@@ -1,4 +1,4 @@
-"""The arithmetic task: sets apart, answers right, tables as the trainer and the scorer read them."""
+"""The arithmetic task: sets kept apart, answers right, tables as trainer and scorer read them."""
 
 import ast
 import operator

@@ -186,6 +186,14 @@ def test_math_grading_off_the_main_thread():
     assert found == ["correct"]
 
 
+def test_math_grading_from_a_script_without_a_main_guard():
+    code = (
+        "from rlvr_dynamics.scoring.grading import grade\n"
+        "assert grade(r'\\frac{1}{2}', r'\\boxed{\\frac{2}{4}}').status == 'correct'\n"
+    )
+    subprocess.run([sys.executable, "-"], input=code, text=True, check=True, timeout=60)
+
+
 @pytest.mark.parametrize("gold", ["", r"\frac{1", "{}}{"])
 def test_a_gold_that_does_not_parse_is_the_users_mistake(gold):
     with pytest.raises(UserError, match="gold answer"):

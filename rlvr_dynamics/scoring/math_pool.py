@@ -9,10 +9,10 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
-from multiprocessing import get_context
 
 from pebble import ProcessExpired, ProcessPool
 
+from rlvr_dynamics.scoring.clean_spawn import CleanSpawnContext
 from rlvr_dynamics.scoring.math_limits import is_balanced, over_limit, plain_number
 from rlvr_dynamics.scoring.math_worker import BAD_GOLD, NOT_DONE, compare_chunk, start
 
@@ -33,7 +33,7 @@ def _get_pool() -> ProcessPool:
     with _lock:
         if _pool is None or _owner != os.getpid() or not _pool.active:
             workers = max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))
-            _pool = ProcessPool(workers, initializer=start, context=get_context("spawn"))
+            _pool = ProcessPool(workers, initializer=start, context=CleanSpawnContext())
             _owner = os.getpid()
         return _pool
 

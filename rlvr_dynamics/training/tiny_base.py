@@ -30,7 +30,7 @@ CHAT_TEMPLATE = (
 POSITIONS = 512
 WARMUP_STEPS = 20
 FLOOR = 0.1
-THREADS = 2  # part of the result: another number of threads adds up in another order
+THREADS = 1  # part of the result: another number adds up in another order; safe on busy cores
 BATCHES_PER_BUCKET = 16
 Encoded = tuple[list[int], list[int]]
 
@@ -221,7 +221,7 @@ def _schedule(step: int, total: int) -> float:
 def _batches(
     task: ArithmeticTask, settings: Settings, tokenizer: "PreTrainedTokenizerFast"
 ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
-    """Batches of similar length, padded on the right; the loss is on the solution only."""
+    """Batches of prompts of similar length, padded on the right; the loss is on the solution."""
     rng = random.Random(f"{task.seed}:solutions")  # noqa: S311
     noise = Noise(settings.careful, settings.sloppy, settings.step_error)
     problems = pretraining_data(task, settings)
@@ -230,14 +230,16 @@ def _batches(
         encoded = [_encode(problem, solution(problem, rng, style), tokenizer) for problem in part]
         for start in range(0, len(encoded), settings.batch_size * BATCHES_PER_BUCKET):
             bucket = encoded[start : start + settings.batch_size * BATCHES_PER_BUCKET]
-            bucket.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
+            # By the prompt alone: sorted by the solution too, the guesses would get batches of
+            # their own, in which a token weighs several times more than in the others.
+            bucket.sort(key=lambda pair: len(pair[0]))
             groups = [
                 bucket[first : first + settings.batch_size]
                 for first in range(0, len(bucket), settings.batch_size)
             ]
             rng.shuffle(groups)
             for group in groups:
-                yield _pad(group, tokenizer)
+                yield _pad(group)
 
 
 def _encode(problem: Problem, text: str, tokenizer: "PreTrainedTokenizerFast") -> Encoded:
@@ -249,9 +251,7 @@ def _encode(problem: Problem, text: str, tokenizer: "PreTrainedTokenizerFast") -
     )
 
 
-def _pad(
-    pairs: list[Encoded], tokenizer: "PreTrainedTokenizerFast"
-) -> "tuple[torch.Tensor, torch.Tensor]":
+def _pad(pairs: list[Encoded]) -> "tuple[torch.Tensor, torch.Tensor]":
     import torch
 
     width = max(len(prompt) + len(answer) for prompt, answer in pairs)

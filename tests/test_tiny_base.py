@@ -1,0 +1,185 @@
+"""The base model of the demo: tokenizer, data, and that the same settings give the same bytes."""
+
+import json
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlvr_dynamics.config import load
+from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, draw, solution
+from rlvr_dynamics.training.tiny_base import (
+    PAD,
+    SPECIAL,
+    STOP,
+    _batches,
+    build_model,
+    build_tokenizer,
+    parameter_count,
+    pretrain,
+    pretraining_data,
+    reproducible,
+    vocabulary,
+)
+
+TASK = ArithmeticTask(
+    seed=5, train_problems=64, validation_problems=8, test_problems=32, ood_problems=8
+)
+TOKENIZER = build_tokenizer()
+TEXTS = st.text(st.sampled_from([chr(code) for code in range(32, 127)] + ["\n"]), max_size=60)
+
+
+@dataclass(frozen=True)
+class Small:
+    hidden: int = 32
+    layers: int = 2
+    heads: int = 2
+    kv_heads: int = 1
+    intermediate: int = 48
+    steps_clean: int = 3
+    steps_noisy: int = 2
+    batch_size: int = 8
+    learning_rate: float = 3e-3
+    muon_learning_rate: float = 2e-2
+    careful: float = 0.4
+    sloppy: float = 0.3
+    step_error: float = 0.4
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    pretrain(TASK, Small(), folder)
+    return folder
+
+
+def chat(text):
+    return TOKENIZER.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+    )
+
+
+def test_every_row_of_the_embedding_is_a_token(base):
+    config = json.loads((base / "config.json").read_text())
+    weights = load_file(base / "model.safetensors")
+    assert config["model_type"] == "qwen3" and config["vocab_size"] == len(TOKENIZER)
+    assert len(TOKENIZER) == len(vocabulary()) == len(set(vocabulary()))
+    assert weights["model.embed_tokens.weight"].shape == (len(TOKENIZER), Small().hidden)
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_what_is_saved_is_what_generation_reads(base):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    assert tokenizer.eos_token == STOP and tokenizer.pad_token == PAD
+    assert tokenizer.eos_token_id != tokenizer.pad_token_id
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert model.generation_config.pad_token_id == tokenizer.pad_token_id
+    assert tokenizer.get_vocab() == TOKENIZER.get_vocab()
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "6-5+1="}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    answer = model.generate(**prompt, max_new_tokens=4, do_sample=False)
+    assert answer.shape[1] > prompt["input_ids"].shape[1]
+
+
+def test_chat_template_round_trip(base):
+    saved = AutoTokenizer.from_pretrained(base)
+    expected = "<|im_start|>user\n6-5+1=<|im_end|>\n<|im_start|>assistant\n"
+    messages = [{"role": "user", "content": "6-5+1="}]
+    text = saved.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert text == expected
+    ids = saved(text, add_special_tokens=False)["input_ids"]
+    assert saved.decode(ids) == expected
+    assert ids.count(saved.eos_token_id) == 1
+    turns = [*messages, {"role": "assistant", "content": "\\boxed{2}"}]
+    assert saved.apply_chat_template(turns, tokenize=False) == expected + "\\boxed{2}<|im_end|>\n"
+
+
+@given(text=TEXTS)
+def test_any_ascii_text_survives_the_tokenizer(text):
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids) == text
+
+
+def test_texts_are_short_enough_for_fast_rollouts():
+    rng = random.Random(0)
+    longest = {"arithmetic": 0, "other": 0}
+    for family in ("arithmetic", "longer", "larger", "operations"):
+        for _ in range(300):
+            problem = draw(family, rng)
+            assert len(TOKENIZER(chat(problem.prompt))["input_ids"]) <= 32
+            length = len(TOKENIZER(solution(problem, rng, CLEAN) + STOP)["input_ids"])
+            key = family if family in longest else "other"
+            longest[key] = max(longest[key], length)
+    assert longest["arithmetic"] <= 40
+    assert longest["other"] <= 64
+
+
+def test_parameter_count_is_that_of_the_model():
+    for settings in (Small(), load([]).model):
+        model = build_model(settings, TOKENIZER)
+        assert sum(p.numel() for p in model.parameters()) == parameter_count(settings)
+    assert 500_000 <= parameter_count(load([]).model) <= 2_000_000
+
+
+def test_same_settings_same_bytes(base, tmp_path):
+    torch.manual_seed(99)
+    pretrain(TASK, Small(), tmp_path / "again")
+    files = {path.name for path in base.iterdir()}
+    assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json"} <= files
+    assert files == {path.name for path in (tmp_path / "again").iterdir()}
+    for name in files:
+        assert (base / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_another_seed_gives_another_base(base, tmp_path):
+    pretrain(replace(TASK, seed=6), Small(), tmp_path / "other")
+    other = (tmp_path / "other" / "model.safetensors").read_bytes()
+    assert other != (base / "model.safetensors").read_bytes()
+
+
+def test_random_numbers_and_threads_of_the_caller_are_left_alone():
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    with pytest.raises(KeyError), reproducible(1):
+        torch.rand(3)
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_loss_is_on_the_solution_and_its_end():
+    settings = Small(steps_clean=2, steps_noisy=0)
+    seen = []
+    for ids, labels in _batches(TASK, settings, TOKENIZER):
+        assert ids.shape == labels.shape and ids.shape[0] == settings.batch_size
+        for row, label in zip(ids, labels, strict=True):
+            taught = label >= 0
+            assert torch.equal(row[taught], label[taught])
+            text = TOKENIZER.decode(label[taught])
+            whole = TOKENIZER.decode(row[row != SPECIAL.index(PAD)])
+            prompt = whole.removesuffix(text)
+            assert prompt.endswith("<|im_start|>assistant\n") and text.endswith("}<|im_end|>")
+            seen.append((prompt, text))
+    problems = pretraining_data(TASK, settings)
+    rng = random.Random(0)
+    expected = [(chat(p.prompt), solution(p, rng, CLEAN) + STOP) for p in problems]
+    assert sorted(seen) == sorted(expected)
+
+
+def test_guesses_and_worked_solutions_share_their_batches():
+    settings = Small(steps_clean=0, steps_noisy=32, batch_size=64, careful=0.5, sloppy=0.0)
+    box = vocabulary().index("\\boxed{")
+    for ids, labels in _batches(TASK, settings, TOKENIZER):
+        first = (labels >= 0).int().argmax(dim=1, keepdim=True)
+        guesses = (ids.gather(1, first) == box).float().mean()
+        assert 0.2 < guesses < 0.8
