@@ -167,7 +167,7 @@ def test_seed_decides_everything():
 
 def test_too_many_problems_are_refused():
     with pytest.raises(ValueError, match="validation pool"):
-        ArithmeticTask(0, 10, 5000, 10, 10).validation()
+        ArithmeticTask(0, 10, 2000, 10, 10).validation()
     with pytest.raises(ValueError, match="unknown family"):
         draw("geometry", random.Random(0))
 
