@@ -195,6 +195,7 @@ class Scoring(Frozen):
     kv_cache_gib: Count
     gpu_memory_share: Share
     tensor_parallel: Count
+    engines: Count
     stall_timeout_seconds: Positive
 
 

@@ -43,6 +43,7 @@ def engine_settings(config: RunConfig) -> EngineSettings:
         memory_share=scoring.gpu_memory_share,
         kv_cache_gib=scoring.kv_cache_gib,
         tensor_parallel=scoring.tensor_parallel,
+        engines=scoring.engines,
         stall_seconds=scoring.stall_timeout_seconds,
     )
 

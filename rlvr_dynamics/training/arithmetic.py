@@ -22,9 +22,9 @@ from rlvr_dynamics.atomic import write_parquet
 POOLS = {"pretraining": 0.60, "train": 0.84, "validation": 0.86, "test": 1.0}
 TITLES = {
     "arithmetic": "Arithmetic, 3-4 one-digit terms",
-    "longer": "Longer chains, 5-6 terms",
-    "larger": "Larger numbers, two-digit terms",
-    "operations": "Other operations, a product and a term",
+    "longer": "Longer chains",
+    "larger": "Larger numbers",
+    "operations": "Other operations",
 }
 IN_DOMAIN = "arithmetic"
 # Pretraining sees a little of the other families: a base that scores 0 there could show nothing.

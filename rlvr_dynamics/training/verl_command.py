@@ -182,6 +182,8 @@ def _cpu(temporary: Path | None) -> list[str]:
         f"{ROLLOUT}.agent.num_workers=1",
         f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes=16",
         "reward.num_workers=1",
+        # verl starts 8 of these processes; one is enough for a batch of short answers.
+        "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "+ray_kwargs.ray_init.num_gpus=1",  # a logical slot: verl schedules by "GPU"
         "ray_kwargs.ray_init.num_cpus=16",  # also logical; its actors ask for more than 2
         "+ray_kwargs.ray_init.include_dashboard=False",
