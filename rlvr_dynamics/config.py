@@ -60,8 +60,6 @@ class HubModel(Frozen):
     repo: str
     revision: str | None
     parameters: Count
-    layers: Count
-    hidden: Count
 
 
 class ArithmeticData(Frozen):
@@ -242,6 +240,13 @@ class RunConfig(Frozen):
     def _consistent(self) -> "RunConfig":
         if self.model.kind == "tiny" and self.data.kind != "arithmetic":
             raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
+        devices = self.trainer.nodes * max(self.trainer.gpus_per_node, 1)
+        samples = self.trainer.mini_batch_prompts * self.algorithm.group_size
+        if samples % (devices * self.trainer.micro_batch_samples):
+            raise ValueError(
+                f"trainer.micro_batch_samples ({self.trainer.micro_batch_samples}) must divide "
+                f"mini_batch_prompts x group_size / devices ({samples} / {devices})"
+            )
         if min(self.extrapolation.targets) <= max(self.extrapolation.windows):
             raise ValueError(
                 "extrapolation.targets must lie after every observed window: "

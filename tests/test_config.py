@@ -49,6 +49,7 @@ def test_every_group_choice_is_valid_somewhere(group):
         ("model=gpt", ["model=gpt", "tiny"]),
         ("+exp=grpo_qwen3", ["exp=grpo_qwen3", "grpo_qwen3_4b"]),
         ("trainer.mini_batch_prompts=5", ["mini_batch_prompts must divide"]),
+        ("trainer.micro_batch_samples=100", ["micro_batch_samples (100) must divide"]),
         ("extrapolation.targets=[0.2]", ["must lie after every observed window"]),
         ("source.base=somewhere", ["give both or neither"]),
     ],

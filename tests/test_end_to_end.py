@@ -19,6 +19,7 @@ OVERRIDES = [
     f"trainer.steps={STEPS}",
     "trainer.prompts_per_step=8",
     "trainer.mini_batch_prompts=8",
+    "trainer.micro_batch_samples=64",
     "model.steps_clean=420",
     "model.steps_noisy=20",
     "model.careful=0.5",
