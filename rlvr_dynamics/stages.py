@@ -226,12 +226,14 @@ def _extrapolate(run: Run, folder: Path) -> None:
     budget = int(run.config.measure.memory_gib * 2**30)
     targets = [target_step(steps, share) for share in settings.targets]
     found = []
-    for share in settings.windows:
+    for observe in sorted({observed_step(steps, share) for share in settings.windows}):
+        # In a short trajectory two shares may fall on one step; there is nothing to predict there.
+        later = [target for target in targets if target > observe]
         for name in settings.methods:
             found += EXTRAPOLATORS[name].run(
                 trajectory,
-                observed_step(steps, share),
-                targets,
+                observe,
+                later,
                 folder,
                 budget_bytes=budget,
                 progress=True,

@@ -137,7 +137,7 @@ def test_somebody_elses_trajectory_is_measured_without_training(finished_run, tm
             f"source.base={run_dir / 'prepare' / 'base'}",
             f"source.checkpoints={run_dir / 'train' / 'checkpoints'}",
             f"run_dir={tmp_path / 'out'}",
-            "extrapolation.windows=[0.5]",
+            "extrapolation.windows=[0.4]",
         ],
         capture_output=True,
         text=True,
