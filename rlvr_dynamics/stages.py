@@ -86,7 +86,7 @@ def external_identities(run: Run) -> dict[str, str]:
     if run.config.source.base is None:
         return {}
     if run.config.dry_run and not run.folder.exists():
-        return {}
+        return {"train": "not read yet"}  # nothing can be cached, and a plan reads no weights
     return {"train": open_trajectory(run).identity}
 
 

@@ -131,3 +131,10 @@ def test_a_changed_checkpoint_redoes_the_measurement(source, capsys):
     capsys.readouterr()
     assert go(source) == 0
     assert "measure      starting (its inputs" in capsys.readouterr().out
+
+
+def test_the_plan_reads_nothing_and_leaves_nothing(source, capsys):
+    before = sorted(source.rglob("*"))
+    assert go(source, "dry_run=true") == 0
+    assert "measure      run" in capsys.readouterr().out
+    assert sorted(source.rglob("*")) == before
