@@ -175,7 +175,10 @@ class _Watch:
                         progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
                         progress.update(rows[-1]["step"] - done)
                         done = rows[-1]["step"]
-                        self.longest_step = max(row["data"][STEP_SECONDS] for row in rows)
+                        # The first step of an attempt warms caches up and takes far longer.
+                        self.longest_step = max(
+                            (row["data"][STEP_SECONDS] for row in rows[1:]), default=0.0
+                        )
                         self.last_progress = time.monotonic()
                 if done >= steps and self.run.saved_step() >= steps:
                     self.run.ingest()
