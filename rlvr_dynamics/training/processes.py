@@ -88,5 +88,5 @@ def _shared_memory(process: psutil.Process) -> set[Path]:
         maps = Path(f"/proc/{process.pid}/maps").read_text()
     except OSError:
         return set()
-    names = rf"{SHARED_MEMORY}/(psm_\w+|sem\.loky-[\w-]+)"
+    names = rf"{SHARED_MEMORY}/((?:psm|verl_weights)_\w+|sem\.(?:loky|mp)-[\w-]+)"
     return {SHARED_MEMORY / name for name in re.findall(names, maps)}
