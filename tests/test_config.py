@@ -69,7 +69,7 @@ def test_frozen():
         loaded.seed = 3
 
 
-def run_cli(*arguments: str, cwd: Path, code: str = "") -> subprocess.CompletedProcess[str]:
+def run_cli(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rlvr_dynamics.run", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
