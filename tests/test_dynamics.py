@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr_dynamics.dynamics import (
+    NullSample,
+    accumulate_gram,
+    accumulate_products,
+    extend_gram,
     linearity,
+    permuted_steps_null,
     random_walk_null,
     rank_k_update,
     row_combination,
@@ -75,7 +80,8 @@ def test_no_movement_is_zero_and_undefined():
     assert np.isnan(svd.explained_variance).all()
     assert not row_combination(svd.rows_to_directions, torch.zeros(4, 10)).any()
     line = linearity(np.arange(1, 5), svd.coefficients[:, 0])
-    assert line.slope == 0 and np.isnan(line.r2) and np.isnan(line.heldout_r2)
+    assert line.slope == 0
+    assert np.isnan([line.r2, line.heldout_r2, line.loo_r2]).all()
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -84,7 +90,7 @@ def test_one_and_two_steps(count):
     svd = trajectory_svd(updates, 8)
     assert len(svd.singular_values) == count
     line = linearity(np.arange(1, count + 1), svd.coefficients[:, 0])
-    assert np.isnan(line.heldout_r2)
+    assert np.isnan(line.heldout_r2) and np.isnan(line.loo_r2)
     if count == 1:
         assert svd.coefficients[0, 0] == pytest.approx(float(updates.norm()))
         assert np.isnan([line.slope, line.intercept, line.r2]).all()
@@ -110,6 +116,51 @@ def test_the_gram_matrix_is_accumulated_in_float64():
     updates = (1.0 + 1e-3 * gaussian(3, 200_000)).float()
     exact = updates.double() @ updates.double().mT
     assert torch.allclose(trajectory_gram(updates), exact, rtol=1e-13)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 6),
+    st.integers(0, 4),
+    st.lists(st.sampled_from([1, 100, 8191, 8192, 8193, 20_000]), min_size=1, max_size=3),
+    st.integers(0, 9999),
+)
+def test_more_steps_need_only_their_own_rows(old, new, widths, seed):
+    updates = gaussian(old + new, sum(widths), seed=seed).float()
+    earlier, later = updates[:old], updates[old:]
+    gram = torch.zeros(old, old, dtype=torch.float64)
+    products = torch.zeros(old, new, dtype=torch.float64)
+    corner = torch.zeros(new, new, dtype=torch.float64)
+    start = 0
+    for width in widths:
+        part = slice(start, start + width)
+        accumulate_gram(gram, earlier[:, part])
+        accumulate_products(products, earlier[:, part], later[:, part])
+        accumulate_gram(corner, later[:, part])
+        start += width
+    extended = extend_gram(gram, products, corner)
+    square = updates.double().norm(dim=1)
+    allowed = 1e-12 * torch.outer(square, square)
+    for other in (trajectory_gram(updates), updates.double() @ updates.double().mT):
+        assert extended.shape == other.shape
+        assert bool(((extended - other).abs() <= allowed).all())
+
+
+def test_products_of_different_columns_are_refused():
+    with pytest.raises(ValueError, match="columns"):
+        accumulate_products(torch.zeros(2, 3).double(), torch.zeros(2, 5), torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_gram_matrix_does_not_depend_on_the_threads(threads):
+    updates = gaussian(20, 20_000).float()
+    before = torch.get_num_threads()
+    one = trajectory_gram(updates)
+    torch.set_num_threads(threads)
+    try:
+        assert torch.allclose(trajectory_gram(updates), one, rtol=1e-13, atol=1e-9)
+    finally:
+        torch.set_num_threads(before)
 
 
 # Update SVD and rank-k recovery
@@ -179,6 +230,7 @@ def test_a_line_in_the_step_number_scores_one():
     line = linearity(steps, 3.0 * steps - 5.0)
     assert (line.slope, line.intercept) == (pytest.approx(3.0), pytest.approx(-5.0))
     assert line.r2 == pytest.approx(1.0) and line.heldout_r2 == pytest.approx(1.0)
+    assert line.loo_r2 == pytest.approx(1.0)
 
 
 def test_scores_agree_with_their_definition():
@@ -191,8 +243,26 @@ def test_scores_agree_with_their_definition():
     assert line.heldout_r2 == pytest.approx(1 - ((rest - early) ** 2).sum() / (3 * rest.var()))
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 12), st.integers(0, 9999))
+def test_press_is_the_refit_without_the_step(count, seed):
+    generator = np.random.default_rng(seed)
+    steps = np.cumsum(generator.integers(1, 9, count))
+    values = generator.standard_normal((2, count))
+    line = linearity(steps, values)
+    for row, found in zip(values, line.loo_r2, strict=True):
+        error = 0.0
+        for left in range(count):
+            rest = np.arange(count) != left
+            slope, intercept = np.polyfit(steps[rest], row[rest], 1)
+            error += (row[left] - slope * steps[left] - intercept) ** 2
+        assert found == pytest.approx(1 - error / (count * row.var()), rel=1e-7, abs=1e-7)
+    assert np.all(line.loo_r2 <= line.r2)
+
+
 def test_a_constant_has_no_r2_and_axes_are_kept():
     line = linearity(np.arange(1, 7), np.full((2, 3, 6), 0.1))
+    assert line.loo_r2.shape == (2, 3) and np.isnan(line.loo_r2).all()
     assert line.r2.shape == (2, 3) and np.isnan(line.r2).all() and np.isnan(line.heldout_r2).all()
     assert line.slope == pytest.approx(np.zeros((2, 3)), abs=1e-12)
 
@@ -214,10 +284,12 @@ def test_r2_ignores_scale_and_sign(values, scale, shift):
 
 # Nulls
 
+SCORES = ("explained_variance", "r2", "heldout_r2", "loo_r2")
+
 
 def walked_for_real(steps, norms, d, draws, seed):
     generator = np.random.default_rng(seed)
-    explained, r2, heldout = [], [], []
+    explained, r2, heldout, loo = [], [], [], []
     for _ in range(draws):
         rows = generator.standard_normal((len(norms), d))
         rows *= (norms / np.linalg.norm(rows, axis=1))[:, None]
@@ -226,7 +298,8 @@ def walked_for_real(steps, norms, d, draws, seed):
         explained.append(sigma[0] ** 2 / (sigma**2).sum())
         r2.append(float(line.r2))
         heldout.append(float(line.heldout_r2))
-    return np.array(explained), np.array(r2), np.array(heldout)
+        loo.append(float(line.loo_r2))
+    return np.array(explained), np.array(r2), np.array(heldout), np.array(loo)
 
 
 @pytest.mark.parametrize("d", [1, 3, 11, 12, 13, 14, 60, 400])
@@ -239,7 +312,8 @@ def test_the_null_is_the_walk_in_d_dimensions(d):
     for ours, theirs in zip((null.explained_variance, null.r2), real, strict=False):
         error = np.hypot(ours.std(), theirs.std()) / np.sqrt(draws)
         assert abs(ours.mean() - theirs.mean()) <= 4.5 * error + 1e-12
-    for ours, theirs in zip((null.explained_variance, null.r2, null.heldout_r2), real, strict=True):
+    scores = (null.explained_variance, null.r2, null.heldout_r2, null.loo_r2)
+    for ours, theirs in zip(scores, real, strict=True):
         # Two-sample Kolmogorov-Smirnov distance; 2.2 / sqrt(n / 2) has a chance of about 1e-4.
         grid = np.sort(np.concatenate([ours, theirs]))
         below = [np.searchsorted(np.sort(x), grid, side="right") / draws for x in (ours, theirs)]
@@ -267,11 +341,34 @@ def test_the_null_does_not_depend_on_scale_and_repeats():
 
 
 def test_the_null_of_nothing_and_of_resting_steps():
-    assert np.isnan(random_walk_null(np.arange(3), np.zeros(3), 9, 5, 0).explained_variance).all()
+    nothing = random_walk_null(np.arange(3), np.zeros(3), 9, 5, 0)
+    assert isinstance(nothing, NullSample)
+    assert np.isnan([getattr(nothing, name) for name in SCORES]).all()
     resting = random_walk_null(np.arange(1, 5), np.array([1.0, 0.0, 0.0, 0.0]), 9, 5, 0)
     assert resting.explained_variance == pytest.approx(1.0) and np.isnan(resting.r2).all()
     single = random_walk_null(np.array([1]), np.array([2.0]), 9, 5, 0)
     assert single.explained_variance == pytest.approx(1.0) and np.isnan(single.r2).all()
+
+
+@pytest.mark.parametrize("count", [3, 8, 30])
+def test_shuffled_steps_score_one_over_the_steps(count):
+    steps = np.cumsum(np.random.default_rng(0).integers(1, 9, count))
+    values = 0.1 * steps + np.random.default_rng(1).standard_normal(count)
+    draws = 4000
+    null = permuted_steps_null(steps, values, draws, seed=2)
+    assert all(getattr(null, name).shape == (draws,) for name in SCORES)
+    error = null.r2.std() / np.sqrt(draws)
+    assert abs(null.r2.mean() - 1 / (count - 1)) <= 4.5 * error
+    assert np.isnan(null.explained_variance).all() and null.loo_r2.mean() < 0
+    assert np.isnan(null.heldout_r2).all() == (count < 4)
+    again = permuted_steps_null(steps, values, draws, seed=2)
+    assert np.array_equal(null.r2, again.r2)
+    assert not np.array_equal(null.r2, permuted_steps_null(steps, values, draws, seed=3).r2)
+
+
+def test_shuffling_a_constant_is_undefined():
+    null = permuted_steps_null(np.arange(5), np.full(5, 0.1), 4, seed=0)
+    assert np.isnan([getattr(null, name) for name in SCORES]).all()
 
 
 def test_the_null_is_cheap():

@@ -6,32 +6,97 @@ matrix, k rank. Two objects are called rank-1 in the literature and kept apart h
 """
 
 from rlvr_dynamics.dynamics.linearity import Linearity, fit_line, linearity
-from rlvr_dynamics.dynamics.nulls import NullSample, random_walk_null
-from rlvr_dynamics.dynamics.rank_k import rank_k_update
+from rlvr_dynamics.dynamics.nulls import NullSample, permuted_steps_null, random_walk_null
+from rlvr_dynamics.dynamics.pls import (
+    PLSFit,
+    feature_kernel,
+    fit_pls,
+    permuted_accuracies,
+    pls_loo_r2,
+    pls_r2,
+    walk_accuracies,
+)
+from rlvr_dynamics.dynamics.rank_k import (
+    RANKS,
+    rank_k_update,
+    rank_of_percent,
+    rank_shares,
+    ranks_of,
+    subspace_update,
+)
+from rlvr_dynamics.dynamics.ranks import (
+    effective_rank,
+    gaussian_spectrum,
+    numerical_rank,
+    stable_rank,
+)
+from rlvr_dynamics.dynamics.subspaces import align_signs, principal_cosines, random_cosine
 from rlvr_dynamics.dynamics.trajectory_svd import (
     TrajectorySVD,
     accumulate_gram,
+    accumulate_products,
+    extend_gram,
     row_combination,
     svd_of_gram,
     trajectory_gram,
     trajectory_svd,
 )
-from rlvr_dynamics.dynamics.update_svd import UpdateSVD, update_singular_values, update_svd
+from rlvr_dynamics.dynamics.update_svd import (
+    UpdateSVD,
+    update_singular_values,
+    update_spectrum,
+    update_svd,
+)
+from rlvr_dynamics.dynamics.windows import (
+    direction_cosine,
+    increments_gram,
+    oracle_cosines,
+    prefix_drift,
+    prefix_drift_null,
+)
 
 __all__ = [
+    "RANKS",
     "Linearity",
     "NullSample",
+    "PLSFit",
     "TrajectorySVD",
     "UpdateSVD",
     "accumulate_gram",
+    "accumulate_products",
+    "align_signs",
+    "direction_cosine",
+    "effective_rank",
+    "extend_gram",
+    "feature_kernel",
     "fit_line",
+    "fit_pls",
+    "gaussian_spectrum",
+    "increments_gram",
     "linearity",
+    "numerical_rank",
+    "oracle_cosines",
+    "permuted_accuracies",
+    "permuted_steps_null",
+    "pls_loo_r2",
+    "pls_r2",
+    "prefix_drift",
+    "prefix_drift_null",
+    "principal_cosines",
+    "random_cosine",
     "random_walk_null",
     "rank_k_update",
+    "rank_of_percent",
+    "rank_shares",
+    "ranks_of",
     "row_combination",
+    "stable_rank",
+    "subspace_update",
     "svd_of_gram",
     "trajectory_gram",
     "trajectory_svd",
     "update_singular_values",
+    "update_spectrum",
     "update_svd",
+    "walk_accuracies",
 ]

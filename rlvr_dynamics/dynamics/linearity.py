@@ -22,12 +22,16 @@ class Linearity:
         heldout_r2: The line of the first half of the steps, scored on the second half about the
             second half's own mean. At most 1, without lower bound. NaN when T < 4 or when the
             second half is constant. With an odd T the first half is the longer one.
+        loo_r2: 1 - PRESS / SST: every step predicted by the line through the others, about the
+            mean of all. At most r2, without lower bound. NaN when T < 3 or when the coefficient
+            is constant.
     """
 
     slope: np.ndarray
     intercept: np.ndarray
     r2: np.ndarray
     heldout_r2: np.ndarray
+    loo_r2: np.ndarray
 
 
 def fit_line(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +66,10 @@ def _r2(values: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def linearity(steps: np.ndarray, coefficients: np.ndarray) -> Linearity:
-    """Fit a line to coefficients and score it in sample and held out.
+    """Fit a line to coefficients and score it in sample, held out and leaving one out.
+
+    The left-out residual of a step is its residual over 1 - h, with h = 1/T + (t - t̄)²/Σ(t - t̄)²
+    its leverage (PRESS; D. M. Allen, 1974), so nothing is fitted again.
 
     Args:
         steps: Step numbers, shape (T,), rising, not necessarily even.
@@ -75,6 +82,11 @@ def linearity(steps: np.ndarray, coefficients: np.ndarray) -> Linearity:
     line = slope[..., None] * numbers + intercept[..., None]
     nothing = np.full(values.shape[:-1], np.nan)
     r2 = _r2(values, line) if count >= 2 else nothing
+    loo = nothing
+    if count >= 3:
+        centred = numbers - numbers.mean()
+        remainder = 1.0 - 1.0 / count - centred**2 / float(centred @ centred)
+        loo = _r2(values, values - (values - line) / remainder)
     heldout = nothing
     if count >= 4:
         half = (count + 1) // 2
@@ -82,4 +94,4 @@ def linearity(steps: np.ndarray, coefficients: np.ndarray) -> Linearity:
         later = numbers[half:]
         line = early_slope[..., None] * later + early_intercept[..., None]
         heldout = _r2(values[..., half:], line)
-    return Linearity(slope=slope, intercept=intercept, r2=r2, heldout_r2=heldout)
+    return Linearity(slope, intercept, r2=r2, heldout_r2=heldout, loo_r2=loo)

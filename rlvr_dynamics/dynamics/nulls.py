@@ -1,4 +1,4 @@
-"""What a random walk would score: the null beside every explained variance and R².
+"""What a random walk, or shuffled steps, would score: the null beside every in-sample number.
 
 The null walk takes steps of the observed norms in directions that are uniform on the sphere of d
 dimensions. Its trajectory SVD depends on the T x T Gram matrix of the increments only. With X
@@ -28,14 +28,15 @@ _POWER_ROUNDS = 12
 
 @dataclass(frozen=True)
 class NullSample:
-    """What each null walk scored; three arrays of shape (draws,), float64.
+    """What each draw of a null scored; arrays of shape (draws,), float64.
 
-    All NaN when no step moved.
+    NaN where the score means nothing, as everywhere when no step moved.
     """
 
     explained_variance: np.ndarray
     r2: np.ndarray
     heldout_r2: np.ndarray
+    loo_r2: np.ndarray
 
 
 def walk_positions(
@@ -117,19 +118,49 @@ def random_walk_null(
     largest = float(norms.max(initial=0.0))
     if largest == 0.0:
         nothing = np.full(draws, np.nan)
-        return NullSample(nothing, nothing.copy(), nothing.copy())
+        return NullSample(nothing, nothing.copy(), nothing.copy(), nothing.copy())
     # All three scores are free of scale, and tiny norms would underflow when squared.
     norms = norms / largest
     generator = np.random.default_rng(seed)
     size = max(1, _BATCH_BYTES // (8 * count * min(count, d)))
-    explained, r2, heldout = [], [], []
+    explained, lines = [], []
     for start in range(0, draws, size):
         positions = torch.from_numpy(walk_positions(norms, d, min(size, draws - start), generator))
         grams = positions @ positions.mT
         value, vector = leading_component(grams)
         total = grams.diagonal(dim1=1, dim2=2).sum(dim=1).numpy()
         explained.append(np.minimum(value / total, 1.0))
-        line = linearity(steps, vector)
-        r2.append(line.r2)
-        heldout.append(line.heldout_r2)
-    return NullSample(np.concatenate(explained), np.concatenate(r2), np.concatenate(heldout))
+        lines.append(linearity(steps, vector))
+    return NullSample(
+        explained_variance=np.concatenate(explained),
+        r2=np.concatenate([line.r2 for line in lines]),
+        heldout_r2=np.concatenate([line.heldout_r2 for line in lines]),
+        loo_r2=np.concatenate([line.loo_r2 for line in lines]),
+    )
+
+
+def permuted_steps_null(
+    steps: np.ndarray, coefficients: np.ndarray, draws: int, seed: int | list[int]
+) -> NullSample:
+    """Score the coefficients against shuffled step numbers: no order in time at all.
+
+    The mean of r2 over all permutations is 1 / (T - 1). Any series with a trend beats this null;
+    that it beats a random walk as well is what linearity has to show.
+
+    Args:
+        steps: Step numbers, shape (T,).
+        coefficients: Shape (T,).
+        draws: How many permutations.
+        seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
+
+    Returns:
+        The scores; explained_variance is NaN, as shuffling does not change it.
+    """
+    rows = np.tile(np.asarray(coefficients, dtype=np.float64), (draws, 1))
+    line = linearity(steps, np.random.default_rng(seed).permuted(rows, axis=1))
+    return NullSample(
+        explained_variance=np.full(draws, np.nan),
+        r2=line.r2,
+        heldout_r2=line.heldout_r2,
+        loo_r2=line.loo_r2,
+    )
