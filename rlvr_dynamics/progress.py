@@ -10,7 +10,13 @@ LOG_INTERVAL_SECONDS = 20.0
 
 
 def bar(
-    items: Iterable[Any] | None = None, *, total: float | None = None, desc: str, unit: str = "it"
+    items: Iterable[Any] | None = None,
+    *,
+    total: float | None = None,
+    desc: str,
+    unit: str = "it",
+    unit_scale: bool = False,
+    disable: bool = False,
 ) -> Any:
     """Return a tqdm bar over `items` (or one to be advanced by `.update`)."""
     interactive = sys.stderr.isatty()
@@ -19,6 +25,8 @@ def bar(
         total=total,
         desc=desc,
         unit=unit,
+        unit_scale=unit_scale,
+        disable=disable,
         dynamic_ncols=interactive,
         mininterval=0.2 if interactive else LOG_INTERVAL_SECONDS,
         file=sys.stderr,

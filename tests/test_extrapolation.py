@@ -1,77 +1,32 @@
-import json
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from extrapolation_fixture import (
+    NORM,
+    UP,
+    build,
+    gaussian,
+    load,
+    on_a_line,
+    run,
+    stack,
+    wandering,
+)
 
-from rlvr_dynamics.checkpoints import Trajectory, identity_of, read_manifest, write_manifest
+from rlvr_dynamics.checkpoints import identity_of, read_manifest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.fits import polynomial_smoother
 
-NORM = "model.norm.weight"
-UP = "model.layers.0.mlp.up_proj.weight"
-SHAPES = {
-    "model.embed_tokens.weight": (9, 6),
-    "model.layers.0.self_attn.q_proj.weight": (6, 6),
-    UP: (10, 6),
-    "model.layers.0.mlp.down_proj.weight": (6, 10),
-    NORM: (6,),
-}
-
-
-def gaussian(seed):
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.randn(shape, generator=generator, dtype=torch.float64)
-        for name, shape in SHAPES.items()
-    }
-
-
-def build(root, weights, dtype=torch.float32):
-    """Save the weights of steps 0 (the base), 1, 2, ... given as {step: tensors}."""
-    for step, tensors in weights.items():
-        folder = root / ("base" if step == 0 else f"checkpoints/step_{step}")
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"tie_word_embeddings": True}))
-        rounded = {name: tensor.to(dtype) for name, tensor in tensors.items()}
-        save_file(rounded, folder / "model.safetensors")
-        write_manifest(folder, step, "test")
-    return Trajectory.open(root / "base", root / "checkpoints", allow_gaps=True)
-
-
-def on_a_line(steps, slope=2.0**-9):
-    """Every weight moves on its own line; in powers of two, so that float32 holds it exactly."""
-    base = {name: (tensor * 8).round() / 8 for name, tensor in gaussian(0).items()}
-    direction = {name: (tensor * 4).round() for name, tensor in gaussian(1).items()}
-    return {
-        step: {name: base[name] + slope * step * direction[name] for name in base}
-        for step in (0, *steps)
-    }
-
-
-def wandering(steps):
-    """A line with noise and a random walk on it."""
-    weights, walk = {0: gaussian(0)}, gaussian(1)
-    for step in steps:
-        noise = gaussian(100 + step)
-        walk = {name: walk[name] + 0.3 * noise[name] for name in walk}
-        weights[step] = {name: weights[0][name] + 0.01 * step * walk[name] for name in walk}
-    return weights
-
-
-def load(prediction):
-    return load_file(prediction.folder / "model.safetensors")
-
-
-def stack(weights, name, steps):
-    return torch.stack([(weights[step][name] - weights[0][name]).reshape(-1) for step in steps])
-
 
 def test_the_registry_names_its_methods():
-    assert set(EXTRAPOLATORS) >= {"relex", "relex_raw", "hold_last"}
-    assert set(RECONSTRUCTIONS) >= {"rank1_recovery", "random_update"}
+    assert set(EXTRAPOLATORS) == {
+        *("relex", "relex_raw", "shrunk_relex", "neural", "alpharl", "weight_extrapolation"),
+        *("expo", "hold_last", "momentum", "first_update"),
+    }
+    assert set(RECONSTRUCTIONS) == {
+        *("rank1_recovery", "rank_recovery", "random_update", "trajectory_oracle"),
+    }
     for name, method in (EXTRAPOLATORS | RECONSTRUCTIONS).items():
         assert method.name == name and method.paper.startswith("https://") and method.summary
 
@@ -131,26 +86,32 @@ def test_hold_last_repeats_the_last_checkpoint_bit_for_bit(tmp_path, dtype):
         assert identity_of(prediction.folder) == prediction.identity
 
 
-@pytest.mark.parametrize("method", ["relex", "relex_raw", "hold_last"])
+@pytest.mark.parametrize("method", list(EXTRAPOLATORS))
 def test_later_steps_are_not_looked_at(tmp_path, method):
     weights = wandering(range(1, 7))
     whole = build(tmp_path / "whole", weights)
     cut = build(tmp_path / "cut", {step: weights[step] for step in range(5)})
     made = [
-        EXTRAPOLATORS[method].run(trajectory, 4, [6], tmp_path / "out" / str(number))[0]
+        run(EXTRAPOLATORS[method], trajectory, 4, [6], tmp_path / "out" / str(number))[0]
         for number, trajectory in enumerate((whole, cut))
     ]
     assert made[0].identity == made[1].identity and not made[0].uses_future
 
 
-@pytest.mark.parametrize("method", ["relex", "relex_raw"])
+@pytest.mark.parametrize("method", list(EXTRAPOLATORS))
 def test_the_memory_budget_changes_nothing(tmp_path, method):
     trajectory = build(tmp_path, wandering(range(1, 6)))
     made = [
-        EXTRAPOLATORS[method].run(
-            trajectory, 5, [9, 30], tmp_path / str(budget), budget_bytes=budget
+        run(
+            EXTRAPOLATORS[method],
+            trajectory,
+            5,
+            [9, 30],
+            tmp_path / str(budget),
+            budget_bytes=budget,
+            threads=threads,
         )
-        for budget in (1 << 30, 200)
+        for budget, threads in ((1 << 30, 1), (400, 2))
     ]
     for whole, pieces in zip(*made, strict=True):
         for name, tensor in load(whole).items():
@@ -223,7 +184,7 @@ def test_targets_outside_what_can_be_predicted(tmp_path, observe, targets, words
         ({"rank": 1.5}, ["rank", "1.5", "int"]),
         ({"rank": True}, ["rank", "True"]),
         ({"fit": "spline"}, ["fit", "'spline'", "linear or polynomial"]),
-        ({"window": 3}, ["no parameter 'window'", "rank, fit, degree"]),
+        ({"order": 3}, ["no parameter 'order'", "rank, fit, degree"]),
     ],
 )
 def test_settings_are_checked(tmp_path, settings, words):
@@ -265,8 +226,8 @@ def test_an_unmoved_model_stays_where_it_is(tmp_path):
     trajectory = build(tmp_path, dict.fromkeys(range(4), gaussian(0)))
     assert trajectory.repeats == [(0, 1), (0, 2), (0, 3)]
     for method in EXTRAPOLATORS.values():
-        (made,) = method.run(trajectory, 3, [9], tmp_path / "out")
-        assert made.identity == identity_of(trajectory.folder(0))
+        (made,) = run(method, trajectory, 3, [9], tmp_path / "out")
+        assert made.identity == identity_of(trajectory.folder(0)), method.name
 
 
 # Reconstructions

@@ -1,19 +1,27 @@
 """The updates of one tensor over all steps, W_t - W_0, within a memory budget.
 
-Legend: T steps, d elements of one tensor.
+Files are read in blocks of columns, all steps of a block together, in the stored dtype. A block is
+turned into float32 updates in pieces that stay in the processor's cache, so neither the disk nor
+the memory sees a value twice; the stored values of a tensor are kept when they fit the budget.
+
+Legend: T steps, d elements of one tensor, c elements of a piece.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
+from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, Trajectory
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 1 << 30
-_FLOAT32_BYTES = 4
+_BLOCK_BYTES = 32 << 20
+_PIECE_BYTES = 1 << 20
+_SMALLEST_PIECE = 8192
+_SHARE_OF_BLOCKS = 8  # a passing block takes at most this part of the budget
 
 
 def finite_elements(trajectory: Trajectory, step: int, name: str, start: int, stop: int) -> Tensor:
@@ -23,6 +31,13 @@ def finite_elements(trajectory: Trajectory, step: int, name: str, start: int, st
         UserError: A weight is NaN or infinite; names the tensor and the step.
     """
     values = trajectory.elements(step, name, start, stop)
+    _refuse_non_finite(trajectory, step, name, start, values)
+    return values
+
+
+def _refuse_non_finite(
+    trajectory: Trajectory, step: int, name: str, start: int, values: Tensor
+) -> None:
     finite = torch.isfinite(values)
     if not bool(finite.all()):
         first = int(torch.nonzero(~finite)[0])
@@ -34,69 +49,116 @@ def finite_elements(trajectory: Trajectory, step: int, name: str, start: int, st
             way_out="training broke at or before this step: leave this and later steps out, or "
             "save the checkpoint again",
         )
-    return values
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some columns of a tensor's stack: elements `start` to `stop` of every checkpoint.
+
+    Attributes:
+        start: First element.
+        stop: One past the last element.
+        stored: Base and steps as stored, shape (T + 1, c).
+        updates: W_t - W_0, shape (T, c), float32.
+    """
+
+    start: int
+    stop: int
+    stored: Tensor
+    updates: Tensor
 
 
 class Differences:
-    """The T x d stack of updates of one tensor, in columns that fit a budget.
-
-    When the whole stack fits, the files are read once and later passes use the copy in memory;
-    otherwise every pass reads the files again.
+    """The T x d stack of updates of one tensor, in pieces.
 
     Args:
         trajectory: Where to read.
         name: The tensor.
-        budget_bytes: Upper bound for the stack in memory (float32, T x d).
+        budget_bytes: Upper bound for the stored values held in memory.
+        device: Where the updates are formed, such as "cpu" or "cuda".
+        on_read: Told the number of bytes after every read from the files.
     """
 
     def __init__(
-        self, trajectory: Trajectory, name: str, budget_bytes: int = DEFAULT_BUDGET_BYTES
+        self,
+        trajectory: Trajectory,
+        name: str,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        *,
+        device: str = "cpu",
+        on_read: Callable[[int], None] | None = None,
     ) -> None:
         """Remember what to read; nothing is read yet."""
-        self.trajectory, self.name = trajectory, name
+        self.trajectory, self.name, self.device = trajectory, name, device
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
-        # One row more than T: the base is held beside the stack while it is subtracted.
-        columns = budget_bytes // (_FLOAT32_BYTES * (self.T + 1))
-        self.columns = max(1, min(self.d, columns))
+        self._dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
+        self._on_read = on_read
+        column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
+        self.fits = column_bytes * self.d <= budget_bytes
+        passing = min(_BLOCK_BYTES, budget_bytes // _SHARE_OF_BLOCKS)
+        self._block = self.d if self.fits else max(1, passing // column_bytes)
+        fitting = _PIECE_BYTES // (4 * max(1, self.T))
+        self._piece = max(1, fitting // _SMALLEST_PIECE) * _SMALLEST_PIECE
+        if device != "cpu":
+            self._piece = max(1, _BLOCK_BYTES // (4 * max(1, self.T)))
         self._whole: Tensor | None = None
 
-    @property
-    def fits(self) -> bool:
-        """Whether the whole stack fits the budget."""
-        return self.columns >= self.d
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the stack in rising order of elements.
 
-    def chunks(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Yield (start, stop, updates) with updates of shape (T, stop - start), float32.
+        The updates are the caller's to keep; the next piece may overwrite the stored values.
 
         Raises:
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
-        if self._whole is not None:
-            yield 0, self.d, self._whole
-            return
-        for index in range(math.ceil(self.d / self.columns)):
-            start = index * self.columns
-            stop = min(self.d, start + self.columns)
-            chunk = self._read(start, stop)
-            if self.fits:
-                self._whole = chunk
-            yield start, stop, chunk
+        for start, stored in self._blocks():
+            for low in range(0, stored.shape[1], self._piece):
+                part = stored[:, low : low + self._piece].to(self.device)
+                updates = part[1:].to(torch.float32, copy=True).sub_(part[0].float())
+                # NaN and Inf survive a sum, and a sum is cheap; the culprit is looked for after.
+                if not bool(torch.isfinite(updates.sum())):
+                    for row, step in enumerate((0, *self.trajectory.steps)):
+                        at = start + low
+                        _refuse_non_finite(self.trajectory, step, self.name, at, part[row].cpu())
+                yield Piece(start + low, start + low + part.shape[1], part, updates)
+
+    def chunks(self) -> Iterator[tuple[int, int, Tensor]]:
+        """Yield (start, stop, updates) of every piece; see `pieces`."""
+        for piece in self.pieces():
+            yield piece.start, piece.stop, piece.updates
 
     def row(self, index: int) -> Tensor:
-        """Return the update of the step at a position, shape (d,), float32."""
-        if self._whole is not None:
-            return self._whole[index]
-        step = self.trajectory.steps[index]
-        base = finite_elements(self.trajectory, 0, self.name, 0, self.d).float()
-        return finite_elements(self.trajectory, step, self.name, 0, self.d).float().sub_(base)
+        """Return the update of the step at a position, shape (d,), float32, on the device.
 
-    def _read(self, start: int, stop: int) -> Tensor:
-        base = finite_elements(self.trajectory, 0, self.name, start, stop).float()
-        stack = torch.empty(self.T, stop - start)
-        for row, step in zip(stack, self.trajectory.steps, strict=True):
-            torch.sub(
-                finite_elements(self.trajectory, step, self.name, start, stop).float(),
-                base,
-                out=row,
-            )
-        return stack
+        Raises:
+            UserError: A weight is NaN or infinite; names the tensor and the step.
+        """
+        if self._whole is None and self.fits:
+            for _ in self._blocks():
+                pass
+        if self._whole is not None:
+            base, values = self._whole[0], self._whole[1 + index]
+            update = values.to(self.device).float().sub_(base.to(self.device))
+            if bool(torch.isfinite(update.sum())):
+                return update
+        step = self.trajectory.steps[index]
+        base = finite_elements(self.trajectory, 0, self.name, 0, self.d).to(self.device)
+        values = finite_elements(self.trajectory, step, self.name, 0, self.d).to(self.device)
+        return values.float().sub_(base)
+
+    def _blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield (start, stored values of shape (T + 1, c)) of every block."""
+        if self._whole is not None:
+            yield 0, self._whole
+            return
+        steps = (0, *self.trajectory.steps)
+        room = torch.empty(len(steps), min(self._block, self.d), dtype=self._dtype)
+        for start in range(0, self.d, self._block):
+            stored = room[:, : min(self._block, self.d - start)]
+            for row, step in zip(stored, steps, strict=True):
+                self.trajectory.read_elements(step, self.name, start, row)
+            if self._on_read is not None:
+                self._on_read(stored.numel() * stored.element_size())
+            if self.fits:
+                self._whole = stored
+            yield start, stored

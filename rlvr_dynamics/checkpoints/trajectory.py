@@ -141,13 +141,26 @@ class Trajectory:
         Returns:
             Tensor of shape (stop - start,), owned by the caller.
         """
+        entry = self._layouts[step].entry(name)
+        values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype])
+        self.read_elements(step, name, start, values)
+        return values
+
+    def read_elements(self, step: int, name: str, start: int, out: Tensor) -> None:
+        """Read elements of a flattened tensor into contiguous room of its stored dtype.
+
+        Args:
+            step: The step; 0 is the base.
+            name: The tensor.
+            start: Position of the first element.
+            out: Shape (c,), filled with elements `start` to `start + c`.
+        """
+        if out.numel() == 0:
+            return
         layout = self._layouts[step]
         entry = layout.entry(name)
-        values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype])
-        if values.numel() == 0:
-            return values
         path = layout.shards[layout.home[name]].path
-        room = raw_bytes(values)
+        room = raw_bytes(out)
         with path.open("rb", buffering=0) as file:
             file.seek(entry.begin + start * ITEM_BYTES[entry.dtype])
             done = 0
@@ -160,7 +173,6 @@ class Trajectory:
                         way_out="leave checkpoints alone while they are analysed, then run again",
                     )
                 done += count
-        return values
 
     @cached_property
     def identities(self) -> dict[int, str]:

@@ -1,10 +1,11 @@
-"""What an extrapolator is: a rule that turns observed updates into weights on those updates.
+"""What an extrapolator is: a rule that turns observed updates into later weights.
 
-Every method here predicts W_0 + A M, where M (T x d) holds the observed updates of a tensor and A
-(targets x T) depends on M only through its Gram matrix. So a method is a small function that
-returns A, and one streaming pass over the files serves all targets of a window.
+Most methods predict W_0 + A M, where M (T x d) holds the observed updates of a tensor and A
+(targets x T) depends on M only through its Gram matrix. Such a method is a small function that
+returns A, and one streaming pass over the files serves all targets of a window. A method that has
+to see the matrices themselves returns low-rank changes of a saved step instead.
 
-Legend: T observed steps, d elements of one tensor.
+Legend: T observed steps, d elements of one tensor, m x n a weight matrix, k rank.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,11 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.accuracy import check_accuracy
+from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters
+from rlvr_dynamics.extrapolation.stored import Prediction
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
 DEFAULT_BUDGET_BYTES = 1 << 30
+DEFAULT_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -29,93 +36,44 @@ class Window:
     Attributes:
         steps: Observed step numbers, shape (T,), rising.
         gram: M Mᵀ, shape (T, T), float64; None when the method did not ask for it.
+        tensor: Name of the tensor.
+        remarks: What the method wants on record, such as a fit that fell back to something else;
+            equal remarks are counted over the tensors and stored in the manifest.
     """
 
     steps: np.ndarray
     gram: np.ndarray | None
+    tensor: str = ""
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A declared setting of a method: its default and what is allowed.
+class Change:
+    """One tensor of a prediction as a low-rank change of a saved step: W_origin + left rightᵀ.
 
     Attributes:
-        default: Value when nothing is given; its type is the type that is allowed.
-        summary: What it does, in one line.
-        choices: Allowed values, or empty.
-        minimum: Smallest allowed number, or None.
+        origin: A step of the window, or 0 for the base.
+        left: Shape (m, k), float64; None leaves the tensor as it is at `origin`.
+        right: Shape (n, k), float64.
     """
 
-    default: int | str
-    summary: str
-    choices: tuple[str, ...] = ()
-    minimum: int | None = None
-
-    def check(self, method: str, name: str, value: Any) -> None:
-        """Refuse a value of the wrong type or range.
-
-        Raises:
-            UserError: Names the method, the parameter, what was given and what is allowed.
-        """
-        allowed = " or ".join(self.choices) or f"{type(self.default).__name__}" + (
-            f" of at least {self.minimum}" if self.minimum is not None else ""
-        )
-        fits = type(value) is type(self.default)
-        if fits and isinstance(value, str):
-            fits = not self.choices or value in self.choices
-        elif fits:
-            fits = self.minimum is None or value >= self.minimum
-        if not fits:
-            raise UserError(f"{method}: {name} cannot be {value!r}", way_out=f"allowed: {allowed}")
+    origin: int
+    left: "Tensor | None" = None
+    right: "Tensor | None" = None
 
 
-def complete_parameters(
-    method: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the declared defaults overridden by what was given, all checked.
-
-    Raises:
-        UserError: An unknown parameter, or a value that is not allowed.
-    """
-    for name, value in given.items():
-        if name not in declared:
-            raise UserError(
-                f"{method} has no parameter {name!r}",
-                way_out=f"it has: {', '.join(declared) or 'none'}",
-            )
-        declared[name].check(method, name, value)
-    return {name: given.get(name, parameter.default) for name, parameter in declared.items()}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One predicted checkpoint on disk.
-
-    Attributes:
-        method: Name under which it is stored and reported.
-        observe: Last observed step; 0 for reconstructions, which observe the step they rebuild.
-        step: Target step.
-        folder: The Hugging Face folder.
-        identity: Identity of its weights.
-        uses_future: Whether the target itself was looked at.
-    """
-
-    method: str
-    observe: int
-    step: int
-    folder: Path
-    identity: str
-    uses_future: bool
-
-
-def prediction_folder(out_root: Path, method: str, observe: int, step: int) -> Path:
-    """Return where a prediction lives below the predictions folder."""
-    return Path(out_root) / method / f"observe_{observe}" / f"step_{step}"
+RowWeights = Callable[[Window, np.ndarray, Mapping[str, Any], bool], np.ndarray]
+TensorChanges = Callable[
+    ["Trajectory", str, np.ndarray, Mapping[str, Any], Mapping[int, float], list[str]],
+    list[Change],
+]
 
 
 @dataclass(frozen=True)
 class Extrapolator:
     """A method that predicts later weights from a window of earlier ones.
+
+    Exactly one of `row_weights` and `tensor_changes` is given.
 
     Attributes:
         name: Its key in the registry.
@@ -123,18 +81,28 @@ class Extrapolator:
         summary: What it does, in one line.
         row_weights: Function of (window, targets, parameters, reconstruct) that returns A, shape
             (targets, T), float64.
-        needs_gram: Whether the window must carry the Gram matrix (one more pass when the stack
-            does not fit the memory budget).
+        tensor_changes: Function of (trajectory of the window, tensor, targets, parameters,
+            accuracy, remarks) that returns one `Change` per target.
+        needs_gram: Whether the window must carry the Gram matrix (one more pass over the files
+            when the stack does not fit the memory budget).
+        needs_accuracy: Whether accuracies of the observed steps must be given.
         fewest_steps: Function from parameters to the smallest T that works.
+        last_steps: Function from parameters to how many of the last observed steps are used; 0 for
+            all.
+        uses_future: Function from parameters to whether anything after the window is looked at.
         parameters: Declared settings.
     """
 
     name: str
     paper: str
     summary: str
-    row_weights: Callable[[Window, np.ndarray, Mapping[str, Any], bool], np.ndarray]
+    row_weights: RowWeights | None = None
+    tensor_changes: TensorChanges | None = None
     needs_gram: bool = False
+    needs_accuracy: bool = False
     fewest_steps: Callable[[Mapping[str, Any]], int] = lambda parameters: 1
+    last_steps: Callable[[Mapping[str, Any]], int] = lambda parameters: 0
+    uses_future: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
     def run(
@@ -146,11 +114,16 @@ class Extrapolator:
         *,
         reconstruct: bool = False,
         label: str | None = None,
+        accuracy: Mapping[int, float] | None = None,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        threads: int = DEFAULT_THREADS,
         progress: bool = False,
         **parameters: Any,
     ) -> list[Prediction]:
         """Predict every target from the steps up to `observe` and write the checkpoints.
+
+        A target that was made before from the same window with the same settings is returned as
+        it is.
 
         Args:
             trajectory: Base and checkpoints; steps after `observe` are not read.
@@ -159,7 +132,10 @@ class Extrapolator:
             out_root: Folder that gets `<method>/observe_<K>/step_<N>`.
             reconstruct: Allow targets inside the window.
             label: Name to store under instead of `name`, for a variant.
-            budget_bytes: Memory for the stack of one tensor's updates.
+            accuracy: Accuracy in [0, 1] by step number, for methods that need it. Steps after
+                `observe` are kept from a method that does not declare to use the future.
+            budget_bytes: Memory for the stacks of updates of all threads together.
+            threads: Tensors worked on at a time.
             progress: Show a bar.
             **parameters: The method's declared settings.
 
@@ -167,31 +143,39 @@ class Extrapolator:
             One entry per target, in rising order.
 
         Raises:
-            UserError: Target inside the window, window too short, unknown parameter, damaged or
-                non-finite weights, a prediction that overflows the stored dtype.
+            UserError: Target inside the window, window too short, unknown parameter, missing or
+                constant accuracies, damaged or non-finite weights, a prediction that overflows
+                the stored dtype.
         """
-        from rlvr_dynamics.extrapolation.streaming import stream_predictions
+        from rlvr_dynamics.extrapolation.streaming import Job, stream_predictions
 
         settings = complete_parameters(self.name, self.parameters, parameters)
         steps = check_window(trajectory.steps, observe, targets, reconstruct)
         window = trajectory.until(observe)
+        used = window.steps[-self.last_steps(settings) :]
         fewest = self.fewest_steps(settings)
-        if len(window.steps) < fewest:
+        if len(used) < fewest:
             raise UserError(
                 f"{self.name} needs at least {fewest} observed steps and the window up to step "
-                f"{observe} has {len(window.steps)}",
+                f"{observe} has {len(used)}",
                 way_out="observe more steps or save checkpoints more often",
             )
-        return stream_predictions(
-            self,
-            window,
-            steps,
-            Path(out_root),
+        known: Mapping[int, float] = {}
+        if self.needs_accuracy:
+            last = None if self.uses_future(settings) else observe
+            known = check_accuracy(self.name, accuracy, used, last)
+        job = Job(
+            method=self,
+            window=window.only(used),
+            observe=observe,
+            targets=steps,
             settings=settings,
             reconstruct=reconstruct,
+            accuracy=known,
             label=label or self.name,
-            budget_bytes=budget_bytes,
-            show_progress=progress,
+        )
+        return stream_predictions(
+            job, Path(out_root), budget_bytes=budget_bytes, threads=threads, show_progress=progress
         )
 
 

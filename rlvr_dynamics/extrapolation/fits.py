@@ -1,9 +1,18 @@
-"""Least-squares polynomials in the step number, as weights on the observed values.
+"""Curves through a series of values by step number, continued to later steps.
 
-Legend: T observed steps.
+A polynomial fit is linear in the values, so it is a matrix on them (a smoother) that is the same
+for every tensor. A sinusoid is not.
+
+Legend: T observed steps, k series.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
+
+Evaluate = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_EVALUATIONS = 10_000  # as the released code of RELEX
 
 
 def polynomial_smoother(steps: np.ndarray, targets: np.ndarray, degree: int) -> np.ndarray:
@@ -26,3 +35,105 @@ def polynomial_smoother(steps: np.ndarray, targets: np.ndarray, degree: int) -> 
     powers = np.polynomial.polynomial.polyvander
     inverse = np.linalg.pinv(powers((observed - middle) / half, degree))
     return powers((wanted - middle) / half, degree) @ inverse
+
+
+def continue_series(
+    steps: np.ndarray, values: np.ndarray, targets: np.ndarray, evaluate: Evaluate, refit_after: int
+) -> np.ndarray:
+    """Evaluate a fitted curve at the targets, refitting on its own predictions if asked.
+
+    With `refit_after` = h, the curve serves the next h steps only. Its values there are appended
+    as if they had been observed, the earliest ones are dropped so that T remain, and the curve is
+    fitted again. Predicted steps are spaced as the observed ones are (median).
+
+    Args:
+        steps: Observed step numbers, shape (T,), rising.
+        values: Shape (T, k).
+        targets: Step numbers to evaluate at, shape (targets,).
+        evaluate: Function of (steps, values, targets) that fits and evaluates.
+        refit_after: h, or 0 to fit once.
+
+    Returns:
+        Shape (targets, k), float64.
+    """
+    known, wanted = np.asarray(steps, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    if refit_after == 0:
+        return evaluate(known, values, wanted)
+    spacing = float(np.median(np.diff(known)))
+    result = np.empty((len(wanted), values.shape[1]))
+    waiting = np.ones(len(wanted), dtype=bool)
+    while waiting.any():
+        ahead = known[-1] + spacing * np.arange(1, refit_after + 1)
+        now = waiting & (wanted <= ahead[-1])
+        found = evaluate(known, values, np.concatenate([wanted[now], ahead]))
+        count = int(now.sum())
+        result[now] = found[:count]
+        waiting &= ~now
+        known = np.concatenate([known, ahead])[-len(steps) :]
+        values = np.concatenate([values, found[count:]])[-len(steps) :]
+    return result
+
+
+@lru_cache(maxsize=256)
+def polynomial_continuation(
+    steps: tuple[int, ...], targets: tuple[int, ...], degree: int, refit_after: int = 0
+) -> np.ndarray:
+    """Return H with H @ y the continued polynomial at the targets, shape (targets, T).
+
+    Remembered, because it is the same for every tensor of a window; do not write to it.
+    """
+
+    def evaluate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return polynomial_smoother(known, wanted, degree) @ values
+
+    smoother = continue_series(
+        np.array(steps), np.eye(len(steps)), np.array(targets), evaluate, refit_after
+    )
+    smoother.flags.writeable = False
+    return smoother
+
+
+def sinusoid(
+    steps: np.ndarray, values: np.ndarray, targets: np.ndarray, remarks: list[str]
+) -> np.ndarray:
+    """Fit A sin(2π f t + φ) + C to every series and evaluate it.
+
+    Started at f of the largest Fourier coefficient, A = 3 std / √2, φ = 0 and C = the mean, then
+    Levenberg-Marquardt. Where that does not converge the start values stand, as in the released
+    code of RELEX. Unevenly spaced series are interpolated for the Fourier start value only.
+
+    Args:
+        steps: Step numbers, shape (T,), rising, T of at least 4.
+        values: Shape (T, k).
+        targets: Shape (targets,).
+        remarks: Gets a line for each series that kept its start values.
+
+    Returns:
+        Shape (targets, k), float64.
+    """
+    from scipy.optimize import least_squares
+
+    # In units of the mean spacing, frequencies are of order one whatever the step numbers are.
+    spacing = (steps[-1] - steps[0]) / (len(steps) - 1)
+    times, wanted = (steps - steps[0]) / spacing, (targets - steps[0]) / spacing
+
+    def curve(p: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return p[0] * np.sin(2.0 * np.pi * p[1] * t + p[2]) + p[3]
+
+    result = np.empty((len(targets), values.shape[1]))
+    for column, series in enumerate(values.T):
+        scale = float(np.abs(series).max()) or 1.0
+        y = series / scale
+        even = np.interp(np.arange(len(times)), times, y)
+        spectrum = np.abs(np.fft.rfft(even - even.mean()))
+        frequency = np.fft.rfftfreq(len(even))[1 + int(np.argmax(spectrum[1:]))]
+        start = np.array([3.0 * y.std() / np.sqrt(2.0), frequency, 0.0, y.mean()])
+        fit = least_squares(
+            lambda p, y=y: curve(p, times) - y, start, method="lm", max_nfev=_EVALUATIONS
+        )
+        found = fit.x
+        if not (fit.success and np.all(np.isfinite(found))):
+            remarks.append("the sinusoid did not converge, its start values stand")
+            found = start
+        result[:, column] = scale * curve(found, wanted)
+    return result

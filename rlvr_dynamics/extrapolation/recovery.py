@@ -1,108 +1,94 @@
-"""Reconstructions of a real step: its rank-k update, and a random update of the same size.
+"""Rank-k recovery of a step's updates, and a random update of the same size.
 
-Both look at the step that they rebuild, so they answer "what is in the update", not "could it
-have been foreseen". Attention and MLP matrices change; everything else stays at the base.
-Source: AlphaRL, arXiv 2510.00553, equations 1 to 3; the random update is a control of ours.
+Attention and MLP matrices change, all or some of them; everything else stays at the base.
+Source: AlphaRL, arXiv 2510.00553, equations 1 to 3 (rank k), figure 4b (scaling by λ), figures 4a
+and 11 (one singular triple alone), figure 6c (some modules only). The random update is a control
+of ours.
 
 Legend: m x n a weight matrix, k rank.
 """
 
+import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rlvr_dynamics.checkpoints.names import layer_of, module_of
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.extrapolation.base import (
-    Parameter,
-    Prediction,
-    complete_parameters,
-    prediction_folder,
-)
+from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.reconstruction import MatrixReconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+_LAYERS = re.compile(r"(\d+)-(\d+)")
+_MLP = re.compile(r"(?:^|\.)mlp\.")
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """A way to rebuild a real checkpoint from part of its update.
+def selected(names: tuple[str, ...], parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the matrices of the wanted modules and layers.
 
-    Attributes:
-        name: Its key in the registry.
-        paper: Where it is described.
-        summary: What it does, in one line.
-        rebuild: Function of (update of shape (m, n), tensor name, parameters) that returns the
-            replacing update, shape (m, n), float64.
-        parameters: Declared settings.
-        uses_future: Always true: the rebuilt step itself is looked at.
+    Args:
+        names: Attention and MLP matrices of the model.
+        parameters: `modules` ("all", "attention", "mlp" or a projection such as "q_proj") and
+            `layers` ("all" or "a-b", both ends included).
+
+    Raises:
+        UserError: No matrix is left, `layers` is not of that form, or more than one of rank,
+            percent and subspace was chosen.
     """
-
-    name: str
-    paper: str
-    summary: str
-    rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"]
-    parameters: Mapping[str, Parameter]
-    uses_future: bool = True
-
-    def run(
-        self,
-        trajectory: "Trajectory",
-        targets: Iterable[int],
-        out_root: Path,
-        *,
-        label: str | None = None,
-        **parameters: Any,
-    ) -> list[Prediction]:
-        """Rebuild every target step and write `<method>/observe_0/step_<N>`.
-
-        Args:
-            trajectory: Base and checkpoints.
-            targets: Steps to rebuild, each one of the trajectory's.
-            out_root: The predictions folder.
-            label: Name to store under instead of `name`, for a variant.
-            **parameters: The declared settings.
-
-        Raises:
-            UserError: A target that was not saved, an unknown parameter, damaged or non-finite
-                weights.
-        """
-        from rlvr_dynamics.checkpoints.differences import Differences
-        from rlvr_dynamics.checkpoints.writer import CheckpointWriter
-
-        settings = complete_parameters(self.name, self.parameters, parameters)
-        words = ", ".join(f"{key}={value}" for key, value in settings.items())
-        method = label or self.name
-        made = []
-        for step in sorted(set(targets)):
-            _check_saved(trajectory.steps, step, self.name)
-            window = trajectory.only([step])
-            window.verify()
-            folder = prediction_folder(out_root, method, 0, step)
-            source = f"{method} ({self.name}: {words}) of step {step}"
-            changed = set(window.block_matrices)
-            with CheckpointWriter(window.folder(0), folder, step=step, source=source) as writer:
-                for name in window.names:
-                    base = window.tensor(0, name)
-                    if name in changed:
-                        update = Differences(window, name).row(0).view(base.shape)
-                        base = base.double() + self.rebuild(update, name, settings)
-                    writer.write(name, base)
-            identity = writer.manifest["identity"]
-            made.append(Prediction(method, 0, step, folder, identity, self.uses_future))
-        return made
-
-
-def _check_saved(steps: tuple[int, ...], step: int, method: str) -> None:
-    if step not in steps:
-        near = ", ".join(map(str, sorted(steps, key=lambda have: abs(have - step))[:3]))
+    rank, percent, index = parameters["rank"], parameters["percent"], parameters["subspace"]
+    if (rank != 1) + (percent > 0.0) + (index > 0) > 1:
         raise UserError(
-            f"{method} rebuilds a saved step, and step {step} was not saved",
-            way_out=f"the nearest that exist: {near}",
+            f"rank_recovery: rank={rank}, percent={percent:g} and subspace={index} exclude one "
+            "another",
+            way_out="give one of them",
         )
+    modules, layers = parameters["modules"], parameters["layers"]
+    ends = _LAYERS.fullmatch(layers)
+    if layers != "all" and ends is None:
+        raise UserError(
+            f"rank_recovery: layers cannot be {layers!r}", way_out="allowed: all, or 3-7"
+        )
+    chosen = tuple(
+        name
+        for name in names
+        if modules in ("all", "mlp" if _MLP.search(name) else "attention", module_of(name))
+        and (ends is None or int(ends[1]) <= layer_of(name) <= int(ends[2]))
+    )
+    if names and not chosen:
+        have = ", ".join(sorted({module_of(name) for name in names}))
+        numbers = [int(layer_of(name)) for name in names]
+        raise UserError(
+            f"rank_recovery: no matrix has modules={modules} and layers={layers}",
+            way_out=f"modules: all, attention, mlp, {have}; layers: all, or within "
+            f"{min(numbers)}-{max(numbers)}",
+        )
+    return chosen
+
+
+def rank_part(update: "Tensor", name: str, parameters: Mapping[str, Any]) -> "Tensor":
+    """Return λ times the wanted part of an update, rescaled to the norm of the whole.
+
+    Raises:
+        UserError: There is no singular triple of the wanted index.
+    """
+    from rlvr_dynamics import dynamics
+
+    index, percent = parameters["subspace"], parameters["percent"]
+    m, n = update.shape
+    if index > min(m, n):
+        raise UserError(
+            f"rank_recovery: {name} has no singular triple {index}",
+            way_out=f"its shape is {m} x {n}: at most {min(m, n)}",
+        )
+    if index > 0:
+        part = dynamics.subspace_update(update, index)
+    elif percent > 0.0:
+        part = dynamics.rank_k_update(update, dynamics.rank_of_percent(m, n, percent))
+    else:
+        part = dynamics.rank_k_update(update, parameters["rank"])
+    return part.mul_(parameters["scale"])
 
 
 def _rank_k(update: "Tensor", name: str, parameters: Mapping[str, Any]) -> "Tensor":
@@ -122,15 +108,42 @@ def _random(update: "Tensor", name: str, parameters: Mapping[str, Any]) -> "Tens
     return noise * (norm / torch.linalg.vector_norm(noise))
 
 
-RANK1_RECOVERY = Reconstruction(
+_RANK = Parameter(default=1, minimum=1, summary="singular directions kept")
+
+RANK1_RECOVERY = MatrixReconstruction(
     name="rank1_recovery",
     paper="https://arxiv.org/abs/2510.00553",
     summary="rank-k part of a step's update, rescaled to the norm of the whole",
     rebuild=_rank_k,
-    parameters={"rank": Parameter(default=1, minimum=1, summary="singular directions kept")},
+    parameters={"rank": _RANK},
 )
 
-RANDOM_UPDATE = Reconstruction(
+RANK_RECOVERY = MatrixReconstruction(
+    name="rank_recovery",
+    paper="https://arxiv.org/abs/2510.00553",
+    summary="part of a step's update by rank, share, triple, module or layer, times λ",
+    rebuild=rank_part,
+    selects=selected,
+    parameters={
+        "rank": _RANK,
+        "percent": Parameter(
+            default=0.0,
+            minimum=0.0,
+            maximum=100.0,
+            summary="rank as a share of min(m, n), rounded up; 0 for off",
+        ),
+        "scale": Parameter(default=1.0, summary="λ, the factor on the rescaled update"),
+        "subspace": Parameter(
+            default=0, minimum=0, summary="one singular triple alone, from 1; 0 for off"
+        ),
+        "modules": Parameter(
+            default="all", summary="all, attention, mlp, or a projection such as q_proj"
+        ),
+        "layers": Parameter(default="all", summary="all, or a-b with both ends included"),
+    },
+)
+
+RANDOM_UPDATE = MatrixReconstruction(
     name="random_update",
     paper="https://arxiv.org/abs/2510.00553",
     summary="control: a random Gaussian update of the same norm per matrix",

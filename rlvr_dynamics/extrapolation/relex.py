@@ -1,9 +1,11 @@
 """RELEX: extrapolate the coefficients of the trajectory's leading directions.
 
 W(t) = W_0 + Σ_i c_i(t) v_i, with v_i and c_i from the trajectory SVD of the observed steps and
-each c_i continued by a least-squares line (or polynomial) in the step number.
-Source: arXiv 2605.21468. Released code: github.com/weizhepei/RELEX, which fits on the position in
-the window; on evenly spaced steps the two are the same.
+each c_i continued by a least-squares line, a polynomial or a sinusoid in the step number.
+Source: arXiv 2605.21468. Released code: github.com/weizhepei/RELEX. It fits on the position in the
+window; on evenly spaced steps the two are the same. Its `--window` narrows the fit and leaves the
+SVD on all steps, where ours narrows both; between two refits (`autoregressive` above 1) it repeats
+one value, where ours follows the curve.
 
 Legend: T observed steps, r rank.
 """
@@ -13,13 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Parameter, Window
-from rlvr_dynamics.extrapolation.fits import polynomial_smoother
+from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.fits import continue_series, polynomial_continuation, sinusoid
+from rlvr_dynamics.extrapolation.parameters import Parameter
+
+_SINUSOID_PARAMETERS = 4
+
+RANK = Parameter(default=1, minimum=1, summary="directions kept; at most T exist")
+DEGREE = Parameter(default=2, minimum=1, summary="degree of the polynomial fit")
+WINDOW = Parameter(default=0, minimum=0, summary="use only the last so many steps; 0 for all")
 
 
 def fit_degree(parameters: Mapping[str, Any]) -> int:
     """Return the degree of the fitted polynomial."""
     return 1 if parameters["fit"] == "linear" else int(parameters["degree"])
+
+
+def fewest_steps(parameters: Mapping[str, Any]) -> int:
+    """Return how many observed steps the curve needs."""
+    return _SINUSOID_PARAMETERS if parameters["fit"] == "sinusoid" else fit_degree(parameters) + 1
 
 
 def row_weights(
@@ -35,28 +49,49 @@ def row_weights(
     from rlvr_dynamics.dynamics import svd_of_gram
 
     svd = svd_of_gram(torch.from_numpy(window.gram), int(parameters["rank"]), window.steps)
-    smoother = polynomial_smoother(window.steps, targets, fit_degree(parameters))
+    continued = _continued(window, targets, parameters, svd.coefficients)
     if reconstruct:
-        smoother = np.where(
-            np.isin(targets, window.steps)[:, None],
-            targets[:, None] == window.steps[None, :],
-            smoother,
-        )
-    return smoother @ svd.coefficients @ svd.rows_to_directions
+        for row, target in enumerate(targets):
+            if target in window.steps:
+                continued[row] = svd.coefficients[list(window.steps).index(target)]
+    return continued @ svd.rows_to_directions
+
+
+def _continued(
+    window: Window, targets: np.ndarray, parameters: Mapping[str, Any], coefficients: np.ndarray
+) -> np.ndarray:
+    """Return the coefficients at the targets, shape (targets, r)."""
+    refit_after = int(parameters.get("autoregressive", 0))
+    if parameters["fit"] != "sinusoid":
+        degree = fit_degree(parameters)
+        steps, wanted = tuple(window.steps.tolist()), tuple(targets.tolist())
+        return polynomial_continuation(steps, wanted, degree, refit_after) @ coefficients
+
+    def evaluate(steps: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return sinusoid(steps, values, wanted, window.remarks)
+
+    return continue_series(window.steps, coefficients, targets, evaluate, refit_after)
 
 
 RELEX = Extrapolator(
     name="relex",
     paper="https://arxiv.org/abs/2605.21468",
-    summary="trajectory SVD of the observed steps, coefficients continued by a fitted line",
+    summary="trajectory SVD of the observed steps, coefficients continued by a fitted curve",
     row_weights=row_weights,
     needs_gram=True,
-    fewest_steps=lambda parameters: fit_degree(parameters) + 1,
+    fewest_steps=fewest_steps,
+    last_steps=lambda parameters: int(parameters["window"]),
     parameters={
-        "rank": Parameter(default=1, minimum=1, summary="directions kept; at most T exist"),
+        "rank": RANK,
         "fit": Parameter(
-            default="linear", choices=("linear", "polynomial"), summary="curve through c(t)"
+            default="linear",
+            choices=("linear", "polynomial", "sinusoid"),
+            summary="curve through c(t)",
         ),
-        "degree": Parameter(default=2, minimum=1, summary="degree of the polynomial fit"),
+        "degree": DEGREE,
+        "window": WINDOW,
+        "autoregressive": Parameter(
+            default=0, minimum=0, summary="refit after every so many predicted steps; 0 for never"
+        ),
     },
 )

@@ -1,119 +1,278 @@
-"""One pass over the files of a window, many predicted checkpoints out, one tensor at a time.
+"""One pass over the files of a window, many predicted checkpoints out, a few tensors at a time.
+
+Each tensor is a task of its own on a small pool of threads. A checkpoint writer is safe for that:
+it writes at given places of open files and its bookkeeping is per tensor, and no tensor is ever in
+two tasks.
 
 Legend: T observed steps, d elements of one tensor.
 """
 
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from rlvr_dynamics.checkpoints.differences import Differences
+from rlvr_dynamics.checkpoints.differences import Differences, finite_elements
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 from rlvr_dynamics.dynamics import accumulate_gram, row_combination
-from rlvr_dynamics.extrapolation.base import Prediction, Window, prediction_folder
+from rlvr_dynamics.extrapolation.base import Extrapolator, TensorChanges, Window
+from rlvr_dynamics.extrapolation.stored import (
+    Prediction,
+    made_before,
+    prediction_folder,
+    source_text,
+)
 from rlvr_dynamics.progress import bar
+from rlvr_dynamics.threads import one_thread_each
 
-if TYPE_CHECKING:
-    from rlvr_dynamics.extrapolation.base import Extrapolator
+_PIECE = 1 << 16
+"""Elements copied or changed at a time."""
 
-_PIECE = 1 << 18
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is predicted from what.
+
+    Attributes:
+        method: The extrapolator.
+        window: The trajectory cut to the steps that the method may use.
+        observe: Last observed step; 0 for a reconstruction, which observes what it rebuilds.
+        targets: Step numbers, rising.
+        settings: All parameters of the method.
+        reconstruct: Whether targets inside the window keep what was observed of them.
+        accuracy: Accuracy by step number, empty when the method needs none.
+        label: Name to store under.
+    """
+
+    method: Extrapolator
+    window: Trajectory
+    observe: int
+    targets: list[int]
+    settings: Mapping[str, Any]
+    reconstruct: bool
+    accuracy: Mapping[int, float]
+    label: str
+
+    @property
+    def source(self) -> str:
+        """The words and key by which a finished prediction is recognised."""
+        return source_text(
+            self.label,
+            self.method.name,
+            self.settings,
+            f"steps up to {self.window.steps[-1]}",
+            weights=self.window.identity,
+            reconstruct=self.reconstruct,
+            accuracy=sorted(self.accuracy.items()),
+        )
 
 
 def stream_predictions(
-    method: "Extrapolator",
-    window: Trajectory,
-    targets: list[int],
-    out_root: Path,
-    *,
-    settings: Mapping[str, Any],
-    reconstruct: bool,
-    label: str,
-    budget_bytes: int,
-    show_progress: bool,
+    job: Job, out_root: Path, *, budget_bytes: int, threads: int, show_progress: bool
 ) -> list[Prediction]:
     """Write the predicted checkpoint of every target; none appears unless all succeed.
 
     Args:
-        method: The extrapolator.
-        window: The trajectory cut at the last observed step.
-        targets: Step numbers, rising.
+        job: What to predict.
         out_root: The predictions folder.
-        settings: All parameters of the method.
-        reconstruct: Whether targets inside the window keep what was observed of them.
-        label: Name to store under.
-        budget_bytes: Memory for the stack of one tensor's updates.
-        show_progress: Show a bar.
+        budget_bytes: Memory for the stacks of updates of all threads together.
+        threads: Tensors worked on at a time.
+        show_progress: Show a bar of the bytes read.
     """
-    window.verify()
-    observe = window.steps[-1]
-    steps, wanted = np.array(window.steps), np.array(targets)
-    words = ", ".join(f"{key}={value}" for key, value in settings.items())
-    source = f"{label} ({method.name}: {words or 'no settings'}) from steps up to {observe}"
-    names = bar(window.names, desc=label, unit="tensor") if show_progress else window.names
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                CheckpointWriter(
-                    window.folder(0),
-                    prediction_folder(out_root, label, observe, target),
-                    step=target,
-                    source=source,
+    folders = {
+        target: prediction_folder(out_root, job.label, job.observe, target)
+        for target in job.targets
+    }
+    source = job.source
+    made = {target: made_before(folder, source) for target, folder in folders.items()}
+    waiting = [target for target, identity in made.items() if identity is None]
+    if waiting:
+        job.window.verify(threads=threads)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(
+                    CheckpointWriter(
+                        job.window.folder(0), folders[target], step=target, source=source
+                    )
                 )
+                for target in waiting
+            ]
+            remarks = _write_all(
+                job, np.array(waiting), writers, budget_bytes, threads, show_progress
             )
-            for target in targets
-        ]
-        for name in names:
-            differences = Differences(window, name, budget_bytes)
-            gram = _gram(differences) if method.needs_gram else None
-            weights = method.row_weights(Window(steps, gram), wanted, settings, reconstruct)
-            _write_tensor(differences, weights, writers)
+            for writer in writers:
+                writer.source = "; ".join([source, *remarks])
+        for target, writer in zip(waiting, writers, strict=True):
+            made[target] = writer.manifest["identity"]
+    foresees = job.method.uses_future(job.settings)
     return [
         Prediction(
-            method=label,
-            observe=observe,
+            method=job.label,
+            observe=job.observe,
             step=target,
-            folder=writer.out_folder,
-            identity=writer.manifest["identity"],
-            uses_future=False,
+            folder=folders[target],
+            identity=str(identity),
+            uses_future=foresees or target <= job.window.steps[-1],
         )
-        for target, writer in zip(targets, writers, strict=True)
+        for target, identity in made.items()
     ]
 
 
-def _gram(differences: Differences) -> np.ndarray:
-    gram = torch.zeros(differences.T, differences.T, dtype=torch.float64)
-    for _, _, updates in differences.chunks():
-        accumulate_gram(gram, updates)
-    return gram.numpy()
+def _write_all(
+    job: Job,
+    targets: np.ndarray,
+    writers: Sequence[CheckpointWriter],
+    budget_bytes: int,
+    threads: int,
+    show_progress: bool,
+) -> list[str]:
+    """Predict every tensor, largest first, and return what the method put on record."""
+    window, budget = job.window, budget_bytes // threads
+    names = sorted(window.names, key=lambda name: (-window.numel(name), name))
+    tasks = [_Task(job, name, targets, writers, budget) for name in names]
+    total = sum(task.bytes_to_read for task in tasks)
+    lock = threading.Lock()
+    with (
+        one_thread_each(),
+        bar(
+            total=total, desc=job.label, unit="B", unit_scale=True, disable=not show_progress
+        ) as shown,
+        ThreadPoolExecutor(max_workers=threads) as pool,
+    ):
+
+        def advance(count: int) -> None:
+            with lock:
+                shown.update(count)
+
+        try:
+            found = list(pool.map(lambda task: task.run(advance), tasks))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    counts = Counter(remark for remarks in found for remark in sorted(set(remarks)))
+    return [f"{remark} ({count} of {len(names)} tensors)" for remark, count in counts.items()]
 
 
-def _write_tensor(
-    differences: Differences, weights: np.ndarray, writers: list[CheckpointWriter]
-) -> None:
-    trajectory, name = differences.trajectory, differences.name
-    for start, stop, updates in differences.chunks():
-        for low in range(start, stop, _PIECE):
-            high = min(stop, low + _PIECE)
-            base = trajectory.elements(0, name, low, high).to(torch.float64)
-            predicted = row_combination(weights, updates[:, low - start : high - start])
-            for row, update, writer in zip(weights, predicted, writers, strict=True):
-                held = _held_position(row)
-                if held is None:
-                    writer.write_elements(name, low, base + update)
-                else:
-                    # An observed checkpoint is repeated bit for bit, not to rounding.
-                    step = trajectory.steps[held]
-                    writer.write_elements(name, low, trajectory.elements(step, name, low, high))
+class _Task:
+    """The predictions of one tensor.
+
+    Row weights that need no Gram matrix are known before anything is read, and then only the steps
+    with a weight are read.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        name: str,
+        targets: np.ndarray,
+        writers: Sequence[CheckpointWriter],
+        budget_bytes: int,
+    ) -> None:
+        self.job, self.name, self.targets, self.writers = job, name, targets, writers
+        self.budget_bytes = budget_bytes
+        self.remarks: list[str] = []
+        self.window, self.weights = job.window, None
+        passes = 1
+        if job.method.needs_gram:
+            passes = 1 if self._differences(None).fits else 2
+        elif job.method.row_weights is not None:
+            weights = self._row_weights(None)
+            used = np.any(weights != 0.0, axis=0)
+            self.weights = weights[:, used]
+            self.window = job.window.only(np.array(job.window.steps)[used].tolist())
+        stored = job.window.numel(name) * ITEM_BYTES[job.window.dtype_of(name)]
+        self.bytes_to_read = passes * stored * (len(self.window.steps) + 1)
+
+    def run(self, advance: Advance) -> list[str]:
+        """Write this tensor of every target and return the method's remarks."""
+        left = self.bytes_to_read
+
+        def count(size: int) -> None:
+            nonlocal left
+            left -= size
+            advance(size)
+
+        if self.job.method.tensor_changes is not None:
+            self._write_changes(self.job.method.tensor_changes)
+        else:
+            self._write_combinations(self._differences(count))
+        advance(left)
+        return self.remarks
+
+    def _write_combinations(self, differences: Differences) -> None:
+        """Write W_0 + A M; a row of A that repeats one step, or the base, is copied bit for bit."""
+        weights = self.weights
+        if weights is None:
+            gram = torch.zeros(differences.T, differences.T, dtype=torch.float64)
+            for piece in differences.pieces():
+                accumulate_gram(gram, piece.updates)
+            weights = self._row_weights(gram.numpy())
+        held = [_held_step(row, self.window.steps) for row in weights]
+        for step, writer in zip(held, self.writers, strict=True):
+            if step is not None:
+                self._copy(step, writer)
+        moving = [at for at, step in enumerate(held) if step is None]
+        if not moving:
+            return
+        for piece in differences.pieces():
+            predicted = row_combination(weights[moving], piece.updates).add_(piece.stored[0])
+            for at, values in zip(moving, predicted, strict=True):
+                self.writers[at].write_elements(self.name, piece.start, values)
+
+    def _differences(self, advance: Advance | None) -> Differences:
+        return Differences(self.window, self.name, self.budget_bytes, on_read=advance)
+
+    def _row_weights(self, gram: np.ndarray | None) -> np.ndarray:
+        job = self.job
+        if job.method.row_weights is None:
+            raise ValueError(f"{job.method.name} has neither row weights nor tensor changes")
+        window = Window(np.array(job.window.steps), gram, self.name, self.remarks)
+        return job.method.row_weights(window, self.targets, job.settings, job.reconstruct)
+
+    def _write_changes(self, tensor_changes: TensorChanges) -> None:
+        job, name = self.job, self.name
+        changes = tensor_changes(
+            job.window, name, self.targets, job.settings, job.accuracy, self.remarks
+        )
+        for change, writer in zip(changes, self.writers, strict=True):
+            if change.left is None or change.right is None:
+                self._copy(change.origin, writer)
+                continue
+            m, n = job.window.shape(name)
+            rows = max(1, _PIECE // n)
+            for low in range(0, m, rows):
+                high = min(m, low + rows)
+                origin = finite_elements(job.window, change.origin, name, low * n, high * n)
+                addition = (change.left[low:high] @ change.right.mT).reshape(-1)
+                writer.write_elements(name, low * n, addition.add_(origin))
+
+    def _copy(self, step: int, writer: CheckpointWriter) -> None:
+        """Write a saved step, or the base, bit for bit."""
+        trajectory = self.job.window
+        d = trajectory.numel(self.name)
+        for low in range(0, d, _PIECE):
+            high = min(d, low + _PIECE)
+            writer.write_elements(
+                self.name, low, finite_elements(trajectory, step, self.name, low, high)
+            )
 
 
-def _held_position(row: np.ndarray) -> int | None:
-    """Return the position of the one observed step that a row of weights repeats, or None."""
-    nonzero = np.flatnonzero(row)
+def _held_step(row: np.ndarray, steps: Sequence[int]) -> int | None:
+    """Return the one step that a row of weights repeats, 0 for the base, or None."""
+    nonzero: Sequence[int] = np.flatnonzero(row).tolist()
+    if not nonzero:
+        return 0
     if len(nonzero) == 1 and row[nonzero[0]] == 1.0:
-        return int(nonzero[0])
+        return steps[nonzero[0]]
     return None

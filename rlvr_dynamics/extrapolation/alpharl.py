@@ -1,0 +1,164 @@
+"""AlphaRL: the leading rank-1 update of every matrix, moved to where the accuracy should be.
+
+For every attention and MLP matrix the features of a step are x(t) = a(t) σ1(t) u1(t), with
+a = ‖ΔW‖_F / σ1, so that x = ‖ΔW‖_F u1, signs aligned from the last step to the first. One PLS
+component and a line tie x to the accuracy y(t); inverted at the wanted accuracy y* they give x*,
+and the predicted update is x* v1ᵀ with v1 of the last observed step. Everything else stays.
+Source: AlphaRL, arXiv 2510.00553, section 4. Released code: github.com/caiyuchen-ustc/Alpha-RL.
+
+Two variants, because text and code disagree:
+
+- paper: the features as above, the base as one more point (x = 0) where its accuracy is known, and
+  x* v1ᵀ added to the base.
+- released: x = σ1 u1 without a, no base point, and x* v1ᵀ added to the last observed checkpoint.
+
+And three sources of y*, because the text inverts at the accuracy of the final model, which is not
+known at prediction time:
+
+- curve: a saturating curve through the observed accuracies, read off at the target step.
+- final: the last accuracy given, whenever it was measured. This looks into the future, and says so.
+- y_star: a number of the user's own, as in the released code.
+
+Legend: T fitted steps, m x n a weight matrix.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlvr_dynamics.extrapolation.accuracy import FEWEST_ACCURACIES, wanted_accuracies
+from rlvr_dynamics.extrapolation.base import Change, Extrapolator
+from rlvr_dynamics.extrapolation.parameters import Parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+    from rlvr_dynamics.dynamics import UpdateSVD
+
+_ROWS_BYTES = 64 << 20  # updates are taken one at a time, so the stack is held only when small
+
+
+def uses_future(parameters: Mapping[str, Any]) -> bool:
+    """Return whether y* is an accuracy that is measured after the window."""
+    return parameters["target"] == "final" and parameters["y_star"] < 0.0
+
+
+def tensor_changes(
+    window: "Trajectory",
+    name: str,
+    targets: np.ndarray,
+    parameters: Mapping[str, Any],
+    accuracy: Mapping[int, float],
+    remarks: list[str],
+) -> list[Change]:
+    """Return the change of one tensor for each target.
+
+    Args:
+        window: The trajectory of the observed steps.
+        name: The tensor.
+        targets: Target steps, shape (targets,).
+        parameters: The declared settings.
+        accuracy: Accuracy by step number, checked; later than the window only for target=final.
+        remarks: Gets what should be on record.
+    """
+    import torch
+
+    from rlvr_dynamics.dynamics import fit_pls
+
+    released = parameters["variant"] == "released"
+    origin = window.steps[-1] if released else 0
+    unchanged = [Change(origin)] * len(targets)
+    if name not in window.block_matrices:
+        return unchanged
+    fitted = [step for step in window.steps if step in accuracy]
+    features, v = rank1_features(window, name, fitted, rescaled=not released)
+    if not released and 0 in accuracy:
+        fitted = [0, *fitted]
+        features = np.concatenate([np.zeros_like(features[:1]), features])
+    fit = fit_pls(features, np.array([accuracy[step] for step in fitted]))
+    if fit.slope == 0.0:
+        remarks.append("its rank-1 update never changed, so it is left out")
+        return unchanged
+    wanted = _wanted(window.steps[-1], targets, parameters, accuracy, remarks)
+    return [
+        Change(origin, torch.from_numpy(fit.invert(value))[:, None], v[:, None]) for value in wanted
+    ]
+
+
+def rank1_features(
+    window: "Trajectory", name: str, fitted: list[int], rescaled: bool
+) -> tuple[np.ndarray, "Tensor"]:
+    """Return the sign-aligned features of some steps and v1 of the last observed step.
+
+    Signs are aligned through all observed steps, also those that are not fitted.
+
+    Args:
+        window: The trajectory of the observed steps.
+        name: An attention or MLP matrix.
+        fitted: The steps whose features are wanted, at least one.
+        rescaled: ‖ΔW‖_F u1 if true, else σ1 u1.
+
+    Returns:
+        Features, shape (len(fitted), m), and v1, shape (n,), both float64, with signs that belong
+        together: the last observed step is never flipped.
+    """
+    from rlvr_dynamics.checkpoints.differences import Differences
+    from rlvr_dynamics.dynamics import align_signs, update_svd
+
+    differences = Differences(window, name, _ROWS_BYTES)
+    leading: list[UpdateSVD] = []
+    for position in reversed(range(len(window.steps))):
+        delta = differences.row(position).view(window.shape(name))
+        leading.append(update_svd(delta, 1, start=leading[-1].v if leading else None))
+    features, _ = align_signs(
+        np.stack(
+            [
+                svd.u[:, 0].numpy() * (svd.frobenius if rescaled else float(svd.singular_values[0]))
+                for svd in reversed(leading)
+            ]
+        )
+    )
+    return features[[window.steps.index(step) for step in fitted]], leading[0].v[:, 0]
+
+
+def _wanted(
+    observe: int,
+    targets: np.ndarray,
+    parameters: Mapping[str, Any],
+    accuracy: Mapping[int, float],
+    remarks: list[str],
+) -> list[float]:
+    """Return y* of each target."""
+    if parameters["y_star"] >= 0.0:
+        return [float(parameters["y_star"])] * len(targets)
+    if parameters["target"] == "final":
+        return [accuracy[max(accuracy)]] * len(targets)
+    return wanted_accuracies(accuracy, observe, targets.tolist(), remarks)
+
+
+ALPHARL = Extrapolator(
+    name="alpharl",
+    paper="https://arxiv.org/abs/2510.00553",
+    summary="rank-1 update of every matrix, moved along its PLS component to a wanted accuracy",
+    tensor_changes=tensor_changes,
+    needs_accuracy=True,
+    fewest_steps=lambda parameters: FEWEST_ACCURACIES,
+    uses_future=uses_future,
+    parameters={
+        "variant": Parameter(
+            default="paper",
+            choices=("paper", "released"),
+            summary="as the text describes it, or as the released code does it",
+        ),
+        "target": Parameter(
+            default="curve",
+            choices=("curve", "final"),
+            summary="wanted accuracy: from the observed ones, or the last one given",
+        ),
+        "y_star": Parameter(
+            default=-1.0, summary="wanted accuracy as a number instead; below 0 for not given"
+        ),
+    },
+)

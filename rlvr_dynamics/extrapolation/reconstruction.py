@@ -1,0 +1,160 @@
+"""What a reconstruction is: a real step rebuilt from part of what is known about it.
+
+It looks at the step that it rebuilds, so it answers "what is in the update", not "could it have
+been foreseen". Predictions are stored with 0 for the last observed step.
+
+Legend: m x n a weight matrix.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters
+from rlvr_dynamics.extrapolation.stored import (
+    Prediction,
+    made_before,
+    prediction_folder,
+    source_text,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Reconstruction(ABC):
+    """A way to rebuild a real checkpoint.
+
+    Attributes:
+        name: Its key in the registry.
+        paper: Where it is described.
+        summary: What it does, in one line.
+        parameters: Declared settings.
+        uses_future: Always true: the rebuilt step itself is looked at.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    uses_future: bool = True
+
+    def run(
+        self,
+        trajectory: "Trajectory",
+        targets: Iterable[int],
+        out_root: Path,
+        *,
+        label: str | None = None,
+        **parameters: Any,
+    ) -> list[Prediction]:
+        """Rebuild every target step and write `<method>/observe_0/step_<N>`.
+
+        A step that was rebuilt before with the same settings is returned as it is.
+
+        Args:
+            trajectory: Base and checkpoints.
+            targets: Steps to rebuild, each one of the trajectory's.
+            out_root: The predictions folder.
+            label: Name to store under instead of `name`, for a variant.
+            **parameters: The declared settings.
+
+        Returns:
+            One entry per target, in rising order.
+
+        Raises:
+            UserError: A target that was not saved, an unknown parameter, settings that fit no
+                tensor of this model, damaged or non-finite weights.
+        """
+        settings = complete_parameters(self.name, self.parameters, parameters)
+        steps = sorted(set(targets))
+        for step in steps:
+            _check_saved(trajectory.steps, step, self.name)
+        return self.rebuild_steps(trajectory, steps, Path(out_root), label or self.name, settings)
+
+    @abstractmethod
+    def rebuild_steps(
+        self,
+        trajectory: "Trajectory",
+        targets: list[int],
+        out_root: Path,
+        label: str,
+        settings: Mapping[str, Any],
+    ) -> list[Prediction]:
+        """Rebuild checked targets with complete settings."""
+
+
+@dataclass(frozen=True)
+class MatrixReconstruction(Reconstruction):
+    """A reconstruction that replaces the update of some matrices and leaves the rest at the base.
+
+    Attributes:
+        rebuild: Function of (update of shape (m, n), tensor name, parameters) that returns the
+            replacing update, shape (m, n), float64.
+        selects: Function of (names of the attention and MLP matrices, parameters) that returns
+            those whose update is replaced.
+    """
+
+    rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"] = field(kw_only=True)
+    selects: Callable[[tuple[str, ...], Mapping[str, Any]], tuple[str, ...]] = (
+        lambda names, parameters: names
+    )
+
+    def rebuild_steps(
+        self,
+        trajectory: "Trajectory",
+        targets: list[int],
+        out_root: Path,
+        label: str,
+        settings: Mapping[str, Any],
+    ) -> list[Prediction]:
+        """Rebuild the targets one after the other, tensor by tensor."""
+        changed = frozenset(self.selects(trajectory.block_matrices, settings))
+        made = []
+        for step in targets:
+            window = trajectory.only([step])
+            folder = prediction_folder(out_root, label, 0, step)
+            seen = f"step {step}"
+            source = source_text(label, self.name, settings, seen, weights=window.identity)
+            identity = made_before(folder, source)
+            if identity is None:
+                window.verify()
+                identity = self._write(window, folder, source, changed, settings)
+            made.append(Prediction(label, 0, step, folder, identity, self.uses_future))
+        return made
+
+    def _write(
+        self,
+        window: "Trajectory",
+        folder: Path,
+        source: str,
+        changed: frozenset[str],
+        settings: Mapping[str, Any],
+    ) -> str:
+        from rlvr_dynamics.checkpoints.differences import Differences
+        from rlvr_dynamics.checkpoints.writer import CheckpointWriter
+
+        step = window.steps[0]
+        with CheckpointWriter(window.folder(0), folder, step=step, source=source) as writer:
+            for name in window.names:
+                base = window.tensor(0, name)
+                if name in changed:
+                    update = Differences(window, name).row(0).view(base.shape)
+                    base = self.rebuild(update, name, settings).add_(base)
+                writer.write(name, base)
+        return str(writer.manifest["identity"])
+
+
+def _check_saved(steps: tuple[int, ...], step: int, method: str) -> None:
+    if step not in steps:
+        near = ", ".join(map(str, sorted(steps, key=lambda have: abs(have - step))[:3]))
+        raise UserError(
+            f"{method} rebuilds a saved step, and step {step} was not saved",
+            way_out=f"the nearest that exist: {near}",
+        )

@@ -1,0 +1,90 @@
+"""Trajectory oracle: a step projected on the leading directions of the whole run.
+
+No curve is fitted: the coefficients of the rebuilt step are its own, and the directions come from
+all steps, later ones included. It bounds what any extrapolation of that rank could reach.
+Source: the oracle reconstruction of RELEX, arXiv 2605.21468.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlvr_dynamics.extrapolation.base import (
+    DEFAULT_BUDGET_BYTES,
+    DEFAULT_THREADS,
+    Extrapolator,
+    Window,
+)
+from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.reconstruction import Reconstruction
+from rlvr_dynamics.extrapolation.stored import Prediction
+
+if TYPE_CHECKING:
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class TrajectoryOracle(Reconstruction):
+    """All tensors change, as in RELEX."""
+
+    def rebuild_steps(
+        self,
+        trajectory: "Trajectory",
+        targets: list[int],
+        out_root: Path,
+        label: str,
+        settings: Mapping[str, Any],
+    ) -> list[Prediction]:
+        """Rebuild all targets in one pass."""
+        from rlvr_dynamics.extrapolation.streaming import Job, stream_predictions
+
+        job = Job(
+            method=_PROJECTION,
+            window=trajectory,
+            observe=0,
+            targets=targets,
+            settings=settings,
+            reconstruct=True,
+            accuracy={},
+            label=label,
+        )
+        return stream_predictions(
+            job,
+            out_root,
+            budget_bytes=DEFAULT_BUDGET_BYTES,
+            threads=DEFAULT_THREADS,
+            show_progress=False,
+        )
+
+
+def _project(
+    window: Window, targets: np.ndarray, parameters: Mapping[str, Any], reconstruct: bool
+) -> np.ndarray:
+    """Return A with W_0 + A M the projections of observed steps, shape (targets, T)."""
+    import torch
+
+    from rlvr_dynamics.dynamics import svd_of_gram
+
+    svd = svd_of_gram(torch.from_numpy(window.gram), int(parameters["rank"]), window.steps)
+    return svd.coefficients[np.searchsorted(window.steps, targets)] @ svd.rows_to_directions
+
+
+_PARAMETERS = {"rank": Parameter(default=1, minimum=1, summary="directions kept; at most T exist")}
+_PROJECTION = Extrapolator(
+    name="trajectory_oracle",
+    paper="https://arxiv.org/abs/2605.21468",
+    summary="a step projected on the leading directions of the whole run",
+    row_weights=_project,
+    needs_gram=True,
+    parameters=_PARAMETERS,
+)
+
+TRAJECTORY_ORACLE = TrajectoryOracle(
+    name=_PROJECTION.name,
+    paper=_PROJECTION.paper,
+    summary=_PROJECTION.summary,
+    parameters=_PARAMETERS,
+)

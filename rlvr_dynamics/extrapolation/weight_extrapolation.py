@@ -1,0 +1,35 @@
+"""Weight Extrapolation: the line through the base and the last observed checkpoint.
+
+W(t) = W_0 + (t / s) (W_s - W_0), with the layers of normalisation taken from W_s as they are.
+Source: arXiv 2601.04537. Released code: github.com/Miaow-Lab/RLVR-Linearity.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlvr_dynamics.checkpoints.names import module_of
+from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+
+
+def is_norm(name: str) -> bool:
+    """Return whether a tensor belongs to a layer of normalisation, by its module's name."""
+    return "norm" in module_of(name)
+
+
+def row_weights(
+    window: Window, targets: np.ndarray, parameters: Mapping[str, Any], reconstruct: bool
+) -> np.ndarray:
+    """Return A with prediction = W_0 + A M, shape (targets, T): the last column only."""
+    weights = np.zeros((len(targets), len(window.steps)))
+    weights[:, -1] = 1.0 if is_norm(window.tensor) else targets / window.steps[-1]
+    return weights
+
+
+WEIGHT_EXTRAPOLATION = Extrapolator(
+    name="weight_extrapolation",
+    paper="https://arxiv.org/abs/2601.04537",
+    summary="the line through base and last observed checkpoint, layers of normalisation kept",
+    row_weights=row_weights,
+)
