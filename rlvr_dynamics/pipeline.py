@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import atomic_folder, remove_leftovers, write_json
-from rlvr_dynamics.config import RunConfig
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema import RunConfig
 
 RECORD = "stage.json"
 FOLDERS = {

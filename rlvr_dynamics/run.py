@@ -21,6 +21,7 @@ from rlvr_dynamics.errors import (
     StageFailed,
     UserError,
 )
+from rlvr_dynamics.schema import STAGES, RunConfig
 
 USAGE = """\
 How predictable are the weights of a language model under RLVR?
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(
                 USAGE.format(
                     experiments=", ".join(configuration.experiments()),
-                    stages=", ".join(configuration.STAGES),
+                    stages=", ".join(STAGES),
                 )
             )
             return EXIT_DONE
@@ -78,7 +79,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _go(settings: configuration.RunConfig, arguments: list[str]) -> int:
+def _go(settings: RunConfig, arguments: list[str]) -> int:
     from rlvr_dynamics import pipeline, stages
     from rlvr_dynamics.provenance import append_log, write_provenance
 

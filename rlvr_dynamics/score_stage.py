@@ -1,35 +1,50 @@
 """The score stage: which checkpoints are scored, and where their answers and accuracies go."""
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.atomic import write_parquet
 from rlvr_dynamics.checkpoints import identity_of
-from rlvr_dynamics.config import RunConfig
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolate_stage import observed_step
 from rlvr_dynamics.pipeline import Run
+from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.scoring.generation import score_models
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.table import scores_table
-from rlvr_dynamics.stages import observed_step, open_trajectory
+from rlvr_dynamics.stages import open_trajectory
+from rlvr_dynamics.training.reward import KINDS
 
-
-def models_to_score(run: Run) -> list[ScoredModel]:
-    """Base, a ladder of real checkpoints with the ends of the windows, and every prediction."""
+if TYPE_CHECKING:
     import pandas as pd
 
+
+VALIDATION = "validation"
+
+
+def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
+    """Base, a ladder of real checkpoints with the ends of the windows, and every prediction.
+
+    Args:
+        run: The run.
+        chosen: Rows of the index of predictions that are to be scored.
+    """
     trajectory = open_trajectory(run)
-    config = run.config
-    shares = {*config.scoring.ladder, *config.extrapolation.windows}
-    ladder = sorted({observed_step(trajectory.steps, share) for share in shares})
+    shares = set(run.config.scoring.ladder)
+    ladder = {observed_step(trajectory.steps, share) for share in shares}
+    ladder |= {int(observe) for observe in chosen["observe"] if observe}
     models = [("base", run.base)]
-    models += [(f"step_{step}", trajectory.folder(step)) for step in ladder]
-    index = pd.read_parquet(run.of("extrapolate") / "index.parquet")
-    for row in index.to_dict("records"):
-        window = f"observe_{row['observe']}__" if row["observe"] else ""
-        models.append((f"{row['method']}__{window}step_{row['step']}", run.folder / row["path"]))
+    models += [(f"step_{step}", trajectory.folder(step)) for step in sorted(ladder)]
+    models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
     cache = run.folder / "identities.json"
     return [ScoredModel(name, Path(folder), identity_of(folder, cache)) for name, folder in models]
+
+
+def model_id(row: Mapping[Hashable, Any]) -> str:
+    """Return the name under which a prediction is scored."""
+    window = f"observe_{row['observe']}__" if row["observe"] else ""
+    return f"{row['method']}__{window}step_{row['step']}"
 
 
 def engine_settings(config: RunConfig) -> EngineSettings:
@@ -51,10 +66,15 @@ def engine_settings(config: RunConfig) -> EngineSettings:
 def score(run: Run, folder: Path) -> None:
     """Score every model on every benchmark of the run and write scores.parquet.
 
+    Where a method has a grid, its candidates are scored on the validation problems first, and only
+    the best of them meets the benchmarks (selection.parquet says which).
+
     Raises:
         UserError: The run has no benchmarks.
         StageFailed: The engine broke; finished answers are kept.
     """
+    import pandas as pd
+
     files = sorted((run.of("prepare") / "benchmarks").glob("*.parquet"))
     if not files:
         raise UserError(
@@ -67,15 +87,76 @@ def score(run: Run, folder: Path) -> None:
         Protocol(**each.model_dump(), max_tokens=run.config.scoring.max_tokens)
         for each in run.config.scoring.protocols
     ]
-    models = models_to_score(run)
-    arguments: dict[str, Any] = {
-        "models": models,
-        "benchmarks": benchmarks,
-        "protocols": protocols,
-        "settings": engine_settings(run.config),
-        "out": folder / "samples",
-        "seed": run.config.seed,
-    }
-    score_models(**arguments)
+    index = pd.read_parquet(run.of("extrapolate") / "index.parquet")
+    candidates = index.dropna(subset=["candidate_of"])
+    if len(candidates):
+        most_samples = max(protocols, key=lambda protocol: protocol.samples)
+        best = _best_candidates(run, folder, candidates, most_samples)
+        index = pd.concat([index.drop(candidates.index), best])
+    models = models_to_score(run, index)
+    _generate(run, models, benchmarks, protocols, folder / "samples")
     table = scores_table(folder / "samples", [model.id for model in models], benchmarks)
+    future = dict(zip(index["method"], index["uses_future"], strict=True))
+    table["uses_future"] = [bool(future.get(method, False)) for method in table["method"]]
     write_parquet(folder / "scores.parquet", table)
+
+
+def _generate(
+    run: Run,
+    models: list[ScoredModel],
+    benchmarks: dict[str, Path],
+    protocols: list[Protocol],
+    out: Path,
+) -> None:
+    score_models(
+        models=models,
+        benchmarks=benchmarks,
+        protocols=protocols,
+        settings=engine_settings(run.config),
+        out=out,
+        seed=run.config.seed,
+    )
+
+
+def _best_candidates(
+    run: Run, folder: Path, candidates: "pd.DataFrame", protocol: Protocol
+) -> "pd.DataFrame":
+    """Score candidates on the validation problems; return the best rows under their method's name.
+
+    Ties go to the candidate that comes first in the grid.
+    """
+    file = folder / VALIDATION / f"{VALIDATION}.parquet"
+    write_parquet(file, _validation_problems(run))
+    models = [
+        ScoredModel(model_id(row), run.folder / row["path"], str(row["identity"]))
+        for row in candidates.to_dict("records")
+    ]
+    _generate(run, models, {VALIDATION: file}, [protocol], folder / VALIDATION / "samples")
+    scored = scores_table(
+        folder / VALIDATION / "samples", [model.id for model in models], {VALIDATION: file}
+    )
+    table = candidates.reset_index(drop=True)
+    for column in ("accuracy", "ci_low", "ci_high", "questions", "samples"):
+        table[column] = scored[column]
+    groups = ["candidate_of", "observe", "step"]
+    best = table.sort_values("accuracy", ascending=False, kind="stable").drop_duplicates(groups)
+    table["chosen"] = table.index.isin(list(best.index))
+    write_parquet(folder / "selection.parquet", table.drop(columns=["path"]))
+    return best.assign(method=best["candidate_of"]).reindex(columns=candidates.columns)
+
+
+def _validation_problems(run: Run) -> "pd.DataFrame":
+    """Return the held-out training problems as a benchmark."""
+    import pandas as pd
+
+    problems = pd.read_parquet(run.of("prepare") / "val.parquet")
+    return pd.DataFrame(
+        {
+            "question_id": [f"{VALIDATION}-{row:04d}" for row in range(len(problems))],
+            "prompt": [messages[0]["content"] for messages in problems["prompt"]],
+            "gold": [reward["ground_truth"] for reward in problems["reward_model"]],
+            "kind": [KINDS.get(source, "math") for source in problems["data_source"]],
+            "split": VALIDATION,
+            "title": "Validation problems, held out of training",
+        }
+    )

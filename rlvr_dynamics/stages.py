@@ -1,15 +1,15 @@
 """The six stages: what each depends on and what it does. Heavy imports happen inside the work."""
 
 import hashlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.atomic import write_json, write_parquet
-from rlvr_dynamics.config import RunConfig
+from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolate_stage import check_methods
 from rlvr_dynamics.hardware import free_bytes, gpus_found
 from rlvr_dynamics.pipeline import Run, Stage
+from rlvr_dynamics.schema import RunConfig
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
@@ -47,6 +47,7 @@ def check_machine(run: Run) -> None:
         UserError: Too few GPUs or too little disk, or stages that do not fit the source.
     """
     config = run.config
+    check_methods(config.extrapolation)
     needed, found = gpus_needed(config), gpus_found()
     if needed > len(found):
         raise UserError(
@@ -106,21 +107,26 @@ def open_trajectory(run: Run) -> "Trajectory":
 
 
 def _prepare(run: Run, folder: Path) -> None:
+    from rlvr_dynamics.benchmarks import LOCK_FILE
     from rlvr_dynamics.checkpoints import write_manifest
+    from rlvr_dynamics.training.hub_data import fetch_model, write_benchmarks, write_tables
 
-    config = run.config
+    config, lock = run.config, run.folder / LOCK_FILE
     if config.data.kind == "arithmetic":
         facts = _prepare_arithmetic(config, folder)
+        facts["tables"] = write_benchmarks(config.benchmark, folder, lock)
     else:
-        from rlvr_dynamics.training.hub_data import fetch_model, write_tables
-
         if config.model.kind != "hub":
             raise UserError("published data needs a published model", way_out="model=qwen3_4b")
+        tables = write_tables(config.data, config.benchmark, folder, lock)
         model = fetch_model(config.model, folder / "base")
-        facts = write_tables(config.data, config.benchmark, folder)
-        facts |= {"model": model, "base": f"{model['repo']} at {model['revision'] or 'local'}"}
+        base = f"{model['repo']} at {model['revision'] or 'local'}"
+        facts = {"tables": tables, "model": model, "base": base}
     write_manifest(folder / "base", 0, str(facts["base"]))
     write_json(folder / "task.json", facts)
+    for key, table in facts["tables"].items():
+        if table["left_out"]:
+            print(f"{key}: {len(table['left_out'])} of {table['rows']} questions left out")
 
 
 def _prepare_arithmetic(config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -181,81 +187,30 @@ def _train(run: Run, folder: Path) -> None:
 
 
 def _measure(run: Run, folder: Path) -> None:
+    from rlvr_dynamics.accuracy import accuracy_of
     from rlvr_dynamics.measurement import MeasureSettings, measure
 
     settings = run.config.measure
+    trajectory = open_trajectory(run)
+    for earlier, later in trajectory.repeats:
+        print(f"step {later} repeats the weights of {f'step {earlier}' if earlier else 'the base'}")
     measure(
-        open_trajectory(run),
+        trajectory,
         MeasureSettings(
-            top_k=settings.top_k,
             draws=settings.null_draws,
             seed=run.config.seed,
-            threads=settings.threads,
             budget_bytes=int(settings.memory_gib * 2**30),
+            **settings.model_dump(exclude={"null_draws", "memory_gib"}),
         ),
         folder,
+        accuracy=accuracy_of(run),
     )
 
 
-def observed_step(steps: tuple[int, ...], share: float) -> int:
-    """First saved step at or after a share of the training."""
-    wanted = math.ceil(share * steps[-1] - 1e-9)
-    return next(step for step in steps if step >= wanted)
-
-
-def target_step(steps: tuple[int, ...], share: float) -> int:
-    """Step at a share of the training: a saved one up to the end, any number beyond it."""
-    return observed_step(steps, share) if share <= 1 else round(share * steps[-1])
-
-
 def _extrapolate(run: Run, folder: Path) -> None:
-    import pandas as pd
+    from rlvr_dynamics.extrapolate_stage import extrapolate
 
-    from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
-    from rlvr_dynamics.measurement import forecast_errors
-
-    settings = run.config.extrapolation
-    unknown = [name for name in settings.methods if name not in EXTRAPOLATORS]
-    if unknown:
-        raise UserError(
-            f"extrapolation.methods: no method {unknown[0]!r}",
-            way_out=f"allowed: {', '.join(EXTRAPOLATORS)}",
-        )
-    trajectory = open_trajectory(run)
-    steps = trajectory.steps
-    budget = int(run.config.measure.memory_gib * 2**30)
-    targets = [target_step(steps, share) for share in settings.targets]
-    found = []
-    for observe in sorted({observed_step(steps, share) for share in settings.windows}):
-        # In a short trajectory two shares may fall on one step; there is nothing to predict there.
-        later = [target for target in targets if target > observe]
-        for name in settings.methods:
-            found += EXTRAPOLATORS[name].run(
-                trajectory,
-                observe,
-                later,
-                folder,
-                budget_bytes=budget,
-                progress=True,
-            )
-    recovery = RECONSTRUCTIONS["rank1_recovery"]
-    found += recovery.run(trajectory, [steps[-1]], folder, rank=settings.recovery_rank)
-    control = RECONSTRUCTIONS["random_update"]
-    found += control.run(trajectory, [steps[-1]], folder, seed=run.config.seed)
-    rows = [
-        {
-            "method": each.method,
-            "observe": each.observe,
-            "step": each.step,
-            "path": str(Path(run.of("extrapolate").name) / Path(each.folder).relative_to(folder)),
-            "identity": each.identity,
-            "uses_future": each.uses_future,
-        }
-        for each in found
-    ]
-    write_parquet(folder / "index.parquet", pd.DataFrame(rows))
-    known = [(each.method, each.observe, each.step, Path(each.folder)) for each in found]
-    write_parquet(folder / "forecast.parquet", forecast_errors(trajectory, known))
+    extrapolate(run, folder)
 
 
 # --- score, report ---
@@ -293,6 +248,26 @@ def _training_settings(config: RunConfig) -> dict[str, Any]:
     return values
 
 
+def _given_accuracy(config: RunConfig) -> dict[str, Any]:
+    """The content of the user's table of accuracies, if there is one."""
+    path = config.source.accuracy
+    if path is None or not Path(path).is_file():
+        return {}
+    return {"accuracy": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+
+
+def _measure_settings(config: RunConfig) -> dict[str, Any]:
+    """What changes the measured numbers; how much of which machine does not."""
+    values = _settings("measure", "seed")(config)
+    for name in ("memory_gib", "threads", "device", "engine", "ray_address"):
+        values["measure"].pop(name)
+    return values | _given_accuracy(config)
+
+
+def _extrapolation_settings(config: RunConfig) -> dict[str, Any]:
+    return _settings("extrapolation", "seed")(config) | _given_accuracy(config)
+
+
 ALL = [
     Stage(
         name="prepare",
@@ -317,21 +292,23 @@ ALL = [
     ),
     Stage(
         name="measure",
-        version=1,
+        version=2,
         needs=("train",),
         required=("train",),
         packages=("numpy", "torch"),
-        settings=_settings("measure", "seed"),
+        settings=_measure_settings,
         work=_measure,
+        in_place=True,
     ),
     Stage(
         name="extrapolate",
-        version=1,
+        version=2,
         needs=("train",),
         required=("train",),
         packages=("numpy", "torch"),
-        settings=_settings("extrapolation", "seed"),
+        settings=_extrapolation_settings,
         work=_extrapolate,
+        in_place=True,
     ),
     Stage(
         name="score",

@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rlvr_dynamics.checkpoints import Trajectory, write_manifest
+from rlvr_dynamics.columns import undocumented
 from rlvr_dynamics.dynamics import linearity, random_walk_null
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
-from rlvr_dynamics.measurement import DIRECTIONS, TABLES, MeasureSettings, forecast_errors, measure
+from rlvr_dynamics.extrapolation.forecast import forecast_errors
+from rlvr_dynamics.measurement import COLUMNS, TABLES, AccuracySeries, MeasureSettings, measure
 
 NORM = "model.norm.weight"
 UP = "model.layers.1.mlp.up_proj.weight"
@@ -57,6 +60,11 @@ def tables_of(folder):
     return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
 
 
+def directions_of(folder):
+    files = sorted((folder / "directions").iterdir())
+    return {file.stem: load_file(file)["trajectory_v1"] for file in files}
+
+
 def stack(weights, name):
     steps = sorted(set(weights) - {0})
     rows = [(weights[step][name] - weights[0][name]).reshape(-1) for step in steps]
@@ -68,30 +76,18 @@ def measured(tmp_path_factory):
     root = tmp_path_factory.mktemp("measured")
     weights = wandering()
     measure(build(root, weights), FEW, root / "measure", progress=False)
-    return weights, tables_of(root / "measure"), load_file(root / "measure" / DIRECTIONS)
+    return weights, tables_of(root / "measure"), directions_of(root / "measure")
 
 
 def test_every_table_has_its_columns(measured):
-    nulls = ["null_mean", "null_low", "null_high"]
-    where = ["tensor", "module", "layer"]
-    columns = {
-        "update_svd": [
-            *("step", *where, "m", "n", "index", "sigma", "frobenius"),
-            *("norm_share", "energy_share", "dtype"),
-        ],
-        "trajectory_svd": [
-            *(*where, "d", "T", "index", "sigma", "explained_variance", *nulls),
-            *("draws", "seed", "dtype"),
-        ],
-        "coefficients": [*where, "step", "index", "coefficient"],
-        "linearity": [
-            *(*where, "T", "slope", "intercept", "r2", *(f"r2_{null}" for null in nulls)),
-            *("heldout_r2", *(f"heldout_r2_{null}" for null in nulls), "draws", "seed"),
-        ],
-        "norms": ["step", *where, "update_norm", "step_norm", "base_norm", "relative_update"],
-    }
     for name, table in measured[1].items():
-        assert sorted(table.columns) == sorted(columns[name]), name
+        if name in COLUMNS:
+            assert list(table.columns) == list(COLUMNS[name]), name
+        assert (len(table) > 0) == (name != "pls"), name
+        numbers = table.select_dtypes("number")
+        if name != "checkpoints":
+            assert not undocumented(name, list(table.columns))
+        assert not np.isinf(numbers.to_numpy(dtype=float)).any(), name
     assert set(measured[1]["trajectory_svd"].tensor) == set(SHAPES)
     embedding = measured[1]["norms"].query("module == 'embed_tokens'")
     assert embedding.layer.isna().all()
@@ -168,7 +164,7 @@ def test_threads_and_memory_change_nothing(measured, tmp_path, changes):
     measure(build(tmp_path, weights), settings, tmp_path / "measure", progress=False)
     for name, table in tables_of(tmp_path / "measure").items():
         pd.testing.assert_frame_equal(table, tables[name], rtol=1e-6)
-    for name, direction in load_file(tmp_path / "measure" / DIRECTIONS).items():
+    for name, direction in directions_of(tmp_path / "measure").items():
         assert torch.allclose(direction, directions[name], atol=1e-6)
 
 
@@ -227,7 +223,8 @@ def test_a_weight_that_is_no_number_names_tensor_and_step(tmp_path, value, step)
     place = f"step {step}" if step else "the base (step 0)"
     for word in (UP, place, "element 13", str(value)):
         assert word in str(caught.value)
-    assert not [path for path in (tmp_path / "measure").rglob("*") if path.is_file()]
+    assert not list((tmp_path / "measure").glob("*.parquet"))
+    assert not (tmp_path / "measure" / "statistics" / f"{UP}.safetensors").exists()
 
 
 def test_a_flipped_bit_is_found_before_anything_is_measured(tmp_path):
@@ -238,6 +235,192 @@ def test_a_flipped_bit_is_found_before_anything_is_measured(tmp_path):
     path.write_bytes(data)
     with pytest.raises(UserError, match="damaged shard"):
         measure(trajectory, FEW, tmp_path / "measure", progress=False)
+
+
+# What is new in the tables
+
+
+def test_changed_shares_count_what_is_stored(tmp_path):
+    weights = dict.fromkeys(range(3), random_weights(0))
+    weights = {
+        step: {k: v.clone() for k, v in tensors.items()} for step, tensors in weights.items()
+    }
+    weights[1][NORM][:2] += 1.0
+    weights[2][NORM][1:3] += 1.0  # back to the base in element 0, as before in element 1
+    measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
+    rows = tables_of(tmp_path / "measure")["norms"].query("tensor == @NORM").sort_values("step")
+    assert rows.changed_share.tolist() == pytest.approx([2 / 6, 2 / 6])
+    assert rows.step_changed_share.tolist() == pytest.approx([2 / 6, 2 / 6])
+
+
+def test_ranks_of_an_exact_rank_one_update(tmp_path):
+    base = random_weights(0)
+    moved = dict(base)
+    u, v = torch.linspace(1, 2, 10), torch.linspace(-1, 1, 6)
+    moved[UP] = base[UP] + torch.outer(u, v)
+    measure(build(tmp_path, {0: base, 1: moved}), FEW, tmp_path / "measure", progress=False)
+    tables = tables_of(tmp_path / "measure")
+    rank = tables["update_rank"].set_index("tensor").loc[UP]
+    assert rank.stable_rank == pytest.approx(1.0, abs=1e-6) and rank.numerical_rank == 1
+    assert rank.effective_rank == pytest.approx(1.0, abs=1e-4) and rank.full_rank == 6
+    assert rank.stable_rank < rank.stable_rank_null and rank.effective_rank_null < 6
+    left = torch.linalg.svd(base[UP].double()).U[:, :4]
+    expected = float((left.T @ (u / u.norm()).double()).norm())
+    assert rank.base_cosine_left >= expected - 1e-5  # the other directions of ΔW are arbitrary
+    shares = tables["rank_shares"].query("tensor == @UP")
+    assert shares.norm_share.to_numpy() == pytest.approx(1.0, abs=1e-6)
+    assert shares.norm_share_null.is_monotonic_increasing and shares.norm_share_null.min() < 0.7
+    assert shares["rank"].tolist()[:3] == ["1", "1%", "5%"]
+
+
+def test_partial_least_squares_stands_beside_its_nulls(tmp_path):
+    weights, steps = {0: random_weights(0)}, range(1, 13)
+    start, end = random_weights(1), random_weights(2)
+    for step in steps:
+        share = step / 12
+        weights[step] = {
+            name: weights[0][name] + (1 - share) * start[name] + share * end[name]
+            for name in SHAPES
+        }
+    accuracy = AccuracySeries({step: 0.2 + 0.05 * step for step in steps}, "planted")
+    settings = MeasureSettings(draws=50, top_k=4)
+    trajectory = build(tmp_path, weights)
+    measure(trajectory, settings, tmp_path / "measure", accuracy=accuracy, progress=False)
+    table = tables_of(tmp_path / "measure")["pls"]
+    assert set(table.module) == {"q_proj", "up_proj"} and set(table.accuracy) == {"planted"}
+    assert (table.r2 > 0.9).all() and (table.r2 > table.r2_null_high).all()
+    assert table.p_value.tolist() == pytest.approx([1 / 51] * 2) and (table["T"] == 12).all()
+    # Whatever drifts is explained by u1(t) as well: the reason for the second null.
+    assert (table.r2_walk_mean > table.r2_null_mean).all()
+    short = AccuracySeries({1: 0.1, 2: 0.2, 3: 0.3}, "three are too few")
+    measure(trajectory, settings, tmp_path / "measure", accuracy=short, progress=False)
+    assert len(tables_of(tmp_path / "measure")["pls"]) == 0
+
+
+def test_oracle_drift_and_summary(measured):
+    weights, tables, directions = measured
+    for name in SHAPES:
+        rows = tables["oracle"].query("tensor == @name and rank == 1").sort_values("step")
+        v = directions[name].reshape(-1).double().numpy()
+        updates = stack(weights, name)
+        expected = np.abs(updates @ v) / np.linalg.norm(updates, axis=1)
+        assert rows.cosine.to_numpy() == pytest.approx(expected, rel=1e-5)
+        drift = tables["drift"].query("tensor == @name").sort_values("share")
+        half = updates[:3]
+        early = np.linalg.svd(half, full_matrices=False)[2][0]
+        at_half = drift[drift.share == 0.5].iloc[0]
+        assert at_half.stop == 3 and at_half.cosine == pytest.approx(abs(early @ v), rel=1e-5)
+        assert at_half.null_low <= at_half.null_mean <= at_half.null_high <= 1
+    summary = tables["explained_variance"].set_index("rank")
+    first = tables["trajectory_svd"].query("index == 1").explained_variance
+    assert summary.loc[1, "mean"] == pytest.approx(first.mean())
+    assert summary.loc[1, "above_90"] == (first >= 0.9).sum() and summary.loc[5, "tensors"] == 5
+
+
+# Going on: killed, longer, elsewhere
+
+
+def reads_of(trajectory, monkeypatch):
+    names = []
+    original = Trajectory.read_elements
+
+    def counted(self, step, name, start, out):
+        names.append((step, name))
+        return original(self, step, name, start, out)
+
+    monkeypatch.setattr(Trajectory, "read_elements", counted)
+    return names
+
+
+def test_a_killed_measurement_reads_only_what_is_missing(tmp_path, monkeypatch):
+    trajectory = build(tmp_path, wandering())
+    measure(trajectory, FEW, tmp_path / "measure", progress=False)
+    before = tables_of(tmp_path / "measure")
+    (tmp_path / "measure" / "statistics" / f"{UP}.safetensors").unlink()
+    (tmp_path / "measure" / "statistics" / f"{NORM}.safetensors").write_bytes(b"half a file")
+    names = reads_of(trajectory, monkeypatch)
+    measure(trajectory, FEW, tmp_path / "measure", progress=False)
+    assert {name for _, name in names} == {UP, NORM}
+    for name, table in tables_of(tmp_path / "measure").items():
+        pd.testing.assert_frame_equal(table, before[name])
+
+
+def test_a_longer_trajectory_starts_from_the_shorter_one(tmp_path):
+    weights = wandering()
+    whole = build(tmp_path, weights)
+    measure(whole.until(4), FEW, tmp_path / "grown", progress=False)
+    path = tmp_path / "grown" / "statistics" / f"{UP}.safetensors"
+    marked = load_file(path)
+    marked["gram"][0, 0] += 1.0  # to see that the old part is not computed again
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(marked, path, metadata)
+    measure(whole, FEW, tmp_path / "grown", progress=False)
+    measure(whole, FEW, tmp_path / "fresh", progress=False)
+    grown, fresh = (load_file(tmp_path / f / "statistics" / path.name) for f in ("grown", "fresh"))
+    difference = grown["gram"] - fresh["gram"]
+    assert float(difference[0, 0]) == pytest.approx(1.0)
+    difference[0, 0] = 0.0
+    assert float(difference.abs().max()) <= 1e-12 * float(fresh["gram"].max())
+    for name in fresh.keys() - {"gram"}:
+        assert torch.allclose(grown[name].double().abs(), fresh[name].double().abs(), atol=1e-6), (
+            name
+        )
+
+
+def test_other_weights_are_measured_anew(tmp_path):
+    measure(build(tmp_path / "a", wandering()), FEW, tmp_path / "measure", progress=False)
+    other = {step: random_weights(50 + step) for step in range(4)}
+    measure(build(tmp_path / "b", other), FEW, tmp_path / "measure", progress=False)
+    measure(build(tmp_path / "c", other), FEW, tmp_path / "fresh", progress=False)
+    fresh = tables_of(tmp_path / "fresh")
+    for name, table in tables_of(tmp_path / "measure").items():
+        pd.testing.assert_frame_equal(table, fresh[name])
+
+
+def test_repeated_checkpoints_are_reported(tmp_path):
+    weights = wandering()
+    weights[6] = weights[5]
+    measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
+    table = tables_of(tmp_path / "measure")["checkpoints"].set_index("step")
+    assert table.repeats.dropna().to_dict() == {6: 5.0} and len(table) == 7
+
+
+def test_a_tensor_name_cannot_leave_the_folder(tmp_path):
+    shapes = {"../../outside": (3,)}
+    weights = {
+        step: {name: torch.ones(shape) * step for name, shape in shapes.items()}
+        for step in range(3)
+    }
+    with pytest.raises(UserError, match="cannot be a file name"):
+        measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
+    assert not list(tmp_path.rglob("outside*"))
+
+
+@pytest.mark.slow
+def test_ray_gives_what_threads_give(tmp_path):
+    trajectory = build(tmp_path, wandering())
+    measure(trajectory, FEW, tmp_path / "local", progress=False)
+    remote = MeasureSettings(draws=20, top_k=4, engine="ray")
+    measure(trajectory, remote, tmp_path / "ray", progress=False)
+    local = tables_of(tmp_path / "local")
+    for name, table in tables_of(tmp_path / "ray").items():
+        pd.testing.assert_frame_equal(table, local[name], check_exact=True)
+    weights = wandering()
+    weights[4][UP][2, 1] = float("nan")
+    with pytest.raises(UserError, match="element 13"):
+        measure(build(tmp_path / "nan", weights), remote, tmp_path / "nowhere", progress=False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_gives_what_the_processor_gives(tmp_path):
+    trajectory = build(tmp_path, wandering())
+    for device in ("cpu", "cuda"):
+        settings = MeasureSettings(draws=20, top_k=4, device=device)
+        measure(trajectory, settings, tmp_path / device, progress=False)
+    expected = tables_of(tmp_path / "cpu")
+    for name, table in tables_of(tmp_path / "cuda").items():
+        pd.testing.assert_frame_equal(table, expected[name], rtol=1e-5)
 
 
 # Forecasts

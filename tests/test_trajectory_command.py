@@ -51,6 +51,72 @@ def test_report_without_training(source, capsys):
     assert "everything was done already" in capsys.readouterr().out
 
 
+def index_of(source):
+    return pd.read_parquet(source / "out" / "predictions" / "index.parquet")
+
+
+def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
+    assert go(source) == 0
+    assert "alpharl left out" in capsys.readouterr().out
+    assert "alpharl" not in set(index_of(source).method)
+    table = pd.DataFrame({"step": range(1, 11), "accuracy": [0.1 + 0.05 * s for s in range(10)]})
+    table.to_csv(source / "accuracy.csv", index=False)
+    given = f"source.accuracy={source / 'accuracy.csv'}"
+    assert go(source, given) == 0
+    index = index_of(source).set_index("method")
+    assert index.loc["alpharl", "observe"] == 4 and not index.loc["alpharl", "uses_future"]
+    pls = pd.read_parquet(source / "out" / "measure" / "pls.parquet")
+    assert set(pls.accuracy) == {"accuracy.csv"} and (pls["T"] == 10).all()
+    table.assign(accuracy=0.5 + table.accuracy).to_csv(source / "accuracy.csv", index=False)
+    assert go(source, given) == 2
+    assert "not between 0 and 1" in capsys.readouterr().err
+    assert go(source, "source.accuracy=nowhere.csv") == 2
+    assert "source.accuracy cannot be read" in capsys.readouterr().err
+
+
+def test_grids_labels_and_windows(source):
+    settings = (
+        "extrapolation.methods=[{name:relex,label:relex_rank3,parameters:{rank:3},windows:[0.5]},"
+        "{name:expo,targets:[1.0],grid:{alpha:[0.5,1.0]}}]"
+    )
+    assert go(source, settings) == 0
+    index = index_of(source)
+    candidates = index.dropna(subset=["candidate_of"])
+    assert set(candidates.method) == {"expo_alpha_0_5", "expo_alpha_1_0"}
+    assert set(candidates.candidate_of) == {"expo"}
+    assert set(index[index.method == "relex_rank3"].observe) == {5}
+    assert set(index[index.uses_future].method) == {"rank1_recovery", "random_update"}
+    # What another configuration had predicted goes, what is still wanted is not made again.
+    kept = source / "out" / "predictions" / "relex_rank3" / "observe_5" / "step_10"
+    before = (kept / "model.safetensors").stat().st_mtime_ns
+    assert (
+        go(
+            source,
+            "extrapolation.methods=[{name:relex,label:relex_rank3,parameters:{rank:3},windows:[0.5]}]",
+        )
+        == 0
+    )
+    assert (kept / "model.safetensors").stat().st_mtime_ns == before
+    assert not (source / "out" / "predictions" / "expo_alpha_0_5").exists()
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ("[nonsense]", ["no method 'nonsense'", "relex"]),
+        ("[{name:relex,parameters:{rnk:2}}]", ["no parameter 'rnk'", "rank"]),
+        ("[relex,relex]", ["relex is listed twice"]),
+        ("[{name:relex,windows:[0.9],targets:[0.5]}]", ["targets of relex must lie after"]),
+    ],
+)
+def test_a_wrong_method_is_refused_before_anything_is_read(source, capsys, methods, words):
+    assert go(source, f"extrapolation.methods={methods}") == 2
+    error = capsys.readouterr().err
+    for word in words:
+        assert word in error
+    assert not (source / "out").exists()
+
+
 def edit(source, step, change):
     file = source / "checkpoints" / f"step_{step}" / "model.safetensors"
     tensors = load_file(file)
@@ -114,7 +180,7 @@ def test_a_mistake_is_one_line_with_exit_code_2(source, capsys, mistake):
     assert len(message) == 1
     for part in expected:
         assert part in message[0]
-    assert not (source / "out" / "measure").exists()
+    assert not list(source.glob("out/measure/*.parquet"))
 
 
 def test_without_checkpoints_or_with_training_it_is_refused(source, capsys):
@@ -130,7 +196,7 @@ def test_a_changed_checkpoint_redoes_the_measurement(source, capsys):
     edit(source, 6, set_value(0.5))
     capsys.readouterr()
     assert go(source) == 0
-    assert "measure      starting (its inputs" in capsys.readouterr().out
+    assert "measure      going on (its inputs" in capsys.readouterr().out
 
 
 def test_the_plan_reads_nothing_and_leaves_nothing(source, capsys):

@@ -36,7 +36,7 @@ Encoded = tuple[list[int], list[int]]
 
 
 class Settings(Protocol):
-    """The fields of `rlvr_dynamics.config.TinyModel` that shape the base."""
+    """The fields of `rlvr_dynamics.schema.TinyModel` that shape the base."""
 
     @property
     def hidden(self) -> int: ...  # noqa: D102

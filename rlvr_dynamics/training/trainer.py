@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.config import RunConfig
 from rlvr_dynamics.errors import StageFailed
 from rlvr_dynamics.progress import bar
+from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.training.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.training.verl_command import environment, verl_command
 

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from rlvr_dynamics.config import Algorithm, RunConfig, Trainer
+from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 ACTOR = "actor_rollout_ref.actor"

@@ -1,0 +1,115 @@
+"""Reading every tensor once: on threads of this machine, or on a Ray cluster.
+
+The work splits by tensor. A task publishes its file and returns nothing, so a killed measurement
+goes on with the tensors that have none, wherever the tasks run.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.measurement.settings import MeasureSettings
+from rlvr_dynamics.measurement.statistics import collect_to_file
+from rlvr_dynamics.progress import bar
+from rlvr_dynamics.threads import one_thread_each
+
+Update = Callable[[int], Any]
+
+
+def bytes_of(trajectory: Trajectory, name: str) -> int:
+    """Return the bytes of one tensor in the base and all steps."""
+    item = ITEM_BYTES[trajectory.dtype_of(name)]
+    return trajectory.numel(name) * item * (len(trajectory.steps) + 1)
+
+
+def collect_all(
+    trajectory: Trajectory, settings: MeasureSettings, folder: Path, progress: bool
+) -> None:
+    """Publish the statistics of every tensor below `folder`.
+
+    Raises:
+        UserError: A weight is NaN or infinite, or Ray cannot be used.
+    """
+    # The largest first, so that no thread is left alone with it at the end.
+    names = sorted(trajectory.names, key=lambda name: (-trajectory.numel(name), name))
+    total = sum(bytes_of(trajectory, name) for name in names)
+    run = _on_ray if settings.engine == "ray" else _on_threads
+    with bar(total=total, desc="measure", unit="B", unit_scale=True, disable=not progress) as shown:
+        run(trajectory, names, settings, folder, shown.update)
+        shown.update(total - shown.n)
+
+
+def _on_threads(
+    trajectory: Trajectory,
+    names: list[str],
+    settings: MeasureSettings,
+    folder: Path,
+    update: Update,
+) -> None:
+    with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
+        try:
+            for _ in pool.map(
+                lambda name: collect_to_file(trajectory, name, settings, folder, update), names
+            ):
+                pass
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _collect_remotely(
+    trajectory: Trajectory, name: str, settings: MeasureSettings, folder: Path
+) -> None:
+    with one_thread_each():
+        collect_to_file(trajectory, name, settings, folder)
+
+
+def _on_ray(
+    trajectory: Trajectory,
+    names: list[str],
+    settings: MeasureSettings,
+    folder: Path,
+    update: Update,
+) -> None:
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    started = not ray.is_initialized()
+    if started:
+        try:
+            ray.init(
+                address=settings.ray_address,
+                num_cpus=None if settings.ray_address else settings.threads,
+                include_dashboard=False,
+                log_to_driver=False,
+            )
+        except (RayError, ConnectionError, RuntimeError) as error:
+            raise UserError(
+                f"Ray cannot be reached: {error}",
+                where=f"measure.ray_address={settings.ray_address}",
+                way_out="start a cluster with `ray start --head`, or measure.engine=local",
+            ) from error
+    try:
+        share = settings.budget_bytes // settings.threads
+        gpus = 1 if settings.device == "cuda" else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus, memory=share)(_collect_remotely)
+        common = ray.put(trajectory)
+        waiting = {
+            task.remote(common, name, settings, Path(folder).resolve()): name for name in names
+        }
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            try:
+                ray.get(done)
+            except RayTaskError as error:
+                if isinstance(error.cause, UserError):
+                    raise error.cause from error
+                raise
+            update(bytes_of(trajectory, waiting.pop(done)))
+    finally:
+        if started:
+            ray.shutdown()

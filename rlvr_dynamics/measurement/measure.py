@@ -1,0 +1,176 @@
+"""From a trajectory on disk to tidy tables: spectra, coefficients, linearity, ranks, norms."""
+
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from rlvr_dynamics.atomic import write_parquet
+from rlvr_dynamics.checkpoints.names import layer_of, module_of
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.measurement.engine import collect_all
+from rlvr_dynamics.measurement.settings import (
+    AccuracySeries,
+    MeasureSettings,
+    update_steps_of,
+)
+from rlvr_dynamics.measurement.statistics import TensorStatistics, file_of, load
+from rlvr_dynamics.measurement.trajectory_tables import (
+    Table,
+    explained_variance_summary,
+    trajectory_tables,
+)
+from rlvr_dynamics.measurement.update_tables import update_tables
+from rlvr_dynamics.progress import bar
+from rlvr_dynamics.threads import one_thread_each
+
+LABELS = ("tensor", "module", "layer")
+# Tables that may be empty still have their columns.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "norms": (
+        *("step", *LABELS, "update_norm", "step_norm", "base_norm", "relative_update"),
+        *("changed_share", "step_changed_share"),
+    ),
+    "coefficients": (*LABELS, "step", "index", "coefficient"),
+    "trajectory_svd": (
+        *(*LABELS, "d", "T", "index", "sigma", "explained_variance"),
+        *("null_mean", "null_low", "null_high", "draws", "seed", "dtype"),
+    ),
+    "linearity": (
+        *(*LABELS, "T", "slope", "intercept"),
+        *(
+            f"{score}{suffix}"
+            for score in ("r2", "heldout_r2", "loo_r2")
+            for suffix in (
+                *("", "_null_mean", "_null_low", "_null_high"),
+                *("_permuted_mean", "_permuted_low", "_permuted_high"),
+            )
+        ),
+        *("draws", "seed"),
+    ),
+    "oracle": (*LABELS, "step", "rank", "cosine", "relative_error"),
+    "drift": (
+        *(*LABELS, "share", "stop", "cosine", "null_mean", "null_low", "null_high"),
+        *("draws", "seed"),
+    ),
+    "update_svd": (
+        *("step", *LABELS, "m", "n", "index", "sigma", "frobenius", "norm_share"),
+        *("norm_share_null", "energy_share", "residual", "method", "dtype"),
+    ),
+    "rank_shares": (
+        *("step", *LABELS, "m", "n", "rank", "k", "norm_share", "norm_share_null", "dtype"),
+    ),
+    "update_rank": (
+        *("step", *LABELS, "stable_rank", "stable_rank_null", "effective_rank"),
+        *("effective_rank_null", "numerical_rank", "full_rank", "base_cosine_left"),
+        *("base_cosine_left_null", "base_cosine_right", "base_cosine_right_null"),
+        *("subspace_k", "dtype"),
+    ),
+    "u1_alignment": (
+        *("step", *LABELS, "flipped", "cosine_next", "cosine_last", "sigma1", "alpha"),
+    ),
+    "pls": (
+        *(*LABELS, "T", "r2", "r2_null_mean", "r2_null_low", "r2_null_high"),
+        *("r2_walk_mean", "r2_walk_low", "r2_walk_high", "p_value", "loo_r2", "accuracy"),
+        *("draws", "seed"),
+    ),
+}
+TABLES = (*COLUMNS, "explained_variance", "checkpoints")
+
+
+def measure(
+    trajectory: Trajectory,
+    settings: MeasureSettings,
+    folder: Path,
+    *,
+    accuracy: AccuracySeries | None = None,
+    progress: bool = True,
+) -> None:
+    """Measure every tensor and write the tables and the leading directions.
+
+    Writes every table of `TABLES` as parquet; `statistics/`, what was read of each tensor, from
+    which an interrupted or longer measurement goes on; and `directions/`, v1 of each tensor in its
+    shape, float32.
+
+    Args:
+        trajectory: What to measure.
+        settings: How.
+        folder: Where the tables go; each file appears whole or not at all.
+        accuracy: Accuracy of the checkpoints; without it the table `pls` is empty.
+        progress: Show bars.
+
+    Raises:
+        UserError: A shard differs from its manifest, a weight is NaN or infinite (names tensor and
+            step), or a step to decompose does not exist.
+    """
+    update_steps_of(settings, trajectory.steps)
+    trajectory.verify(threads=settings.threads, show_progress=progress)
+    collect_all(trajectory, settings, folder, progress)
+    names = list(trajectory.names)
+
+    def tables_of(name: str) -> tuple[TensorStatistics, dict[str, Table]]:
+        found = load(file_of(folder / "statistics", name))
+        if found is None:
+            raise FileNotFoundError(file_of(folder / "statistics", name))
+        statistics = found[0]
+        labels = {"tensor": name, "module": module_of(name), "layer": layer_of(name)}
+        dtype = trajectory.dtype_of(name)
+        tables = trajectory_tables(labels, trajectory.numel(name), dtype, statistics, settings)
+        tables |= update_tables(
+            labels, trajectory.shape(name), dtype, statistics.updates, settings, accuracy
+        )
+        return statistics, tables
+
+    with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
+        done = pool.map(tables_of, names)
+        if progress:
+            done = bar(done, total=len(names), desc="nulls", unit="tensor")
+        found = dict(zip(names, done, strict=True))
+    written = {
+        table: _joined((tables.get(table, {}) for _, tables in found.values()), columns)
+        for table, columns in COLUMNS.items()
+    }
+    written["explained_variance"] = explained_variance_summary(
+        {name: statistics.gram for name, (statistics, _) in found.items()},
+        {name: trajectory.numel(name) for name in names},
+        written["trajectory_svd"],
+    )
+    written["checkpoints"] = _checkpoints(trajectory)
+    for table in TABLES:
+        write_parquet(folder / f"{table}.parquet", written[table])
+    _remove_other_tensors(folder, names)
+
+
+def _joined(pieces: Iterable[Table], columns: tuple[str, ...]) -> pd.DataFrame:
+    frames = [pd.DataFrame(piece) for piece in pieces if piece]
+    if not frames:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(frames, ignore_index=True).reindex(columns=list(columns))
+
+
+def _checkpoints(trajectory: Trajectory) -> pd.DataFrame:
+    """Return identity and repetitions of every checkpoint."""
+    repeats = {later: earlier for earlier, later in trajectory.repeats}
+    steps = (0, *trajectory.steps)
+    return pd.DataFrame(
+        {
+            "step": steps,
+            "identity": [trajectory.identities[step] for step in steps],
+            "dtype": trajectory.dtype,
+            "repeats": [float(repeats.get(step, float("nan"))) for step in steps],
+            "bytes": [trajectory.layout(step).data_bytes for step in steps],
+        }
+    )
+
+
+def _remove_other_tensors(folder: Path, names: list[str]) -> None:
+    """Remove files of tensors that an earlier model of this folder had."""
+    for below in ("statistics", "directions"):
+        if not (folder / below).is_dir():
+            continue
+        keep = {file_of(folder / below, name).name for name in names}
+        for path in (folder / below).iterdir():
+            if path.name not in keep:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,82 @@
+"""What is measured, and with how much of the machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rlvr_dynamics.errors import UserError
+
+DEFAULT_BUDGET_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How a trajectory is measured.
+
+    Attributes:
+        top_k: Singular values kept per tensor, and the dimension of the subspaces compared with
+            the base weight's.
+        update_steps: Number of steps, evenly spread and with the last, whose updates get their
+            leading singular triples; or "all", or the step numbers themselves.
+        spectrum_steps: Number of steps, evenly spread and with the last, whose updates get their
+            full spectrum.
+        draws: Draws per tensor behind every null.
+        seed: Seed of the nulls; each tensor draws its own from it.
+        threads: Tensors measured at a time on one machine.
+        budget_bytes: Memory for the stored weights of all threads together.
+        device: "auto" takes a GPU when there is one.
+        engine: "local" threads, or "ray": the same tasks on a Ray cluster.
+        ray_address: Address of a running cluster; None starts one on this machine.
+        directions: Write v1 of every tensor, float32, which takes the model's size on disk.
+    """
+
+    top_k: int = 8
+    update_steps: int | tuple[int, ...] | Literal["all"] = "all"
+    spectrum_steps: int = 1
+    draws: int = 200
+    seed: int = 0
+    threads: int = 2
+    budget_bytes: int = DEFAULT_BUDGET_BYTES
+    device: str = "auto"
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    directions: bool = True
+
+
+@dataclass(frozen=True)
+class AccuracySeries:
+    """Accuracy of checkpoints, for what relates weights to it.
+
+    Attributes:
+        values: Step number to accuracy in [0, 1].
+        source: Where the numbers come from, in words.
+    """
+
+    values: Mapping[int, float]
+    source: str
+
+
+def evenly_spread(steps: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Return `count` of the steps at even positions, the last among them."""
+    count = min(count, len(steps))
+    return tuple(steps[len(steps) * (index + 1) // count - 1] for index in range(count))
+
+
+def update_steps_of(settings: MeasureSettings, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the steps whose updates get their leading singular triples, rising.
+
+    Raises:
+        UserError: A step that is asked for by number was not saved.
+    """
+    wanted = settings.update_steps
+    if wanted == "all":
+        return steps
+    if isinstance(wanted, int):
+        return evenly_spread(steps, wanted)
+    for step in wanted:
+        if step not in steps:
+            raise UserError(
+                f"no checkpoint of step {step}, whose update should be decomposed",
+                way_out='choose among the saved steps, or "all"',
+            )
+    return tuple(sorted(set(map(int, wanted))))

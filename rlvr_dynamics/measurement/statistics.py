@@ -1,0 +1,330 @@
+"""What has to be read from the weights of one tensor, and is enough for every table.
+
+The Gram matrix of the updates, norms of the increments, counts of changed elements, and for
+attention and MLP matrices the singular triples of their updates. A file of them per tensor makes
+a measurement resumable, and lets a longer trajectory start from a shorter one.
+
+Legend: T observed steps, d elements of one tensor, m x n a weight matrix, s = min(m, n), k rank,
+P steps with leading singular triples, S steps with full spectra.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from rlvr_dynamics.atomic import atomic_path
+from rlvr_dynamics.checkpoints.differences import Differences
+from rlvr_dynamics.checkpoints.shards import create_shard
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.checkpoints.writer import put_elements
+from rlvr_dynamics.dynamics import (
+    accumulate_gram,
+    accumulate_products,
+    extend_gram,
+    principal_cosines,
+    row_combination,
+    svd_of_gram,
+    update_spectrum,
+    update_svd,
+)
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
+
+VERSION = 1
+METHODS = ("gram", "krylov", "full")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
+
+
+@dataclass(frozen=True)
+class UpdateStatistics:
+    """Singular values and vectors of one matrix's updates.
+
+    Attributes:
+        steps: Shape (P,): steps with leading singular triples, rising.
+        sigma: Shape (P, k), float64, falling.
+        frobenius: ‖ΔW‖_F, shape (P,), float64.
+        residual: Largest residual of the triples relative to σ1, shape (P,), float64.
+        method: Position in `METHODS` of how each was found, shape (P,).
+        u1: Leading output-side vectors, shape (P, m), float32, signs arbitrary.
+        spectrum_steps: Shape (S,): steps with full spectra.
+        spectrum: Shape (S, s), float64, falling.
+        base_cosines: Largest principal cosine between the leading subspaces of update and base
+            weight, output side and input side, shape (S, 2), float64.
+    """
+
+    steps: np.ndarray
+    sigma: np.ndarray
+    frobenius: np.ndarray
+    residual: np.ndarray
+    method: np.ndarray
+    u1: np.ndarray
+    spectrum_steps: np.ndarray
+    spectrum: np.ndarray
+    base_cosines: np.ndarray
+
+
+@dataclass(frozen=True)
+class TensorStatistics:
+    """Everything that is read from one tensor's trajectory.
+
+    Attributes:
+        steps: Step numbers, shape (T,), rising.
+        gram: M Mᵀ of the updates from the base, shape (T, T), float64.
+        step_norms: ‖W_t - W_{t-1}‖ of every increment, shape (T,), float64.
+        changed: Elements that differ from the base as stored, shape (T,), int64.
+        step_changed: Elements that differ from the step before as stored, shape (T,), int64.
+        base_norm: ‖W_0‖, shape (), float64.
+        updates: For attention and MLP matrices, else None.
+    """
+
+    steps: np.ndarray
+    gram: np.ndarray
+    step_norms: np.ndarray
+    changed: np.ndarray
+    step_changed: np.ndarray
+    base_norm: np.ndarray
+    updates: UpdateStatistics | None
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Return the file of a tensor below a folder.
+
+    Raises:
+        UserError: The tensor's name could lead out of the folder.
+    """
+    if not _SAFE_NAME.fullmatch(name) or name.startswith("."):
+        raise UserError(
+            f"tensor name {name!r} cannot be a file name",
+            where=str(folder),
+            way_out="do not use this checkpoint unless you trust its origin",
+        )
+    return Path(folder) / f"{name}.safetensors"
+
+
+def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
+    """Publish the statistics of one tensor with what they were made from."""
+    arrays = {
+        field.name: np.asarray(getattr(statistics, field.name), order="C")
+        for field in fields(statistics)
+        if field.name != "updates"
+    }
+    if statistics.updates is not None:
+        arrays |= {
+            f"updates.{name}": np.asarray(values, order="C")
+            for name, values in asdict(statistics.updates).items()
+        }
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata=key)
+
+
+def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
+    """Return the statistics of a file and what they were made from; None without a whole file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            key = dict(file.metadata() or {})
+        own = {name: values for name, values in arrays.items() if "." not in name}
+        inner = {
+            name.removeprefix("updates."): values
+            for name, values in arrays.items()
+            if name.startswith("updates.")
+        }
+        updates = UpdateStatistics(**inner) if inner else None
+        return TensorStatistics(**own, updates=updates), key
+    except (OSError, SafetensorError, TypeError):
+        return None
+
+
+def key_of(trajectory: Trajectory, name: str, settings: MeasureSettings) -> dict[str, str]:
+    """Return what the statistics of a tensor depend on; equal keys mean equal statistics."""
+    identities = trajectory.identities
+    steps = [[step, identities[step]] for step in trajectory.steps]
+    chosen = {
+        "top_k": settings.top_k,
+        "update_steps": update_steps_of(settings, trajectory.steps),
+        "spectrum_steps": evenly_spread(trajectory.steps, settings.spectrum_steps),
+    }
+    return {
+        "version": str(VERSION),
+        "tensor": name,
+        "base": identities[0],
+        "steps": json.dumps(steps),
+        "settings": json.dumps(chosen),
+    }
+
+
+def collect_to_file(
+    trajectory: Trajectory,
+    name: str,
+    settings: MeasureSettings,
+    folder: Path,
+    on_read: Callable[[int], None] | None = None,
+) -> None:
+    """Read one tensor and publish its statistics, and its direction if that is wanted.
+
+    Nothing is read when the file is there with the same key. A file of a shorter run of the same
+    trajectory gives the rows of the Gram matrix and the singular triples that it has.
+
+    Raises:
+        UserError: A weight is NaN or infinite.
+    """
+    path, direction = file_of(folder / "statistics", name), file_of(folder / "directions", name)
+    key = key_of(trajectory, name, settings)
+    found = load(path)
+    if found is not None and found[1] == key and (direction.exists() or not settings.directions):
+        return
+    old = found[0] if found is not None and _is_shorter(found[1], key) else None
+    differences = Differences(
+        trajectory,
+        name,
+        settings.budget_bytes // settings.threads,
+        device=device_of(settings),
+        on_read=on_read,
+    )
+    statistics = _first_pass(differences, old)
+    if settings.directions:
+        _write_direction(differences, statistics.gram, direction)
+    if name in trajectory.block_matrices:
+        updates = _updates(differences, settings, old.updates if old is not None else None)
+        statistics = replace(statistics, updates=updates)
+    save(path, statistics, key)
+
+
+def device_of(settings: MeasureSettings) -> str:
+    """Return the device that updates are formed on."""
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
+    """Whether the old file is of the same tensor and of the first steps of the new trajectory."""
+    if any(old.get(field) != new[field] for field in ("version", "tensor", "base")):
+        return False
+    known, wanted = json.loads(old["steps"]), json.loads(new["steps"])
+    top_k = [json.loads(each["settings"])["top_k"] for each in (old, new)]
+    return known == wanted[: len(known)] and top_k[0] == top_k[1]
+
+
+def _first_pass(differences: Differences, old: TensorStatistics | None) -> TensorStatistics:
+    """Read every value once; everything but the singular triples comes of it."""
+    steps, count = np.array(differences.trajectory.steps), differences.T
+    if old is not None and len(old.steps) == count:
+        return replace(old, updates=None)
+    known = len(old.steps) if old is not None else 0
+    new = count - known
+    double = {"dtype": torch.float64, "device": differences.device}
+    products, corner = torch.zeros(known, new, **double), torch.zeros(new, new, **double)
+    squares, base_square = torch.zeros(new, dtype=torch.float64), 0.0
+    changed, step_changed = torch.zeros(new, dtype=torch.int64), torch.zeros(new, dtype=torch.int64)
+    for piece in differences.pieces():
+        updates, stored = piece.updates, piece.stored
+        accumulate_gram(corner, updates[known:])
+        if known:
+            accumulate_products(products, updates[:known], updates[known:])
+        # From the increments themselves: out of the Gram matrix they would cancel.
+        moves = updates[known:].clone()
+        moves[int(known == 0) :] -= updates[max(0, known - 1) : -1]
+        squares += _row_squares(moves)
+        base_square += float(_row_squares(stored[:1].float()))
+        changed += _nonzero(stored[1 + known :] != stored[0])
+        # The row before the first new one is the base or the last known step.
+        step_changed += _nonzero(stored[1 + known :] != stored[known:-1])
+    found = TensorStatistics(
+        steps=steps,
+        gram=corner.cpu().numpy(),
+        step_norms=squares.sqrt().numpy(),
+        changed=changed.numpy(),
+        step_changed=step_changed.numpy(),
+        base_norm=np.array(math.sqrt(base_square)),
+        updates=None,
+    )
+    return found if old is None else _joined(old, products.cpu(), found)
+
+
+def _joined(
+    old: TensorStatistics, products: torch.Tensor, new: TensorStatistics
+) -> TensorStatistics:
+    gram = extend_gram(torch.from_numpy(old.gram), products, torch.from_numpy(new.gram))
+    rows = {
+        name: np.concatenate([getattr(old, name), getattr(new, name)])
+        for name in ("step_norms", "changed", "step_changed")
+    }
+    return replace(new, gram=gram.numpy(), base_norm=old.base_norm, **rows)
+
+
+def _row_squares(rows: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square().cpu()
+
+
+def _nonzero(different: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(different.float(), ord=0, dim=1).to("cpu", torch.int64)
+
+
+def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> None:
+    """Publish v1 of the trajectory in the tensor's shape, float32, read back by its name."""
+    steps = np.array(differences.trajectory.steps)
+    weights = svd_of_gram(torch.from_numpy(gram), 1, steps).rows_to_directions
+    shape = differences.trajectory.shape(differences.name)
+    with atomic_path(path) as temporary:
+        entry = (shard := create_shard(temporary, {"trajectory_v1": shape})).entries
+        with shard.path.open("r+b") as file:
+            for start, _, updates in differences.chunks():
+                direction = row_combination(weights, updates)[0].float()
+                put_elements(file.fileno(), entry["trajectory_v1"], start, direction.cpu())
+
+
+def _updates(
+    differences: Differences, settings: MeasureSettings, old: UpdateStatistics | None
+) -> UpdateStatistics:
+    trajectory, name = differences.trajectory, differences.name
+    m, n = trajectory.shape(name)
+    k = min(settings.top_k, m, n)
+    wanted = update_steps_of(settings, trajectory.steps)
+    spectra = evenly_spread(trajectory.steps, settings.spectrum_steps)
+    place = {int(step): row for row, step in enumerate(old.steps)} if old is not None else {}
+    rows, spectrum, cosines = [], [], []
+    base, start = None, None
+    for step in sorted({*wanted, *spectra}):
+        known = place.get(step)
+        if known is not None and old is not None and step not in spectra:
+            rows.append([getattr(old, field)[known] for field in _ROWS])
+            continue
+        delta = differences.row(trajectory.steps.index(step)).view(m, n)
+        found = update_svd(delta, k, start=start)
+        start = found.v
+        if step in wanted:
+            rows.append(
+                [
+                    found.singular_values.numpy(),
+                    found.frobenius,
+                    found.residual,
+                    METHODS.index(found.method),
+                    found.u[:, 0].float().numpy(),
+                ]
+            )
+        if step in spectra:
+            if base is None:
+                base = update_svd(trajectory.tensor(0, name).float().to(delta.device), k)
+            spectrum.append(update_spectrum(delta).cpu().numpy())
+            pairs = ((found.u, base.u), (found.v, base.v))
+            cosines.append([float(principal_cosines(one, two)[0]) for one, two in pairs])
+    columns = {field: np.array([row[place] for row in rows]) for place, field in enumerate(_ROWS)}
+    return UpdateStatistics(
+        steps=np.array(wanted),
+        **columns,
+        spectrum_steps=np.array(spectra),
+        spectrum=np.array(spectrum),
+        base_cosines=np.array(cosines),
+    )
+
+
+_ROWS = ("sigma", "frobenius", "residual", "method", "u1")

@@ -1,0 +1,208 @@
+"""Tables about the trajectory of every tensor, from its Gram matrix and the norms of its steps.
+
+Legend: T observed steps, d elements of one tensor, k rank.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rlvr_dynamics.dynamics import (
+    TrajectorySVD,
+    linearity,
+    oracle_cosines,
+    permuted_steps_null,
+    prefix_drift,
+    prefix_drift_null,
+    random_walk_null,
+    svd_of_gram,
+)
+from rlvr_dynamics.measurement.settings import MeasureSettings
+from rlvr_dynamics.measurement.statistics import TensorStatistics
+
+COEFFICIENT_INDICES = 3
+ORACLE_RANKS = (1, 3, 5, 10)
+DRIFT_SHARES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75)
+LINE_SCORES = ("r2", "heldout_r2", "loo_r2")
+Table = dict[str, Any]
+
+
+def quantiles(sample: np.ndarray, prefix: str) -> dict[str, float]:
+    """Return mean and the 2.5 % and 97.5 % quantiles of a null, NaN where it is undefined."""
+    usable = sample[np.isfinite(sample)]
+    if len(usable) == 0:
+        return {f"{prefix}_{key}": math.nan for key in ("mean", "low", "high")}
+    low, high = np.quantile(usable, [0.025, 0.975])
+    return {f"{prefix}_mean": usable.mean(), f"{prefix}_low": low, f"{prefix}_high": high}
+
+
+def seeds_of(settings: MeasureSettings, name: str) -> list[int]:
+    """Return the seed of a tensor's nulls: the run's, and one of the tensor's own."""
+    return [settings.seed, zlib.crc32(name.encode())]
+
+
+def trajectory_tables(
+    labels: Table, d: int, dtype: str, statistics: TensorStatistics, settings: MeasureSettings
+) -> dict[str, Table]:
+    """Return the rows of one tensor in every table about trajectories.
+
+    Args:
+        labels: Columns `tensor`, `module` and `layer`.
+        d: Number of elements.
+        dtype: Stored dtype.
+        statistics: What was read from the weights.
+        settings: Seeds, draws and ranks.
+    """
+    steps, gram = statistics.steps, statistics.gram
+    svd = svd_of_gram(torch.from_numpy(gram), max(settings.top_k, max(ORACLE_RANKS)), steps)
+    norms = np.sqrt(gram.diagonal())
+    base_norm = float(statistics.base_norm)
+    coefficients = svd.coefficients[:, :COEFFICIENT_INDICES]
+    count = coefficients.shape[1]
+    return {
+        "norms": {
+            "step": steps,
+            **labels,
+            "update_norm": norms,
+            "step_norm": statistics.step_norms,
+            "base_norm": base_norm,
+            "relative_update": norms / base_norm if base_norm > 0.0 else math.nan,
+            "changed_share": statistics.changed / d,
+            "step_changed_share": statistics.step_changed / d,
+        },
+        "coefficients": {
+            **labels,
+            "step": np.repeat(steps, count),
+            "index": np.tile(np.arange(1, count + 1), len(steps)),
+            "coefficient": coefficients.reshape(-1),
+        },
+        **_scores_with_nulls(labels, d, dtype, svd, statistics, settings),
+        "oracle": _oracle(labels, statistics),
+        "drift": _drift(labels, d, statistics, settings),
+    }
+
+
+def _scores_with_nulls(
+    labels: Table,
+    d: int,
+    dtype: str,
+    svd: TrajectorySVD,
+    statistics: TensorStatistics,
+    settings: MeasureSettings,
+) -> dict[str, Table]:
+    steps, seeds = statistics.steps, seeds_of(settings, labels["tensor"])
+    walk = random_walk_null(steps, statistics.step_norms, d, settings.draws, seeds)
+    first = svd.coefficients[:, 0]
+    shuffled = permuted_steps_null(steps, first, settings.draws, seeds)
+    drawn = {"draws": settings.draws, "seed": settings.seed}
+    line = linearity(steps, first)
+    count = min(len(svd.singular_values), settings.top_k)
+    explained = quantiles(walk.explained_variance, "null")
+    scores: Table = {}
+    for score in LINE_SCORES:
+        scores[score] = float(getattr(line, score))
+        scores |= quantiles(getattr(walk, score), f"{score}_null")
+        scores |= quantiles(getattr(shuffled, score), f"{score}_permuted")
+    return {
+        "trajectory_svd": {
+            **labels,
+            "d": d,
+            "T": len(steps),
+            "index": np.arange(1, count + 1),
+            "sigma": svd.singular_values[:count],
+            "explained_variance": svd.explained_variance[:count],
+            **{
+                key: np.where(np.arange(count) == 0, value, np.nan)
+                for key, value in explained.items()
+            },
+            **drawn,
+            "dtype": dtype,
+        },
+        "linearity": {
+            **labels,
+            "T": len(steps),
+            "slope": [float(line.slope)],
+            "intercept": float(line.intercept),
+            **scores,
+            **drawn,
+        },
+    }
+
+
+def _oracle(labels: Table, statistics: TensorStatistics) -> Table:
+    ranks = [rank for rank in ORACLE_RANKS if rank <= len(statistics.steps)]
+    cosines = oracle_cosines(torch.from_numpy(statistics.gram), ranks)
+    return {
+        **labels,
+        "step": np.repeat(statistics.steps, len(ranks)),
+        "rank": np.tile(ranks, len(statistics.steps)),
+        "cosine": cosines.reshape(-1),
+        "relative_error": np.sqrt(np.clip(1.0 - cosines**2, 0.0, None)).reshape(-1),
+    }
+
+
+def _drift(labels: Table, d: int, statistics: TensorStatistics, settings: MeasureSettings) -> Table:
+    stops, cosines = prefix_drift(torch.from_numpy(statistics.gram), DRIFT_SHARES)
+    null = prefix_drift_null(
+        statistics.step_norms, d, DRIFT_SHARES, settings.draws, seeds_of(settings, labels["tensor"])
+    )
+    summaries = [quantiles(column, "null") for column in null.T]
+    return {
+        **labels,
+        "share": np.array(DRIFT_SHARES),
+        "stop": statistics.steps[np.asarray(stops) - 1],
+        "cosine": cosines,
+        **{key: [summary[key] for summary in summaries] for key in summaries[0]},
+        "draws": settings.draws,
+        "seed": settings.seed,
+    }
+
+
+def explained_variance_summary(
+    grams: dict[str, np.ndarray], elements: dict[str, int], nulls: pd.DataFrame
+) -> pd.DataFrame:
+    """Return explained variance over all tensors, by trajectory rank.
+
+    Args:
+        grams: Gram matrix of every tensor, shape (T, T).
+        elements: d of every tensor.
+        nulls: The table `trajectory_svd`, for the null of rank 1.
+    """
+    first = nulls[nulls["index"] == 1]
+    rows = []
+    for rank in ORACLE_RANKS:
+        shares, sizes = [], []
+        for name, gram in grams.items():
+            values = np.clip(np.linalg.eigvalsh(gram)[::-1], 0.0, None)
+            if rank <= len(values) and values.sum() > 0.0:
+                shares.append(values[:rank].sum() / values.sum())
+                sizes.append(elements[name])
+        if not shares:
+            continue
+        share = np.array(shares)
+        rows.append(
+            {
+                "rank": rank,
+                "tensors": len(share),
+                "parameters": sum(sizes),
+                "min": share.min(),
+                "mean": share.mean(),
+                "median": np.median(share),
+                "weighted_mean": np.average(share, weights=sizes),
+                **{f"above_{int(100 * level)}": int((share >= level).sum()) for level in LEVELS},
+                "null_mean": first["null_mean"].mean() if rank == 1 else math.nan,
+                "null_high": first["null_high"].mean() if rank == 1 else math.nan,
+            }
+        )
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+LEVELS = (0.90, 0.95, 0.99)
+SUMMARY_COLUMNS = [
+    *("rank", "tensors", "parameters", "min", "mean", "median", "weighted_mean"),
+    *("above_90", "above_95", "above_99", "null_mean", "null_high"),
+]

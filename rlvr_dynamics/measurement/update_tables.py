@@ -1,0 +1,205 @@
+"""Tables about the updates of attention and MLP matrices, from their singular triples.
+
+Legend: m x n a weight matrix, s = min(m, n), k rank, P steps with leading singular triples.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from rlvr_dynamics.dynamics import (
+    align_signs,
+    effective_rank,
+    feature_kernel,
+    gaussian_spectrum,
+    numerical_rank,
+    permuted_accuracies,
+    pls_loo_r2,
+    pls_r2,
+    random_cosine,
+    rank_shares,
+    ranks_of,
+    stable_rank,
+    walk_accuracies,
+)
+from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings
+from rlvr_dynamics.measurement.statistics import METHODS, UpdateStatistics
+from rlvr_dynamics.measurement.trajectory_tables import Table, quantiles, seeds_of
+
+FEWEST_ACCURACIES = 4
+_GAUSSIAN_DRAWS = 16
+_COSINE_DRAWS = 64
+_EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
+
+
+@lru_cache(maxsize=256)
+def _gaussian(m: int, n: int) -> np.ndarray:
+    return np.asarray(gaussian_spectrum(m, n, _GAUSSIAN_DRAWS, seed=0))
+
+
+@lru_cache(maxsize=256)
+def _cosine_null(dimension: int, k: int) -> float:
+    return float(np.mean(random_cosine(dimension, k, k, _COSINE_DRAWS, seed=0)))
+
+
+def update_tables(
+    labels: Table,
+    shape: tuple[int, ...],
+    dtype: str,
+    updates: UpdateStatistics | None,
+    settings: MeasureSettings,
+    accuracy: AccuracySeries | None,
+) -> dict[str, Table]:
+    """Return the rows of one tensor in every table about updates; none for other tensors.
+
+    Args:
+        labels: Columns `tensor`, `module` and `layer`.
+        shape: Shape of the tensor.
+        dtype: Stored dtype.
+        updates: What was read from the weights, None for what is no attention or MLP matrix.
+        settings: Seeds, draws and ranks.
+        accuracy: Accuracy of the checkpoints, for partial least squares.
+    """
+    if updates is None:
+        return {}
+    m, n = shape
+    aligned, flipped = align_signs(updates.u1.astype(np.float64))
+    return {
+        "update_svd": _triples(labels, m, n, dtype, updates),
+        "rank_shares": _rank_shares(labels, m, n, dtype, updates),
+        "update_rank": _ranks(labels, m, n, dtype, updates, settings),
+        "u1_alignment": _alignment(labels, aligned, flipped, updates),
+        "pls": _pls(labels, aligned, updates, settings, accuracy),
+    }
+
+
+def _triples(labels: Table, m: int, n: int, dtype: str, updates: UpdateStatistics) -> Table:
+    count, k = updates.sigma.shape
+    norm = np.repeat(updates.frobenius, k)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = updates.sigma.reshape(-1) / norm
+    return {
+        "step": np.repeat(updates.steps, k),
+        **labels,
+        "m": m,
+        "n": n,
+        "index": np.tile(np.arange(1, k + 1), count),
+        "sigma": updates.sigma.reshape(-1),
+        "frobenius": norm,
+        "norm_share": share,
+        "norm_share_null": np.tile(_shares_of_gaussian(m, n, k), count),
+        "energy_share": share**2,
+        "residual": np.repeat(updates.residual, k),
+        "method": np.repeat([METHODS[int(code)] for code in updates.method], k),
+        "dtype": dtype,
+    }
+
+
+def _shares_of_gaussian(m: int, n: int, k: int) -> np.ndarray:
+    """Mean of σ_i / ‖·‖_F over Gaussian matrices, for the first k indices."""
+    spectra = _gaussian(m, n)
+    norms = np.linalg.norm(spectra, axis=1, keepdims=True)
+    return (spectra / norms).mean(axis=0)[:k]
+
+
+def _rank_shares(labels: Table, m: int, n: int, dtype: str, updates: UpdateStatistics) -> Table:
+    ranks = ranks_of(m, n)
+    kept = list(ranks.values())
+    ours = np.array([rank_shares(sigma, kept) for sigma in updates.spectrum])
+    null = np.mean([rank_shares(sigma, kept) for sigma in _gaussian(m, n)], axis=0)
+    count = len(updates.spectrum_steps)
+    return {
+        "step": np.repeat(updates.spectrum_steps, len(kept)),
+        **labels,
+        "m": m,
+        "n": n,
+        "rank": list(ranks) * count,
+        "k": kept * count,
+        "norm_share": ours.reshape(-1),
+        "norm_share_null": np.tile(null, count),
+        "dtype": dtype,
+    }
+
+
+def _ranks(
+    labels: Table,
+    m: int,
+    n: int,
+    dtype: str,
+    updates: UpdateStatistics,
+    settings: MeasureSettings,
+) -> Table:
+    spectra, null = updates.spectrum, _gaussian(m, n)
+    k = min(settings.top_k, m, n)
+    eps = _EPS[dtype]
+    return {
+        "step": updates.spectrum_steps,
+        **labels,
+        "stable_rank": [stable_rank(sigma) for sigma in spectra],
+        "stable_rank_null": float(np.mean([stable_rank(sigma) for sigma in null])),
+        "effective_rank": [effective_rank(sigma) for sigma in spectra],
+        "effective_rank_null": float(np.mean([effective_rank(sigma) for sigma in null])),
+        "numerical_rank": [numerical_rank(sigma, m, n, eps) for sigma in spectra],
+        "full_rank": min(m, n),
+        "base_cosine_left": updates.base_cosines[:, 0],
+        "base_cosine_left_null": _cosine_null(m, k),
+        "base_cosine_right": updates.base_cosines[:, 1],
+        "base_cosine_right_null": _cosine_null(n, k),
+        "subspace_k": k,
+        "dtype": dtype,
+    }
+
+
+def _alignment(
+    labels: Table, aligned: np.ndarray, flipped: np.ndarray, updates: UpdateStatistics
+) -> Table:
+    later = np.append((aligned[:-1] * aligned[1:]).sum(axis=1), math.nan)
+    sigma = updates.sigma[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alpha = updates.frobenius / sigma
+    moved = sigma > 0.0
+    return {
+        "step": updates.steps,
+        **labels,
+        "flipped": np.asarray(flipped),
+        "cosine_next": np.where(moved, later, math.nan),
+        "cosine_last": np.where(moved, aligned @ aligned[-1], math.nan),
+        "sigma1": sigma,
+        "alpha": alpha,
+    }
+
+
+def _pls(
+    labels: Table,
+    aligned: np.ndarray,
+    updates: UpdateStatistics,
+    settings: MeasureSettings,
+    accuracy: AccuracySeries | None,
+) -> Table:
+    """Partial least squares of accuracy on u1(t), with what chance and any trend would score."""
+    if accuracy is None:
+        return {}
+    usable = (updates.sigma[:, 0] > 0.0) & np.isin(updates.steps, list(accuracy.values))
+    y = np.array([accuracy.values[int(step)] for step in updates.steps[usable]])
+    if len(y) < FEWEST_ACCURACIES or np.ptp(y) == 0.0:
+        return {}
+    features = aligned[usable]
+    kernel = feature_kernel(features)
+    r2 = float(pls_r2(kernel, y))
+    seeds = seeds_of(settings, labels["tensor"])
+    permuted = pls_r2(kernel, permuted_accuracies(y, settings.draws, seeds))
+    walks = pls_r2(kernel, walk_accuracies(len(y), settings.draws, seeds))
+    as_high = int((permuted >= r2).sum())
+    return {
+        **labels,
+        "T": [len(y)],
+        "r2": r2,
+        **quantiles(np.asarray(permuted), "r2_null"),
+        **quantiles(np.asarray(walks), "r2_walk"),
+        "p_value": (1 + as_high) / (1 + settings.draws),
+        "loo_r2": pls_loo_r2(features, y),
+        "accuracy": accuracy.source,
+        "draws": settings.draws,
+        "seed": settings.seed,
+    }
