@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test test-fast check clean
+.PHONY: demo test test-fast check perf clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -25,6 +25,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+perf: $(READY)
+	$(BIN)/python -m perf
 
 $(READY): pyproject.toml requirements/$(EXTRA).txt
 	@PYTHON="$(PYTHON)" VENV=$(VENV) sh requirements/make_environment.sh

@@ -1,0 +1,81 @@
+"""Command line: `python -m perf [part ...] [--quick] [--keep]`, from the root of the repository."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from perf import figure, gpu, machine, report, scaling, settings, trajectory, update_svd
+from rlvr_dynamics.hardware import free_bytes
+
+PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Part]] = {
+    "trajectory": trajectory.measure,
+    "update_svd": update_svd.measure,
+    "scaling": scaling.measure,
+    "gpu": gpu.measure,
+}
+OUT = Path("outputs") / "perf"
+FULL_BYTES = 12 << 30
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all when none"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows only that it works")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per side, the median counts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the synthetic files for next time"
+    )
+    parser.add_argument("--work", type=Path, help="folder for the synthetic files (up to 12 GB)")
+    parser.add_argument(
+        "--out", type=Path, help=f"folder for the results; {OUT}, or below it when not everything"
+    )
+    return parser
+
+
+def main() -> int:
+    """Run the chosen parts, write the results, print the table."""
+    parser = arguments()
+    given = parser.parse_args()
+    unknown = [part for part in given.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
+    if given.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    chosen = [part for part in PARTS if part in given.parts or not given.parts]
+    # A part alone, or tiny sizes, must not replace the table of a full run.
+    partial = ["quick"] * given.quick + chosen * (len(chosen) < len(PARTS))
+    out: Path = (given.out or OUT / "_".join(partial)).resolve()
+    work: Path = (given.work or out).resolve() / "synthetic_runs"
+    if not given.quick and free_bytes(work) < FULL_BYTES:
+        parser.error(f"{work} needs 12 GB of free disk; name another place with --work")
+    make = settings.quick if given.quick else settings.full
+    sizes = make(work, given.seed, given.repeats, given.keep)
+    told = machine.provenance({"quick": given.quick, "parts": chosen, **sizes.described()})
+    found: dict[str, report.Part] = {}
+    table = ""
+    try:
+        for name in chosen:
+            found[name] = PARTS[name](sizes, lambda text, name=name: _say(f"{name}: {text}"))
+            # After every part, so that a later one that breaks does not lose the earlier ones.
+            table = report.write(found, told, out)
+    finally:
+        if not given.keep:
+            shutil.rmtree(work, ignore_errors=True)
+    if "scaling" in found:
+        figure.draw(found["scaling"].details, out)
+    _say(f"{table}\nwritten to {out}")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

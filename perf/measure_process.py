@@ -1,0 +1,104 @@
+"""Run a command and record what it cost: time, memory of its own, bytes written. Linux only."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+_INTERVAL_SECONDS = 0.005
+_CHILDREN_EVERY = 50  # looking for children scans all of /proc, so it is done rarely
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one command cost.
+
+    Attributes:
+        wall_seconds: From start to end, the interpreter and its imports included.
+        inner_seconds: The same without start-up, as the command itself reports it.
+        peak_bytes: Largest memory of its own (anonymous and shared pages, summed over the command
+            and its children), sampled every 5 ms. Mapped files are page cache and not in it.
+        peak_resident_bytes: The kernel's high-water mark of resident memory, mapped files included.
+        written_bytes: Bytes handed to write calls.
+        report: The last line of its output, read as JSON.
+    """
+
+    wall_seconds: float
+    inner_seconds: float
+    peak_bytes: int
+    peak_resident_bytes: int
+    written_bytes: int
+    report: dict[str, Any]
+
+
+def run_module(module: str, *arguments: object) -> Cost:
+    """Run `python -m module arguments...` from the root of the repository; see `run`."""
+    return run([sys.executable, "-m", module, *map(str, arguments)])
+
+
+def run(command: list[str]) -> Cost:
+    """Run a command from the root of the repository and measure it.
+
+    The last line of its output must be a JSON object with `seconds`, its own time after start-up.
+
+    Raises:
+        RuntimeError: The command failed; carries the end of what it said.
+    """
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors)
+        try:
+            peak, resident, written = _watch(process.pid)
+            wall = time.perf_counter() - start
+        finally:
+            process.kill()
+            status = process.wait()
+        output.seek(0)
+        errors.seek(0)
+        if status != 0:
+            said = errors.read().decode(errors="replace")[-2000:]
+            raise RuntimeError(f"{' '.join(command)} ended with {status}:\n{said}")
+        report = json.loads(output.read().decode().strip().splitlines()[-1])
+    return Cost(wall, float(report["seconds"]), peak, resident, written, report)
+
+
+def _watch(pid: int) -> tuple[int, int, int]:
+    """Sample a process until it ends, and leave it to the caller to collect its exit status."""
+    peak = resident = written = 0
+    children: list[int] = []
+    for sample in range(1 << 62):
+        over = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if sample % _CHILDREN_EVERY == 0 and not over:
+            children = [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        own = 0
+        for member in (pid, *children):
+            fields = _fields(member, "status")
+            own += 1024 * (_number(fields, "RssAnon") + _number(fields, "RssShmem"))
+            if member == pid:
+                resident = max(resident, 1024 * _number(fields, "VmHWM"))
+        peak = max(peak, own)
+        written = max(written, sum(_number(_fields(m, "io"), "wchar") for m in (pid, *children)))
+        if over:
+            break
+        time.sleep(_INTERVAL_SECONDS)
+    return peak, resident, written
+
+
+def _fields(pid: int, file: str) -> dict[str, str]:
+    try:
+        text = Path(f"/proc/{pid}/{file}").read_text()
+    except OSError:  # a child that ended between the listing and the look at it
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def _number(fields: dict[str, str], name: str) -> int:
+    return int(fields.get(name, "0").split()[0])

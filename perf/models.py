@@ -1,0 +1,210 @@
+"""Synthetic training runs: safetensors folders with the names and shapes of a small Qwen2.
+
+The updates imitate a bf16 run of reinforcement learning: a direction that drifts with the step
+(rank one in every matrix) plus a random walk, both so small that most elements round back to the
+value they had. Norm weights lie near 1, where bf16 is too coarse for them to move at all.
+
+Legend: T steps, d elements of one tensor.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+WEIGHT_SCALE = 0.02  # standard deviation of the base weights, as Qwen2 initialises them
+DRIFT = 3e-5  # root mean square of the drift at the last written step, |W_T - W_0| of real runs
+WALK = 1.5e-5  # root mean square of the random walk at the last written step
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths of a Qwen2-like model with a tied head."""
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    key_value: int
+    intermediate: int
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensor names and shapes, in file order."""
+        h, k, i = self.hidden, self.key_value, self.intermediate
+        found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (self.vocabulary, h)}
+        for layer in range(self.layers):
+            block = {
+                "input_layernorm.weight": (h,),
+                "mlp.down_proj.weight": (h, i),
+                "mlp.gate_proj.weight": (i, h),
+                "mlp.up_proj.weight": (i, h),
+                "post_attention_layernorm.weight": (h,),
+                "self_attn.k_proj.bias": (k,),
+                "self_attn.k_proj.weight": (k, h),
+                "self_attn.o_proj.weight": (h, h),
+                "self_attn.q_proj.bias": (h,),
+                "self_attn.q_proj.weight": (h, h),
+                "self_attn.v_proj.bias": (k,),
+                "self_attn.v_proj.weight": (k, h),
+            }
+            found |= {f"model.layers.{layer}.{name}": shape for name, shape in block.items()}
+        return found | {"model.norm.weight": (h,)}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+SIZES = {
+    "100K": Size(vocabulary=512, hidden=64, layers=2, key_value=16, intermediate=144),
+    "10M": Size(vocabulary=8192, hidden=256, layers=8, key_value=64, intermediate=1024),
+    "100M": Size(vocabulary=32768, hidden=768, layers=10, key_value=128, intermediate=2560),
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """A base and its steps on disk.
+
+    Attributes:
+        root: Folder that holds everything.
+        size: Key in `SIZES`.
+        written: Steps that have bytes of their own.
+        changed_share: Share of the elements that differ from the base, at the last written step.
+    """
+
+    root: Path
+    size: str
+    written: int
+    changed_share: float
+
+    @property
+    def base(self) -> Path:
+        """Folder of the model before training."""
+        return self.root / "base"
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of one checkpoint's weight file."""
+        return (self.base / "model.safetensors").stat().st_size
+
+    def paths(self, last: int) -> list[Path]:
+        """Weight files of the base and of the steps up to `last`, those with bytes of their own."""
+        folders = [self.base, *(self.root / f"step_{n}" for n in range(1, self.written + 1))]
+        return [folder / "model.safetensors" for folder in folders[: last + 1]]
+
+    def checkpoints(self, last: int) -> Path:
+        """Return a folder with exactly the steps 1 to `last`, made of hard links.
+
+        Steps after the last written one repeat the written ones from the first: the page cache and
+        the disk see the same bytes again, the arithmetic costs what other bytes would cost.
+        """
+        folder = self.root / f"first_{last}"
+        for step in range(1, last + 1):
+            source = self.root / f"step_{(step - 1) % self.written + 1}"
+            target = folder / f"step_{step}"
+            if not target.exists():
+                target.mkdir(parents=True)
+                for path in source.iterdir():
+                    os.link(path, target / path.name)
+        return folder
+
+
+def write_files(root: Path, size: str, written: int, seed: int) -> Files:
+    """Write a base and its steps, or return them when the same ones are there already.
+
+    One tensor is in memory at a time. The walk's increments are rotations of one Gaussian draw per
+    tensor, which makes a step as cheap as an addition and keeps the increments nearly orthogonal.
+
+    Args:
+        root: Folder for the files.
+        size: Key in `SIZES`.
+        written: Number of steps.
+        seed: Seed of all draws.
+    """
+    shapes = SIZES[size].shapes
+    asked = {"size": size, "written": written, "seed": seed, "widths": asdict(SIZES[size])}
+    finished = root / "files.json"
+    if finished.exists():
+        known = json.loads(finished.read_text())
+        if {key: known.get(key) for key in asked} == asked:
+            return Files(root, size, written, known["changed_share"])
+    header, places = _header(shapes)
+    changed = 0
+    with ExitStack() as stack:
+        files: list[int] = []
+        for name in ("base", *(f"step_{step}" for step in range(1, written + 1))):
+            folder = root / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(
+                json.dumps({"model_type": "qwen2", "tie_word_embeddings": True})
+            )
+            file = stack.enter_context((folder / "model.safetensors").open("wb"))
+            file.write(header)
+            file.flush()
+            files.append(file.fileno())
+        for index, (name, shape) in enumerate(shapes.items()):
+            base = torch.empty(0)
+            for file, values in zip(files, _tensor(name, shape, written, seed, index), strict=True):
+                base = values if file == files[0] else base
+                _put(file, values, len(header) + places[name])
+                if file == files[-1]:
+                    changed += int((values != base).sum())
+    share = changed / SIZES[size].parameters
+    finished.write_text(json.dumps({**asked, "changed_share": share}))
+    return Files(root, size, written, share)
+
+
+def _header(shapes: dict[str, tuple[int, ...]]) -> tuple[bytes, dict[str, int]]:
+    entries: dict[str, Any] = {}
+    places: dict[str, int] = {}
+    offset = 0
+    for name, shape in shapes.items():
+        places[name] = offset
+        end = offset + 2 * math.prod(shape)
+        entries[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, places
+
+
+def _tensor(
+    name: str, shape: tuple[int, ...], written: int, seed: int, index: int
+) -> Iterator[Tensor]:
+    """Yield the values of one tensor in bf16, flattened: the base, then every step."""
+    generator = torch.Generator().manual_seed(seed * 100_003 + index)
+    d = math.prod(shape)
+    base = torch.randn(d, generator=generator).mul_(WEIGHT_SCALE)
+    if name.endswith("norm.weight"):
+        base.add_(1.0)
+    rounded = base.to(torch.bfloat16)
+    yield rounded
+    latent = base.copy_(rounded)  # training starts from the stored base
+    noise = torch.randn(d, generator=generator).mul_(WALK / math.sqrt(written))
+    direction = torch.ones(())
+    for length in shape:
+        direction = direction[..., None] * torch.randn(length, generator=generator)
+    direction = direction.reshape(-1).mul_(DRIFT / written)
+    shifts = torch.randint(0, d, (written,), generator=generator).tolist()
+    lengths = (1.0 + 0.2 * torch.randn(written, generator=generator)).tolist()
+    for shift, length in zip(shifts, lengths, strict=True):
+        latent.add_(direction, alpha=length)
+        latent[:shift].add_(noise[d - shift :])
+        latent[shift:].add_(noise[: d - shift])
+        yield latent.to(torch.bfloat16)
+
+
+def _put(file: int, values: Tensor, place: int) -> None:
+    data = memoryview(cast(bytes, values.view(torch.uint8).numpy()))
+    done = 0
+    while done < len(data):
+        done += os.pwrite(file, data[done:], place + done)

@@ -1,0 +1,48 @@
+"""Our side as a process of its own: RELEX with default settings, or only the decompositions."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlvr_dynamics.checkpoints import Trajectory
+from rlvr_dynamics.checkpoints.differences import Differences
+from rlvr_dynamics.dynamics import accumulate_gram, svd_of_gram
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS
+
+
+def decompose(trajectory: Trajectory) -> None:
+    """Take the trajectory SVD of every tensor: coefficients and singular values, no directions."""
+    steps = np.array(trajectory.steps)
+    for name in trajectory.names:
+        gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
+        for _, _, updates in Differences(trajectory, name).chunks():
+            accumulate_gram(gram, updates)
+        svd_of_gram(gram, len(steps), steps)
+
+
+def main() -> None:
+    """Run one job; report its time after the imports."""
+    parser = argparse.ArgumentParser(prog="perf.ours", description=__doc__)
+    parser.add_argument("job", choices=("relex", "decompose"))
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True)
+    parser.add_argument("--target", type=int)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    start = time.perf_counter()
+    trajectory = Trajectory.open(given.base, given.checkpoints)
+    if given.job == "relex":
+        last = trajectory.steps[-1]
+        EXTRAPOLATORS["relex"].run(trajectory, last, [given.target], given.out)
+    else:
+        decompose(trajectory)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "threads": torch.get_num_threads()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The plain way to predict a checkpoint: two scripts with all updates on disk between them.
+
+Script 1 writes W_t - W_0 of every step in float16. Script 2 stacks one tensor's updates in
+float32, decomposes the T x T Gram matrix, fits a line to each coefficient and adds the result to
+the base. This is the design described for RELEX (arXiv 2605.21468), in our own words and lenient
+where there was a choice: the base is cast once, the stack is filled row by row without a second
+copy, and only the kept directions are saved.
+
+Legend: T observed steps, d elements of one tensor, r rank.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+NEGLIGIBLE = 1e-6
+WEIGHTS = "model.safetensors"
+
+
+def write_differences(base: Path, checkpoints: Path, last: int, deltas: Path) -> None:
+    """Script 1: save the update of every step as a float16 file."""
+    deltas.mkdir(parents=True)
+    before = {name: tensor.half() for name, tensor in load_file(base / WEIGHTS).items()}
+    for step in range(1, last + 1):
+        after = load_file(checkpoints / f"step_{step}" / WEIGHTS)
+        update = {name: after[name].half() - before[name] for name in before}
+        save_file(update, deltas / f"step_{step}.safetensors")
+
+
+def extrapolate(base: Path, deltas: Path, last: int, target: int, rank: int, out: Path) -> None:
+    """Script 2: decompose all updates of each tensor, fit lines, save directions and prediction."""
+    (out / "predicted").mkdir(parents=True)
+    files = [safe_open(deltas / f"step_{step}.safetensors", "pt") for step in range(1, last + 1)]
+    directions, predicted = {}, {}
+    for name, tensor in load_file(base / WEIGHTS).items():
+        stack = torch.empty(last, tensor.numel())
+        for row, file in zip(stack, files, strict=True):
+            row.copy_(file.get_tensor(name).flatten())
+        values, vectors = torch.linalg.eigh(stack @ stack.T)
+        sigma = values.flip(0)[:rank].clamp(min=0).sqrt()
+        u = vectors.flip(1)[:, :rank]
+        kept = sigma > NEGLIGIBLE * sigma[0]
+        v = torch.where(kept, stack.T @ u / sigma.where(kept, 1.0), 0.0)
+        lines = np.polyfit(np.arange(last), (sigma * u).double().numpy(), 1)
+        coefficient = lines[0] * (last - 1 + target - last) + lines[1]
+        update = v @ torch.from_numpy(coefficient).float()
+        predicted[name] = (tensor.float() + update.view(tensor.shape)).to(tensor.dtype)
+        directions[name] = v
+    save_file(directions, out / "directions.safetensors")
+    save_file(predicted, out / "predicted" / WEIGHTS)
+
+
+def main() -> None:
+    """Run one of the two scripts; report its time after the imports."""
+    parser = argparse.ArgumentParser(prog="perf.reference", description=__doc__)
+    parser.add_argument("script", choices=("differences", "extrapolate"))
+    for name in ("base", "checkpoints", "deltas", "out"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--last", type=int, required=True)
+    parser.add_argument("--target", type=int)
+    parser.add_argument("--rank", type=int, default=1)
+    given = parser.parse_args()
+    start = time.perf_counter()
+    if given.script == "differences":
+        write_differences(given.base, given.checkpoints, given.last, given.deltas)
+    else:
+        extrapolate(given.base, given.deltas, given.last, given.target, given.rank, given.out)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "threads": torch.get_num_threads()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Predict one checkpoint from a run: our one pass against the two plain scripts."""
+
+import os
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from perf.machine import PLAIN, plain_seconds_per_gb, warm_page_cache
+from perf.measure_process import Cost, run_module
+from perf.models import SIZES
+from perf.report import Part, Row
+from perf.settings import Settings
+
+SCRIPTS = "two scripts, float16 updates on disk, whole float32 stack in memory"
+WEIGHTS = "model.safetensors"
+
+
+def measure(settings: Settings, say: Callable[[str], None]) -> Part:
+    """Run both sides in turn and compare time, memory, disk and the predicted weights."""
+    size, last = settings.trajectory_size, settings.trajectory_steps
+    say(f"writing {last} checkpoints of {size} parameters")
+    files = settings.files(size)
+    base, checkpoints = files.base, files.checkpoints(last)
+    target = 2 * last
+    out = settings.work / "predictions"
+    read_bytes = files.file_bytes * (last + 1)
+
+    def ours() -> list[Cost]:
+        common = ("--base", base, "--checkpoints", checkpoints, "--target", target)
+        return [run_module("perf.ours", "relex", *common, "--out", out / "ours")]
+
+    def scripts() -> list[Cost]:
+        given = ("--base", base, "--last", last, "--deltas", out / "deltas")
+        first = run_module("perf.reference", "differences", "--checkpoints", checkpoints, *given)
+        rest = ("--target", target, "--out", out / "scripts")
+        return [first, run_module("perf.reference", "extrapolate", *given, *rest)]
+
+    warm_page_cache(files.paths(last))
+    plain = plain_seconds_per_gb(files.paths(last), settings.repeats)
+    sides = {"ours": ours, "scripts": scripts}
+    runs: dict[str, list[list[Cost]]] = {"ours": [], "scripts": []}
+    for repeat in range(settings.repeats):
+        # The order turns round each time: neither side always follows the other's disk writes.
+        for side in list(sides)[:: 1 if repeat % 2 == 0 else -1]:
+            say(f"{side}, run {repeat + 1} of {settings.repeats}")
+            _clear(out, side)
+            os.sync()
+            runs[side].append(sides[side]())
+    agreement = _agreement(base, _predicted(out / "ours"), out / "scripts" / "predicted" / WEIGHTS)
+    predicted_bytes = files.file_bytes
+    disk = {
+        "ours": _bytes_below(out / "ours") - _bytes_below(_predicted(out / "ours").parent),
+        "scripts": _bytes_below(out / "deltas") + _bytes_below(out / "scripts") - predicted_bytes,
+    }
+    if not settings.keep:
+        shutil.rmtree(out)
+    return Part(
+        title=f"Predicting a checkpoint: {last} checkpoints of {size} parameters "
+        f"({SIZES[size].parameters / 1e6:.1f} M, bf16, {read_bytes / 1e9:.2f} GB)",
+        rows=_rows(runs, disk, read_bytes, plain, agreement),
+        notes=[
+            "ours: `Trajectory.open` and `EXTRAPOLATORS['relex'].run` with default settings; every "
+            "side in processes of its own, the page cache warm, the order of the sides "
+            f"alternating, median of {settings.repeats}.",
+            "Own memory leaves out mapped files (page cache); the two scripts' peak is the larger "
+            "of the two. Time and writes are their sum. Python with torch is in every process.",
+            "Our run also hashes what it wrote, waits until it is on the disk (fsync) and checks "
+            "that all weights are finite. The files carry no manifests, so neither side hashes its "
+            "input.",
+            "The scripts save one direction per tensor; saving all T would add T x d float32.",
+            f"In the last observed step {files.changed_share:.1%} of the elements differ from the "
+            "base. The scripts' float16 updates round; that is part of the difference between the "
+            "two predictions.",
+        ],
+        details={
+            "steps": last,
+            "target": target,
+            "parameters": SIZES[size].parameters,
+            "dtype": "bfloat16",
+            "read_bytes": read_bytes,
+            "changed_share": files.changed_share,
+            "agreement": agreement,
+            "runs": {
+                side: [[vars(cost) for cost in costs] for costs in found]
+                for side, found in runs.items()
+            },
+        },
+    )
+
+
+def _rows(
+    runs: dict[str, list[list[Cost]]],
+    disk: dict[str, int],
+    read_bytes: int,
+    plain: float,
+    agreement: dict[str, float],
+) -> list[Row]:
+    def both(value: Callable[[list[Cost]], float]) -> tuple[float, float]:
+        ours, scripts = (
+            statistics.median(value(costs) for costs in runs[side]) for side in ("ours", "scripts")
+        )
+        return ours, scripts
+
+    wall = both(lambda costs: sum(cost.wall_seconds for cost in costs))
+    inner = both(lambda costs: sum(cost.inner_seconds for cost in costs))
+    peak = both(lambda costs: max(cost.peak_bytes for cost in costs) / 1e9)
+    resident = both(lambda costs: max(cost.peak_resident_bytes for cost in costs) / 1e9)
+    written = both(lambda costs: sum(cost.written_bytes for cost in costs) / 1e9)
+    per_gb = inner[0] / read_bytes * 1e9
+    return [
+        Row("time, start-up included", "s", *wall, SCRIPTS),
+        Row("time without start-up", "s", *inner, SCRIPTS),
+        Row("time without start-up, per GB read", "s/GB", per_gb, plain, PLAIN),
+        Row("peak memory of its own", "GB", *peak, SCRIPTS),
+        Row("peak resident, mapped files too", "GB", *resident, SCRIPTS),
+        Row("intermediate files", "GB", disk["ours"] / 1e9, disk["scripts"] / 1e9, SCRIPTS),
+        Row("bytes written, prediction included", "GB", *written, SCRIPTS),
+        Row(
+            "difference of the predicted updates",
+            "relative",
+            agreement["relative_difference"],
+            against="the scripts' prediction",
+            comparable=False,
+        ),
+        Row(
+            "predicted elements that differ in bf16",
+            "share",
+            agreement["differing_share"],
+            against="the scripts' prediction",
+            comparable=False,
+        ),
+    ]
+
+
+def _clear(out: Path, side: str) -> None:
+    for folder in ("deltas", "scripts") if side == "scripts" else ("ours",):
+        shutil.rmtree(out / folder, ignore_errors=True)
+
+
+def _predicted(out: Path) -> Path:
+    return next(out.rglob(WEIGHTS))
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _agreement(base: Path, ours: Path, scripts: Path) -> dict[str, float]:
+    """Compare two predictions of the same checkpoint.
+
+    Returns:
+        relative_difference: ‖ours − scripts‖_F / ‖ours − base‖_F over all tensors;
+        differing_share: share of the elements that are not the same in bf16.
+    """
+    before, one, other = load_file(base / WEIGHTS), load_file(ours), load_file(scripts)
+    difference = update = torch.zeros((), dtype=torch.float64)
+    differing = total = 0
+    for name, tensor in before.items():
+        wide = one[name].float()
+        difference = difference + (wide - other[name].float()).square().sum(dtype=torch.float64)
+        update = update + (wide - tensor.float()).square().sum(dtype=torch.float64)
+        differing += int((one[name] != other[name]).sum())
+        total += tensor.numel()
+    return {
+        "relative_difference": float((difference / update).sqrt()),
+        "differing_share": differing / total,
+    }
