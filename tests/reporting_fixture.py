@@ -49,6 +49,11 @@ ACCURACY = {
 }
 
 
+RECONSTRUCTIONS = ("rank1_recovery", "random_update")
+HELD_COSINE = 0.7  # of the last observed update with the true one
+FUTURE = {*RECONSTRUCTIONS, "trajectory_oracle", "alpharl"}
+
+
 def tensors(layers: int = 3) -> list[tuple[str, str, float, int, int]]:
     """Name, module, layer, m, n of every tensor."""
     found = [("model.embed_tokens.weight", "embed_tokens", float("nan"), 40, 16)]
@@ -71,6 +76,7 @@ def build_run(
     write_config(folder)
     write_train(folder, steps)
     write_measure(folder, layers, steps)
+    write_directions(folder, layers, steps)
     write_forecast(folder, layers)
     write_scores(folder, ACCURACY if accuracy is None else accuracy, response)
     return folder
@@ -142,6 +148,8 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
                     "step_norm": slope,
                     "base_norm": 5.0,
                     "relative_update": value / 5.0,
+                    "changed_share": 1 - np.exp(-at / steps),
+                    "step_changed_share": 0.1,
                 }
             )
         shares = np.array([0.975, 0.01, 0.005, 0.003, 0.002, 0.001, 0.001, 0.001])
@@ -175,6 +183,11 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
                 "heldout_r2_null_mean": -2.0,
                 "heldout_r2_null_low": -9.0,
                 "heldout_r2_null_high": 0.6,
+                "loo_r2": r2 - 0.01,
+                **spread("loo_r2_null", 0.92, 0.78, 0.975),
+                **spread("r2_permuted", 0.05, 0.0, 0.25),
+                **spread("heldout_r2_permuted", -3.0, -9.0, 0.0),
+                **spread("loo_r2_permuted", -0.2, -0.4, 0.1),
                 "draws": 200,
                 "seed": 0,
             }
@@ -194,7 +207,10 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
                         "sigma": value,
                         "frobenius": frobenius,
                         "norm_share": value / frobenius,
+                        "norm_share_null": 0.4 / index**0.5,
                         "energy_share": (value / frobenius) ** 2,
+                        "residual": 1e-8,
+                        "method": "gram",
                         "dtype": "float32",
                     }
                 )
@@ -208,14 +224,155 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
         _save(pd.DataFrame(rows), folder / "measure" / f"{table}.parquet")
 
 
-def write_forecast(folder: Path, layers: int = 3) -> None:
+def spread(prefix: str, mean: float, low: float, high: float) -> dict[str, float]:
+    """The three columns of a null."""
+    return {f"{prefix}_mean": mean, f"{prefix}_low": low, f"{prefix}_high": high}
+
+
+def write_directions(folder: Path, layers: int = 3, steps: int = T) -> None:
+    """The tables that an older run directory lacks."""
+    generator = np.random.default_rng(4)
+    shares, ranks, alignment, pls, oracle, drift = [], [], [], [], [], []
+    for name, module, layer, m, n in tensors(layers):
+        label = {"tensor": name, "module": module, "layer": layer}
+        smaller = min(m, n)
+        for step in range(1, steps + 1):
+            for rank, top in ((1, 0.9), (3, 0.95), (5, 0.97), (10, 0.99)):
+                cosine = top - 0.4 * (1 - step / steps) + generator.normal(0, 0.002)
+                error = np.sqrt(1 - cosine**2)
+                here = {"step": step, "rank": rank, "cosine": cosine, "relative_error": error}
+                oracle.append({**label, **here})
+        for share in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0):
+            drift.append(
+                {
+                    **label,
+                    "share": share,
+                    "stop": int(share * steps),
+                    "cosine": 1 - 0.3 * (1 - share) - generator.uniform(0, 0.1) * (1 - share),
+                    **spread("null", share**0.5, 0.7 * share**0.5, min(1, 1.3 * share**0.5)),
+                    "draws": 200,
+                    "seed": 0,
+                }
+            )
+        if module == "embed_tokens":
+            continue
+        for step in (steps // 2, steps):
+            for rank in ("1", "1%", "5%", "10%", *(f"{tens}0%" for tens in range(2, 10))):
+                part = 1 / smaller if rank == "1" else int(rank[:-1]) / 100
+                k = max(1, int(np.ceil(part * smaller)))
+                shares.append(
+                    {
+                        "step": step,
+                        **label,
+                        "m": m,
+                        "n": n,
+                        "rank": rank,
+                        "k": k,
+                        "norm_share": (k / smaller) ** 0.3 * generator.uniform(0.95, 1.0),
+                        "norm_share_null": (k / smaller) ** 0.4,
+                        "dtype": "float32",
+                    }
+                )
+            ranks.append(
+                {
+                    "step": step,
+                    **label,
+                    "stable_rank": generator.uniform(2, 4),
+                    "stable_rank_null": 0.35 * smaller,
+                    "effective_rank": generator.uniform(0.6, 0.7) * smaller,
+                    "effective_rank_null": 0.85 * smaller,
+                    "numerical_rank": smaller,
+                    "full_rank": smaller,
+                    "base_cosine_left": 0.6,
+                    "base_cosine_left_null": 0.55,
+                    "base_cosine_right": 0.5,
+                    "base_cosine_right_null": 0.52,
+                    "subspace_k": 4,
+                    "dtype": "float32",
+                }
+            )
+        for step in range(1, steps + 1):
+            turned = generator.uniform(0, 0.6) * (1 - step / steps)
+            alignment.append(
+                {
+                    **label,
+                    "step": step,
+                    "flipped": bool(step % 2),
+                    "cosine_next": 1 - turned / 5 if step < steps else np.nan,
+                    "cosine_last": 1 - turned,
+                    "sigma1": 0.01 * step,
+                    "alpha": 2.0,
+                }
+            )
+        pls.append(
+            {
+                **label,
+                "T": 8,
+                "r2": generator.uniform(0.93, 0.99),
+                **spread("r2_null", 0.7, 0.4, 0.9),
+                **spread("r2_walk", 0.8, 0.5, 0.92),
+                "p_value": 0.005,
+                "loo_r2": generator.uniform(0.3, 0.8),
+                "accuracy": "in-domain scores of 8 checkpoints, sampled answers",
+                "draws": 200,
+                "seed": 0,
+            }
+        )
+    counts = {"tensors": len(tensors(layers)), "parameters": 10_000}
+    for table, rows in {
+        "rank_shares": shares,
+        "update_rank": ranks,
+        "u1_alignment": alignment,
+        "pls": pls,
+        "oracle": oracle,
+        "drift": drift,
+        "checkpoints": [
+            {
+                "step": step,
+                "identity": f"{step:064x}",
+                "dtype": "float32",
+                "repeats": np.nan,
+                "bytes": 40_000,
+            }
+            for step in range(steps + 1)
+        ],
+        "explained_variance": [
+            {
+                "rank": rank,
+                **counts,
+                **{"min": low, "mean": low + 0.01, "median": low + 0.02, "weighted_mean": low},
+                **{"above_90": counts["tensors"], "above_95": counts["tensors"], "above_99": 0},
+                "null_mean": 0.8 if rank == 1 else np.nan,
+                "null_high": 0.9 if rank == 1 else np.nan,
+            }
+            for rank, low in ((1, 0.95), (3, 0.96), (5, 0.97), (10, 0.975))
+        ],
+    }.items():
+        _save(pd.DataFrame(rows), folder / "measure" / f"{table}.parquet")
+
+
+SKILL = {"relex": 0.6, "relex_raw": 0.45, "hold_last": 0.0}
+
+
+def write_forecast(
+    folder: Path,
+    layers: int = 3,
+    skill: dict[str, float] = SKILL,
+    windows: tuple[int, ...] = WINDOWS,
+) -> None:
+    """Forecast and index; reconstructions are in the index alone."""
     generator = np.random.default_rng(3)
+    norms = pd.read_parquet(folder / "measure" / "norms.parquet")
+    norm = {(row["tensor"], row["step"]): row["update_norm"] for row in norms.to_dict("records")}
     rows = []
-    for method, level in (("relex", 0.6), ("relex_raw", 0.45)):
-        for observe in WINDOWS:
+    for method, level in skill.items():
+        for observe in windows:
             for target in (10, 20):
                 for name, module, layer, *_ in tensors(layers):
-                    skill = level - generator.exponential(0.3) * (target - observe) / 10
+                    noise = generator.exponential(0.3) * (target - observe) / 10
+                    value = level - noise * bool(level)
+                    held, true = norm[name, observe], norm[name, target]
+                    hold = held**2 + true**2 - 2 * HELD_COSINE * held * true
                     rows.append(
                         {
                             "method": method,
@@ -224,15 +381,30 @@ def write_forecast(folder: Path, layers: int = 3) -> None:
                             "tensor": name,
                             "module": module,
                             "layer": layer,
-                            "sse": 1 - skill,
-                            "sse_hold": 1.0,
-                            "skill": skill,
-                            "cosine": 0.8,
+                            "sse": hold * (1 - value),
+                            "sse_hold": hold,
+                            "skill": value,
+                            "cosine": HELD_COSINE + 0.1 * value,
                             "magnitude_ratio": 1.2,
+                            "uses_future": method in FUTURE,
                             "dtype": "float32",
                         }
                     )
     _save(pd.DataFrame(rows), folder / "predictions" / "forecast.parquet")
+    index = [
+        {
+            "method": method,
+            "observe": observe,
+            "step": 20,
+            "path": f"predictions/{method}/observe_{observe}/step_20",
+            "identity": "abc",
+            "uses_future": method in FUTURE,
+            "candidate_of": None,
+        }
+        for method in (*skill, *RECONSTRUCTIONS)
+        for observe in ((0,) if method in RECONSTRUCTIONS else windows)
+    ]
+    _save(pd.DataFrame(index), folder / "predictions" / "index.parquet")
 
 
 def parse_model(model: str) -> tuple[str, float, int]:

@@ -83,13 +83,10 @@ def paired_accuracy(
 def _questions(
     results: Results, models: Sequence[str], benchmark: str, protocol: str
 ) -> NDArray[np.float64] | None:
-    columns = []
-    for model in models:
-        samples = results.samples(model, benchmark)
-        if samples is None:
-            return None
-        chosen = samples[samples["protocol"] == protocol]
-        columns.append(chosen.groupby("question_id", sort=True)["score"].mean())
+    found = (results.question_means(model, benchmark, protocol) for model in models)
+    columns = [column for column in found if column is not None]
+    if len(columns) < len(models):
+        return None
     common = pd.concat(columns, axis=1, join="inner").dropna().sort_index()
     return common.to_numpy(dtype=np.float64).T if len(common) else None
 

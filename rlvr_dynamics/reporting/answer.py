@@ -6,7 +6,7 @@ import pandas as pd
 
 from rlvr_dynamics.reporting.accuracy import paired_accuracy
 from rlvr_dynamics.reporting.formatting import general, is_missing, number, percent
-from rlvr_dynamics.reporting.frames import equal, last_step, median
+from rlvr_dynamics.reporting.frames import equal, known, last_step, median
 from rlvr_dynamics.reporting.results import Results, config_name, lookup
 from rlvr_dynamics.reporting.update_claims import NO_GAIN
 from rlvr_dynamics.reporting.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
@@ -46,6 +46,7 @@ def answer(results: Results, claims: pd.DataFrame) -> list[str]:
         _linearity(rows["B2"], rows["B2h"]),
         _tally(claims),
         _regime(results),
+        _repeats(results),
         "One run with one seed: nothing here speaks for other seeds, models or learning rates.",
     ]
     return [sentence for sentence in sentences if sentence]
@@ -139,3 +140,15 @@ def _regime(results: Results) -> str:
         moved = percent(median(equal(norms, step=step), "relative_update"), 2)
         parts.append(f"by step {step} the median tensor has moved by {moved} of its own norm")
     return f"The regime: {'; '.join(parts)}." if parts else ""
+
+
+def _repeats(results: Results) -> str:
+    """A warning where checkpoints are copies of earlier ones: their steps are not training."""
+    table = results.tables["checkpoints"]
+    copies = 0 if table is None else len(known(table, "repeats"))
+    if not copies or table is None:
+        return ""
+    return (
+        f"{copies} of {len(table)} checkpoints repeat the weights of an earlier one, so their "
+        "steps say nothing about training."
+    )

@@ -17,6 +17,7 @@ from rlvr_dynamics.reporting.trajectory_claims import (
     linear_held_out,
     linear_in_sample,
     one_component,
+    points_better_than_holding,
     rank1_denoises,
 )
 from rlvr_dynamics.reporting.update_claims import (
@@ -47,6 +48,8 @@ LEDGER: list[Callable[[Results], Claim]] = [
     partial(rank1_denoises, id="B5-30", share=0.30),
     partial(beats_holding, id="B6", share=0.15),
     partial(beats_holding, id="B6-30", share=0.30),
+    partial(points_better_than_holding, id="B7", share=0.15),
+    partial(points_better_than_holding, id="B7-30", share=0.30),
 ]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from rlvr_dynamics.reporting.formatting import general, method_name, share_of_training
+from rlvr_dynamics.reporting.formatting import general, share_of_training
 from rlvr_dynamics.reporting.results import Results
 
 WIDTH_INCHES = 5.5  # text width of the usual conference styles: no rescaling in a paper
@@ -25,8 +26,9 @@ METHOD_LOOKS = {
     "random_update": (GREY, "X"),
     "relex": (VERMILLION, "^"),
     "relex_raw": (BLUE, "s"),
+    "alpharl": (PURPLE, "v"),
 }
-OTHER_LOOKS = [(PURPLE, "v"), (ORANGE, "P"), (SKY, "<"), (PURPLE, ">"), (ORANGE, "h")]
+OTHER_LOOKS = [(ORANGE, "P"), (SKY, "<"), (PURPLE, ">"), (ORANGE, "h"), (SKY, "p")]
 FILLS = ["full", "none", "left", "right", "bottom", "top"]
 
 STYLE: dict[str, Any] = {
@@ -102,8 +104,13 @@ def style() -> Any:
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of column width with a grid of axes, shape (rows, columns)."""
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    figure = blank(height)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def blank(height: float) -> Figure:
+    """A figure of column width without axes."""
+    return Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
 
 
 def look(method: str, known: Iterable[str] = ()) -> tuple[str, str]:
@@ -121,15 +128,22 @@ def fill(observe: float, windows: list[int]) -> str:
     return FILLS[position % len(FILLS)]
 
 
-def prediction_label(method: str, observe: float, final: int) -> str:
+def prediction_label(results: Results, method: str, observe: float, final: int) -> str:
     """`RELEX, first 15 %`; a method that observes no window has only its name."""
-    name = method_name(method)
+    name = results.method_name(method)
     return f"{name}, {share_of_training(observe, final)}" if observe > 0 else name
 
 
 def plain_ticks(value: float, _position: int | None = None) -> str:
     """Tick labels without a common factor above the axis, where the title stands."""
     return general(value)
+
+
+def step_axis(axes: Axes, windows: list[int]) -> None:
+    """Training steps across, whole numbers only, with the windows shaded."""
+    shade_windows(axes, windows)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("training step (shaded: the observed windows)")
 
 
 def shade_windows(axes: Axes, windows: list[int]) -> None:

@@ -4,14 +4,22 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr_dynamics.reporting import linearity_figures, spectral_figures, training_figures
+from rlvr_dynamics.reporting import (
+    direction_figures,
+    linearity_figures,
+    method_figures,
+    spectral_figures,
+    training_figures,
+)
 from rlvr_dynamics.reporting.figure_style import FigurePlan, save, style
 from rlvr_dynamics.reporting.formatting import text
 from rlvr_dynamics.reporting.results import TABLES, Results
 
 PLANS: list[FigurePlan] = [
     *training_figures.PLANS,
+    *method_figures.PLANS,
     *spectral_figures.PLANS,
+    *direction_figures.PLANS,
     *linearity_figures.PLANS,
 ]
 
@@ -54,6 +62,8 @@ def _draw(plan: FigurePlan, results: Results, folder: Path) -> Drawn:
     if figure is None:
         stages = " and ".join(dict.fromkeys(TABLES[name][1] for name in plan.needs))
         missing = f"Not measured: needs {sources} (stage {stages})."
+        if any(results.tables[name] is not None for name in plan.needs):
+            missing = f"Not measured: {sources} of this run hold nothing to draw."
         return Drawn(plan.name, plan.title, plan.look_at, "", None, missing)
     svg = save(figure, folder, plan.name)
     facts = (

@@ -2,19 +2,46 @@
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
+
+Formatter = Callable[[Any], str]
 
 DASH = "–"
 MINUS = "−"
 
-METHOD_NAMES = {
+METHOD_NAMES = {  # in the order of the tables and figures
     "base": "base",
     "real": "real checkpoint",
+    "hold_last": "last observed checkpoint",
     "rank1_recovery": "rank-1 update, rescaled",
     "random_update": "random update, same norm",
+    "rank1_scaled_0_7": "rank-1 update, rescaled, × 0.7",
+    "rank1_attention": "rank-1 update, attention only",
+    "rank1_mlp": "rank-1 update, MLP only",
+    "second_subspace": "second direction alone",
+    "recovery_1_percent": "rank-1 % update, rescaled",
+    "recovery_10_percent": "rank-10 % update, rescaled",
+    "recovery_50_percent": "rank-50 % update, rescaled",
+    "rank_recovery": "part of the update, rescaled",
+    "trajectory_oracle": "trajectory rank-1, oracle",
     "relex": "RELEX",
+    "relex_rank5": "RELEX, rank 5",
+    "relex_rank10": "RELEX, rank 10",
+    "relex_polynomial": "RELEX, polynomial",
+    "relex_sinusoid": "RELEX, sinusoid",
+    "neural": "RELEX, neural network",
+    "shrunk_relex": "RELEX, shrunk",
     "relex_raw": "per-weight line",
+    "weight_extrapolation": "two-point line",
+    "expo": "ExPO",
+    "momentum": "line of the last two",
+    "first_update": "first update, scaled",
+    "alpharl": "AlphaRL",
+    "alpharl_final": "AlphaRL, final accuracy",
+    "alpharl_released": "AlphaRL, as released",
 }
+USES_FUTURE = "uses the future"
 MODULE_ORDER = (
     "embed_tokens",
     "q_proj",
@@ -91,8 +118,35 @@ def percent_interval(low: Any, high: Any, digits: int = 1) -> str:
 
 
 def method_name(method: str) -> str:
-    """The name a reader knows a method by; an unknown one is shown as it is."""
-    return METHOD_NAMES.get(method, method)
+    """The name a reader knows a method by; an unknown one is shown as it is.
+
+    A candidate of a grid, such as `expo_alpha_0_5`, is named by its method and its value.
+    """
+    if method in METHOD_NAMES:
+        return METHOD_NAMES[method]
+    kin, value = _next_of_kin(method), re.search(r"_([a-z]+)_(minus_)?(\d+(?:_\d+)?)$", method)
+    if value is None or method[: value.start()] != kin:
+        return method
+    sign = MINUS if value[2] else ""
+    return f"{METHOD_NAMES[kin]}, {value[1]} {sign}{value[3].replace('_', '.')}"
+
+
+def _next_of_kin(method: str) -> str:
+    """The named method that a label begins with, the longest; empty where there is none."""
+    kin = [name for name in METHOD_NAMES if f"{method}_".startswith(f"{name}_")]
+    return max(kin, key=len, default="")
+
+
+def method_rank(method: str) -> tuple[int, str]:
+    """Sort key: the order of `METHOD_NAMES`, a variant behind its method, unknown ones last."""
+    order = list(METHOD_NAMES)
+    kin = _next_of_kin(method)
+    return (order.index(kin) if kin else len(order), method)
+
+
+def rank_order(rank: str) -> float:
+    """Sort key of a kept rank: `1` before every percentage of min(m, n)."""
+    return float(rank.removesuffix("%")) if rank.endswith("%") else 0.0
 
 
 def share_of_training(observe: float, final_step: int) -> str:

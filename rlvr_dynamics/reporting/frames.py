@@ -46,6 +46,11 @@ def median(table: pd.DataFrame, column: str) -> float:
     return float(np.median(found)) if len(found) else float("nan")
 
 
+def has(table: pd.DataFrame | None, *columns: str) -> bool:
+    """Whether a table is there and each of the columns has a known value."""
+    return table is not None and all(len(numbers(table, column)) > 0 for column in columns)
+
+
 def count_above(table: pd.DataFrame, column: str, bound: str) -> int:
     """How many rows have `column` above `bound`."""
     return int((values(table, column) > values(table, bound)).sum())
@@ -59,3 +64,11 @@ def highest(table: pd.DataFrame, column: str) -> int:
 def last_step(table: pd.DataFrame) -> int:
     """The last step of a table."""
     return highest(table, "step")
+
+
+def accuracy_source(table: pd.DataFrame) -> str:
+    """Where y(t) came from, as the table says; empty where it does not."""
+    if "accuracy" not in table:
+        return ""
+    found = sorted({str(source) for source in known(table, "accuracy")["accuracy"]})
+    return f"y(t): {', '.join(found)}." if found else ""

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from rlvr_dynamics.reporting.answer import answer, title
 from rlvr_dynamics.reporting.claims import format_interval, format_value
-from rlvr_dynamics.reporting.formatting import DASH, general, integer, method_name, number, text
+from rlvr_dynamics.reporting.formatting import DASH, general, integer, number, text
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table
 
@@ -88,7 +88,7 @@ def example_answers(results: Results) -> dict[str, Any] | None:
     models = {
         "base": "base",
         f"step_{final}": f"real checkpoint of step {final}",
-        f"rank1_recovery__step_{final}": method_name("rank1_recovery"),
+        f"rank1_recovery__step_{final}": results.method_name("rank1_recovery"),
     }
     models |= {
         f"relex__observe_{observe}__step_{final}": f"RELEX from the first {observe} steps"
@@ -173,7 +173,7 @@ def next_command(results: Results) -> tuple[str, str]:
     command = results.provenance.get("command")
     if not command:
         return "python -m rlvr_dynamics.run +exp=demo", "runs the demo"
-    if any(table is None for table in results.tables.values()):
+    if results.missing_stages:
         parts = [part for part in shlex.split(command) if not part.startswith("stages=")]
         return shlex.join(parts), "goes on with the stages that have not run"
     dropped = ("seed=", "run_dir=", "stages=")

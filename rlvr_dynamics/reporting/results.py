@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.reporting.frames import equal, known, last_step, numbers, values
+from rlvr_dynamics.reporting.formatting import USES_FUTURE, method_name
+from rlvr_dynamics.reporting.frames import equal, known, last_step, numbers, select, values
 from rlvr_dynamics.reporting.intervals import DRAWS
 
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -41,6 +43,31 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "measure",
         ("step", "tensor", "module", "layer", "update_norm", "relative_update"),
     ),
+    "rank_shares": (
+        "measure/rank_shares.parquet",
+        "measure",
+        ("step", "tensor", "module", "rank", "k", "norm_share", "norm_share_null"),
+    ),
+    "update_rank": (
+        "measure/update_rank.parquet",
+        "measure",
+        ("step", "tensor", "module", "stable_rank", "effective_rank", "full_rank"),
+    ),
+    "u1_alignment": (
+        "measure/u1_alignment.parquet",
+        "measure",
+        ("step", "tensor", "module", "cosine_next", "cosine_last"),
+    ),
+    "pls": ("measure/pls.parquet", "measure", ("tensor", "module", "layer", "r2")),
+    "oracle": ("measure/oracle.parquet", "measure", ("step", "tensor", "rank", "cosine")),
+    "drift": ("measure/drift.parquet", "measure", ("share", "tensor", "cosine")),
+    "explained_variance": (
+        "measure/explained_variance.parquet",
+        "measure",
+        ("rank", "tensors", "min", "mean", "median"),
+    ),
+    "checkpoints": ("measure/checkpoints.parquet", "measure", ("step", "repeats")),
+    "index": ("predictions/index.parquet", "extrapolate", ("method", "observe", "step")),
     "forecast": (
         "predictions/forecast.parquet",
         "extrapolate",
@@ -70,6 +97,7 @@ class Results:
     provenance: dict[str, Any]
     tables: dict[str, pd.DataFrame | None]
     _samples: dict[tuple[str, str], pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _means: dict[tuple[str, str, str], pd.Series] = field(default_factory=dict, repr=False)
 
     @property
     def seed(self) -> int:
@@ -113,6 +141,36 @@ class Results:
                 found |= {int(observe) for observe in numbers(table, "observe") if observe > 0}
         return sorted(found)
 
+    @cached_property
+    def future_methods(self) -> frozenset[str]:
+        """The methods that looked beyond their window, by their label in the tables."""
+        found: set[str] = set()
+        for name in ("index", "forecast"):
+            table = self.tables[name]
+            if table is not None and "uses_future" in table:
+                ahead = select(table, table["uses_future"].fillna(False).astype(bool))
+                # A step inside a method's own window is no future of that method.
+                inside = (ahead["observe"] > 0) & (ahead["step"] <= ahead["observe"])
+                ahead = select(ahead, ~inside)
+                found |= {str(method) for method in ahead["method"]}
+                if "candidate_of" in ahead:  # the best of a grid is scored under its name
+                    found |= {
+                        str(method) for method in known(ahead, "candidate_of")["candidate_of"]
+                    }
+        return frozenset(found)
+
+    @property
+    def missing_stages(self) -> list[str]:
+        """Stages of which no table is there."""
+        stages = dict.fromkeys(stage for _, stage, _ in TABLES.values())
+        there = {TABLES[name][1] for name, table in self.tables.items() if table is not None}
+        return [stage for stage in stages if stage not in there]
+
+    def method_name(self, method: str) -> str:
+        """The name a reader knows a method by, marked where it uses the future."""
+        mark = f" ({USES_FUTURE})" if method in self.future_methods else ""
+        return f"{method_name(method)}{mark}"
+
     def window_near(self, share: float) -> int | None:
         """The observed window closest to `share` of the training, within one step of it."""
         final = self.final_step
@@ -144,6 +202,17 @@ class Results:
             columns = ["question_id", "protocol", "score"]
             self._samples[key] = pd.read_parquet(path, columns=columns) if path.exists() else None
         return self._samples[key]
+
+    def question_means(self, model: str, benchmark: str, protocol: str) -> pd.Series | None:
+        """Mean score of a model's samples by question, in the order of the ids."""
+        key = (model, benchmark, protocol)
+        if key not in self._means:
+            samples = self.samples(model, benchmark)
+            if samples is None:
+                return None
+            groups = equal(samples, protocol=protocol).groupby("question_id", sort=True)
+            self._means[key] = cast(pd.Series, groups["score"].mean())
+        return self._means[key]
 
     def sample_path(self, model: str, benchmark: str) -> Path:
         """Where the samples of a model on a benchmark lie."""

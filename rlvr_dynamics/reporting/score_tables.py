@@ -6,7 +6,7 @@ from rlvr_dynamics.reporting.accuracy import PROTOCOLS, gain_recovered, paired_a
 from rlvr_dynamics.reporting.formatting import (
     integer,
     interval,
-    method_name,
+    method_rank,
     number,
     percent,
     percent_interval,
@@ -23,12 +23,13 @@ def scores_table(results: Results) -> Table:
     scores = results.tables["scores"]
     if scores is None:
         return absent("scores", "Scores", "scores")
-    order = ["split", "benchmark", "protocol", "step", "method", "observe"]
+    order = ["split", "benchmark", "protocol", "step", "order", "observe"]
     shown = ["title", "protocol", "method", "observe", "step", "questions", "samples", "accuracy"]
     rest = ["ci_low", "ci_high", *STATUSES, "mean_tokens"]
-    frame = scores.sort_values(order, na_position="first")
+    places = [method_rank(str(method)) for method in scores["method"]]
+    frame = scores.assign(order=places).sort_values(order, na_position="first")
     frame = frame.filter(items=shown + rest).reset_index(drop=True)
-    frame["method"] = [method_name(str(method)) for method in frame["method"]]
+    frame["method"] = [results.method_name(str(method)) for method in frame["method"]]
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
         **dict.fromkeys(["accuracy", "ci_low", "ci_high"], percent),
@@ -52,6 +53,13 @@ def scores_table(results: Results) -> Table:
     )
 
 
+def _in_order(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row per model; `order` is the place of its method among the methods."""
+    models = scores.drop_duplicates(["model"])
+    order = [method_rank(str(method)) for method in models["method"]]
+    return models.assign(order=order).sort_values(keys, na_position="first")
+
+
 def accuracy_overview(results: Results) -> Table:
     """One row per model, one column per benchmark: accuracy with its interval."""
     title = "Accuracy at a glance"
@@ -66,13 +74,11 @@ def accuracy_overview(results: Results) -> Table:
         for row in rows.to_dict("records")
     ]
     names = [*results.benchmarks("in_domain"), *results.benchmarks("out_of_domain")]
-    models = rows.drop_duplicates(["model"]).sort_values(
-        ["step", "method", "observe"], na_position="first"
-    )
+    models = _in_order(rows, ["step", "observe", "order"])
     cells = rows.pivot(index="model", columns="benchmark", values="cell")
     frame = pd.DataFrame(
         {
-            "method": [method_name(str(method)) for method in models["method"]],
+            "method": [results.method_name(str(method)) for method in models["method"]],
             "observe": models["observe"].to_numpy(),
             "step": models["step"].to_numpy(),
             **{
@@ -98,9 +104,7 @@ def recovery_table(results: Results) -> Table:
     if scores is None or final is None:
         return absent("recovery", "Recovery of the final model", "scores")
     stand_ins = select(scores, ~scores["model"].isin(["base", f"step_{final}"]))
-    models = stand_ins.drop_duplicates(["model"]).sort_values(
-        ["method", "observe", "step"], na_position="first"
-    )
+    models = _in_order(stand_ins, ["order", "observe", "step"])
     rows = []
     for split in ("in_domain", "out_of_domain"):
         for benchmark in results.benchmarks(split):
@@ -135,7 +139,7 @@ def _recovery_row(
         {
             "benchmark": results.benchmark_title(benchmark),
             "protocol": paired.protocol,
-            "method": method_name(str(model["method"])),
+            "method": results.method_name(str(model["method"])),
             "observe": model["observe"],
             "step": model["step"],
             "n": paired.questions,

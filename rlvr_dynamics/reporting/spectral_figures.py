@@ -1,21 +1,23 @@
 """Spectra of the update at the final step, and how much of its norm one direction carries."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rlvr_dynamics.reporting.figure_parts import heat_map, heat_map_inches, quartile_line
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
+    ORANGE,
     VERMILLION,
     WIDTH_INCHES,
     FigurePlan,
     canvas,
     plain_ticks,
 )
-from rlvr_dynamics.reporting.formatting import module_rank
-from rlvr_dynamics.reporting.frames import equal, known, last_step, select, values
+from rlvr_dynamics.reporting.formatting import rank_order
+from rlvr_dynamics.reporting.frames import equal, has, known, last_step, select
 from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.reporting.weight_tables import PRINTED_SHARES
 
 MLP = ("gate_proj", "up_proj", "down_proj")
 
@@ -63,15 +65,10 @@ def draw_spectra(results: Results) -> Figure | None:
             markersize=3,
             label=f"{kind}: median of {len(set(rows['tensor']))} matrices",
         )
-    flat = _flat_spectrum(table)
-    if flat is not None:
-        axes.plot(
-            flat.index,
-            flat,
-            color=BLACK,
-            linestyle=":",
-            label="flat spectrum of the same norm (median)",
-        )
+    if has(table, "norm_share_null"):
+        null = table.groupby("index")["norm_share_null"].median()
+        label = "Gaussian matrices of the same shape (median)"
+        axes.plot(null.index, null, color=BLACK, linestyle=":", label=label)
     axes.set_yscale("log")
     axes.set_ylim(top=1.05)
     lowest = axes.get_ylim()[0]
@@ -85,45 +82,56 @@ def draw_spectra(results: Results) -> Figure | None:
     return figure
 
 
-def _flat_spectrum(table: pd.DataFrame) -> pd.Series | None:
-    """What every σ_i/‖ΔW‖_F would be if all min(m, n) singular values were equal."""
-    if not {"m", "n"} <= set(table.columns):
-        return None
-    smaller = np.minimum(values(table, "m"), values(table, "n"))
-    flat = pd.Series(1 / np.sqrt(smaller), index=pd.Index(table["index"]))
-    return flat.groupby(level=0).median()
-
-
 def draw_rank1_share(results: Results) -> Figure | None:
     """Heat map of σ1/‖ΔW‖_F: modules across, layers down, values printed in per cent."""
     table = rank1_share(results)
     if table is None or not len(known(table, "layer")):
         return None
-    shares = table.pivot_table(index="layer", columns="module", values="norm_share")
-    shares = shares[sorted(shares.columns, key=module_rank)].sort_index()
-    cells = 100 * shares.to_numpy(float)
-    figure, grid = canvas(0.95 + 0.21 * max(len(shares), 3))
+    figure, grid = canvas(0.95 + heat_map_inches(table))
     axes = grid[0, 0]
-    image = axes.imshow(cells, aspect="auto", cmap="cividis", vmin=0, vmax=np.nanmax(cells))
-    for row, column in np.argwhere(np.isfinite(cells)):
-        value = cells[row, column]
-        dark = value < 0.6 * np.nanmax(cells)
-        axes.text(
-            column,
-            row,
-            f"{value:.1f}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="white" if dark else "black",
-        )
-    axes.set_xticks(range(shares.shape[1]), shares.columns)
-    axes.set_yticks(range(len(shares)), [str(int(layer)) for layer in shares.index])
-    axes.set_ylabel("layer")
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
+    image = heat_map(axes, table, "norm_share", scale=100, low=0)
     figure.colorbar(image, ax=axes, label="σ₁ / ‖ΔW‖, %", fraction=0.2 / WIDTH_INCHES)
     return figure
+
+
+def draw_rank_shares(results: Results) -> Figure | None:
+    """Norm share of the leading directions against how many are kept, beside Gaussian matrices."""
+    table = results.tables["rank_shares"]
+    if table is None or not has(table, "norm_share"):
+        return None
+    final = equal(table, step=last_step(table))
+    ranks = sorted(set(final["rank"]), key=rank_order)
+    table = final.assign(place=[ranks.index(rank) for rank in final["rank"]])
+    figure, grid = canvas(2.8)
+    axes = grid[0, 0]
+    for _, matrix in table.sort_values(["place"]).groupby("tensor", sort=True):
+        axes.plot(matrix["place"], matrix["norm_share"], color=BLUE, alpha=0.12, linewidth=0.5)
+    quartile_line(axes, table, "place", "norm_share", BLUE, "this run", "o")
+    quartile_line(axes, table, "place", "norm_share_null", ORANGE, "Gaussian matrices", "s")
+    for (paper, printed), marker in zip(PRINTED_SHARES.items(), "*+x", strict=True):
+        there = [rank for rank in printed if rank in ranks]
+        axes.plot(
+            [ranks.index(rank) for rank in there],
+            [printed[rank] for rank in there],
+            marker,
+            color=BLACK,
+            markersize=5,
+            label=paper,
+        )
+    axes.set_xticks(range(len(ranks)), ranks)
+    axes.set_ylim(0, 1.03)
+    axes.set_xlabel("directions kept: 1, or a percentage of min(m, n)")
+    axes.set_ylabel("‖ΔW_k‖ / ‖ΔW‖")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _rank_facts(results: Results) -> str:
+    table = results.tables["rank_shares"]
+    if table is None:
+        return ""
+    table = equal(table, step=last_step(table))
+    return f"n = {table['tensor'].nunique()} matrices of the update at step {last_step(table)}"
 
 
 def _facts(results: Results) -> str:
@@ -136,7 +144,7 @@ PLANS = [
         "update_spectra",
         "Spectrum of the update at the final step",
         "A rank-1 update would put the first value at 1 and nothing after it. How far is the first "
-        "value above the rest, and above a flat spectrum?",
+        "value above the rest, and above that of a matrix without structure?",
         ("update_svd",),
         draw_spectra,
         _facts,
@@ -149,5 +157,15 @@ PLANS = [
         ("update_svd",),
         draw_rank1_share,
         _facts,
+    ),
+    FigurePlan(
+        "rank_shares",
+        "How many directions hold the update's norm",
+        "The distance between blue and orange is structure; the curve of a matrix without any is "
+        "not flat either. Lines: medians over matrices; bands: quartiles; thin: every matrix. "
+        "Black: the paper's table 7, for 7B and 8B models.",
+        ("rank_shares",),
+        draw_rank_shares,
+        _rank_facts,
     ),
 ]

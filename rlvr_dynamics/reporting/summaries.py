@@ -1,34 +1,69 @@
 """The tables of the page, in its order."""
 
+from dataclasses import asdict
+
 import pandas as pd
 
+from rlvr_dynamics.columns import COLUMNS
 from rlvr_dynamics.reporting.claims import format_interval, format_value
 from rlvr_dynamics.reporting.formatting import integer
+from rlvr_dynamics.reporting.method_scores import methods_table
+from rlvr_dynamics.reporting.module_tables import (
+    linearity_table,
+    norms_table,
+    pls_table,
+    rank1_table,
+    trajectory_table,
+    update_rank_table,
+)
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_table, scores_table
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.weight_tables import (
+    explained_variance_table,
     forecast_table,
-    linearity_table,
-    norms_table,
-    rank1_table,
-    trajectory_table,
+    oracle_table,
+    rank_shares_table,
 )
 
 
 def build_tables(results: Results, claims: pd.DataFrame) -> list[Table]:
-    """Every table of the page, in its order; the claims come first."""
+    """Every table of the page, in its order; the claims first, the columns' meanings last."""
     return [
         claims_table(claims),
+        methods_table(results),
         accuracy_overview(results),
         recovery_table(results),
         scores_table(results),
+        norms_table(results),
         rank1_table(results),
+        rank_shares_table(results),
+        update_rank_table(results),
+        pls_table(results),
+        explained_variance_table(results),
         trajectory_table(results),
+        oracle_table(results),
         linearity_table(results),
         forecast_table(results),
-        norms_table(results),
+        columns_table(),
     ]
+
+
+def columns_table() -> Table:
+    """What every column of the tables in measure/ and predictions/ holds."""
+    rows = [
+        {"table": table, "column": name, **asdict(column)}
+        for table, columns in COLUMNS.items()
+        for name, column in columns.items()
+    ]
+    return Table(
+        "columns",
+        "What every column means",
+        "The columns of the tables in measure/ and predictions/, with the formula and where it is "
+        "from. ΔW: weights minus base. Null: what the same statistic gives where there is nothing "
+        "to find.",
+        pd.DataFrame(rows),
+    )
 
 
 def claims_table(claims: pd.DataFrame) -> Table:

@@ -1,18 +1,16 @@
 """A table as csv, Markdown and LaTeX; a missing value is a dash, and an empty field in csv."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from rlvr_dynamics.reporting.formatting import DASH, is_missing, text
+from rlvr_dynamics.reporting.formatting import DASH, Formatter, is_missing, text
 from rlvr_dynamics.reporting.results import TABLES
 
 LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
-Formatter = Callable[[Any], str]
+LONGEST_OPEN = 60  # rows
 
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -40,6 +38,11 @@ _TEX = {
     "Δ": r"$\Delta$",
     "‖": r"$\|$",
     "₁": r"$_1$",
+    "ᵀ": r"$^T$",
+    "ε": r"$\epsilon$",
+    "Σ": r"$\Sigma$",
+    "Ŵ": r"$\hat{W}$",
+    "∈": r"$\in$",
     "…": r"\ldots{}",
     "\n": " ",
 }
@@ -86,6 +89,11 @@ class Table:
             str(name) in self.formats or pd.api.types.is_numeric_dtype(self.frame[name])
             for name in self.frame.columns
         ]
+
+    @property
+    def long(self) -> bool:
+        """Whether the page folds it away, and leaves it out of print."""
+        return self.frame is not None and len(self.frame) > LONGEST_OPEN
 
     def cells(self) -> list[list[str]]:
         """The table as it is shown."""

@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.accuracy import PROTOCOLS
+from rlvr_dynamics.reporting.figure_parts import TensorFacts, quartile_line, say_not_measured
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
+    BLUE,
     GREY,
     VERMILLION,
     FigurePlan,
@@ -18,10 +20,16 @@ from rlvr_dynamics.reporting.figure_style import (
     look,
     prediction_label,
     shade_windows,
+    step_axis,
 )
-from rlvr_dynamics.reporting.frames import equal, highest, known, mean, select, values
+from rlvr_dynamics.reporting.formatting import method_rank
+from rlvr_dynamics.reporting.frames import equal, has, highest, known, mean, select, values
 from rlvr_dynamics.reporting.results import Results
 
+MOST_CURVES = 8
+LONGEST_OF_THREE = 28  # characters of a label that leave room for three columns
+MOST_SPREAD = 0.18  # of the training, from the first to the last of the curves at one step
+PRINCIPAL = ("rank1_recovery", "random_update", "relex", "alpharl")
 REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
 
 
@@ -49,7 +57,7 @@ def draw_learning(results: Results) -> Figure | None:
         shade_windows(axes, results.windows)
     _draw_reward(top, metrics)
     if scores is None:
-        _say_not_measured(bottom)
+        say_not_measured(bottom)
     else:
         benchmark = results.benchmarks("in_domain")[0]
         draw_accuracy(bottom, equal(scores, benchmark=benchmark), results, legend=True)
@@ -67,7 +75,7 @@ def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
         (name for name in REWARD_COLUMNS if metrics is not None and name in metrics), None
     )
     if metrics is None or column is None:
-        _say_not_measured(axes)
+        say_not_measured(axes)
         return
     rows = known(metrics, column).sort_values(["step"])
     axes.plot(rows["step"], rows[column], color=GREY, linewidth=0.7, label="each step")
@@ -98,9 +106,8 @@ def draw_accuracy(
     if len(real):
         _points(axes, real, 0.0, BLACK, "o", "full", "real checkpoints", linestyle="-")
     predicted = select(scores, ~is_real).fillna({"observe": 0})
-    groups = sorted(
-        {(str(row["method"]), float(row["observe"])) for row in predicted.to_dict("records")}
-    )
+    groups = _shown_groups(predicted)
+    spread = min(spread, MOST_SPREAD / max(1, len(groups)))
     for position, (method, observe) in enumerate(groups):
         colour, marker = look(method, predicted["method"])
         # Several predictions target the same step: side by side, so that every interval shows.
@@ -113,17 +120,27 @@ def draw_accuracy(
             colour,
             marker,
             fill(observe, results.windows) if observe > 0 else "full",
-            prediction_label(method, observe, final),
+            prediction_label(results, method, observe, final),
         )
     axes.set_ylabel("accuracy")
     if legend:
+        handles, labels = axes.get_legend_handles_labels()
         axes.figure.legend(
-            *axes.get_legend_handles_labels(),
+            handles,
+            labels,
             loc="outside lower center",
-            ncols=3,
+            ncols=3 if max(map(len, labels), default=0) <= LONGEST_OF_THREE else 2,
             columnspacing=1.2,
             handletextpad=0.5,
         )
+
+
+def _shown_groups(predicted: pd.DataFrame) -> list[tuple[str, float]]:
+    """Method and window of every curve; of many, only the papers' own methods."""
+    groups = {(str(row["method"]), float(row["observe"])) for row in predicted.to_dict("records")}
+    if len(groups) > MOST_CURVES:
+        groups = {group for group in groups if group[0] in PRINCIPAL} or groups
+    return sorted(groups, key=lambda group: (method_rank(group[0]), group[1]))
 
 
 def _points(
@@ -165,10 +182,6 @@ def _top(scores: pd.DataFrame) -> float:
     return min(1.0, 1.08 * float(np.nanmax(values(scores, column))) + 0.02)
 
 
-def _say_not_measured(axes: Axes) -> None:
-    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=VERMILLION)
-
-
 def draw_out_of_domain(results: Results) -> Figure | None:
     """The same as the accuracy panel, one panel for each out-of-domain benchmark."""
     scores, names = chosen_scores(results, "out_of_domain"), results.benchmarks("out_of_domain")
@@ -195,6 +208,22 @@ def draw_out_of_domain(results: Results) -> Figure | None:
     return figure
 
 
+def draw_changed(results: Results) -> Figure | None:
+    """Share of the elements that differ from the base, and from the step before."""
+    norms = results.tables["norms"]
+    if norms is None or not has(norms, "changed_share"):
+        return None
+    figure, grid = canvas(2.4)
+    axes = grid[0, 0]
+    step_axis(axes, results.windows)
+    quartile_line(axes, norms, "step", "changed_share", BLUE, "from the base")
+    quartile_line(axes, norms, "step", "step_changed_share", VERMILLION, "from the step before")
+    axes.set_ylim(0, 1.03)
+    axes.set_ylabel("share of changed elements")
+    axes.legend()
+    return figure
+
+
 class _Facts:
     """n of the accuracy figures: questions and samples of each benchmark."""
 
@@ -213,7 +242,11 @@ class _Facts:
                 parts.append(f"{highest(rows, 'questions')} questions × {samples}")
         listed = parts[0] if len(set(parts)) == 1 else ", ".join(parts)
         protocol = scores["protocol"].iloc[0]
-        return f"n = {listed} {protocol} answers per checkpoint; bars: 95 % intervals"
+        facts = f"n = {listed} {protocol} answers per checkpoint; bars: 95 % intervals"
+        predicted = select(scores, ~scores["method"].isin(["base", "real"])).fillna({"observe": 0})
+        shown = {method for method, _ in _shown_groups(predicted)}
+        left_out = len(set(predicted["method"]) - shown)
+        return f"{facts}; {left_out} further methods in the next figures" if left_out else facts
 
 
 PLANS = [
@@ -234,5 +267,14 @@ PLANS = [
         ("scores",),
         draw_out_of_domain,
         _Facts("out_of_domain"),
+    ),
+    FigurePlan(
+        "changed_share",
+        "Sparsity of the update",
+        "How many weights does RL touch? A coarse number format hides small changes, so compare "
+        "only runs in the same one. Line: median over tensors; band: quartiles.",
+        ("norms",),
+        draw_changed,
+        TensorFacts("norms"),
     ),
 ]

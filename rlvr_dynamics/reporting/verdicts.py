@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from rlvr_dynamics.reporting.intervals import Interval
+from rlvr_dynamics.reporting.intervals import Interval, wilson
 
 HOLDS, FAILS, INCONCLUSIVE, NOT_MEASURED = "holds", "fails", "inconclusive", "not measured"
 NULL_PASSES = "the null passes too"
@@ -88,6 +88,11 @@ def verdict_above(value: Interval, threshold: float) -> str:
     if value.low > threshold:
         return HOLDS
     return FAILS if value.high <= threshold else INCONCLUSIVE
+
+
+def verdict_in_most(above: int, n: int) -> str:
+    """The verdict of `most of n lie above their null`; open, not unmeasured, without a null."""
+    return verdict_above(wilson(above, n), 0.5) if n else INCONCLUSIVE
 
 
 def both(first: str, second: str) -> str:

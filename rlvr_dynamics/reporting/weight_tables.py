@@ -1,234 +1,168 @@
-"""Tables of the weights: ranks, linearity, forecasts, size of the update."""
-
-import math
-from collections.abc import Callable
+"""Tables of the weights as a whole: explained variance, rank shares, oracle, forecasts."""
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from rlvr_dynamics.reporting.formatting import (
-    general,
     integer,
     interval,
-    method_name,
-    module_rank,
+    method_rank,
     number,
     percent,
+    rank_order,
 )
-from rlvr_dynamics.reporting.frames import (
-    count_above,
-    equal,
-    known,
-    last_step,
-    mean,
-    median,
-    numbers,
-    values,
-)
+from rlvr_dynamics.reporting.frames import equal, last_step, mean, median, numbers
+from rlvr_dynamics.reporting.intervals import bootstrap
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
 
-Summary = Callable[[pd.DataFrame], dict[str, float]]
+# arXiv 2510.00553, table 7: share of the update's norm, by how the model was trained.
+PRINTED_SHARES = {
+    "RL (DAPO), paper": {"1": 0.193, "1%": 0.365},
+    "SFT, paper": {"1": 0.077, "1%": 0.277},
+    "DPO, paper": {"1": 0.1142, "1%": 0.2413},
+}
 
 
-def _summaries(table: pd.DataFrame, summary: Summary) -> pd.DataFrame:
-    groups = {str(module): summary(rows) for module, rows in table.groupby("module", sort=True)}
-    groups["all"] = summary(table)
-    return _by_module(pd.DataFrame(groups).T)
-
-
-def _by_module(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a per-module summary in the order of the network, all tensors last."""
-    order = sorted(frame.index, key=lambda module: (module == "all", *module_rank(str(module))))
-    return frame.loc[order].rename_axis("module").reset_index()
-
-
-def _share_above(found: NDArray[np.float64], threshold: float) -> float:
-    return float((found > threshold).mean()) if len(found) else math.nan
-
-
-def _quartiles(found: NDArray[np.float64]) -> str:
-    if not len(found):
-        return interval(None, None)
-    low, high = np.quantile(found, [0.25, 0.75])
-    return interval(low, high)
-
-
-def rank1_table(results: Results) -> Table:
-    """Rank-1 share of the final update by module type."""
-    title = "Rank-1 share of the final update"
-    table = results.tables["update_svd"]
+def explained_variance_table(results: Results) -> Table:
+    """Explained variance of the leading components over all tensors, as RELEX reports it."""
+    title = "Trajectory: explained variance of the leading components"
+    table = results.tables["explained_variance"]
     if table is None:
-        return absent("rank1_share", title, "update_svd")
+        return absent("explained_variance", title, "explained_variance")
+    shown = {
+        "rank": "components",
+        "tensors": "tensors",
+        "min": "lowest",
+        "mean": "mean",
+        "median": "median",
+        "weighted_mean": "mean by size",
+        "above_90": "≥ 0.90",
+        "above_95": "≥ 0.95",
+        "above_99": "≥ 0.99",
+        "null_mean": "null mean",
+        "null_high": "null 97.5 %",
+    }
+    whole = ("rank", "tensors", "above_90", "above_95", "above_99")
+    return Table(
+        "explained_variance",
+        title,
+        "Over tensors; the last columns count tensors at or above a share. Mean by size: weighted "
+        "by elements. Null: random walks with the same step norms, known for one component.",
+        table.filter(items=list(shown)).sort_values(["rank"]).reset_index(drop=True),
+        {name: integer if name in whole else number for name in shown},
+        shown,
+    )
+
+
+def rank_shares_table(results: Results) -> Table:
+    """Norm share of the leading directions of the final update, beside a Gaussian matrix."""
+    title = "Norm share of the update's leading directions"
+    table = results.tables["rank_shares"]
+    if table is None:
+        return absent("rank_shares", title, "rank_shares")
     step = last_step(table)
-    first = known(equal(table, step=step, index=1), "norm_share")
-
-    def summary(rows: pd.DataFrame) -> dict[str, float]:
-        share = values(rows, "norm_share")
-        return {
-            "matrices": len(rows),
-            "mean": share.mean(),
-            "median": float(np.median(share)),
-            "lowest": share.min(),
-            "highest": share.max(),
-            "ratio of sums": mean(rows, "sigma") / mean(rows, "frobenius"),
-            "mean norm": mean(rows, "frobenius"),
-        }
-
-    formats = {
-        "matrices": integer,
-        "mean norm": general,
-        **dict.fromkeys(["mean", "median", "lowest", "highest", "ratio of sums"], percent),
-    }
+    final = equal(table, step=step)
+    rows = []
+    for rank in sorted(set(final["rank"]), key=rank_order):
+        matrices = equal(final, rank=rank)
+        kept, share = numbers(matrices, "k"), numbers(matrices, "norm_share")
+        low, high = np.quantile(share, [0.25, 0.75]) if len(share) else (np.nan, np.nan)
+        rows.append(
+            {
+                "rank": rank,
+                "k": "–".join(dict.fromkeys([f"{kept.min():.0f}", f"{kept.max():.0f}"])),
+                "matrices": len(share),
+                "mean": mean(matrices, "norm_share"),
+                "lower quartile": low,
+                "upper quartile": high,
+                "null mean": mean(matrices, "norm_share_null"),
+                **{paper: printed.get(rank) for paper, printed in PRINTED_SHARES.items()},
+            }
+        )
+    shares = ["mean", "lower quartile", "upper quartile", "null mean", *PRINTED_SHARES]
     return Table(
-        "rank1_share",
+        "rank_shares",
         title,
-        f"σ₁/‖ΔW‖ over matrices at step {step}. The paper's code prints the ratio of sums; its "
-        "DAPO run has 19.3 % (PPO, RLOO, GRPO and Dr.GRPO: 18 to 26 %). No claim rests on it.",
-        _summaries(first, summary),
-        formats,
+        f"‖ΔW_k‖/‖ΔW‖ over matrices at step {step}, unscaled. Null: Gaussian matrices of the same "
+        "shape. A small matrix has few directions, so its share at a given rank is larger: compare "
+        "with the null, not with the paper's 7B and 8B models.",
+        pd.DataFrame(rows),
+        {"matrices": integer, **dict.fromkeys(shares, percent)},
     )
 
 
-def trajectory_table(results: Results) -> Table:
-    """Explained variance of component 1 by module type, beside the random walk."""
-    title = "Trajectory: explained variance of component 1"
-    table = results.tables["trajectory_svd"]
+def oracle_table(results: Results) -> Table:
+    """How well the leading trajectory directions rebuild each real update."""
+    title = "Oracle reconstruction from the trajectory's leading directions"
+    table = results.tables["oracle"]
     if table is None:
-        return absent("trajectory_summary", title, "trajectory_svd")
-    first = known(equal(table, index=1), "explained_variance")
-
-    def summary(rows: pd.DataFrame) -> dict[str, float]:
-        share = values(rows, "explained_variance")
-        compared = known(rows, "null_high")
-        above = count_above(compared, "explained_variance", "null_high")
-        return {
-            "tensors": len(rows),
-            "mean": share.mean(),
-            "lowest": share.min(),
-            "median": float(np.median(share)),
-            "highest": share.max(),
-            "null mean": mean(rows, "null_mean"),
-            "above null": above / len(compared) if len(compared) else math.nan,
-        }
-
-    formats = {
-        "tensors": integer,
-        "above null": percent,
-        **dict.fromkeys(["mean", "lowest", "median", "highest", "null mean"], number),
-    }
+        return absent("oracle", title, "oracle")
+    steps = np.unique(numbers(table, "step"))
+    chosen = dict.fromkeys(steps[[0, len(steps) // 4, len(steps) // 2, -1]].astype(int))
+    rows = []
+    for rank, group in table.groupby("rank", sort=True):
+        final = numbers(equal(group, step=last_step(table)), "cosine")
+        rows.append(
+            {
+                "directions": rank,
+                "tensors": group["tensor"].nunique(),
+                **{f"step {step}": median(equal(group, step=step), "cosine") for step in chosen},
+                "lowest at the end": final.min() if len(final) else np.nan,
+            }
+        )
     return Table(
-        "trajectory_summary",
+        "oracle",
         title,
-        "Share of the uncentred trajectory's squared norm. Null: random walk with the same step "
-        "norms; above null: share of tensors beyond its 97.5 % quantile.",
-        _summaries(first, summary),
-        formats,
-    )
-
-
-def linearity_table(results: Results) -> Table:
-    """R² of the coefficient line by module type, in sample and held out, beside the null."""
-    title = "Linearity of the coefficient of component 1"
-    table = results.tables["linearity"]
-    if table is None:
-        return absent("linearity_summary", title, "linearity")
-
-    def summary(rows: pd.DataFrame) -> dict[str, float]:
-        r2, held_out = numbers(rows, "r2"), numbers(rows, "heldout_r2")
-        return {
-            "tensors": len(rows),
-            "median R²": median(rows, "r2"),
-            "R² > 0.98": _share_above(r2, 0.98),
-            "null mean R²": mean(rows, "r2_null_mean"),
-            "median held-out R²": median(rows, "heldout_r2"),
-            "held-out R² > 0.98": _share_above(held_out, 0.98),
-            "null median held-out R²": median(rows, "heldout_r2_null_mean"),
-        }
-
-    formats = {
-        "tensors": integer,
-        **dict.fromkeys(["R² > 0.98", "held-out R² > 0.98"], percent),
-        **dict.fromkeys(
-            ["median R²", "null mean R²", "median held-out R²", "null median held-out R²"], number
-        ),
-    }
-    return Table(
-        "linearity_summary",
-        title,
-        "Least squares of c₁ on the step number. Held out: fitted on the first half of the steps, "
-        "judged on the second; below 0 the line is worse than the second half's mean.",
-        _summaries(table, summary),
-        formats,
+        "Median over tensors of the cosine between the update and its projection on the leading "
+        "directions of the whole trajectory, which uses the future. The paper's appendix B has "
+        "0.50 early, rising to 0.91, for one direction.",
+        pd.DataFrame(rows),
+        {
+            **dict.fromkeys(["directions", "tensors"], integer),
+            **dict.fromkeys([*(f"step {step}" for step in chosen), "lowest at the end"], number),
+        },
     )
 
 
 def forecast_table(results: Results) -> Table:
-    """Forecast skill in the weights by method, window and target."""
+    """Forecast skill in the weights by window, target and method."""
     title = "Forecast skill in the weights"
     table = results.tables["forecast"]
     if table is None:
         return absent("forecast_skill", title, "forecast")
     rows = []
-    for key, group in table.groupby(["method", "observe", "step"], sort=True):
-        method, observe, step = key  # pyright: ignore[reportGeneralTypeIssues]
+    groups = {
+        (int(observe), int(step), method_rank(str(method))): rows
+        for (observe, step, method), rows in table.groupby(["observe", "step", "method"])  # pyright: ignore[reportGeneralTypeIssues]
+    }
+    for (observe, step, (_, method)), group in sorted(groups.items(), key=lambda item: item[0]):
         skill = numbers(group, "skill")
+        middle = bootstrap(skill, np.median, seed=results.seed, draws=results.bootstrap_draws)
         rows.append(
             {
-                "method": method_name(str(method)),
                 "observe": observe or None,
                 "step": step,
-                "tensors": len(skill),
-                "median skill": median(group, "skill"),
-                "quartiles": _quartiles(skill),
-                "skill > 0": _share_above(skill, 0),
+                "method": results.method_name(method),
+                "median skill": middle.estimate,
+                "interval": interval(middle.low, middle.high),
+                "skill > 0": f"{int((skill > 0).sum())} of {len(skill)}",
                 "median cosine": median(group, "cosine"),
                 "median magnitude ratio": median(group, "magnitude_ratio"),
             }
         )
     formats = {
-        **dict.fromkeys(["observe", "step", "tensors"], integer),
-        "skill > 0": percent,
+        **dict.fromkeys(["observe", "step"], integer),
         **dict.fromkeys(["median skill", "median cosine", "median magnitude ratio"], number),
     }
     return Table(
         "forecast_skill",
         title,
         "Skill 1 − SSE / SSE(hold the last observed checkpoint, or the base where none was "
-        "observed), over tensors. Cosine and magnitude ratio: predicted to true update from the "
-        "base.",
+        "observed): median over tensors with its 95 % bootstrap interval, and in how many tensors "
+        "it is above 0. Cosine and magnitude ratio: predicted to true update from the base (the "
+        "paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70).",
         pd.DataFrame(rows),
         formats,
         {"observe": "observed to"},
-    )
-
-
-def norms_table(results: Results) -> Table:
-    """How far the weights moved by the final step, by module type."""
-    title = "Size of the update"
-    table = results.tables["norms"]
-    if table is None:
-        return absent("update_norms", title, "norms")
-    step = last_step(table)
-
-    def summary(rows: pd.DataFrame) -> dict[str, float]:
-        return {
-            "tensors": len(rows),
-            "mean ‖ΔW‖": mean(rows, "update_norm"),
-            "median ‖ΔW‖/‖W‖": median(rows, "relative_update"),
-            "highest ‖ΔW‖/‖W‖": float(numbers(rows, "relative_update").max(initial=0.0)),
-        }
-
-    formats = {
-        "tensors": integer,
-        "mean ‖ΔW‖": general,
-        **dict.fromkeys(["median ‖ΔW‖/‖W‖", "highest ‖ΔW‖/‖W‖"], lambda value: percent(value, 3)),
-    }
-    return Table(
-        "update_norms",
-        title,
-        f"Frobenius norms at step {step}.",
-        _summaries(equal(table, step=step), summary),
-        formats,
     )

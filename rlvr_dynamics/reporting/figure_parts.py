@@ -1,0 +1,160 @@
+"""Parts that several figures draw: heat map, points in their null's band, median over tensors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, ORANGE, VERMILLION
+from rlvr_dynamics.reporting.formatting import module_rank, number
+from rlvr_dynamics.reporting.frames import has, highest, known, values
+from rlvr_dynamics.reporting.results import Results
+
+R2_FLOOR = -1.0
+
+
+def say_not_measured(axes: Axes) -> None:
+    """Write `not measured` where a panel has nothing to show."""
+    axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=VERMILLION)
+
+
+def heat_map(
+    axes: Axes, table: pd.DataFrame, column: str, *, scale: float = 1, digits: int = 1, low: float
+) -> Any:
+    """Modules across, layers down, the values printed in the cells.
+
+    Args:
+        axes: Where to draw.
+        table: One row per tensor, with module and layer.
+        column: What is shown, times `scale`, with `digits` decimals.
+        scale: 100 for per cent.
+        digits: Decimals.
+        low: Value at the dark end of the colours; the highest value is at the bright end.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    shares = known(table, "layer").pivot_table(index="layer", columns="module", values=column)
+    shares = shares[sorted(shares.columns, key=module_rank)].sort_index()
+    cells = scale * shares.to_numpy(float)
+    top = float(np.nanmax(cells))
+    image = axes.imshow(cells, aspect="auto", cmap="cividis", vmin=min(low, top), vmax=top)
+    for row, line in np.argwhere(np.isfinite(cells)):
+        value = cells[row, line]
+        colour = "white" if value < low + 0.6 * (top - low) else "black"
+        axes.text(
+            line, row, number(value, digits), ha="center", va="center", fontsize=7, color=colour
+        )
+    axes.set_xticks(range(shares.shape[1]), shares.columns)
+    axes.set_yticks(range(len(shares)), [str(int(layer)) for layer in shares.index])
+    axes.set_ylabel("layer")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def heat_map_inches(table: pd.DataFrame) -> float:
+    """Height of a heat map that leaves its numbers legible."""
+    return 0.21 * max(3, len(set(known(table, "layer")["layer"])))
+
+
+def null_band(
+    axes: Axes,
+    table: pd.DataFrame | None,
+    column: str,
+    null: str,
+    title: str,
+    threshold: float | None = None,
+) -> None:
+    """Points of every tensor, sorted, over the 95 % band of each one's null.
+
+    Args:
+        axes: Where to draw.
+        table: One row per tensor, or None.
+        column: The value; below `R2_FLOOR` it is drawn there, and the title says how many are.
+        null: Prefix of the null's columns `_low`, `_mean`, `_high`; no band where they are absent.
+        title: Title of the panel; two lines leave room for the note.
+        threshold: A dotted line, or None.
+    """
+    axes.set_title(title, loc="left", fontsize=7.5)
+    axes.set_xlabel("tensors, sorted")
+    axes.set_xticks([])
+    if table is None or not has(table, column):
+        say_not_measured(axes)
+        return
+    rows = known(table, column).sort_values([column, "tensor"])
+    position = np.arange(len(rows))
+    bounds = [f"{null}_low", f"{null}_high", f"{null}_mean"]
+    if has(rows, *bounds):
+        low, high, mean = (values(rows, name).clip(min=R2_FLOOR) for name in bounds)
+        width = min(5.0, max(0.6, 110 / len(rows)))
+        axes.vlines(
+            position, low, high, color=ORANGE, alpha=0.4, linewidth=width, label="null, 95 % band"
+        )
+        axes.plot(position, mean, "_", color=ORANGE, markersize=width + 1, label="null, mean")
+    found = values(rows, column)
+    axes.plot(position, found.clip(min=R2_FLOOR), ".", color=BLUE, markersize=3, label="this run")
+    if threshold is not None:
+        axes.axhline(
+            threshold, color=BLACK, linewidth=0.7, linestyle=":", label="threshold of the claim"
+        )
+    below = int((found < R2_FLOOR).sum())
+    if below:
+        note = f"({below} below {number(R2_FLOOR, 0)}, drawn there)"
+        axes.set_title(f"{title.rstrip()}\n{note}", loc="left", fontsize=7)
+    axes.set_ylim(top=1.03)
+
+
+def quartile_line(
+    axes: Axes, table: pd.DataFrame, x: str, y: str, colour: str, label: str, marker: str = ""
+) -> None:
+    """Median over tensors at every `x`, with a band from the lower to the upper quartile."""
+    if not has(table, y):
+        return
+    groups = known(table, y).groupby(x)[y]
+    quartiles = pd.DataFrame({share: groups.quantile(share) for share in (0.25, 0.5, 0.75)})
+    axes.fill_between(
+        quartiles.index, quartiles[0.25], quartiles[0.75], color=colour, alpha=0.18, linewidth=0
+    )
+    axes.plot(
+        quartiles.index, quartiles[0.5], color=colour, label=label, marker=marker, markersize=3
+    )
+
+
+def shared_legend(figure: Any, panels: Any, columns: int) -> None:
+    """One legend below the figure, every label once."""
+    labels: dict[str, Any] = {}
+    for axes in panels:
+        handles, names = axes.get_legend_handles_labels()
+        labels.update(zip(names, handles, strict=True))
+    if labels:
+        figure.legend(
+            list(labels.values()), list(labels), loc="outside lower center", ncols=columns
+        )
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """n of the figures over tensors, with the null's number of draws.
+
+    Attributes:
+        table: The table that is drawn.
+        null: What the null's draws are.
+    """
+
+    table: str
+    null: str = "random walks"
+
+    def __call__(self, results: Results) -> str:
+        """The facts as text, for a caption."""
+        table = results.tables[self.table]
+        if table is None:
+            return "n not measured"
+        facts = f"n = {len(set(table['tensor']))} tensors"
+        if "T" in table:
+            facts += f", {highest(table, 'T')} steps"
+        if has(table, "draws"):
+            facts += f", {highest(table, 'draws')} {self.null} per null"
+        return facts
