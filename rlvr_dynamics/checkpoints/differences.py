@@ -19,7 +19,7 @@ from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 1 << 30
 _BLOCK_BYTES = 32 << 20
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 2 << 20
 _SMALLEST_PIECE = 8192
 _SHARE_OF_BLOCKS = 8  # a passing block takes at most this part of the budget
 
@@ -111,16 +111,34 @@ class Differences:
         Raises:
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
+        for start, stored in self.stored_pieces():
+            updates = stored[1:].to(torch.float32, copy=True).sub_(stored[0].float())
+            self.refuse_non_finite(start, stored, updates)
+            yield Piece(start, start + stored.shape[1], stored, updates)
+
+    def stored_pieces(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield (start, base and steps as stored, shape (T + 1, c)), not looked at in any way."""
         for start, stored in self._blocks():
             for low in range(0, stored.shape[1], self._piece):
-                part = stored[:, low : low + self._piece].to(self.device)
-                updates = part[1:].to(torch.float32, copy=True).sub_(part[0].float())
-                # NaN and Inf survive a sum, and a sum is cheap; the culprit is looked for after.
-                if not bool(torch.isfinite(updates.sum())):
-                    for row, step in enumerate((0, *self.trajectory.steps)):
-                        at = start + low
-                        _refuse_non_finite(self.trajectory, step, self.name, at, part[row].cpu())
-                yield Piece(start + low, start + low + part.shape[1], part, updates)
+                yield start + low, stored[:, low : low + self._piece].to(self.device)
+
+    def refuse_non_finite(self, start: int, stored: Tensor, outcome: Tensor) -> None:
+        """Refuse stored values from which something came out that is not finite.
+
+        NaN and Inf survive a sum, and a sum is cheap; the culprit is looked for only then.
+
+        Args:
+            start: First element of the piece.
+            stored: Base and steps, shape (T + 1, c).
+            outcome: Any sums of them.
+
+        Raises:
+            UserError: A weight is NaN or infinite; names the tensor and the step.
+        """
+        if bool(torch.isfinite(outcome.sum())):
+            return
+        for row, step in zip(stored, (0, *self.trajectory.steps), strict=True):
+            _refuse_non_finite(self.trajectory, step, self.name, start, row.cpu())
 
     def chunks(self) -> Iterator[tuple[int, int, Tensor]]:
         """Yield (start, stop, updates) of every piece; see `pieces`."""

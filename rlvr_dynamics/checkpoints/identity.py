@@ -122,13 +122,14 @@ class HashCache:
                 self._known = {}
 
     @staticmethod
-    def _mark(path: Path) -> list[int]:
+    def mark(path: Path) -> list[int]:
+        """Return size, modification time and inode of a file."""
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ino]
 
     def sha256(self, paths: list[Path]) -> list[str]:
         """Return the hash of each file, reading only those that are new or have changed."""
-        marks = {path: self._mark(path) for path in paths}
+        marks = {path: self.mark(path) for path in paths}
         stale = [
             path for path in paths if self._known.get(str(path), {}).get("mark") != marks[path]
         ]

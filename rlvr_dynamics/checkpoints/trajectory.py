@@ -1,6 +1,7 @@
 """A base model and the checkpoints of a training run, read lazily, tensor by tensor."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -11,7 +12,12 @@ import torch
 from torch import Tensor
 
 from rlvr_dynamics import progress
-from rlvr_dynamics.checkpoints.identity import HashCache, identity_of, verify_folder
+from rlvr_dynamics.checkpoints.identity import (
+    HashCache,
+    identity_of,
+    read_manifest,
+    verify_folder,
+)
 from rlvr_dynamics.checkpoints.names import is_block_matrix
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, read_layout
 from rlvr_dynamics.checkpoints.steps import check_even, find_steps, select_steps
@@ -184,6 +190,19 @@ class Trajectory:
         """One identity for the base and all steps with their numbers."""
         lines = "".join(f"{step}:{value}\n" for step, value in sorted(self.identities.items()))
         return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def mark(self) -> str:
+        """What changes whenever the weights do, without reading them.
+
+        The identities in the manifests; for folders without one, size, time and inode of its files.
+        """
+        marks = {
+            step: (read_manifest(layout.folder) or {}).get("identity")
+            or [HashCache.mark(shard.path) for shard in layout.shards.values()]
+            for step, layout in sorted(self._layouts.items())
+        }
+        return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
     @cached_property
     def repeats(self) -> list[tuple[int, int]]:

@@ -189,7 +189,9 @@ def row_combination(weights: np.ndarray, updates: Float[Tensor, "T c"]) -> Float
     """
     matrix = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64)).to(updates.device)
     result = matrix.new_empty(len(matrix), updates.shape[1])
+    room = matrix.new_empty(len(updates), min(COLUMNS, updates.shape[1]))
     for start in range(0, updates.shape[1], COLUMNS):
-        part = updates[:, start : start + COLUMNS].to(torch.float64)
+        columns = updates[:, start : start + COLUMNS]
+        part = room[:, : columns.shape[1]].copy_(columns)
         torch.mm(matrix, part, out=result[:, start : start + COLUMNS])
     return result

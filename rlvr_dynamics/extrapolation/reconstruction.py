@@ -121,7 +121,7 @@ class MatrixReconstruction(Reconstruction):
             window = trajectory.only([step])
             folder = prediction_folder(out_root, label, 0, step)
             seen = f"step {step}"
-            source = source_text(label, self.name, settings, seen, weights=window.identity)
+            source = source_text(label, self.name, settings, seen, weights=window.mark)
             identity = made_before(folder, source)
             if identity is None:
                 window.verify()

@@ -72,7 +72,7 @@ class Job:
             self.method.name,
             self.settings,
             f"steps up to {self.window.steps[-1]}",
-            weights=self.window.identity,
+            weights=self.window.mark,
             reconstruct=self.reconstruct,
             accuracy=sorted(self.accuracy.items()),
         )
@@ -225,10 +225,14 @@ class _Task:
         moving = [at for at, step in enumerate(held) if step is None]
         if not moving:
             return
-        for piece in differences.pieces():
-            predicted = row_combination(weights[moving], piece.updates).add_(piece.stored[0])
+        # W_0 + A M in terms of the saved weights themselves: no updates need be formed again.
+        base_weight = 1.0 - weights[moving].sum(axis=1, keepdims=True)
+        saved_weights = np.hstack([base_weight, weights[moving]])
+        for start, stored in differences.stored_pieces():
+            predicted = row_combination(saved_weights, stored)
+            differences.refuse_non_finite(start, stored, predicted)
             for at, values in zip(moving, predicted, strict=True):
-                self.writers[at].write_elements(self.name, piece.start, values)
+                self.writers[at].write_elements(self.name, start, values)
 
     def _differences(self, advance: Advance | None) -> Differences:
         return Differences(self.window, self.name, self.budget_bytes, on_read=advance)
