@@ -105,7 +105,7 @@ def extrapolate(run: Run, folder: Path) -> None:
     known = [(made.method, made.observe, made.step, Path(made.folder)) for made, _ in rows]
     forecast = forecast_errors(trajectory, known, progress=True)
     future = {made.method: made.uses_future for made, _ in rows}
-    forecast["uses_future"] = forecast["method"].map(future).astype(bool)
+    forecast["uses_future"] = [future[method] for method in forecast["method"]]
     write_parquet(folder / "forecast.parquet", forecast)
     write_parquet(folder / "index.parquet", index)
     _remove_others(folder, index)
