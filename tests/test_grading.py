@@ -1,9 +1,6 @@
-import json
-import math
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,13 +11,10 @@ from rlvr_dynamics.scoring.extraction import last_boxed, mathematical_answer
 from rlvr_dynamics.scoring.grading import (
     STATUSES,
     Grade,
-    check_golds,
     grade,
     grade_finished,
     grade_many,
 )
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "shared" / "benchmarks"
 
 INTEGER_CASES = [
     ("5", r"\boxed{5}", "correct"),
@@ -217,17 +211,3 @@ def test_planted_code_does_not_run(tmp_path):
             grade_many(pairs, kind=kind)
         grade_many([(r"\frac{x}{2}", response) for _, response in pairs])
     assert not planted.exists()
-
-
-@pytest.mark.parametrize("name", ["math", "gsm8k", "aime24"])
-def test_every_real_gold_is_correct_against_itself(name):
-    file = BENCHMARKS / f"{name}.jsonl"
-    if not file.is_file():
-        pytest.skip(f"the folder of real benchmarks is not beside the checkout: {file}")
-    golds = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
-    check_golds(golds, "math")
-    for rendering in ("The answer is %s.", "so $\\boxed{ %s }$, done"):
-        grades = grade_many([(gold, rendering % gold) for gold in golds])
-        wrong = [(g, r) for g, r in zip(golds, grades, strict=True) if r.status != "correct"]
-        assert not wrong
-    assert math.isclose(sum(r.score for r in grades), len(golds))

@@ -1,4 +1,4 @@
-r"""Where in a response the answer stands: the last box, "answer is", the last number.
+r"""Where in a response the answer stands: the last box, "answer is", the last number or letter.
 
 Everything here is a scan of bounded length: no expression can backtrack over a long response,
 and nothing is evaluated.
@@ -13,6 +13,18 @@ TAIL_CHARS = 4000
 _BOX = "\\boxed"
 _PHRASE = re.compile(r"answer\s{0,4}(?:is|:|=)\s{0,4}:?\s{0,4}", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3}){1,20}|\d{1,400})(?:\.\d{1,400})?", re.ASCII)
+# A box may add the option's text after the letter: \boxed{\text{(B) } 5} and \boxed{B: 5}.
+_MARKUP = r"(?:\\(?:text|textbf|mathrm|mathbf|bf|rm)|[\s{}()\[\]$*]){0,12}"
+_BOXED_LETTER = re.compile(
+    rf"{_MARKUP}(?:(?:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?([A-Da-d])"
+    r"(?:[\s.)}\]$*]{0,12}|[).:}](?![A-Za-z]).{0,900})",
+    re.DOTALL | re.ASCII,
+)
+_ANNOUNCED_LETTER = re.compile(
+    rf"{_MARKUP}(?:(?i:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?"
+    r"(?:([A-D])(?![\w^=+'’-])|(?<=\()([a-d])\))"
+)
+_LONE_LETTER = re.compile(r"(?<![\w\\'’^+-])(?!A\s{1,4}[a-z])([A-D])(?![\w'’^=+-])")
 _SENTENCE_END = re.compile(r"\n|\.(?:\s|$)")
 
 
@@ -95,3 +107,28 @@ def mathematical_answer(response: str) -> Extracted:
         if extracted.text is not None or extracted.too_long:
             return extracted
     return NOTHING
+
+
+def chosen_letter(response: str) -> Extracted:
+    r"""Return the letter of a multiple-choice answer, A to D, as a capital.
+
+    The last box with a letter in it, else what follows the last "answer is", else the last lone
+    capital letter. A box with several letters is returned whole. A letter inside a word, a formula
+    or a name such as D-glucose is none, and neither is the article A.
+    """
+    box = last_boxed(response)
+    if box.too_long:
+        return box
+    if box.text is not None:
+        found = _BOXED_LETTER.fullmatch(box.text)
+        if found:
+            return Extracted(found[1].upper())
+        if len(set(_LONE_LETTER.findall(box.text))) > 1:
+            return box
+    announced = after_phrase(response)
+    if announced.text is not None:
+        found = _ANNOUNCED_LETTER.match(announced.text)
+        if found:
+            return Extracted((found[1] or found[2]).upper())
+    lone = _LONE_LETTER.findall(response[-TAIL_CHARS:])
+    return Extracted(lone[-1]) if lone else NOTHING

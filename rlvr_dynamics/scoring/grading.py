@@ -1,28 +1,52 @@
 r"""What counts as a correct answer, and the status of every answer that does not.
 
-Two kinds of question:
+The kinds of question:
 
 * ``integer``: the last ``\boxed{...}`` must hold exactly the gold integer. Pure Python, light
   enough for a training reward; nothing outside the box counts.
-* ``math``: math-verify decides whether two expressions are equal, behind static limits and in a
-  process that can be killed (see `math_pool`).
+* ``math``: the last box, else what "answer is" announces, else the last number. Numbers, bases,
+  percentages and units are compared exactly (`exact_rules`), all else by math-verify behind static
+  limits and in a process that can be killed (`math_pool`).
+* ``letter``: multiple choice, A to D (`extraction.chosen_letter`).
+* ``reasoning_gym``: the gold is the JSON of a task; its own scorer decides, in the same processes
+  (`reasoning_tasks`).
 
 Text written by a model is compared or parsed, never evaluated.
 """
 
+import functools
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.extraction import has_box, last_boxed, mathematical_answer
+from rlvr_dynamics.scoring.extraction import chosen_letter, has_box, last_boxed, mathematical_answer
+from rlvr_dynamics.scoring.reasoning_tasks import task_answer
 
 STATUSES = ("correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash")
-KINDS = ("integer", "math")
+KINDS = ("integer", "math", "letter", "reasoning_gym")
 MAX_DIGITS = 400
-_RULES_VERSION = 1
+TIME_LIMIT = 3.0
 
+_RULES = {
+    "integer": ("grading", "extraction"),
+    "letter": ("grading", "extraction"),
+    "math": (
+        *("grading", "extraction", "math_limits", "answer_text", "exact_rules", "closed_values"),
+        *("math_pool", "math_worker"),
+    ),
+    "reasoning_gym": ("grading", "extraction", "reasoning_tasks", "math_pool", "math_worker"),
+}
+_LIBRARIES = {
+    "math": ("math-verify", "latex2sympy2_extended", "sympy", "antlr4-python3-runtime"),
+    "reasoning_gym": ("reasoning_gym", "sympy"),
+}
+
+_LETTER = re.compile(r"[\s(]*([A-D])[\s).]*")
 _INTEGER = re.compile(r"([+-]?)[ \t]*([0-9]+)", re.ASCII)
 
 
@@ -46,21 +70,42 @@ def verdict(status: str, answer: str | None = None) -> Grade:
     return Grade(status, answer, 1.0 if status == "correct" else 0.0)
 
 
+@functools.cache
 def grader_version(kind: str) -> str:
-    """Return what a stored score must name: our rules and the libraries that decide."""
-    if kind == "integer":
-        return f"integer/{_RULES_VERSION}"
-    libraries = ("math-verify", "latex2sympy2_extended", "sympy")
-    return f"math/{_RULES_VERSION} " + " ".join(f"{name}={version(name)}" for name in libraries)
+    """Return what a stored score must name: a digest of our rules, and the libraries that decide.
+
+    Raises:
+        UserError: The kind is unknown, or a library that it needs is not installed.
+    """
+    _known(kind)
+    digest = hashlib.sha256()
+    for module in _RULES[kind]:
+        digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
+    libraries = [f"{name}={_version(name)}" for name in _LIBRARIES.get(kind, ())]
+    return " ".join([f"{kind}/{digest.hexdigest()[:12]}", *libraries])
+
+
+def _known(kind: str) -> None:
+    if kind not in KINDS:
+        raise UserError(f"unknown kind of answer {kind!r}", way_out=f"one of {', '.join(KINDS)}")
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError as error:
+        raise UserError(
+            f"{library} is not installed", way_out=f"pip install {library.replace('_', '-')}"
+        ) from error
 
 
 def grade(gold: str, response: str, kind: str = "math") -> Grade:
     r"""Grade one response.
 
     Args:
-        gold: The right answer (for ``integer`` an integer, for ``math`` LaTeX or plain text).
+        gold: The right answer: an integer, LaTeX or plain text, a letter, the JSON of a task.
         response: What the model wrote; any text of any length.
-        kind: ``integer`` or ``math``.
+        kind: One of `KINDS`.
 
     Raises:
         UserError: The gold answer cannot be parsed, or the kind is unknown.
@@ -69,14 +114,14 @@ def grade(gold: str, response: str, kind: str = "math") -> Grade:
 
 
 def grade_many(
-    pairs: Iterable[tuple[str, str]], kind: str = "math", *, time_limit: float = 5.0
+    pairs: Iterable[tuple[str, str]], kind: str = "math", *, time_limit: float = TIME_LIMIT
 ) -> list[Grade]:
     """Grade many responses.
 
     Args:
         pairs: (gold, response) each.
-        kind: ``integer`` or ``math``.
-        time_limit: Seconds that one answer of kind ``math`` may take.
+        kind: One of `KINDS`.
+        time_limit: Seconds of processor time for one answer of kind ``math`` or ``reasoning_gym``.
 
     Returns:
         One Grade per pair, in their order.
@@ -84,11 +129,12 @@ def grade_many(
     Raises:
         UserError: A gold answer cannot be parsed, or the kind is unknown.
     """
+    _known(kind)
     if kind == "integer":
         return [_grade_integer(gold, response) for gold, response in pairs]
-    if kind == "math":
-        return _grade_math(list(pairs), time_limit)
-    raise UserError(f"unknown kind of answer {kind!r}", way_out=f"one of {', '.join(KINDS)}")
+    if kind == "letter":
+        return [_grade_letter(gold, response) for gold, response in pairs]
+    return _grade_in_pool(kind, list(pairs), time_limit)
 
 
 def grade_finished(
@@ -99,7 +145,7 @@ def grade_finished(
     Args:
         pairs: (gold, response) each.
         finish_reasons: vLLM's reason per response; ``length`` means cut off.
-        kind: ``integer`` or ``math``.
+        kind: One of `KINDS`.
     """
     cut = [
         reason == "length" and not has_box(response)
@@ -116,11 +162,17 @@ def check_golds(golds: Iterable[str], kind: str) -> None:
     Raises:
         UserError: Names the first gold answer for which this is not so.
     """
-    unique = list(dict.fromkeys(golds))
-    grades = grade_many([(gold, f"\\boxed{{{gold}}}") for gold in unique], kind=kind)
+    unique = [str(gold) for gold in dict.fromkeys(golds)]
+    # Without an answer math-verify sees every gold, also where an exact rule would settle it.
+    grade_many([(gold, "") for gold in unique], kind=kind)
+    grades = grade_many([(gold, f"\\boxed{{{_itself(gold, kind)}}}") for gold in unique], kind=kind)
     for gold, given in zip(unique, grades, strict=True):
         if given.status != "correct":
             raise bad_gold(gold, kind)
+
+
+def _itself(gold: str, kind: str) -> str:
+    return json.loads(gold)["answer"] if kind == "reasoning_gym" else gold
 
 
 def bad_gold(gold: str, kind: str) -> UserError:
@@ -149,18 +201,37 @@ def _grade_integer(gold: str, response: str) -> Grade:
     return verdict("correct" if _integer(box.text) == right else "incorrect", box.text)
 
 
-def _grade_math(pairs: list[tuple[str, str]], time_limit: float) -> list[Grade]:
-    from rlvr_dynamics.scoring.math_pool import compare_many
+def _grade_letter(gold: str, response: str) -> Grade:
+    right = _LETTER.fullmatch(str(gold))
+    if right is None:
+        raise bad_gold(str(gold), "letter")
+    found = chosen_letter(response)
+    if found.too_long:
+        return verdict("limit")
+    if found.text is None:
+        return verdict("no_answer")
+    return verdict("correct" if found.text == right[1] else "incorrect", found.text)
+
+
+def _grade_in_pool(kind: str, pairs: list[tuple[str, str]], time_limit: float) -> list[Grade]:
+    # Imported here: the light kinds need neither a pool nor computer algebra.
+    from rlvr_dynamics.scoring.math_pool import compare_many, run_in_pool
     from rlvr_dynamics.scoring.math_worker import BAD_GOLD
 
-    extracted = [mathematical_answer(response) for _, response in pairs]
-    statuses = compare_many(
-        [(str(gold), found.text) for (gold, _), found in zip(pairs, extracted, strict=True)],
-        time_limit=time_limit,
-    )
+    if kind == "math":
+        extracted = [mathematical_answer(response) for _, response in pairs]
+    else:
+        grader_version(kind)
+        extracted = [task_answer(response) for _, response in pairs]
+    compared = [(str(gold), found.text) for (gold, _), found in zip(pairs, extracted, strict=True)]
+    if kind == "math":
+        statuses = compare_many(compared, time_limit=time_limit)
+    else:
+        done = run_in_pool(kind, list(dict.fromkeys(compared)), time_limit)
+        statuses = [done[pair] for pair in compared]
     grades = []
     for (gold, _), found, status in zip(pairs, extracted, statuses, strict=True):
         if status == BAD_GOLD:
-            raise bad_gold(str(gold), "math")
+            raise bad_gold(str(gold), kind)
         grades.append(verdict("limit" if found.too_long else status, found.text))
     return grades

@@ -4,7 +4,8 @@ from typing import Any
 
 from rlvr_dynamics.scoring.grading import grade
 
-KINDS = {"arithmetic": "integer"}
+# By data source; every other source is mathematics.
+KINDS = {"arithmetic": "integer", "reasoning_gym": "reasoning_gym"}
 
 
 def compute_score(
@@ -19,7 +20,7 @@ def compute_score(
     Args:
         data_source: Column of the training table; chooses the kind of answer.
         solution_str: The decoded response.
-        ground_truth: The gold answer.
+        ground_truth: The gold answer; for a reasoning-gym task its entry as JSON.
         extra_info: Column of the training table; not used.
 
     Returns:

@@ -1,0 +1,221 @@
+"""How fast answers are graded, what hostile ones cost, and whether memory stays flat.
+
+`python -m perf.grading [--quick] [--out FOLDER]`, from the root of the repository.
+
+The workload imitates an evaluation: questions with several samples each, the shapes of the gold
+answers in the proportions of MATH-500, half of the answers right (some spelled otherwise), the
+wrong ones among a few per question, as a model's mistakes are.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rlvr_dynamics.atomic import write_json
+from rlvr_dynamics.scoring.grading import TIME_LIMIT, grade_many, grader_version
+
+ANSWERS, QUICK_ANSWERS = 10_000, 1_000
+SAMPLES = 20
+HOSTILE_SHARE = 0.01
+SLOW = 2
+
+Pair = tuple[str, str]
+Shape = Callable[[random.Random], tuple[str, str]]
+
+
+def _integer(draw: random.Random) -> tuple[str, str]:
+    value = draw.randint(-50, 3000)
+    return str(value), draw.choice(
+        [f"{value}.0", f"{value:,}", f"x={value}", f"{value}\\text{{ cm}}"]
+    )
+
+
+def _fraction(draw: random.Random) -> tuple[str, str]:
+    above, below = draw.randint(1, 99), draw.randint(2, 60)
+    return f"\\frac{{{above}}}{{{below}}}", f"{above}/{below}"
+
+
+def _radical(draw: random.Random) -> tuple[str, str]:
+    factor, root = draw.randint(2, 40), draw.choice([2, 3, 5, 6, 7, 10, 11, 13])
+    return f"{factor}\\sqrt{{{root}}}", f"{factor} \\cdot \\sqrt{{{root}}}"
+
+
+def _circle(draw: random.Random) -> tuple[str, str]:
+    factor, below = draw.randint(1, 90), draw.randint(1, 9)
+    return f"\\frac{{{factor}\\pi}}{{{below}}}", f"\\frac{{{factor}}}{{{below}}}\\pi"
+
+
+def _degrees(draw: random.Random) -> tuple[str, str]:
+    value = draw.randint(1, 179)
+    return f"{value}^\\circ", str(value)
+
+
+def _point(draw: random.Random) -> tuple[str, str]:
+    x, y = draw.randint(-20, 20), draw.randint(-20, 20)
+    return f"({x},{y})", f"\\left( {x}, {y} \\right)"
+
+
+def _polynomial(draw: random.Random) -> tuple[str, str]:
+    a, b, c = (draw.randint(2, 12) for _ in range(3))
+    return f"{a}x^2+{b}x+{c}", f"{c}+{b}x+{a}x^2"
+
+
+def _complex(draw: random.Random) -> tuple[str, str]:
+    a, b = draw.randint(1, 20), draw.randint(2, 20)
+    return f"{a}+{b}i", f"{b}i+{a}"
+
+
+def _word(draw: random.Random) -> tuple[str, str]:
+    word = draw.choice(["Evelyn", "east", "even", "ellipse", "Navin", "Tuesday", "increasing"])
+    return f"\\text{{{word}}}", word
+
+
+# Of the 500 gold answers of MATH-500, by the shape that they most resemble.
+SHAPES: list[tuple[Shape, float]] = [
+    (_integer, 0.65),
+    (_fraction, 0.11),
+    (_radical, 0.05),
+    (_circle, 0.02),
+    (_degrees, 0.03),
+    (_point, 0.06),
+    (_polynomial, 0.05),
+    (_complex, 0.01),
+    (_word, 0.02),
+]
+
+
+def ordinary(count: int, seed: int) -> list[Pair]:
+    """Draw (gold, response) pairs, `SAMPLES` per question."""
+    draw = random.Random(seed)  # noqa: S311 - a workload, not a secret
+    pairs: list[Pair] = []
+    while len(pairs) < count:
+        shape = draw.choices([s for s, _ in SHAPES], [share for _, share in SHAPES])[0]
+        gold, other = shape(draw)
+        mistakes = [text for _ in range(3) for text in shape(draw)]
+        for _ in range(SAMPLES):
+            right = gold if draw.random() < 0.7 else other
+            text = right if draw.random() < 0.5 else draw.choice(mistakes)
+            pairs.append((gold, f"Adding up, we find\n\\boxed{{{text}}}."))
+    draw.shuffle(pairs)
+    return pairs[:count]
+
+
+def hostile(count: int, seed: int, slow: int) -> list[str]:
+    """Return responses that were written to harm, all different; `slow` of them pass the limits."""
+    makers: list[Callable[[int], str]] = [
+        lambda n: f"9^9^9^{n}",
+        lambda n: f"9^{{9^{{{n}^9}}}}",
+        lambda n: f"9**9**9**{n}",
+        lambda n: f"((({n}!)!)!)!",
+        lambda n: f"\\binom{{{10**7 + n}}}{{5000000}}",
+        lambda n: "\\sqrt{" * 40 + str(n) + "}" * 40,
+        lambda n: str(n) + "7" * 1_000_000,
+        lambda n: "{" * (100_000 + n),
+        lambda n: f"{n}\x00",
+        lambda n: f"\u202e{n}\u2066",
+        lambda n: f"__import__('os').getpid()+{n}",
+        lambda n: f"().__class__.__base__.__subclasses__()[{n}]",
+        lambda n: f"open('/nowhere/{n}','w')",
+        lambda n: f"\\frac{{1}}{{{n}-{n}}}",
+    ]
+    texts = [f"(a+b+c+d+e+f+g)^{{{90 + n}}}" for n in range(slow)]
+    texts += [makers[n % len(makers)](seed * count + n) for n in range(count - slow)]
+    return [f"\\boxed{{{text}}}" for text in texts]
+
+
+def with_hostile(pairs: list[Pair], seed: int, slow: int) -> list[Pair]:
+    """Put hostile responses in the place of some of the ordinary ones."""
+    draw = random.Random(seed)  # noqa: S311
+    mixed = list(pairs)
+    places = draw.sample(range(len(pairs)), int(len(pairs) * HOSTILE_SHARE))
+    for place, response in zip(places, hostile(len(places), seed, slow), strict=True):
+        mixed[place] = (mixed[place][0], response)
+    return mixed
+
+
+def _processes() -> list[psutil.Process]:
+    own = psutil.Process()
+    return [own, *own.children(recursive=True)]
+
+
+def _cpu_seconds() -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in _processes())
+
+
+def _resident_megabytes() -> float:
+    return sum(process.memory_info().rss for process in _processes()) / 1e6
+
+
+def _timed(pairs: list[Pair]) -> dict[str, Any]:
+    cpu, start = _cpu_seconds(), time.perf_counter()
+    grades = grade_many(pairs)
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": _cpu_seconds() - cpu,
+        "statuses": dict(Counter(grade.status for grade in grades)),
+        "resident_mb": _resident_megabytes(),
+    }
+
+
+def main(out: Path, quick: bool) -> dict:
+    """Measure, write `grading.json` and return what it holds.
+
+    Rates are answers per second of processor time, of this process and the workers together, so
+    that other work on the machine does not count. No question occurs in two runs.
+
+    Args:
+        out: Folder for the result.
+        quick: A tenth of the answers, one run: shows only that it works.
+    """
+    count, repeats = (QUICK_ANSWERS, 1) if quick else (ANSWERS, 3)
+    first = _timed(ordinary(count, seed=1))
+    runs: dict[str, list[dict[str, Any]]] = {"clean": [], "hostile": [], "hostile_and_slow": []}
+    for repeat in range(repeats):
+        seed = 10 * (repeat + 1)
+        runs["clean"].append(_timed(ordinary(count, seed)))
+        for name, slow, more in (("hostile", 0, 1), ("hostile_and_slow", SLOW, 2)):
+            pairs = with_hostile(ordinary(count, seed + more), seed + more, slow)
+            runs[name].append(_timed(pairs))
+
+    def median(name: str, key: str) -> float:
+        return statistics.median(run[key] for run in runs[name])
+
+    clean = median("clean", "seconds")
+    found = {
+        "answers": count,
+        "repeats": repeats,
+        "samples_per_question": SAMPLES,
+        "time_limit_seconds": TIME_LIMIT,
+        "grader": grader_version("math"),
+        "processors": psutil.cpu_count(),
+        "load_average": psutil.getloadavg()[0],
+        "first_run_with_start_seconds": first["seconds"],
+        "answers_per_cpu_second": count / median("clean", "cpu_seconds"),
+        "answers_per_second": count / clean,
+        "hostile_ratio": median("hostile", "seconds") / clean,
+        "hostile_and_slow_ratio": median("hostile_and_slow", "seconds") / clean,
+        "hostile_and_slow_seconds": median("hostile_and_slow", "seconds"),
+        "hostile_and_slow_bound_seconds": 2 * clean + TIME_LIMIT,
+        "resident_mb_first": first["resident_mb"],
+        "resident_mb_last": runs["hostile_and_slow"][-1]["resident_mb"],
+        "runs": runs,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "grading.json", found)
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="perf.grading", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shows only that it works")
+    parser.add_argument("--out", type=Path, default=Path("outputs") / "perf" / "grading")
+    given = parser.parse_args()
+    print(json.dumps(main(given.out.resolve(), given.quick), indent=1))
