@@ -272,22 +272,34 @@ class Extrapolation(Frozen):
         return self
 
 
+Splits = _sequence(Literal["in_domain", "out_of_domain"], min_length=1)
+
+
 class Protocol(Frozen):
-    """One way of sampling answers."""
+    """One way of sampling answers, for the benchmarks of some splits."""
 
     name: Name
     temperature: Annotated[float, Field(ge=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     samples: Count
+    splits: Splits = ("in_domain", "out_of_domain")  # pyright: ignore[reportInvalidTypeForm]
 
 
 class Scoring(Frozen):
-    """Which checkpoints vLLM scores, and how."""
+    """Which checkpoints vLLM scores, and how.
+
+    `template` says how a question is put: by the model's own chat template (``model``; the bare
+    question where it has none) or by a named text. `system_prompt` stands before it, null for the
+    template's own; `thinking` is the chat template's ``enable_thinking``, null to leave it alone.
+    """
 
     ladder: _sequence(Annotated[float, Field(gt=0, le=1)], min_length=1)  # pyright: ignore[reportInvalidTypeForm]
     protocols: _sequence(Protocol, min_length=1)  # pyright: ignore[reportInvalidTypeForm]
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16", "float16"]
+    template: Literal["model", "plain", "qwen_math"]
+    system_prompt: str | None
+    thinking: bool | None
     max_model_len: Count
     max_tokens: Count
     max_num_seqs: Count

@@ -1,19 +1,26 @@
 """Published models and tables, with local files in their place."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from rlvr_dynamics import config
+from rlvr_dynamics import config, stages
+from rlvr_dynamics.benchmarks import LOCK_FILE, read_lock
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.pipeline import Run
 from rlvr_dynamics.training.hub_data import fetch_model, write_tables
 
 
 @pytest.fixture
 def problems(tmp_path):
+    """MATH's columns: the answer is the last box of the solution."""
     file = tmp_path / "problems.jsonl"
-    rows = [{"problem": f"What is {n}+{n}?", "answer": str(2 * n)} for n in range(10)]
+    rows = [
+        {"problem": f"What is {n}+{n}?", "solution": f"It is $\\boxed{{{2 * n}}}$."}
+        for n in range(10)
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
@@ -22,28 +29,44 @@ def cell(problems, *overrides):
     return config.load(
         [
             "+exp=grpo_qwen3_4b",
+            "benchmark=math",
             f"data.train.repo={problems}",
             "data.train.rows=10",
             "data.validation_problems=2",
-            f"benchmark.math500.repo={problems}",
-            "benchmark.math500.rows=10",
+            f"benchmark.math.repo={problems}",
+            "benchmark.math.rows=10",
             *overrides,
         ]
     )
 
 
+def tables(loaded, folder):
+    return write_tables(loaded.data, loaded.benchmark, folder / "out", folder / LOCK_FILE)
+
+
 def test_tables_from_local_files(problems, tmp_path):
-    loaded = cell(problems)
-    facts = write_tables(loaded.data, loaded.benchmark, tmp_path / "out")
-    assert facts["train"]["rows"] == facts["math500"]["rows"] == 10
+    facts = tables(cell(problems), tmp_path)
+    assert facts["data.train"]["rows"] == facts["benchmark.math"]["rows"] == 10
+    assert sorted(read_lock(tmp_path / LOCK_FILE)) == ["benchmark.math", "data.train"]
     train = pd.read_parquet(tmp_path / "out" / "train.parquet")
     validation = pd.read_parquet(tmp_path / "out" / "val.parquet")
     assert (len(train), len(validation)) == (8, 2)
     assert train["prompt"][0][0]["content"].startswith("What is 2+2?\nPlease reason")
     assert train["reward_model"][0]["ground_truth"] == "4"
-    benchmark = pd.read_parquet(tmp_path / "out" / "benchmarks" / "math500.parquet")
+    benchmark = pd.read_parquet(tmp_path / "out" / "benchmarks" / "math.parquet")
     assert benchmark["gold"].tolist() == [str(2 * n) for n in range(10)]
     assert benchmark["question_id"].is_unique
+
+
+def test_training_problems_without_a_gradable_answer_are_named_or_left_out(problems, tmp_path):
+    problems.write_text(problems.read_text().replace("boxed{12}", "boxed{\\\\frac{}"))
+    with pytest.raises(UserError, match="train-6") as caught:
+        tables(cell(problems), tmp_path)
+    assert caught.value.way_out.endswith("data.train.exceptions=[train-6]")
+    loaded = cell(problems, "data.train.exceptions=[train-6]", "benchmark.math.exceptions=[math-6]")
+    facts = tables(loaded, tmp_path)
+    assert facts["data.train"]["left_out"] == ["train-6"]
+    assert len(pd.read_parquet(tmp_path / "out" / "train.parquet")) == 7
 
 
 @pytest.mark.parametrize(
@@ -55,9 +78,43 @@ def test_tables_from_local_files(problems, tmp_path):
     ],
 )
 def test_a_table_that_is_not_what_was_meant(problems, tmp_path, override, message):
-    loaded = cell(problems, override)
     with pytest.raises(UserError, match=message):
-        write_tables(loaded.data, loaded.benchmark, tmp_path / "out")
+        tables(cell(problems, override), tmp_path)
+
+
+def test_a_broken_file_is_the_users_mistake(problems, tmp_path):
+    problems.write_text('{"problem": "1+1?", "solution"')
+    with pytest.raises(UserError, match="cannot be loaded"):
+        tables(cell(problems), tmp_path)
+
+
+def test_prepare_records_every_table_and_says_what_was_left_out(problems, tmp_path, capsys):
+    loaded = cell(
+        problems,
+        f"model.repo={model_folder(tmp_path)}",
+        "benchmark.math.exceptions=[math-3]",
+        f"run_dir={tmp_path / 'run'}",
+    )
+    run, folder = Run(loaded, tmp_path / "run"), tmp_path / "run" / "prepare"
+    stages._prepare(run, folder)
+    facts = json.loads((folder / "task.json").read_text())
+    benchmark = facts["tables"]["benchmark.math"]
+    assert (benchmark["rows"], benchmark["questions"]) == (10, 9)
+    assert benchmark["left_out"] == ["math-3"]
+    assert len(benchmark["content_sha256"]) == 64
+    assert "benchmark.math: 1 of 10 questions left out" in capsys.readouterr().out
+    assert (run.folder / LOCK_FILE).is_file()
+
+
+def model_folder(tmp_path: Path) -> Path:
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({"weight": torch.ones(2, 2)}, folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    return folder
 
 
 def test_a_local_model_folder_stands_in_for_the_hub(problems, tmp_path):

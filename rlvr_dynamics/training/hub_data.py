@@ -4,12 +4,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.config import Benchmark, HubData, HubModel, HubTable
+from rlvr_dynamics.atomic import write_json, write_parquet
+from rlvr_dynamics.benchmarks import (
+    build_benchmark,
+    build_questions,
+    check_lock,
+    content_sha256,
+    lock_entry,
+    pinned_revision,
+    read_lock,
+)
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema import Benchmark, HubData, HubModel
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
 
 
 def fetch_model(model: HubModel, folder: Path) -> dict[str, Any]:
@@ -44,78 +52,72 @@ def fetch_model(model: HubModel, folder: Path) -> dict[str, Any]:
     return {"repo": model.repo, "revision": commit}
 
 
-def write_tables(data: HubData, benchmarks: dict[str, Benchmark], folder: Path) -> dict[str, Any]:
+def write_tables(
+    data: HubData, benchmarks: dict[str, Benchmark], folder: Path, lock_file: Path
+) -> dict[str, Any]:
     """Write train.parquet, val.parquet and benchmarks/*.parquet from published tables.
 
+    Args:
+        data: Training problems.
+        benchmarks: Benchmarks by name.
+        folder: Where the tables go.
+        lock_file: Revisions to keep to; written anew with those that were used.
+
     Returns:
-        Facts for the report: rows and revision of each table.
+        Facts for the report, by the table's key in the configuration (``data.train``,
+        ``benchmark.math500``): its repository, revision, rows, left_out and content.
 
     Raises:
-        UserError: A table cannot be had, has other columns or another number of rows.
+        UserError: A table cannot be had, is not what was meant or was recorded, or has answers
+            that cannot be graded.
     """
     import pandas as pd
 
-    rows, facts = _rows(data.train), {}
-    facts["train"] = {"repo": data.train.repo, "rows": len(rows)}
+    key, lock = "data.train", read_lock(lock_file)
+    revision = pinned_revision(lock, key, data.train)
+    built = build_questions(key, "train", data.train, "math", revision)
+    questions = built.questions
+    table = pd.DataFrame(
+        {
+            "question_id": [question.id for question in questions],
+            "prompt": [f"{question.text}\n{data.instruction}" for question in questions],
+            "gold": [question.gold for question in questions],
+            "kind": "math",
+        }
+    )
+    entry = lock_entry(data.train, built.facts["revision"], content_sha256(table))
+    check_lock(lock, key, entry)
     verl = [
         {
             "data_source": "math",
-            "prompt": [{"role": "user", "content": f"{question}\n{data.instruction}"}],
+            "prompt": [{"role": "user", "content": prompt}],
             "ability": "math",
-            "reward_model": {"style": "rule", "ground_truth": answer},
+            "reward_model": {"style": "rule", "ground_truth": gold},
             "extra_info": {"split": "train", "index": index},
         }
-        for index, (question, answer) in enumerate(rows)
+        for index, (prompt, gold) in enumerate(zip(table["prompt"], table["gold"], strict=True))
     ]
     held_out = min(data.validation_problems, len(verl) - 1)
     write_parquet(folder / "val.parquet", pd.DataFrame(verl[:held_out]))
     write_parquet(folder / "train.parquet", pd.DataFrame(verl[held_out:]))
+    write_json(lock_file, lock | {key: entry})
+    facts = {key: built.facts | {"content_sha256": entry["content_sha256"]}}
+    return facts | write_benchmarks(benchmarks, folder, lock_file)
+
+
+def write_benchmarks(
+    benchmarks: dict[str, Benchmark], folder: Path, lock_file: Path
+) -> dict[str, Any]:
+    """Write benchmarks/*.parquet; arguments, facts and errors as in `write_tables`."""
+    lock, facts = read_lock(lock_file), {}
     for name, benchmark in benchmarks.items():
-        questions = _rows(benchmark)
-        facts[name] = {"repo": benchmark.repo, "rows": len(questions)}
-        table = pd.DataFrame(
-            {
-                "question_id": f"{name}-{index}",
-                "prompt": f"{question}\n{benchmark.instruction}",
-                "gold": answer,
-                "kind": "math",
-                "split": benchmark.split_kind,
-                "title": benchmark.title,
-            }
-            for index, (question, answer) in enumerate(questions)
-        )
+        key = f"benchmark.{name}"
+        table, built = build_benchmark(name, benchmark, pinned_revision(lock, key, benchmark))
+        entry = lock_entry(benchmark, built["revision"], built["content_sha256"])
+        check_lock(lock, key, entry)
         write_parquet(folder / "benchmarks" / f"{name}.parquet", table)
+        lock[key] = entry
+        facts[key] = built
+    if benchmarks:
+        write_json(lock_file, lock)
     return facts
-
-
-def _rows(table: HubTable) -> list[tuple[str, str]]:
-    from datasets import Dataset, load_dataset
-
-    path = Path(table.repo)
-    try:
-        if path.is_file() and path.suffix in LOADERS:
-            loaded = load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
-        else:
-            loaded = load_dataset(
-                table.repo, table.subset, revision=table.revision, split=table.split
-            )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"table {table.repo} cannot be loaded: {str(error).splitlines()[0]}",
-            way_out="check the network and the id, or give a local .parquet or .jsonl file",
-        ) from error
-    if not isinstance(loaded, Dataset):
-        raise UserError(f"table {table.repo}: {table.split} is not one split", way_out="name one")
-    missing = {table.question, table.answer} - set(loaded.column_names)
-    if missing:
-        raise UserError(
-            f"table {table.repo} has no column {' or '.join(sorted(missing))}",
-            way_out=f"name its columns; it has {', '.join(loaded.column_names)}",
-        )
-    if len(loaded) != table.rows:
-        raise UserError(
-            f"table {table.repo} has {len(loaded)} rows, {table.rows} were expected",
-            way_out="pin the revision, or set rows to what you mean to use",
-        )
-    questions, answers = loaded[table.question], loaded[table.answer]
-    return [(str(q), str(a)) for q, a in zip(questions, answers, strict=True)]

@@ -1,0 +1,162 @@
+"""From a table to a benchmark: prompts, checked right answers, and what is recorded of them."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rlvr_dynamics.benchmarks.choices import shuffled_choices
+from rlvr_dynamics.benchmarks.content import content_sha256
+from rlvr_dynamics.benchmarks.generated import generate
+from rlvr_dynamics.benchmarks.golds import bad_golds, gold_answer, ungradable
+from rlvr_dynamics.benchmarks.tables import load_table
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema import Benchmark, HubTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its right answer, as the grader takes it."""
+
+    id: str
+    text: str
+    gold: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """Questions that were loaded and checked.
+
+    Attributes:
+        questions: Without the exceptions, in the order of the table.
+        facts: What the report and the lock file say of the table: repo, revision, split, rows
+            (before the exceptions), left_out (ids).
+    """
+
+    questions: list[Question]
+    facts: dict[str, Any]
+
+
+def build_benchmark(
+    name: str, benchmark: Benchmark, revision: str | None = None
+) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """Load or generate a benchmark and check it.
+
+    Args:
+        name: Its name; question ids begin with it.
+        benchmark: What it is.
+        revision: Revision to insist on; None takes the configuration's, else the newest.
+
+    Returns:
+        The columns question_id, prompt, gold, kind, split, title; and the facts of `Built` with
+        licence, kind, questions and content_sha256.
+
+    Raises:
+        UserError: The table cannot be had or is not what was meant, or an answer cannot be graded.
+    """
+    import pandas as pd
+
+    revision = revision or benchmark.revision
+    built = build_questions(f"benchmark.{name}", name, benchmark, benchmark.kind, revision)
+    table = pd.DataFrame(
+        {
+            "question_id": [question.id for question in built.questions],
+            "prompt": [f"{q.text}\n{benchmark.instruction}" for q in built.questions],
+            "gold": [question.gold for question in built.questions],
+            "kind": benchmark.kind,
+            "split": benchmark.split_kind,
+            "title": benchmark.title,
+        }
+    )
+    return table, built.facts | {
+        "licence": benchmark.licence,
+        "kind": benchmark.kind,
+        "questions": len(table),
+        "content_sha256": content_sha256(table),
+    }
+
+
+def build_questions(key: str, name: str, table: HubTable, kind: str, revision: str | None) -> Built:
+    """Load a table's questions and check their right answers.
+
+    Args:
+        key: Where the table stands in the configuration, for messages.
+        name: Question ids are ``name-`` and the table's own id or the row number.
+        table: Which table; a `Benchmark` may also be generated or have choices.
+        kind: Kind of answer.
+        revision: Revision to insist on, None for the newest.
+
+    Raises:
+        UserError: See `build_benchmark`.
+    """
+    cells, source = _cells(table, revision)
+    ids = [f"{name}-{own}" for own, _, _ in cells]
+    _check_ids(key, table, ids)
+    questions, problems = [], {}
+    for question_id, (_, text, value) in zip(ids, cells, strict=True):
+        if question_id in table.exceptions:
+            continue
+        try:
+            questions.append(_question(question_id, text.strip(), value, table))
+        except ValueError as problem:
+            problems[question_id] = str(problem)
+    golds = {question.id: question.gold for question in questions}
+    for question_id in ungradable(list(golds.items()), kind) if golds else ():
+        problems[question_id] = f"{golds[question_id][:60]!r}"
+    if problems:
+        raise bad_golds(key, kind, problems)
+    left_out = [question_id for question_id in ids if question_id in table.exceptions]
+    return Built(questions, source | {"rows": len(cells), "left_out": left_out})
+
+
+def _cells(
+    table: HubTable, revision: str | None
+) -> tuple[list[tuple[str, str, Any]], dict[str, str]]:
+    """Return (id, question, answer or choices) per row, and repo, revision and split."""
+    if isinstance(table, Benchmark) and table.kind == "reasoning_gym":
+        entries, found = generate(table, revision)
+        cells = [(str(row), entry["question"], entry["gold"]) for row, entry in enumerate(entries)]
+        return cells, {"repo": table.repo, "revision": found, "split": "generated"}
+    wanted: dict[str, Iterable[str]] = {"question": table.question, "answer": table.answer}
+    if table.id is not None:
+        wanted["id"] = (table.id,)
+    wrong = table.wrong if isinstance(table, Benchmark) else ()
+    wanted |= {column: (column,) for column in wrong}
+    loaded = load_table(table, revision, wanted)
+    columns, cells = loaded.columns, []
+    for number, row in enumerate(loaded.rows):
+        own = number if table.id is None else row[columns["id"]]
+        answer = row[columns["answer"]]
+        value = [answer, *(row[column] for column in wrong)] if wrong else answer
+        cells.append((str(own), str(row[columns["question"]] or ""), value))
+    return cells, {"repo": table.repo, "revision": loaded.revision, "split": loaded.split}
+
+
+def _question(question_id: str, text: str, value: Any, table: HubTable) -> Question:
+    if not text:
+        raise ValueError("belongs to an empty question")
+    if not isinstance(table, Benchmark) or table.kind in ("math", "integer"):
+        return Question(question_id, text, gold_answer(value, table.extract))
+    if table.kind == "letter":
+        right, *wrong = (gold_answer(one, table.extract) for one in value)
+        lines, letter = shuffled_choices(right, wrong, table.seed, question_id)
+        return Question(question_id, f"{text}\n\n{lines}\n", letter)
+    return Question(question_id, text, value)
+
+
+def _check_ids(key: str, table: HubTable, ids: list[str]) -> None:
+    (most, times), *_ = Counter(ids).most_common(1)
+    if times > 1:
+        raise UserError(
+            f"{key}: the id {most} stands {times} times in {table.repo}",
+            way_out=f"{key}.id=null counts the rows instead",
+        )
+    unknown = sorted(set(table.exceptions) - set(ids))
+    if unknown:
+        raise UserError(
+            f"{key}.exceptions names {', '.join(unknown)}, which {table.repo} does not have",
+            way_out=f"its ids look like {ids[0]}",
+        )
