@@ -9,6 +9,7 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolate_stage import check_methods
 
 
 @pytest.mark.parametrize("name", config.experiments())
@@ -22,7 +23,10 @@ def test_demo_is_the_default():
     assert config.load([]) == config.load(["+exp=demo"])
 
 
-@pytest.mark.parametrize("group", ["model", "algorithm", "data", "trainer", "scoring", "benchmark"])
+GROUPS = ["model", "algorithm", "data", "trainer", "scoring", "benchmark", "measure"]
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "extrapolation"])
 def test_every_group_choice_is_valid_somewhere(group):
     choices = sorted(path.stem for path in (config.CONFIG_FOLDER / group).glob("*.yaml"))
     assert choices
@@ -30,7 +34,7 @@ def test_every_group_choice_is_valid_somewhere(group):
         extra = ["data=math"] if (group, choice) == ("model", "qwen3_4b") else []
         if (group, choice) == ("data", "math"):
             extra = ["model=qwen3_4b"]
-        config.load([f"{group}={choice}", *extra])
+        check_methods(config.load([f"{group}={choice}", *extra]).extrapolation)
 
 
 @pytest.mark.parametrize(
