@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from perf import figure, gpu, machine, report, scaling, settings, trajectory, update_svd
+from perf import figure, gpu, grading, machine, report, scaling, settings, trajectory, update_svd
 from rlvr_dynamics.hardware import free_bytes
 
 PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Part]] = {
     "trajectory": trajectory.measure,
     "update_svd": update_svd.measure,
     "scaling": scaling.measure,
+    "grading": grading.measure,
+    "scoring": scoring.measure,
     "gpu": gpu.measure,
 }
 OUT = Path("outputs") / "perf"

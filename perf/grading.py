@@ -1,28 +1,23 @@
 """How fast answers are graded, what hostile ones cost, and whether memory stays flat.
 
-`python -m perf.grading [--quick] [--out FOLDER]`, from the root of the repository.
-
 The workload imitates an evaluation: questions with several samples each, the shapes of the gold
 answers in the proportions of MATH-500, half of the answers right (some spelled otherwise), the
 wrong ones among a few per question, as a model's mistakes are.
 """
 
-import argparse
-import json
 import random
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from rlvr_dynamics.atomic import write_json
+from perf.report import Part, Row
+from perf.settings import Settings
 from rlvr_dynamics.scoring.grading import TIME_LIMIT, grade_many, grader_version
 
-ANSWERS, QUICK_ANSWERS = 10_000, 1_000
 SAMPLES = 20
 HOSTILE_SHARE = 0.01
 SLOW = 2
@@ -165,57 +160,46 @@ def _timed(pairs: list[Pair]) -> dict[str, Any]:
     }
 
 
-def main(out: Path, quick: bool) -> dict:
-    """Measure, write `grading.json` and return what it holds.
+def measure(settings: Settings, say: Callable[[str], None]) -> Part:
+    """Grade ordinary answers, and the same number with hostile ones among them.
 
     Rates are answers per second of processor time, of this process and the workers together, so
     that other work on the machine does not count. No question occurs in two runs.
-
-    Args:
-        out: Folder for the result.
-        quick: A tenth of the answers, one run: shows only that it works.
     """
-    count, repeats = (QUICK_ANSWERS, 1) if quick else (ANSWERS, 3)
+    count, repeats = settings.answers, settings.repeats
+    say(f"{count} answers, {repeats} times")
     first = _timed(ordinary(count, seed=1))
-    runs: dict[str, list[dict[str, Any]]] = {"clean": [], "hostile": [], "hostile_and_slow": []}
+    runs: dict[str, list[dict[str, Any]]] = {"clean": [], "hostile": [], "slow": []}
     for repeat in range(repeats):
         seed = 10 * (repeat + 1)
         runs["clean"].append(_timed(ordinary(count, seed)))
-        for name, slow, more in (("hostile", 0, 1), ("hostile_and_slow", SLOW, 2)):
+        for name, slow, more in (("hostile", 0, 1), ("slow", SLOW, 2)):
             pairs = with_hostile(ordinary(count, seed + more), seed + more, slow)
             runs[name].append(_timed(pairs))
 
     def median(name: str, key: str) -> float:
         return statistics.median(run[key] for run in runs[name])
 
-    clean = median("clean", "seconds")
-    found = {
-        "answers": count,
-        "repeats": repeats,
-        "samples_per_question": SAMPLES,
-        "time_limit_seconds": TIME_LIMIT,
-        "grader": grader_version("math"),
-        "processors": psutil.cpu_count(),
-        "load_average": psutil.getloadavg()[0],
-        "first_run_with_start_seconds": first["seconds"],
-        "answers_per_cpu_second": count / median("clean", "cpu_seconds"),
-        "answers_per_second": count / clean,
-        "hostile_ratio": median("hostile", "seconds") / clean,
-        "hostile_and_slow_ratio": median("hostile_and_slow", "seconds") / clean,
-        "hostile_and_slow_seconds": median("hostile_and_slow", "seconds"),
-        "hostile_and_slow_bound_seconds": 2 * clean + TIME_LIMIT,
-        "resident_mb_first": first["resident_mb"],
-        "resident_mb_last": runs["hostile_and_slow"][-1]["resident_mb"],
-        "runs": runs,
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "grading.json", found)
-    return found
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="perf.grading", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shows only that it works")
-    parser.add_argument("--out", type=Path, default=Path("outputs") / "perf" / "grading")
-    given = parser.parse_args()
-    print(json.dumps(main(given.out.resolve(), given.quick), indent=1))
+    clean, limit = median("clean", "seconds"), "bound: twice the clean time and the time limit"
+    rate = count / median("clean", "cpu_seconds")
+    memory = [first["resident_mb"], runs["slow"][-1]["resident_mb"]]
+    rows = [
+        Row("answers per second of one core", "1/s", rate),
+        Row("clean answers", "s", clean),
+        Row("with 1 % hostile ones", "s", median("hostile", "seconds"), clean, "clean answers"),
+        Row(
+            f"with 1 % hostile ones, {SLOW} of them slow",
+            "s",
+            median("slow", "seconds"),
+            2 * clean + TIME_LIMIT,
+            limit,
+        ),
+        Row("resident memory at the end", "MB", memory[1], memory[0], "after the first run"),
+    ]
+    notes = [
+        f"{SAMPLES} samples per question, so answers repeat as they do in practice.",
+        "Every distinct slow answer costs up to the time limit of one core; many would break the "
+        "bound.",
+    ]
+    details = {"answers": count, "grader": grader_version("math"), "runs": runs}
+    return Part(f"Grading {count:,} mathematical answers", rows, notes, details)

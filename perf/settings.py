@@ -26,6 +26,7 @@ class Settings:
         gpu_matrices: Shapes of the updates on the GPU.
         gpu_steps: Steps of the Gram matrix on the GPU.
         dgemm: Order of the matrices behind the machine's float64 rate.
+        answers: Answers that are graded.
     """
 
     work: Path
@@ -42,6 +43,7 @@ class Settings:
     gpu_matrices: dict[str, tuple[int, int]]
     gpu_steps: int
     dgemm: int
+    answers: int
 
     def described(self) -> dict[str, Any]:
         """Return all sizes, the models' widths and the dtype, for the record of a run."""
@@ -76,6 +78,7 @@ def full(work: Path, seed: int, repeats: int, keep: bool) -> Settings:
         },
         gpu_steps=20,
         dgemm=1536,
+        answers=10_000,
     )
 
 
@@ -96,4 +99,5 @@ def quick(work: Path, seed: int, repeats: int, keep: bool) -> Settings:
         gpu_matrices={"q_proj": (96, 96), "gate_proj": (256, 96)},
         gpu_steps=4,
         dgemm=256,
+        answers=500,
     )

@@ -1,6 +1,7 @@
 """The score stage: which checkpoints are scored, and where their answers and accuracies go."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import observed_step
 from rlvr_dynamics.pipeline import Run
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.scoring.generation import score_models
+from rlvr_dynamics.scoring.generation import Work, score_models
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.table import scores_table
 from rlvr_dynamics.stages import open_trajectory
@@ -60,6 +61,9 @@ def engine_settings(config: RunConfig) -> EngineSettings:
         tensor_parallel=scoring.tensor_parallel,
         engines=scoring.engines,
         stall_seconds=scoring.stall_timeout_seconds,
+        template=scoring.template,
+        system_prompt=scoring.system_prompt,
+        thinking=scoring.thinking,
     )
 
 
@@ -87,18 +91,23 @@ def score(run: Run, folder: Path) -> None:
         Protocol(**each.model_dump(), max_tokens=run.config.scoring.max_tokens)
         for each in run.config.scoring.protocols
     ]
-    index = pd.read_parquet(run.of("extrapolate") / "index.parquet")
+    index, regraded = pd.read_parquet(run.of("extrapolate") / "index.parquet"), 0
     candidates = index.dropna(subset=["candidate_of"])
     if len(candidates):
+        # The validation problems are in the training domain, but of no benchmark's split.
         most_samples = max(protocols, key=lambda protocol: protocol.samples)
-        best = _best_candidates(run, folder, candidates, most_samples)
+        best, regraded = _best_candidates(
+            run, folder, candidates, replace(most_samples, splits=None)
+        )
         index = pd.concat([index.drop(candidates.index), best])
     models = models_to_score(run, index)
-    _generate(run, models, benchmarks, protocols, folder / "samples")
+    work = _generate(run, models, benchmarks, protocols, folder / "samples")
     table = scores_table(folder / "samples", [model.id for model in models], benchmarks)
     future = dict(zip(index["method"], index["uses_future"], strict=True))
     table["uses_future"] = [bool(future.get(method, False)) for method in table["method"]]
     write_parquet(folder / "scores.parquet", table)
+    if regraded + work.regraded:
+        print(f"regraded {regraded + work.regraded} answers")
 
 
 def _generate(
@@ -107,8 +116,8 @@ def _generate(
     benchmarks: dict[str, Path],
     protocols: list[Protocol],
     out: Path,
-) -> None:
-    score_models(
+) -> Work:
+    return score_models(
         models=models,
         benchmarks=benchmarks,
         protocols=protocols,
@@ -120,10 +129,13 @@ def _generate(
 
 def _best_candidates(
     run: Run, folder: Path, candidates: "pd.DataFrame", protocol: Protocol
-) -> "pd.DataFrame":
-    """Score candidates on the validation problems; return the best rows under their method's name.
+) -> "tuple[pd.DataFrame, int]":
+    """Score candidates on the validation problems.
 
     Ties go to the candidate that comes first in the grid.
+
+    Returns:
+        The best rows under their method's name; how many stored answers were graded again.
     """
     file = folder / VALIDATION / f"{VALIDATION}.parquet"
     write_parquet(file, _validation_problems(run))
@@ -131,10 +143,9 @@ def _best_candidates(
         ScoredModel(model_id(row), run.folder / row["path"], str(row["identity"]))
         for row in candidates.to_dict("records")
     ]
-    _generate(run, models, {VALIDATION: file}, [protocol], folder / VALIDATION / "samples")
-    scored = scores_table(
-        folder / VALIDATION / "samples", [model.id for model in models], {VALIDATION: file}
-    )
+    samples = folder / VALIDATION / "samples"
+    work = _generate(run, models, {VALIDATION: file}, [protocol], samples)
+    scored = scores_table(samples, [model.id for model in models], {VALIDATION: file})
     table = candidates.reset_index(drop=True)
     for column in ("accuracy", "ci_low", "ci_high", "questions", "samples"):
         table[column] = scored[column]
@@ -142,7 +153,8 @@ def _best_candidates(
     best = table.sort_values("accuracy", ascending=False, kind="stable").drop_duplicates(groups)
     table["chosen"] = table.index.isin(list(best.index))
     write_parquet(folder / "selection.parquet", table.drop(columns=["path"]))
-    return best.assign(method=best["candidate_of"]).reindex(columns=candidates.columns)
+    chosen = best.assign(method=best["candidate_of"]).reindex(columns=candidates.columns)
+    return chosen, work.regraded
 
 
 def _validation_problems(run: Run) -> "pd.DataFrame":

@@ -264,6 +264,21 @@ def _measure_settings(config: RunConfig) -> dict[str, Any]:
     return values | _given_accuracy(config)
 
 
+def _graders(config: RunConfig) -> dict[str, str]:
+    """Version of the grader of every kind of answer in the benchmarks and validation problems."""
+    from rlvr_dynamics.scoring.grading import grader_version
+    from rlvr_dynamics.training.reward import KINDS
+
+    kinds = {benchmark.kind for benchmark in config.benchmark.values()}
+    kinds.add(KINDS.get(config.data.kind, "math"))
+    return {kind: grader_version(kind) for kind in sorted(kinds)}
+
+
+def _score_settings(config: RunConfig) -> dict[str, Any]:
+    """What changes scores; another grader makes the stage grade its stored answers again."""
+    return _settings("scoring", "seed")(config) | {"graders": _graders(config)}
+
+
 def _extrapolation_settings(config: RunConfig) -> dict[str, Any]:
     return _settings("extrapolation", "seed")(config) | _given_accuracy(config)
 
@@ -316,7 +331,7 @@ ALL = [
         needs=("prepare", "train", "extrapolate"),
         required=("prepare", "train", "extrapolate"),
         packages=("vllm", "math-verify"),
-        settings=_settings("scoring", "seed"),
+        settings=_score_settings,
         work=_score,
         identity=_scored,
         in_place=True,

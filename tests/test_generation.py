@@ -7,6 +7,7 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -14,28 +15,34 @@ import psutil
 import pytest
 
 from rlvr_dynamics.errors import StageFailed, UserError
-from rlvr_dynamics.scoring import engine_process
+from rlvr_dynamics.schema import Scoring
+from rlvr_dynamics.scoring import engine_process, gpu_memory
 from rlvr_dynamics.scoring.generation import (
     PROOF_FILE,
+    TIMES_FILE,
     EngineSettings,
     Protocol,
     ScoredModel,
     score_models,
     shards,
 )
+from rlvr_dynamics.scoring.gpu_memory import DeviceMemory, MemoryGuard
 from rlvr_dynamics.scoring.keys import frame_of, request_seed, unit_key
 from rlvr_dynamics.scoring.plan import ModelPlan
+from rlvr_dynamics.scoring.prompts import TEMPLATES
 from rlvr_dynamics.scoring.reload_proof import judge
 from rlvr_dynamics.scoring.samples import SAMPLE_COLUMNS, read_benchmark, read_metadata
 from rlvr_dynamics.scoring.table import describe_model, scores_table
 
 GREEDY = Protocol("greedy", temperature=0.0, top_p=1.0, samples=1, max_tokens=16)
 SAMPLED = Protocol("sampled", temperature=1.0, top_p=1.0, samples=4, max_tokens=16)
-SETTINGS = EngineSettings(device="cpu", dtype="float32", max_model_len=96, stall_seconds=60.0)
+SETTINGS = EngineSettings(device="cpu", dtype="float32", max_model_len=256, stall_seconds=60.0)
+CUDA = replace(SETTINGS, device="cuda", memory_wait_seconds=5.0)
+QWEN = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\n0+1=<|im_end|>\n<|im_start|>assistant\n"
 
 # The real engine module on top of a stand-in for vLLM, whose model is one digit in a file.
 FAKE_ENGINE = """
-import os, signal, sys, time, types
+import json, os, signal, sys, time, types
 from pathlib import Path
 from types import SimpleNamespace as Bag
 
@@ -43,9 +50,11 @@ HERE = Path(__file__).parent
 MODE = (HERE / "mode").read_text() if (HERE / "mode").exists() else ""
 
 class Tokenizer:
-    chat_template = "a template"
-    def apply_chat_template(self, messages, **_):
-        return f"<user>{messages[0]['content']}<model>"
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt, **more):
+        said = "".join(f"<{m['role']}>{m['content']}" for m in messages)
+        return f"{said}<model>" + "".join(f"{k}={v}" for k, v in more.items())
+    def get_vocab(self):
+        return {"<|im_end|>": 5}
     def encode(self, text, **_):
         return [ord(character) for character in text]
     def batch_decode(self, ids, **_):
@@ -83,9 +92,12 @@ class LLM:
         self.batches += 1
         with (HERE / "calls").open("a") as calls:
             calls.write(f"{self.digit} {len(prompts)}\\n")
+        with (HERE / "params").open("a") as asked:
+            for p in params:
+                asked.write(json.dumps([p.max_tokens, p.stop_token_ids]) + "\\n")
         seeds = [p.seed for p in params]
         texts = ["\\\\boxed{%d}" % (self.digit if s is None else s % 10) for s in seeds]
-        texts = [t[:-1] if p.max_tokens == 2 else t for t, p in zip(texts, params)]
+        texts = [t[: p.max_tokens] for t, p in zip(texts, params)]
         return [Bag(outputs=[Bag(token_ids=[ord(c) for c in t],
                 finish_reason="stop" if t.endswith("}") else "length")]) for t in texts]
 
@@ -127,6 +139,7 @@ def fake(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "digit").write_text(str(digit))
         (folder / "config.json").write_text(json.dumps({"hidden_size": 8, "dtype": f"d{digit}"}))
+        (folder / "chat_template.jinja").write_text("a template")
         models.append(ScoredModel(f"step_{digit + 1}", folder, f"weights {digit}"))
     script = tmp_path / "fake_engine.py"
     script.write_text(FAKE_ENGINE)
@@ -153,7 +166,8 @@ class Fake:
     def run(self, seed=7, **changes):
         """Score; return the batches that were generated, as (digit of the model, answers)."""
         (self.root / "calls").unlink(missing_ok=True)
-        score_models(
+        (self.root / "params").unlink(missing_ok=True)
+        self.work = score_models(
             changes.pop("models", self.models),
             changes.pop("benchmarks", self.benchmarks),
             changes.pop("protocols", self.protocols),
@@ -168,6 +182,10 @@ class Fake:
         file = self.root / "calls"
         lines = file.read_text().splitlines() if file.exists() else []
         return sorted(tuple(map(int, line.split())) for line in lines)
+
+    def params(self):
+        """Return what each request may take: (longest answer, further stop tokens)."""
+        return [json.loads(line) for line in (self.root / "params").read_text().splitlines()]
 
     def content(self):
         return {str(p.relative_to(self.out)): p.read_bytes() for p in self.out.rglob("*.parquet")}
@@ -216,13 +234,25 @@ def test_a_change_redoes_only_what_it_touches(fake):
     fake.models[1] = other
 
     write_benchmark(fake.benchmarks["long"], 3, title="Longer")
-    assert fake.run() == [(digit, n) for digit in range(3) for n in (3, 12)]
+    assert fake.run() == []
+    for column in ({"prompt": ["1+1=", "2+2=", "3+3="]}, {"gold": ["7", "8", "9"]}):
+        write_benchmark(fake.benchmarks["long"], 3, **column)
+        assert fake.run() == [(digit, n) for digit in range(3) for n in (3, 12)]
 
     fake.protocols = [GREEDY, replace(SAMPLED, temperature=0.5)]
     assert fake.run() == [(digit, 32) for digit in range(3)]
     assert fake.run(seed=8) == ALL
     assert fake.run(seed=8, settings=replace(SETTINGS, max_num_seqs=8, engines=2)) == []
     assert fake.run(seed=8, settings=replace(SETTINGS, dtype="bfloat16")) == ALL
+    system = replace(SETTINGS, dtype="bfloat16", system_prompt="Be brief.")
+    assert fake.run(seed=8, settings=system) == ALL
+    assert fake.run(seed=8, settings=system) == []
+
+
+def test_other_versions_generate_anew(fake, monkeypatch):
+    fake.run(models=fake.models[:1])
+    monkeypatch.setattr("rlvr_dynamics.scoring.keys.generating_versions", lambda: {"vllm": "9"})
+    assert fake.run(models=fake.models[:1]) == [(0, 8), (0, 32)]
 
 
 def test_a_new_benchmark_or_model_is_added(fake):
@@ -233,12 +263,15 @@ def test_a_new_benchmark_or_model_is_added(fake):
 
 def test_a_new_grader_needs_no_generation(fake, monkeypatch):
     fake.run()
+    assert (fake.work.generated, fake.work.regraded, fake.work.engines) == (120, 0, 1)
     before = fake.content()
-    for module in ("plan", "grading"):
-        monkeypatch.setattr(f"rlvr_dynamics.scoring.{module}.grader_version", lambda kind: "new")
+    monkeypatch.setattr("rlvr_dynamics.scoring.plan.grader_version", lambda kind: "new")
+    monkeypatch.setattr(engine_process, "EngineProcess", None)
     assert fake.run() == []
+    assert (fake.work.generated, fake.work.regraded, fake.work.engines) == (0, 120, 0)
     assert fake.content() != before
     assert read_metadata(fake.out / "step_1" / "long.parquet")["grader"] == "new"
+    assert fake.run() == [] and fake.work.regraded == 0
 
 
 def test_a_dead_engine_is_reported_and_nothing_is_repeated(fake):
@@ -347,6 +380,181 @@ def test_truncated_answers_are_counted(fake):
     assert table["accuracy"].tolist() == [0.0, 0.0]
 
 
+def test_an_answer_has_what_the_prompt_leaves_of_the_context(fake):
+    fake.run(
+        models=fake.models[:1], protocols=[GREEDY], settings=replace(SETTINGS, max_model_len=23)
+    )
+    assert {tuple(asked[:1]) for asked in fake.params()} == {(23 - len("<user>0+1=<model>"),)}
+    table = scores_table(fake.out, ["step_1"], fake.benchmarks)
+    assert table["truncated"].tolist() == [5, 3]
+    samples = pd.read_parquet(fake.out / "step_1" / "chain.parquet")
+    assert set(samples["finish_reason"]) == {"length"} and set(samples["tokens"]) == {6}
+
+
+def test_a_split_has_its_own_protocols(fake):
+    write_benchmark(fake.benchmarks["long"], 3, split="out_of_domain")
+    fake.protocols = [
+        replace(GREEDY, splits=("in_domain",)),
+        replace(SAMPLED, splits=("out_of_domain",)),
+    ]
+    one = fake.models[:1]
+    assert fake.run(models=one) == [(0, 5), (0, 12)]
+    table = scores_table(fake.out, ["step_1"], fake.benchmarks)
+    assert table[["benchmark", "protocol", "samples"]].to_numpy().tolist() == [
+        ["chain", "greedy", 1],
+        ["long", "sampled", 4],
+    ]
+    # Wider splits ask for what is new only.
+    fake.protocols[1] = replace(SAMPLED, splits=None)
+    assert fake.run(models=one) == [(0, 20)]
+    # Protocols of one name are one batch.
+    fake.protocols = [
+        replace(SAMPLED, samples=2, splits=("in_domain",)),
+        replace(SAMPLED, samples=4, splits=("out_of_domain",)),
+    ]
+    done = []
+    assert fake.run(seed=8, models=one, on_progress=lambda *f: done.append(f[:2])) == [(0, 22)]
+    assert done[-1] == (22, 22)
+    table = scores_table(fake.out, ["step_1"], fake.benchmarks)
+    assert table["samples"].tolist() == [2, 4]
+
+
+def test_a_long_batch_is_cut_between_benchmarks(fake):
+    script = fake.root / "fake_engine.py"
+    script.write_text(
+        script.read_text().replace("code = engine", "engine.BATCH_ANSWERS = 4\ncode = engine")
+    )
+    fake.mode("die")
+    seen = []
+    with pytest.raises(StageFailed):
+        fake.run(on_progress=lambda *facts: seen.append(facts[:2]))
+    assert fake.calls() == [(0, 3), (0, 5)]
+    assert seen[-1] == (8, 120)
+    fake.mode("")
+    rest = fake.run()
+    assert sorted(rest[:2]) == [(0, 12), (0, 20)]
+    assert len(rest) == 10
+    for digit in range(3):
+        samples = pd.read_parquet(fake.out / f"step_{digit + 1}" / "chain.parquet")
+        assert len(samples) == 25
+        assert not samples.duplicated(["question_id", "protocol", "sample"]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "prompt", "form"),
+    [
+        ({}, "<user>0+1=<model>", "chat_template"),
+        ({"system_prompt": "Be brief."}, "<system>Be brief.<user>0+1=<model>", "chat_template"),
+        ({"thinking": False}, "<user>0+1=<model>enable_thinking=False", "chat_template"),
+        ({"template": "plain"}, "0+1=", "plain"),
+        ({"template": "qwen_math"}, QWEN.format("You are a helpful assistant."), "qwen_math"),
+        ({"template": "qwen_math", "system_prompt": "S."}, QWEN.format("S."), "qwen_math"),
+    ],
+)
+def test_how_a_question_is_put(fake, changes, prompt, form):
+    settings = replace(SETTINGS, **changes)
+    fake.run(models=fake.models[:1], protocols=[GREEDY], settings=settings)
+    path = fake.out / "step_1" / "chain.parquet"
+    assert pd.read_parquet(path)["prompt"].iloc[0] == prompt
+    facts = read_metadata(path)["prompt"]
+    assert facts["form"] == form and len(facts["sha256"]) == 64
+    assert {tuple(stops) for _, stops in fake.params()} == {(5,) if form == "qwen_math" else ()}
+    keys = read_metadata(path)["keys"]
+    other = replace(settings, template="plain" if form == "qwen_math" else "qwen_math")
+    other = replace(other, system_prompt=None, thinking=None)
+    fake.run(models=fake.models[:1], protocols=[GREEDY], settings=other)
+    assert read_metadata(path)["keys"] != keys
+
+
+def test_a_model_without_a_template_gets_the_bare_question(fake):
+    (fake.models[0].folder / "chat_template.jinja").unlink()
+    fake.run(models=fake.models[:1], protocols=[GREEDY])
+    path = fake.out / "step_1" / "chain.parquet"
+    assert pd.read_parquet(path)["prompt"].iloc[0] == "0+1="
+    metadata = read_metadata(path)
+    assert (metadata["prompt"]["form"], metadata["template"]) == ("plain", "none")
+    with pytest.raises(UserError, match="no chat template"):
+        fake.run(models=fake.models[:1], settings=replace(SETTINGS, system_prompt="Be brief."))
+
+
+def test_braces_in_a_question_stay(fake):
+    write_benchmark(fake.benchmarks["chain"], 1, prompt="{system} and {prompt}")
+    settings = replace(SETTINGS, template="qwen_math", max_model_len=400)
+    fake.run(models=fake.models[:1], protocols=[GREEDY], settings=settings)
+    sent = pd.read_parquet(fake.out / "step_1" / "chain.parquet")["prompt"].iloc[0]
+    assert sent == QWEN.format("You are a helpful assistant.").replace(
+        "0+1=", "{system} and {prompt}"
+    )
+
+
+def test_the_configuration_knows_every_template():
+    assert get_args(Scoring.model_fields["template"].annotation) == TEMPLATES
+
+
+def test_on_a_gpu_the_fresh_load_has_a_process_of_its_own(fake, monkeypatch):
+    free = DeviceMemory(free=95, total=100)
+    probes = []
+    monkeypatch.setattr(engine_process, "read_gpu_memory", lambda: probes.append(1) or [free])
+    assert fake.run(settings=CUDA) == ALL
+    # The fingerprint of the last model, then the engine that holds all of them.
+    assert fake.work.engines == 2 and len(probes) == 2
+    assert (fake.proof()["mode"], fake.proof()["max_abs_diff"]) == ("in_place", 0.0)
+    times = json.loads((fake.out.parent / TIMES_FILE).read_text())["engines"]
+    assert [one["ready"] is None for one in times] == [True, False]
+    assert [one["answers"] for one in times] == [0, 120]
+    assert times[1]["loaded"] <= times[1]["ready"] and times[1]["generating"] >= 0
+
+
+def test_a_wrong_reload_on_a_gpu_is_caught_too(fake, monkeypatch):
+    monkeypatch.setattr(engine_process, "read_gpu_memory", lambda: [DeviceMemory(95, 100)])
+    fake.mode("stale")
+    assert fake.run(models=fake.models[:2], settings=CUDA) == ALL[:4]
+    assert fake.proof()["mode"] == "fresh_engine_per_model"
+    assert fake.work.engines == 4  # fingerprint, failed proof, one per model
+    for digit in range(2):
+        samples = pd.read_parquet(fake.out / f"step_{digit + 1}" / "chain.parquet")
+        assert set(samples[samples["protocol"] == "greedy"]["answer"]) == {str(digit)}
+
+
+def test_no_engine_starts_before_the_gpu_memory_is_back(fake, monkeypatch):
+    readings = iter([95, 40, 40] + [95] * 9)
+    monkeypatch.setattr(gpu_memory, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(
+        engine_process, "read_gpu_memory", lambda: [DeviceMemory(next(readings), 100)]
+    )
+    assert fake.run(settings=replace(CUDA, reload=False)) == ALL
+    assert len(list(readings)) == 12 - 5
+
+
+@pytest.mark.parametrize(
+    ("readings", "message"),
+    [
+        ([[(80, 100)]], r"GPU 0 has .* free"),
+        # Enough for the share, but less than there was.
+        ([[(99, 100)], [(92, 100)]], r"GPU 0 has .* free"),
+        ([[]], "takes 1 GPUs, 0 are visible"),
+    ],
+)
+def test_memory_that_does_not_come_back_is_a_failure(readings, message):
+    left = [[DeviceMemory(a << 30, b << 30) for a, b in reading] for reading in readings]
+    guard = MemoryGuard(
+        replace(CUDA, memory_wait_seconds=0.0), lambda: left.pop(0) if len(left) > 1 else left[0]
+    )
+    for _ in readings[1:]:
+        guard.wait()
+    with pytest.raises(StageFailed, match=message):
+        guard.wait()
+
+
+def test_a_guard_asks_nothing_for_the_cpu_and_of_all_gpus_of_an_engine():
+    MemoryGuard(SETTINGS, lambda: pytest.fail("read")).wait()
+    two = replace(CUDA, tensor_parallel=2, memory_wait_seconds=0.0)
+    free, taken = DeviceMemory(95, 100), DeviceMemory(5, 100)
+    MemoryGuard(two, lambda: [free, free, taken]).wait()
+    with pytest.raises(StageFailed, match="GPU 1 has"):
+        MemoryGuard(two, lambda: [free, taken]).wait()
+
+
 def test_scores_table(fake):
     fake.run()
     table = scores_table(fake.out, [model.id for model in fake.models], fake.benchmarks)
@@ -400,8 +608,22 @@ def test_the_users_mistakes(fake):
         fake.run(models=[replace(fake.models[0], folder=fake.root / "nowhere")])
     with pytest.raises(UserError, match=r"config.json is missing"):
         fake.run(models=[replace(fake.models[0], folder=fake.root)])
-    with pytest.raises(UserError, match=r"prompt of .* exceeds max_model_len"):
-        fake.run(settings=replace(SETTINGS, max_model_len=20))
+    with pytest.raises(UserError, match=r"prompt of 17 tokens, which fills max_model_len=17"):
+        fake.run(settings=replace(SETTINGS, max_model_len=17))
+    for changes in ({"splits": ("in_domain",)}, {"temperature": 0.0, "samples": 1}):
+        other = replace(SAMPLED, **({"splits": ("out_of_domain",)} | changes))
+        with pytest.raises(UserError, match="'sampled' is given twice"):
+            fake.run(protocols=[replace(SAMPLED, splits=("in_domain",)), other])
+    with pytest.raises(UserError, match="no protocol covers benchmark chain"):
+        fake.run(protocols=[replace(GREEDY, splits=("out_of_domain",))])
+    with pytest.raises(UserError, match="unknown scoring.template"):
+        fake.run(settings=replace(SETTINGS, template="essay"))
+    for changes in (
+        {"template": "plain", "system_prompt": "s"},
+        {"template": "qwen_math", "thinking": True},
+    ):
+        with pytest.raises(UserError, match="has no place in the prompt text"):
+            fake.run(settings=replace(SETTINGS, **changes))
     with pytest.raises(UserError, match="several engines"):
         fake.run(settings=replace(SETTINGS, device="cuda", engines=2))
     write_benchmark(fake.benchmarks["chain"], 5, gold="five")
@@ -453,26 +675,27 @@ def test_an_impossible_protocol_is_refused(changes):
 
 def test_the_key_covers_what_counts_and_nothing_else(tmp_path):
     model = ScoredModel("a", tmp_path, "weights")
-    given = (model, "frame", "benchmark", SAMPLED, SETTINGS, 7)
+    given = (model, "frame", "benchmark", SAMPLED, SETTINGS, {"form": "plain"}, 7)
+    names = ("model", "frame", "bench", "protocol", "settings", "prompt", "seed")
 
     def key(**changes):
-        values = dict(
-            zip(("model", "frame", "bench", "protocol", "settings", "seed"), given, strict=True)
-        )
+        values = dict(zip(names, given, strict=True))
         return unit_key(*(changes.get(name, value) for name, value in values.items()))
 
     assert key(model=replace(model, id="b", folder=Path("elsewhere"))) == key()
     assert key(settings=replace(SETTINGS, max_num_seqs=1, engines=2, threads=2)) == key()
+    assert key(protocol=replace(SAMPLED, splits=("in_domain",))) == key()
     changed = {
+        key(prompt={"form": "chat_template"}),
         key(model=replace(model, identity="other")),
         key(frame="other"),
         key(bench="other"),
         key(protocol=replace(SAMPLED, samples=5)),
         key(settings=replace(SETTINGS, dtype="bfloat16")),
-        key(settings=replace(SETTINGS, max_model_len=97)),
+        key(settings=replace(SETTINGS, max_model_len=257)),
         key(seed=8),
     }
-    assert len(changed) == 7
+    assert len(changed) == 8
     assert key() not in changed
 
 
@@ -570,7 +793,7 @@ def real(tmp_path_factory):
     return root, scored, {"chain": benchmark}
 
 
-REAL_SETTINGS = replace(SETTINGS, stall_seconds=240.0)
+REAL_SETTINGS = replace(SETTINGS, max_model_len=96, stall_seconds=240.0)
 
 
 def score_real(real, out, models=None, **changes):

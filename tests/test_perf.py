@@ -18,6 +18,7 @@ from rlvr_dynamics.checkpoints.differences import Differences  # noqa: E402
 from rlvr_dynamics.dynamics import trajectory_svd  # noqa: E402
 
 WEIGHTS = "model.safetensors"
+PARTS = ("trajectory", "update_svd", "scaling", "gpu")
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 
 
@@ -25,7 +26,7 @@ Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 def quick_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("perf")
     done = subprocess.run(
-        [sys.executable, "-m", "perf", "--quick", "--out", out],
+        [sys.executable, "-m", "perf", *PARTS, "--quick", "--out", out],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -33,6 +34,16 @@ def quick_run(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return out, done.stdout, json.loads((out / "results.json").read_text())
+
+
+@pytest.mark.slow
+def test_grading_and_scoring_are_measured_too(tmp_path):
+    command = [sys.executable, "-m", "perf", "grading", "scoring", "--quick", "--out", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert row(results, "grading", "answers per second of one core")["ours"] > 0
+    assert all(part["rows"] for part in results["parts"].values())
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,18 @@
 """Which models are scored on what: a grid is decided on validation problems, never on test ones."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from test_checkpoints import random_tensors, save_model
 
-from rlvr_dynamics import score_stage
+from rlvr_dynamics import pipeline, score_stage, stages
 from rlvr_dynamics.checkpoints import write_manifest
 from rlvr_dynamics.config import load
 from rlvr_dynamics.pipeline import Run
+from rlvr_dynamics.scoring.generation import Work
 
+REGRADED = 21
 ACCURACY = {"expo_alpha_0_1": 0.5, "expo_alpha_0_3": 0.7, "expo_alpha_0_5": 0.7}
 
 
@@ -54,6 +58,7 @@ def calls(monkeypatch):
 
     def score_models(**arguments):
         asked.append(arguments)
+        return Work(regraded=REGRADED)
 
     def scores_table(samples, models, benchmarks):
         rows = []
@@ -109,3 +114,50 @@ def test_without_a_grid_nothing_is_validated(run, calls):
     assert len(calls) == 1 and not (run.of("score") / "selection.parquet").exists()
     scores = pd.read_parquet(run.of("score") / "scores.parquet")
     assert scores.set_index("method").uses_future.to_dict()["relex"]
+
+
+def test_what_was_regraded_is_said(run, calls, capsys):
+    score_stage.score(run, run.of("score"))
+    assert "regraded 42 answers" in capsys.readouterr().out  # validation and benchmarks
+
+
+def test_the_protocols_of_a_paper_reach_the_engine(run, calls):
+    config = load([f"run_dir={run.folder}", "scoring=relex_1_5b"])
+    score_stage.score(Run(config, run.folder), run.of("score"))
+    validation, test = calls
+    # Validation problems belong to no benchmark's split.
+    (chosen,) = validation["protocols"]
+    assert (chosen.samples, chosen.splits) == (8, None)
+    facts = [(each.name, each.samples, each.splits) for each in test["protocols"]]
+    assert facts == [("greedy", 1, ("in_domain",)), ("sampled", 8, ("out_of_domain",))]
+    settings = test["settings"]
+    assert (settings.template, settings.system_prompt, settings.thinking) == (
+        "qwen_math",
+        None,
+        None,
+    )
+
+
+def test_another_grader_makes_the_stage_run_again(run, calls, monkeypatch):
+    """The same command regrades: the graders are part of what the stage depends on."""
+
+    (stage,) = [stage for stage in stages.ALL if stage.name == "score"]
+    stage = replace(stage, needs=(), required=())
+    config = load([f"run_dir={run.folder}", "stages=[score]"])
+    again = Run(config, run.folder)
+
+    def planned():
+        (item,) = pipeline.plan(again, [stage], lambda _: {})
+        return item
+
+    pipeline.execute(again, planned())
+    assert planned().state == "done"
+    monkeypatch.setattr("rlvr_dynamics.scoring.grading.grader_version", lambda kind: "new")
+    assert planned().state == "resume"
+
+
+def test_every_kind_of_answer_has_its_grader():
+    (stage,) = [stage for stage in stages.ALL if stage.name == "score"]
+    assert list(stage.settings(load([]))["graders"]) == ["integer"]
+    cell = load(["+exp=grpo_qwen3_4b", "benchmark=[math500,gpqa_diamond]"])
+    assert list(stage.settings(cell)["graders"]) == ["letter", "math"]

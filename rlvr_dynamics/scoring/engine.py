@@ -2,7 +2,8 @@
 
 ``python -m rlvr_dynamics.scoring.engine JOB.json``. The job names the models, the benchmarks, the
 protocols, and for each model which batches are missing. A batch is all missing questions of all
-benchmarks under one protocol; its answers are published as one file, whole or not at all.
+benchmarks under one protocol, cut between benchmarks where it is long; its answers are published as
+one file, whole or not at all.
 
 Greedy and sampled answers never share a batch: on the CPU vLLM drops the seeds of all requests as
 soon as one request of a step has none.
@@ -19,14 +20,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol
 from rlvr_dynamics.scoring.keys import request_seed
 from rlvr_dynamics.scoring.plan import raw_path
+from rlvr_dynamics.scoring.prompts import prompt_facts, render, stop_tokens
+from rlvr_dynamics.scoring.reload_proof import log_probs, prove_reload, release, reload_weights
 from rlvr_dynamics.scoring.samples import RAW_COLUMNS, read_benchmark, write_table
 
+# An engine that is killed loses the batch it works on, and every batch has a slow tail: so none is
+# cut before it has this many answers.
+BATCH_ANSWERS = 8192
 PROBES = 8
 PROBE_CHARS = 2000
 MIN_BATCHED_TOKENS = 8192
@@ -91,8 +98,16 @@ class Session:
         """Read the benchmarks; nothing heavy is imported yet."""
         self.job = job
         self.settings = EngineSettings(**job["settings"])
-        self.protocols = {p["name"]: Protocol(**p) for p in job["protocols"]}
         self.benchmarks = {n: read_benchmark(Path(p)) for n, p in job["benchmarks"].items()}
+        protocols = [Protocol(**each) for each in job["protocols"]]
+        self.protocols = {
+            (protocol.name, name): protocol
+            for name, table in self.benchmarks.items()
+            for protocol in protocols
+            if protocol.covers(str(table["split"].iloc[0]))
+        }
+        # All models of a job are of one frame, and so asked in the same way.
+        self.prompt = prompt_facts(Path(job["models"][0]["folder"]), self.settings)
         self.rendered: dict[str, tuple[list[str], list[list[int]]]] = {}
 
     def emit(self, event: str, **facts: Any) -> None:
@@ -107,21 +122,11 @@ class Session:
         """Return the full prompts of a benchmark and their token ids."""
         if benchmark not in self.rendered:
             tokenizer = llm.get_tokenizer()
-            prompts = [str(prompt) for prompt in self.benchmarks[benchmark]["prompt"]]
-            if tokenizer.chat_template is None:
-                ids = [tokenizer.encode(prompt) for prompt in prompts]
-            else:
-                prompts = [
-                    tokenizer.apply_chat_template(
-                        [{"role": "user", "content": prompt}],
-                        tokenize=False,
-                        add_generation_prompt=True,
-                    )
-                    for prompt in prompts
-                ]
-                # The template writes the special tokens itself.
-                ids = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
-            self.rendered[benchmark] = (prompts, ids)
+            put = [
+                render(tokenizer, self.prompt, str(question))
+                for question in self.benchmarks[benchmark]["prompt"]
+            ]
+            self.rendered[benchmark] = ([text for text, _ in put], [ids for _, ids in put])
         return self.rendered[benchmark]
 
     def probes(self, llm: Any) -> list[list[int]]:
@@ -139,40 +144,75 @@ class Session:
         return [ids for ids in found if len(ids) > 1]
 
     def run(self) -> None:
-        """Answer every missing batch of every model."""
+        """Answer every missing batch of every model.
+
+        Where one engine is to hold several models, the last of them is loaded from the start too,
+        for the proof of the reload: on the CPU here, before the first one; on a GPU by a process
+        of its own, whose end alone gives all memory back. That is this one if the job has no
+        `reference` yet.
+        """
         models = self.job["models"]
         folders = [Path(model["folder"]) for model in models]
-        began = time.monotonic()
-        if len(models) == 1:
-            llm = self.build(folders[0])
-        else:
-            from rlvr_dynamics.scoring.reload_proof import prove_reload, reload_weights
-
-            llm, proof = prove_reload(
-                self.build, folders[0], folders[-1], self.probes, self.settings.dtype
+        reference = self.job["reference"]
+        if len(models) > 1 and reference is None:
+            reference = self.fingerprint(folders[-1])
+            if self.settings.device == "cuda":
+                self.emit("fingerprint", log_probs=reference.tolist())
+                return
+        llm = self.build(folders[0])
+        self.emit("loaded")
+        if len(models) > 1:
+            proof = prove_reload(
+                llm,
+                folders[0],
+                folders[-1],
+                np.asarray(reference),
+                self.probes(llm),
+                self.settings.dtype,
             )
             self.emit("proof", proof=asdict(proof))
             if not proof.passed:
                 return
-        self.emit("ready", seconds=time.monotonic() - began)
+        self.emit("ready")
         for position, model in enumerate(models):
             if position > 0:
-                reload_weights(llm, folders[position])  # pyright: ignore[reportPossiblyUnbound]
+                reload_weights(llm, folders[position])
             for protocol, keys in model["batches"].items():
-                self.answer(llm, model["id"], self.protocols[protocol], keys)
+                for part in self.parts(protocol, keys):
+                    self.answer(llm, model["id"], protocol, part)
 
-    def answer(self, llm: Any, model: str, protocol: Protocol, keys: dict[str, str]) -> None:
+    def fingerprint(self, folder: Path) -> np.ndarray:
+        """Load a model, return the log-probabilities of the probes, and free it."""
+        llm = self.build(folder)
+        self.emit("loaded")
+        found = log_probs(llm, self.probes(llm))
+        if self.settings.device == "cpu":
+            release(llm)
+        return found
+
+    def parts(self, protocol: str, keys: dict[str, str]) -> list[dict[str, str]]:
+        """Cut a batch between benchmarks, each part of `BATCH_ANSWERS` answers at least."""
+        found, size = [{}], 0
+        for name, key in keys.items():
+            if size >= BATCH_ANSWERS:
+                found.append({})
+                size = 0
+            found[-1][name] = key
+            size += self.protocols[protocol, name].samples * len(self.benchmarks[name])
+        return found
+
+    def answer(self, llm: Any, model: str, protocol: str, keys: dict[str, str]) -> None:
         """Generate one batch and publish it.
 
         Args:
             llm: Engine holding the model.
             model: Model id.
-            protocol: How to draw.
+            protocol: Name of the protocol; the benchmark decides among those of one name.
             keys: benchmark -> key, the benchmarks of this batch.
         """
         rows, requests, params = self.requests(llm, protocol, keys)
         began = time.monotonic()
-        with Progress(self, llm, model, protocol.name, len(rows)):
+        with Progress(self, llm, model, protocol, len(rows)):
             outputs = llm.generate(requests, params, use_tqdm=False)
         seconds = time.monotonic() - began
         answers = [output.outputs[0] for output in outputs]
@@ -190,32 +230,35 @@ class Session:
         self.emit(
             "batch",
             model=model,
-            protocol=protocol.name,
+            protocol=protocol,
+            benchmarks=list(keys),
             seconds=seconds,
             answers=len(table),
             tokens=sum(counts),
         )
 
     def requests(
-        self, llm: Any, protocol: Protocol, keys: dict[str, str]
+        self, llm: Any, protocol_name: str, keys: dict[str, str]
     ) -> tuple[list[dict[str, Any]], list[Any], list[Any]]:
         """Return rows, prompts and sampling parameters of one batch, in a fixed order.
 
         Raises:
-            UserError: A prompt and its longest answer exceed the engine's length.
+            UserError: A prompt leaves no room for an answer.
         """
         from vllm import SamplingParams
 
         rows, requests, params = [], [], []
+        stops = stop_tokens(llm.get_tokenizer(), self.prompt)
+        context = self.settings.max_model_len
         for name in keys:
+            protocol = self.protocols[protocol_name, name]
             prompts, ids = self.render(llm, name)
             longest = max(len(tokens) for tokens in ids)
-            if longest + protocol.max_tokens > self.settings.max_model_len:
+            if longest >= context:
                 raise UserError(
-                    f"benchmark {name} has a prompt of {longest} tokens, and with max_tokens="
-                    f"{protocol.max_tokens} that exceeds max_model_len="
-                    f"{self.settings.max_model_len}",
-                    way_out="raise max_model_len or lower max_tokens",
+                    f"benchmark {name} has a prompt of {longest} tokens, which fills "
+                    f"max_model_len={context}",
+                    way_out="raise max_model_len, or leave the question out",
                 )
             questions = self.benchmarks[name]["question_id"]
             for question, prompt, tokens in zip(questions, prompts, ids, strict=True):
@@ -238,7 +281,10 @@ class Session:
                         SamplingParams(
                             temperature=protocol.temperature,
                             top_p=protocol.top_p,
-                            max_tokens=protocol.max_tokens,
+                            # What the context leaves; an answer cut there has finish reason
+                            # "length" too.
+                            max_tokens=min(protocol.max_tokens, context - len(tokens)),
+                            stop_token_ids=stops,
                             seed=seed,
                             detokenize=False,
                         )

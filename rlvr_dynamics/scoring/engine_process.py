@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import StageFailed, UserError
+from rlvr_dynamics.scoring.gpu_memory import MemoryGuard, read_gpu_memory
 from rlvr_dynamics.scoring.jobs import EngineSettings
 
 LOG_TAIL_LINES = 30
@@ -76,9 +77,10 @@ class EngineProcess:
             logs: Folder of the log file.
             events: Where the events go.
         """
+        self.number = number
         self.log = logs / f"engine_{number}.log"
         self.done = False
-        self.heard = time.monotonic()
+        self.began = self.heard = time.monotonic()
         logs.mkdir(parents=True, exist_ok=True)
         job_file = Path(job["raw"]) / f"engine_{number}.json"
         read_end, write_end = os.pipe()
@@ -145,25 +147,28 @@ def run_engines(
     logs: Path,
     on_event: Callable[[Job, Event], list[Job]],
 ) -> None:
-    """Work through jobs, at most `settings.engines` at once.
+    """Work through jobs, at most `settings.engines` at once; on a GPU only when memory is free.
 
     Args:
         jobs: One per engine process.
         settings: Also says after how long a silence an engine counts as hung.
         logs: Folder of the log files.
-        on_event: Called with the job and each event; may return further jobs.
+        on_event: Called with the job and each event, to which the engine's number (`engine`) and
+            the seconds since its start (`age`) are added; may return further jobs.
 
     Raises:
-        StageFailed: An engine died or hung; all are ended.
+        StageFailed: An engine died or hung, or GPU memory does not come back; all are ended.
         UserError: An engine found a mistake in its input; all are ended.
     """
     pending = list(jobs)
     events: queue.SimpleQueue = queue.SimpleQueue()
     running: dict[EngineProcess, Job] = {}
+    guard = MemoryGuard(settings, read_gpu_memory)
     started = 0
     try:
         while pending or running:
             while pending and len(running) < settings.engines:
+                guard.wait()
                 job = pending.pop(0)
                 running[EngineProcess(started, job, settings, logs, events)] = job
                 started += 1
@@ -185,6 +190,7 @@ def run_engines(
             elif event["event"] == "done":
                 engine.done = True
             else:
+                event |= {"engine": engine.number, "age": engine.heard - engine.began}
                 pending.extend(on_event(running[engine], event))
     finally:
         for engine in running:

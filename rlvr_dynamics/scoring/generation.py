@@ -6,9 +6,10 @@ kept, and what is published under the same keys is left alone.
 
 import contextlib
 import logging
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,35 @@ from rlvr_dynamics.scoring.plan import (
     RAW_FOLDER,
     Benchmark,
     ModelPlan,
+    check_protocols,
     load_benchmark,
     plan_model,
     publish,
 )
 from rlvr_dynamics.scoring.samples import read_benchmark
 
-__all__ = ["EngineSettings", "Protocol", "ScoredModel", "score_models"]
+__all__ = ["EngineSettings", "Protocol", "ScoredModel", "Work", "score_models"]
 
 _log = logging.getLogger(__name__)
 
 PROOF_FILE = "reload_proof.json"
+TIMES_FILE = "engine_times.json"
 OnProgress = Callable[[float, float, str], None]
+
+
+@dataclass
+class Work:
+    """What a call of `score_models` had to do.
+
+    Attributes:
+        generated: Answers that engines gave.
+        regraded: Stored answers that were graded again, because the grader had changed.
+        engines: Engine processes that were started.
+    """
+
+    generated: int = 0
+    regraded: int = 0
+    engines: int = 0
 
 
 def score_models(
@@ -44,17 +62,22 @@ def score_models(
     out: Path,
     seed: int,
     on_progress: OnProgress | None = None,
-) -> None:
+) -> Work:
     """Make sure that `out/<model>/<benchmark>.parquet` is there and current for all of them.
 
-    The folder above `out` receives `engine_<i>.log` and `reload_proof.json`, which says how the
-    weights got into the engines: mode ``in_place`` (proved), ``fresh_engine_per_model`` (the
-    proof failed, or `settings.reload` is off) or ``single_model``.
+    Answers that are stored under the wanted keys are not asked for again: where only the grader
+    changed they are graded again, and no engine starts.
+
+    The folder above `out` receives `engine_<i>.log`, `engine_times.json` (seconds per engine) and
+    `reload_proof.json`, which says how the weights got into the engines: mode ``in_place``
+    (proved), ``fresh_engine_per_model`` (the proof failed, or `settings.reload` is off) or
+    ``single_model``.
 
     Args:
         models: What to score.
         benchmarks: Name and parquet file of each benchmark.
-        protocols: How answers are drawn; each question is answered under each of them.
+        protocols: How answers are drawn; each question is answered under each of them that covers
+            its split.
         settings: The engine.
         out: Folder of the graded answers.
         seed: Every request's seed follows from this, the question and the number of the sample.
@@ -62,14 +85,16 @@ def score_models(
 
     Raises:
         UserError: A model, benchmark or setting is wrong, or a gold answer cannot be graded.
-        StageFailed: An engine died or hung; the message carries the end of its log.
+        StageFailed: An engine died or hung, and the message carries the end of its log; or the
+            memory of the GPU is not free.
     """
     check_names("model", [model.id for model in models])
     check_names("benchmark", benchmarks)
-    check_names("protocol", [protocol.name for protocol in protocols])
+    check_names("protocol", {protocol.name: None for protocol in protocols})
     if settings.device == "cuda" and settings.engines > 1:
         raise UserError("several engines on one GPU", way_out="set engines=1 where device is cuda")
     loaded = {name: load_benchmark(path, read_benchmark(path)) for name, path in benchmarks.items()}
+    check_protocols(loaded, protocols)
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     plans = [plan_model(m, loaded, protocols, settings, seed, out) for m in models]
@@ -85,6 +110,7 @@ def score_models(
             run_engines(jobs, settings, out.parent, scoring.on_event)
             scoring.write_proof()
     shutil.rmtree(out / RAW_FOLDER, ignore_errors=True)
+    return scoring.work
 
 
 def shards(plans: Sequence[ModelPlan], settings: EngineSettings) -> list[list[ModelPlan]]:
@@ -125,14 +151,21 @@ class _Scoring:
         self.settings, self.out, self.seed = settings, out, seed
         self.on_progress = on_progress
         self.proofs: list[dict[str, Any]] = []
-        self.engines = 0
-        samples = {protocol.name: protocol.samples for protocol in protocols}
+        self.shards = 0
+        self.work = Work()
+        self.times: dict[int, dict[str, float]] = {}
+        answers = {
+            (protocol.name, name): protocol.samples * len(benchmark.table)
+            for protocol in protocols
+            for name, benchmark in benchmarks.items()
+            if protocol.covers(benchmark.split)
+        }
         self.expected = {
-            (plan.model.id, protocol): samples[protocol]
-            * sum(len(benchmarks[name].table) for name in keys)
+            (plan.model.id, protocol): sum(answers[protocol, name] for name in keys)
             for plan in plans
             for protocol, keys in plan.batches.items()
         }
+        self.finished = dict.fromkeys(self.expected, 0)
         self.answered = dict.fromkeys(self.expected, 0)
         self.sets = len(plans) * len(benchmarks)
         self.bar = progress.bar(total=sum(self.expected.values()), desc="score", unit="answer")
@@ -146,7 +179,10 @@ class _Scoring:
             if plan.batches:
                 continue
             for name in list(plan.stale):
-                publish(plan, name, self.benchmarks[name], self.settings, self.seed, self.out)
+                benchmark = self.benchmarks[name]
+                self.work.regraded += publish(
+                    plan, name, benchmark, self.settings, self.seed, self.out
+                )
                 plan.stale.remove(name)
             shutil.rmtree(self.out / RAW_FOLDER / plan.model.id, ignore_errors=True)
 
@@ -154,8 +190,9 @@ class _Scoring:
         return [self._job(part) for part in shards(plans, self.settings)]
 
     def _job(self, plans: Sequence[ModelPlan]) -> Job:
-        self.engines += 1
+        self.shards += 1
         return {
+            "reference": None,
             "settings": asdict(self.settings),
             "seed": self.seed,
             "protocols": [asdict(protocol) for protocol in self.protocols],
@@ -174,7 +211,14 @@ class _Scoring:
         }
 
     def on_event(self, job: Job, event: Event) -> list[Job]:
-        """Take note of an event; after a failed proof return one job per model."""
+        """Take note of an event; return the jobs that follow from it.
+
+        After the fingerprint of a fresh load the same job with it, after a failed proof one job
+        per model.
+        """
+        self._note_times(event)
+        if event["event"] == "fingerprint":
+            return [{**job, "reference": event["log_probs"]}]
         if event["event"] == "proof":
             self.proofs.append(event["proof"])
             if not event["proof"]["passed"]:
@@ -186,9 +230,15 @@ class _Scoring:
         elif event["event"] in ("progress", "batch"):
             unit = (event["model"], event["protocol"])
             if event["event"] == "batch":
-                del self.plans[event["model"]].batches[event["protocol"]]
+                self.finished[unit] += event["answers"]
+                self.work.generated += event["answers"]
+                batches = self.plans[event["model"]].batches
+                for name in event["benchmarks"]:
+                    del batches[event["protocol"]][name]
+                if not batches[event["protocol"]]:
+                    del batches[event["protocol"]]
                 self.publish_finished()
-            done = event.get("done", self.expected[unit])
+            done = self.finished[unit] + event.get("done", 0)
             published = self.sets - sum(len(plan.stale) for plan in self.plans.values())
             doing = f"{event['model']} {event['protocol']}, {published}/{self.sets} sets finished"
             self.bar.set_postfix_str(doing, refresh=False)
@@ -198,13 +248,31 @@ class _Scoring:
                 self.on_progress(sum(self.answered.values()), sum(self.expected.values()), doing)
         return []
 
+    def _note_times(self, event: Event) -> None:
+        """Keep the seconds of an engine: until it first held a model, until it could answer."""
+        new = {"loaded": math.nan, "ready": math.nan, "generating": 0.0, "answers": 0, "tokens": 0}
+        times = self.times.setdefault(event["engine"], new)
+        kind = event["event"]
+        if kind in ("loaded", "ready") and math.isnan(times[kind]):
+            times[kind] = event["age"]
+        elif kind == "batch":
+            times["generating"] += event["seconds"]
+            times["answers"] += event["answers"]
+            times["tokens"] += event["tokens"]
+        self.work.engines = len(self.times)
+
     def write_proof(self) -> None:
-        """Record how the weights got into the engines."""
+        """Record how the weights got into the engines, and what the engines took."""
+        times = [
+            {key: None if math.isnan(value) else value for key, value in one.items()}
+            for _, one in sorted(self.times.items())
+        ]
+        write_json(self.out.parent / TIMES_FILE, {"engines": times})
         passed = all(proof["passed"] for proof in self.proofs)
         differences = [proof["max_abs_diff"] for proof in self.proofs]
         if self.proofs and passed:
             mode = "in_place"
-        elif self.proofs or self.engines > 1:
+        elif self.proofs or self.shards > 1:
             mode = "fresh_engine_per_model"
         else:
             mode = "single_model"

@@ -31,11 +31,14 @@ class Protocol:
     """How answers are drawn.
 
     Attributes:
-        name: Name in the tables, for example ``greedy``.
+        name: Name in the tables, for example ``greedy``. Protocols for different splits may share
+            it, if all are greedy or all are sampled.
         temperature: 0 takes the most likely token; then `samples` must be 1.
         top_p: Share of the probability that is kept, in (0, 1].
         samples: Answers per question.
-        max_tokens: Longest answer in tokens.
+        max_tokens: Longest answer in tokens; less where the model's context ends before.
+        splits: Splits of the benchmarks that are answered under it; None for all. Not part of
+            what an answer depends on.
     """
 
     name: str
@@ -43,6 +46,17 @@ class Protocol:
     top_p: float
     samples: int
     max_tokens: int
+    splits: tuple[str, ...] | None = None
+
+    def covers(self, split: str) -> bool:
+        """Whether benchmarks of a split are answered under this protocol."""
+        return self.splits is None or split in self.splits
+
+    def clashes(self, other: "Protocol") -> bool:
+        """Whether two protocols of the same name cannot be told apart or not be batched."""
+        if self.splits is None or other.splits is None or {*self.splits} & {*other.splits}:
+            return True
+        return (self.temperature == 0) != (other.temperature == 0)
 
     def __post_init__(self) -> None:
         """Refuse values that no engine can follow."""
@@ -61,7 +75,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Where and how vLLM runs. None of the speed settings changes what is asked.
+    """Where and how vLLM runs, and how it is asked. Speed settings change no question.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
@@ -75,6 +89,10 @@ class EngineSettings:
         threads: Threads per engine on the CPU.
         reload: Reload weights in place once it is proved right; otherwise one process per model.
         stall_seconds: Silence after which an engine counts as hung.
+        template: How a question is put (see `prompts`).
+        system_prompt: What the system says before the question; None for the template's own.
+        thinking: Passed to the model's chat template as ``enable_thinking``; None passes nothing.
+        memory_wait_seconds: How long GPU memory may take to come back before an engine starts.
     """
 
     device: str
@@ -88,6 +106,10 @@ class EngineSettings:
     threads: int = 1
     reload: bool = True
     stall_seconds: float = 1800.0
+    template: str = "model"
+    system_prompt: str | None = None
+    thinking: bool | None = None
+    memory_wait_seconds: float = 120.0
 
     def __post_init__(self) -> None:
         """Refuse an unknown device."""

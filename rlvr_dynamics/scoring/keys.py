@@ -1,12 +1,14 @@
 """Content keys: what a stored answer depends on, and nothing else.
 
 A unit is one model on one benchmark under one protocol. Its key covers the weights, the
-benchmark's bytes, the tokenizer and chat template, the protocol, the seed, the precision and the
-versions that generate. Grading is keyed apart, so that another grader never asks for new answers.
+benchmark's content, the tokenizer, how the question is put, the protocol, the seed, the precision
+and the versions that generate. Grading is keyed apart, so that another grader never asks for new
+answers.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +18,7 @@ from typing import Any
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 
-FORMAT = 1
+FORMAT = 2
 # Differences in these do not reach the engine: the dtype is set explicitly.
 _IDLE_CONFIG = frozenset(
     {
@@ -81,7 +83,7 @@ def template_hash(folder: Path) -> str:
 
 
 def frame_of(folder: Path) -> str:
-    """Hash everything of a model folder but its weights: architecture, tokenizer, template.
+    """Hash everything of a model folder but its weights: architecture, tokenizer, chat template.
 
     One engine can hold models of one frame only.
 
@@ -121,6 +123,7 @@ def unit_key(
     benchmark_hash: str,
     protocol: Protocol,
     settings: EngineSettings,
+    prompt: Mapping[str, Any],
     seed: int,
 ) -> str:
     """Return the key of one model on one benchmark under one protocol.
@@ -128,9 +131,10 @@ def unit_key(
     Args:
         model: Only its identity counts, not its name or place.
         frame: `frame_of` its folder.
-        benchmark_hash: sha256 of the benchmark's file.
-        protocol: All of it.
+        benchmark_hash: `rlvr_dynamics.benchmarks.content_sha256` of its questions.
+        protocol: All of it but its splits.
         settings: Device, dtype and maximum length count; the speed settings do not.
+        prompt: From `prompts.prompt_facts`.
         seed: Seed of the whole scoring.
     """
     return digest(
@@ -139,7 +143,8 @@ def unit_key(
             "weights": model.identity,
             "frame": frame,
             "benchmark": benchmark_hash,
-            "protocol": asdict(protocol),
+            "protocol": {k: v for k, v in asdict(protocol).items() if k != "splits"},
+            "prompt": dict(prompt),
             "device": settings.device,
             "dtype": settings.dtype,
             "max_model_len": settings.max_model_len,

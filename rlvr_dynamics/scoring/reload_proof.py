@@ -6,7 +6,7 @@ with those of an engine that loaded the same folder from the start, and again af
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,31 +96,24 @@ def judge(
 
 
 def prove_reload(
-    build: Callable[[Path], Any],
+    llm: Any,
     first: Path,
     second: Path,
-    make_probes: Callable[[Any], list[list[int]]],
+    fresh_second: np.ndarray,
+    probes: Sequence[list[int]],
     dtype: str,
-) -> tuple[Any, ReloadProof]:
-    """Load `first`, reload `second` and `first` in place, and compare with fresh loads.
+) -> ReloadProof:
+    """Reload `second` and `first` in place, and compare with what fresh loads of them give.
 
     Args:
-        build: Makes an engine from a folder.
-        first: Model that the returned engine holds.
+        llm: An engine that loaded `first` from the start. If the proof passes it holds `first`.
+        first: Folder of its model.
         second: Another model of the same frame.
-        make_probes: Token ids of the probes, given an engine.
+        fresh_second: `log_probs` of an engine that loaded `second` from the start.
+        probes: Token ids of the probes.
         dtype: Precision of the engine; half precisions get a wider tolerance.
-
-    Returns:
-        The engine, holding `first` (if the proof passed), and the proof.
     """
     tolerance = TOLERANCE.get(dtype, TOLERANCE_HALF)
-    llm = build(second)
-    probes = make_probes(llm)
-    fresh_second = log_probs(llm, probes)
-    release(llm)
-    del llm
-    llm = build(first)
     fresh_first = log_probs(llm, probes)
     try:
         reload_weights(llm, second)
@@ -128,5 +121,5 @@ def prove_reload(
         reload_weights(llm, first)
         again_first = log_probs(llm, probes)
     except Exception as error:  # whatever vLLM raises here, the way out is one engine per model
-        return llm, ReloadProof(False, None, None, tolerance, len(fresh_first), repr(error))
-    return llm, judge((fresh_first, fresh_second), (again_first, again_second), tolerance)
+        return ReloadProof(False, None, None, tolerance, len(fresh_first), repr(error))
+    return judge((fresh_first, fresh_second), (again_first, again_second), tolerance)

@@ -1,0 +1,113 @@
+"""Proof that a GPU's memory is back before the next engine starts.
+
+Memory is read by a small process of its own: this one must hold no CUDA context, and `torch` there
+sees the same devices as an engine would (CUDA_VISIBLE_DEVICES, MIG), which nvidia-smi does not.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rlvr_dynamics.errors import StageFailed
+from rlvr_dynamics.scoring.jobs import EngineSettings
+
+# What drivers and other contexts may hold for a while without being a leak.
+SLACK_SHARE = 0.02
+PAUSE_SECONDS = 2.0
+READ_SECONDS = 120.0
+_READ = """
+import json, torch
+print(json.dumps([torch.cuda.mem_get_info(i) for i in range(torch.cuda.device_count())]))
+"""
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Memory of one GPU in bytes."""
+
+    free: int
+    total: int
+
+
+Probe = Callable[[], list[DeviceMemory]]
+
+
+def read_gpu_memory() -> list[DeviceMemory]:
+    """Return the memory of every GPU that this process may use, read in a fresh process.
+
+    Raises:
+        StageFailed: It cannot be read.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ],
+            capture_output=True,
+            text=True,
+            timeout=READ_SECONDS,
+            check=True,
+        )
+        return [DeviceMemory(*pair) for pair in json.loads(done.stdout.splitlines()[-1])]
+    except subprocess.CalledProcessError as error:
+        raise StageFailed(f"the GPU's memory cannot be read: {error.stderr[-1000:]}") from error
+    except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        raise StageFailed(f"the GPU's memory cannot be read: {error!r}") from error
+
+
+class MemoryGuard:
+    """Lets an engine start only when the memory it needs, and all that was free before, is free."""
+
+    def __init__(self, settings: EngineSettings, probe: Probe = read_gpu_memory) -> None:
+        """Remember the settings; nothing is read yet.
+
+        Args:
+            settings: Share of memory and number of GPUs of one engine, and how long to wait.
+            probe: Reads the memory.
+        """
+        self.settings, self.probe = settings, probe
+        self.before: list[DeviceMemory] | None = None
+
+    def wait(self) -> None:
+        """Return once enough memory is free; for engines on the CPU at once.
+
+        The first engine needs its share of the memory of each of its GPUs. Every further one also
+        needs what was free before the first, so that a leak is noticed however small the share.
+
+        Raises:
+            StageFailed: The time is over, or there are too few GPUs.
+        """
+        if self.settings.device == "cpu":
+            return
+        deadline = time.monotonic() + self.settings.memory_wait_seconds
+        while True:
+            found = self.probe()
+            missing = self._missing(found)
+            if not missing:
+                self.before = self.before or found
+                return
+            if time.monotonic() >= deadline:
+                raise StageFailed(
+                    f"GPU memory is not free after {self.settings.memory_wait_seconds:.0f} s: "
+                    + "; ".join(missing)
+                    + ". See with nvidia-smi what holds it; a smaller scoring.gpu_memory_share "
+                    "needs less"
+                )
+            time.sleep(min(PAUSE_SECONDS, self.settings.memory_wait_seconds))
+
+    def _missing(self, found: list[DeviceMemory]) -> list[str]:
+        needed = self.settings.tensor_parallel
+        if len(found) < needed:
+            return [f"an engine takes {needed} GPUs, {len(found)} are visible"]
+        missing = []
+        for number, memory in enumerate(found[:needed]):
+            wanted = int(self.settings.memory_share * memory.total)
+            if self.before is not None:
+                wanted = max(wanted, self.before[number].free - int(SLACK_SHARE * memory.total))
+            if memory.free < wanted:
+                missing.append(
+                    f"GPU {number} has {memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB "
+                    f"free, {wanted / 2**30:.1f} are needed"
+                )
+        return missing

@@ -1,0 +1,121 @@
+r"""How a question becomes the text that a model continues.
+
+`scoring.template` chooses: ``model`` is the model's own chat template (and ``plain`` where it has
+none), every other name a text of `TEXTS`. The prompt of a benchmark already ends with its
+instruction ("... within \boxed{}"), so a text only says who speaks.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.jobs import EngineSettings
+from rlvr_dynamics.scoring.keys import chat_template, digest
+
+MODEL, PLAIN, CHAT_TEMPLATE = "model", "plain", "chat_template"
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """A named text for models without a chat template, or in the place of their own.
+
+    Attributes:
+        text: ``{system}`` and ``{prompt}`` mark the places of the two.
+        system: What the system says unless the configuration gives other words.
+        end: Token that ends the answer besides the model's own end of text, if the tokenizer has
+            it; a base model writes it when it takes up the form, and would then go on as the user.
+    """
+
+    text: str
+    system: str | None
+    end: str | None
+
+
+TEXTS = {
+    # The question and its instruction alone, begun as the tokenizer begins any text.
+    PLAIN: PromptText("{prompt}", None, None),
+    # Qwen's chat form with the plain system line, as RELEX (arXiv 2605.21468) asks every model:
+    # the template of Qwen2.5-Math itself would put another system line.
+    "qwen_math": PromptText(
+        "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{prompt}<|im_end|>\n"
+        "<|im_start|>assistant\n",
+        "You are a helpful assistant.",
+        "<|im_end|>",
+    ),
+}
+TEMPLATES = (MODEL, *TEXTS)
+
+
+def prompt_facts(folder: Path, settings: EngineSettings) -> dict[str, Any]:
+    """Say how questions are put to a model: part of the key of its answers, and on record.
+
+    Returns:
+        form (``chat_template`` or a name of `TEXTS`), sha256 (of the template, or of the named
+        text), system, thinking.
+
+    Raises:
+        UserError: The template is unknown, or has no place for the system prompt or for thinking.
+    """
+    if settings.template not in TEMPLATES:
+        raise UserError(
+            f"unknown scoring.template {settings.template!r}",
+            way_out=f"one of {', '.join(TEMPLATES)}",
+        )
+    own = chat_template(folder) if settings.template == MODEL else None
+    asked = {"system": settings.system_prompt, "thinking": settings.thinking}
+    if own is not None:
+        return {
+            "form": "chat_template",
+            "sha256": hashlib.sha256(own.encode()).hexdigest(),
+            **asked,
+        }
+    form = PLAIN if settings.template == MODEL else settings.template
+    named = TEXTS[form]
+    for key, wanted, possible in (
+        ("system_prompt", settings.system_prompt, named.system is not None),
+        ("thinking", settings.thinking, False),
+    ):
+        if wanted is not None and not possible:
+            raise UserError(
+                f"scoring.{key} has no place in the prompt text {form!r}",
+                where=str(folder) if settings.template == MODEL else "scoring.template",
+                way_out=f"scoring.{key}=null, or another scoring.template"
+                + (" (the model has no chat template)" if settings.template == MODEL else ""),
+            )
+    system = named.system if settings.system_prompt is None else settings.system_prompt
+    return {"form": form, "sha256": digest(asdict(named)), "system": system, "thinking": None}
+
+
+def render(tokenizer: Any, prompt: Mapping[str, Any], question: str) -> tuple[str, list[int]]:
+    """Return the whole prompt of one question and its token ids.
+
+    Args:
+        tokenizer: The model's.
+        prompt: From `prompt_facts`.
+        question: Prompt of the benchmark.
+    """
+    if prompt["form"] == CHAT_TEMPLATE:
+        messages = [{"role": "user", "content": question}]
+        if prompt["system"] is not None:
+            messages.insert(0, {"role": "system", "content": prompt["system"]})
+        more = {} if prompt["thinking"] is None else {"enable_thinking": prompt["thinking"]}
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **more
+        )
+    elif prompt["form"] == PLAIN:
+        return question, tokenizer.encode(question)
+    else:
+        before, _, after = TEXTS[prompt["form"]].text.partition("{prompt}")
+        text = f"{before.replace('{system}', prompt['system'])}{question}{after}"
+    # Templates and named texts write the special tokens themselves.
+    return text, tokenizer.encode(text, add_special_tokens=False)
+
+
+def stop_tokens(tokenizer: Any, prompt: Mapping[str, Any]) -> list[int]:
+    """Return the ids that end an answer besides the model's own end of text."""
+    token = TEXTS[prompt["form"]].end if prompt["form"] in TEXTS else None
+    known = None if token is None else tokenizer.get_vocab().get(token)
+    return [] if known is None else [known]
