@@ -6,7 +6,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from perf import figure, gpu, grading, machine, report, scaling, settings, trajectory, update_svd
+from perf import (
+    figure,
+    gpu,
+    grading,
+    machine,
+    report,
+    scaling,
+    scoring,
+    settings,
+    trajectory,
+    update_svd,
+)
 from rlvr_dynamics.hardware import free_bytes
 
 PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Part]] = {
