@@ -1,4 +1,4 @@
-"""What every column of the tables in measure/ and predictions/ holds: data only.
+"""What every column of the tables in measure/, predictions/ and scores/ holds: data only.
 
 Legend: W_t the weights of one tensor at step t, W_0 the base, ΔW_t = W_t − W_0; T observed steps,
 d elements of one tensor, m x n a weight matrix, s = min(m, n). σ_i, u_i, v_i: the SVD of one ΔW_t
@@ -56,6 +56,24 @@ def _null(prefix: str, what: str, source: str) -> dict[str, Column]:
         f"{prefix}_low": Column("null", f"2.5 % quantile of {what} over {source}"),
         f"{prefix}_high": Column("null", f"97.5 % quantile of {what} over {source}"),
     }
+
+
+ONE_SAMPLE = "missing where a question has one sample, and accuracy says it all"
+SPREAD = (
+    "Wilson; with several samples the bootstrap over questions, or Wilson's at the effective "
+    "number of answers where that is farther out"
+)
+SCORED = {
+    "method": Column("name", "base, real (a checkpoint of the training) or label of the method"),
+    "observe": Column("step", "last observed step; missing or 0 where nothing was observed"),
+    "step": Column("step", "step of the checkpoint, or target step of the prediction"),
+    "uses_future": Column("yes or no", "the method looked beyond its window"),
+    "questions": Column("count", "n, questions of the benchmark"),
+    "samples": Column("count", "k, answers to each question"),
+    "accuracy": Column("share", "correct answers / answers: mean@k, which is pass@1"),
+    "ci_low": Column("share", f"lower end of accuracy's 95 % interval: {SPREAD}"),
+    "ci_high": Column("share", "upper end of the same"),
+}
 
 
 COLUMNS: dict[str, dict[str, Column]] = {
@@ -259,6 +277,55 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "uses_future": Column("yes or no", "the method looked beyond its window"),
         "candidate_of": Column(
             "name", "the method whose grid this is a candidate of; missing outside a grid"
+        ),
+    },
+    "scores": {
+        "model": Column("name", "id of the model: base, step_N or a prediction"),
+        **SCORED,
+        "benchmark": Column("name", "the benchmark's file name without its ending"),
+        "title": Column("name", "its name for readers"),
+        "split": Column("name", "in_domain or out_of_domain"),
+        "protocol": Column("name", "how answers were drawn, such as greedy or sampled"),
+        "pass_at_n": Column(
+            "share",
+            f"mean of 1 − C(n − c, k) / C(n, k) over questions at k = n, c of the n samples "
+            f"correct: questions with a correct sample; {ONE_SAMPLE}",
+            "Chen et al. 2021, arXiv 2107.03374, eq. 1",
+        ),
+        "pass_at_n_low": Column("share", "lower end of its 95 % Wilson interval over questions"),
+        "pass_at_n_high": Column("share", "upper end of the same"),
+        "majority": Column(
+            "share",
+            "score of each question's most frequent answer, normalised, averaged over questions; "
+            f"answers with equally many votes share; samples without one do not vote; {ONE_SAMPLE}",
+            "Lewkowycz et al. 2022, arXiv 2206.14858; the rule for ties is ours",
+        ),
+        "majority_low": Column("share", "lower end of its 95 % Wilson interval over questions"),
+        "majority_high": Column("share", "upper end of the same"),
+        "correct": Column("count", "answers that the grader takes as right"),
+        "incorrect": Column("count", "answers that it takes as wrong"),
+        "no_answer": Column("count", "responses in which it finds no answer; scored 0"),
+        "truncated": Column("count", "responses cut at the token limit before an answer; scored 0"),
+        "limit": Column("count", "answers too long or too explosive to be parsed; scored 0"),
+        "timeout": Column("count", "answers whose comparison took too long; scored 0"),
+        "crash": Column("count", "answers whose comparison broke; scored 0"),
+        "finish_stop": Column("count", "responses that the model ended itself"),
+        "finish_length": Column("count", "responses cut at the token limit, answered or not"),
+        "finish_other": Column("count", "responses that ended for another reason"),
+        "mean_tokens": Column("tokens", "mean length of a response"),
+        "dtype": Column("name", "precision of the weights in the engine"),
+        "seed": Column("number", "seed of the scoring; every request's own seed follows from it"),
+        "grader": Column("name", "version of the grader's rules and of the libraries it asks"),
+        "key": Column("hash", "of everything that the answers depend on"),
+    },
+    "selection": {
+        **SCORED,
+        "identity": Column("hash", "hash of the candidate's weights"),
+        "candidate_of": Column("name", "the method whose grid this is a candidate of"),
+        "chosen": Column(
+            "yes or no",
+            "the most accurate candidate of its method, window and step on the validation "
+            "problems, the first of equals; it alone meets the benchmarks",
         ),
     },
 }

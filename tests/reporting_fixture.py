@@ -9,7 +9,7 @@ import pandas as pd
 T = 20
 WINDOWS = (3, 6)
 BENCHMARKS = {
-    "sums": ("in_domain", "Sums & differences", 80),
+    "sums": ("in_domain", "Sums & differences", 500),
     "chains": ("out_of_domain", "Longer chains", 50),
     "large": ("out_of_domain", "Larger numbers_100%", 50),
     "products": ("out_of_domain", "Products", 50),
@@ -79,6 +79,7 @@ def build_run(
     write_directions(folder, layers, steps)
     write_forecast(folder, layers)
     write_scores(folder, ACCURACY if accuracy is None else accuracy, response)
+    write_selection(folder)
     return folder
 
 
@@ -419,7 +420,10 @@ def parse_model(model: str) -> tuple[str, float, int]:
 
 
 def write_scores(folder: Path, accuracy: dict[str, float], response: str = "\\boxed{1}") -> None:
-    """Samples and scores; all models share each question's luck, so differences are paired."""
+    """Samples and scores; all models share each question's luck, so differences are paired.
+
+    One sampled answer in fifty is cut off, of those that are wrong; the others are whole.
+    """
     rows = []
     for benchmark, (split, title, questions) in BENCHMARKS.items():
         generator = np.random.default_rng([7, len(benchmark), questions])
@@ -427,31 +431,35 @@ def write_scores(folder: Path, accuracy: dict[str, float], response: str = "\\bo
             "greedy": generator.random((questions, 1)),
             "sampled": generator.random((questions, 4)),
         }
+        ids = np.array([f"{benchmark}-{question:04d}" for question in range(questions)])
         for model, probability in accuracy.items():
             chance = probability if split == "in_domain" else probability / 2
             method, observe, step = parse_model(model)
             samples = []
             for protocol, draws in luck.items():
                 right = (draws < chance).astype(float)
-                samples += [
-                    {
-                        "question_id": f"{benchmark}-{question:04d}",
-                        "protocol": protocol,
-                        "sample": sample,
-                        "prompt": "6-5=",
-                        "response": response,
-                        "gold": "1",
-                        "answer": "1",
-                        "status": "correct" if right[question, sample] else "incorrect",
-                        "score": right[question, sample],
-                        "finish_reason": "stop",
-                        "tokens": 8,
-                        "seed": 0,
-                    }
-                    for question in range(questions)
-                    for sample in range(draws.shape[1])
-                ]
+                cut = (draws > 0.98) & (right == 0) & (protocol == "sampled")
+                status = np.where(right > 0, "correct", np.where(cut, "truncated", "incorrect"))
+                samples.append(
+                    pd.DataFrame(
+                        {
+                            "question_id": ids.repeat(draws.shape[1]),
+                            "protocol": protocol,
+                            "sample": np.tile(np.arange(draws.shape[1]), questions),
+                            "prompt": "6-5=",
+                            "response": response,
+                            "gold": "1",
+                            "answer": "1",
+                            "status": status.ravel(),
+                            "score": right.ravel(),
+                            "finish_reason": np.where(cut, "length", "stop").ravel(),
+                            "tokens": 8,
+                            "seed": 0,
+                        }
+                    )
+                )
                 share, n = right.mean(), right.size
+                several = draws.shape[1] > 1
                 half = 1.96 * np.sqrt(max(share * (1 - share), 1e-4) / n)
                 rows.append(
                     {
@@ -468,17 +476,53 @@ def write_scores(folder: Path, accuracy: dict[str, float], response: str = "\\bo
                         "accuracy": share,
                         "ci_low": share - half,
                         "ci_high": share + half,
+                        **votes("pass_at_n", right.max(axis=1).mean(), several),
+                        **votes("majority", (right.mean(axis=1) > 0.5).mean(), several),
                         **dict.fromkeys(STATUSES, 0),
                         "correct": int(right.sum()),
-                        "incorrect": int(n - right.sum()),
+                        "incorrect": int(n - right.sum() - cut.sum()),
+                        "truncated": int(cut.sum()),
+                        "finish_stop": int(n - cut.sum()),
+                        "finish_length": int(cut.sum()),
+                        "finish_other": 0,
                         "mean_tokens": 8.0,
                         "dtype": "float32",
                         "seed": 0,
+                        "grader": "integer/1",
                         "key": "k",
+                        "uses_future": method in FUTURE,
                     }
                 )
             _save(
-                pd.DataFrame(samples),
-                folder / "scores" / "samples" / model / f"{benchmark}.parquet",
+                pd.concat(samples), folder / "scores" / "samples" / model / f"{benchmark}.parquet"
             )
     _save(pd.DataFrame(rows), folder / "scores" / "scores.parquet")
+
+
+def votes(name: str, share: float, several: bool) -> dict[str, float]:
+    """A number of all samples of a question with its interval, missing with one sample."""
+    found = (share, share - 0.05, share + 0.05) if several else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+
+
+def write_selection(folder: Path) -> None:
+    """A grid of one method, decided on the validation problems."""
+    rows = [
+        {
+            "method": f"expo_alpha_{value}",
+            "observe": observe,
+            "step": T,
+            "identity": "abc",
+            "uses_future": False,
+            "candidate_of": "expo",
+            "accuracy": accuracy,
+            "ci_low": accuracy - 0.1,
+            "ci_high": accuracy + 0.1,
+            "questions": 64,
+            "samples": 4,
+            "chosen": value == "1_0",
+        }
+        for observe in WINDOWS
+        for value, accuracy in (("0_1", 0.5), ("1_0", 0.7), ("4_0", 0.6))
+    ]
+    _save(pd.DataFrame(rows), folder / "scores" / "selection.parquet")

@@ -16,15 +16,16 @@ from reporting_fixture import ACCURACY, build_run, write_scores
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting import build_report, ledger_as_text
-from rlvr_dynamics.reporting.accuracy import first_minus_second, paired_accuracy, ratio
+from rlvr_dynamics.reporting.accuracy import POINTS, paired_accuracy
 from rlvr_dynamics.reporting.claims import LEDGER, build_claims
 from rlvr_dynamics.reporting.formatting import DASH, general, integer, interval, number, percent
-from rlvr_dynamics.reporting.intervals import Interval, bootstrap, percentile_interval, wilson
+from rlvr_dynamics.reporting.intervals import Interval, bootstrap, percentile_interval
 from rlvr_dynamics.reporting.page import link_papers, next_command
 from rlvr_dynamics.reporting.results import TABLES, load_results
 from rlvr_dynamics.reporting.summaries import build_tables
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex, escape_tex, write_table
 from rlvr_dynamics.reporting.verdicts import Claim, both, verdict_above
+from rlvr_dynamics.scoring.paired import RATIO
 
 FIGURES = 13
 HOSTILE = '<script>alert("x")</script><img src="http://evil.example/a.png"> & \\boxed{1}'
@@ -57,13 +58,6 @@ def scored(tmp_path: Path, **accuracy: float) -> pd.DataFrame:
 
 
 # Intervals and verdicts
-
-
-def test_wilson_in_closed_form():
-    found = wilson(8, 10)
-    assert (found.estimate, found.low, found.high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
-    assert wilson(0, 10).low == 0 and wilson(10, 10).high == pytest.approx(1)
-    assert math.isnan(wilson(0, 0).estimate)
 
 
 def test_bootstrap_covers_its_estimate_and_repeats():
@@ -148,15 +142,20 @@ def test_pairing_uses_common_questions_and_clusters_samples(tmp_path):
     assert paired is not None
     assert paired.questions == 2
     assert paired.means.tolist() == [0.375, 0.125]
-    assert set(np.unique(paired.draws[:, 0])) == {0.0, 0.375, 0.75}
+    assert set(np.unique(paired.paired.draws[:, 0])) == {0.0, 0.375, 0.75}
+    assert paired.samples == 4
 
 
-def test_a_model_paired_with_itself_has_no_interval_width(tmp_path):
-    samples(tmp_path, "one", {str(i): [i % 2, 1] for i in range(30)})
-    paired = paired_accuracy(load_results(tmp_path), ["one", "one"], ["sums"])
+def test_models_that_answer_alike_still_differ_by_an_interval(tmp_path):
+    for model in ("one", "two"):
+        samples(tmp_path, model, {str(i): [i % 2, 1] for i in range(30)})
+    paired = paired_accuracy(load_results(tmp_path), ["one", "two"], ["sums"])
     assert paired is not None
-    assert paired.compare(first_minus_second) == Interval(0, 0, 0)
-    assert paired.compare(ratio) == Interval(1, 1, 1)
+    for contrast, value in ((POINTS, 0), (RATIO, 1)):
+        found = paired.compare(contrast)
+        assert found.value == value and found.low < value < found.high
+    # Bonett and Price: z sqrt(2 / 32 / 32) of the difference of 30 equal answers.
+    assert paired.compare(POINTS).high == pytest.approx(196 * math.sqrt(2) / 32, rel=1e-3)
 
 
 def test_benchmarks_are_resampled_apart(tmp_path):
@@ -165,7 +164,8 @@ def test_benchmarks_are_resampled_apart(tmp_path):
     one = paired_accuracy(results, ["base"], ["chains"])
     other = paired_accuracy(results, ["base"], ["products"])
     assert one is not None and other is not None
-    assert abs(np.corrcoef(one.draws[:, 0], other.draws[:, 0])[0, 1]) < 0.15
+    draws = one.paired.draws[:, 0], other.paired.draws[:, 0]
+    assert abs(np.corrcoef(*draws)[0, 1]) < 0.15
 
 
 def test_missing_model_is_missing_not_zero(tmp_path):
@@ -194,24 +194,24 @@ def test_ledger_has_the_agreed_columns(run_dir):
 def test_learning_holds_and_fails(tmp_path):
     assert scored(tmp_path / "up").loc["P0", "verdict"] == "holds"
     assert scored(tmp_path / "down", step_20=0.2).loc["P0", "verdict"] == "fails"
-    assert scored(tmp_path / "same", step_20=0.35).loc["P0", "verdict"] == "fails"
+    assert scored(tmp_path / "same", step_20=0.35).loc["P0", "verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize(
     ("rank1", "control", "verdict"),
-    [(0.74, 0.35, "holds"), (0.50, 0.35, "fails"), (0.74, 0.74, "inconclusive")],
+    [(0.77, 0.35, "holds"), (0.50, 0.35, "fails"), (0.77, 0.77, "inconclusive")],
 )
 def test_rank1_recovery(tmp_path, rank1, control, verdict):
     claims = scored(tmp_path, rank1_recovery__step_20=rank1, random_update__step_20=control)
     assert claims.loc["A1", "verdict"] == claims.loc["A1b", "verdict"] == verdict
-    assert ("the null passes too" in claims.loc["A1", "note"]) == (control == 0.74)
+    assert ("the null passes too" in claims.loc["A1", "note"]) == (control == 0.77)
 
 
 def test_nothing_to_recover_without_a_gain(tmp_path):
     claims = scored(
         tmp_path,
         step_20=0.35,
-        rank1_recovery__step_20=0.35,
+        rank1_recovery__step_20=0.4,
         random_update__step_20=0.1,
         step_3=0.1,
         relex__observe_3__step_20=0.35,
@@ -226,7 +226,7 @@ def test_nothing_to_recover_without_a_gain(tmp_path):
     [
         (0.74, 0.46, "holds"),
         (0.50, 0.46, "fails"),
-        (0.725, 0.46, "inconclusive"),
+        (0.72, 0.46, "inconclusive"),
         (0.74, 0.74, "inconclusive"),
     ],
 )
@@ -466,7 +466,7 @@ def test_every_verdict_is_set_in_the_same_type(page):
 
 def test_answer_is_made_from_the_numbers(page):
     text = " ".join("".join(Page(page).text).split())
-    assert "RL lifted accuracy from 35.0 % to" in text
+    assert re.search(r"RL lifted accuracy from 3\d\.\d % to 7\d\.\d % in domain", text)
     assert "RELEX, which saw only the first 3 of 20 steps (15 %)" in text
     assert "learning rate 1e−5" in text and "of its own norm" in text
     assert "One run with one seed" in text

@@ -10,6 +10,7 @@ import pytest
 from reporting_fixture import (
     ACCURACY,
     HELD_COSINE,
+    STATUSES,
     build_run,
     write_directions,
     write_forecast,
@@ -29,6 +30,7 @@ from rlvr_dynamics.reporting.spectral_figures import draw_rank_shares
 from rlvr_dynamics.reporting.summaries import build_tables
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.training_figures import draw_changed, draw_learning
+from rlvr_dynamics.reporting.unread import unread_note
 
 NEWER = (
     *("rank_shares", "update_rank", "u1_alignment", "pls", "oracle", "drift"),
@@ -38,6 +40,10 @@ NEWER_COLUMNS = {
     "norms": ["changed_share", "step_changed_share"],
     "linearity": ["loo_r2", "loo_r2_null_mean", "r2_permuted_mean"],
     "update_svd": ["residual", "method"],
+    "scores": [
+        *("pass_at_n", "pass_at_n_low", "pass_at_n_high", "finish_stop", "finish_length"),
+        *("majority", "majority_low", "majority_high", "finish_other", "grader", "uses_future"),
+    ],
 }
 METHODS = (
     *("relex", "relex_raw", "hold_last", "weight_extrapolation", "expo", "momentum"),
@@ -62,7 +68,7 @@ def old_dir(run_dir, tmp_path_factory):
     """The same run as an earlier version measured it."""
     folder = tmp_path_factory.mktemp("old") / "run"
     shutil.copytree(run_dir, folder)
-    for table in NEWER:
+    for table in (*NEWER, "selection"):
         (folder / TABLES[table][0]).unlink()
     for table, columns in NEWER_COLUMNS.items():
         path = folder / TABLES[table][0]
@@ -73,6 +79,12 @@ def old_dir(run_dir, tmp_path_factory):
 
 def tables_of(results: Results) -> dict[str, Table]:
     return {table.name: table for table in build_tables(results, build_claims(results))}
+
+
+@pytest.fixture(scope="module")
+def tables(run_dir):
+    """The tables of the run; nobody changes them."""
+    return tables_of(load_results(run_dir))
 
 
 def claim(folder: Path, id: str) -> pd.Series:
@@ -162,9 +174,10 @@ def test_direction_needs_both_lengths(measured):
 # Tables
 
 
-def test_old_run_directory_reports_with_dashes(old_dir, run_dir):
-    tables, newer = (tables_of(load_results(folder)) for folder in (old_dir, run_dir))
-    for name in ("rank_shares", "update_rank", "pls_summary", "oracle", "explained_variance"):
+def test_old_run_directory_reports_with_dashes(old_dir, tables):
+    tables, newer = tables_of(load_results(old_dir)), tables
+    parts = ("rank_shares", "update_rank", "pls_summary", "oracle", "explained_variance")
+    for name in (*parts, "selection"):
         assert tables[name].frame is None and "Not measured" in tables[name].missing, name
         assert newer[name].frame is not None, name
     for name, heading in (
@@ -185,8 +198,8 @@ def test_old_run_directory_draws_what_it_has(old_dir):
     assert draw_method_accuracy(results) is not None
 
 
-def test_modules_stand_in_the_order_of_the_network(run_dir):
-    frame = tables_of(load_results(run_dir))["linearity_summary"].frame
+def test_modules_stand_in_the_order_of_the_network(tables):
+    frame = tables["linearity_summary"].frame
     modules = list(frame["module"])
     assert modules[:2] == ["embed_tokens", "q_proj"] and modules[-2:] == ["down_proj", "all"]
     assert frame["tensors"].iloc[-1] == frame["tensors"].iloc[:-1].sum()
@@ -201,23 +214,23 @@ def test_pls_table_counts_what_passes_both_nulls(measured):
     assert frame.loc["all", "beyond both"] == pytest.approx(1 / 7)
 
 
-def test_rank_shares_rise_and_stand_beside_the_printed_ones(run_dir):
-    frame = tables_of(load_results(run_dir))["rank_shares"].frame
+def test_rank_shares_rise_and_stand_beside_the_printed_ones(tables):
+    frame = tables["rank_shares"].frame
     assert list(frame["rank"])[:3] == ["1", "1%", "5%"] and frame["rank"].iloc[-1] == "90%"
     assert frame["null mean"].is_monotonic_increasing
     assert frame["RL (DAPO), paper"].dropna().tolist() == [0.193, 0.365]
 
 
-def test_forecast_table_counts_tensors_with_skill(run_dir):
-    frame = tables_of(load_results(run_dir))["forecast_skill"].frame
+def test_forecast_table_counts_tensors_with_skill(tables):
+    frame = tables["forecast_skill"].frame
     assert len(frame) == len(METHODS) * 2 * 2
     row = frame[(frame["method"] == "RELEX, rank 5") & (frame["step"] == 20)].iloc[0]
     assert row["skill > 0"] == "0 of 15"
 
 
-def test_methods_table_has_every_method_and_window(run_dir):
+def test_methods_table_has_every_method_and_window(run_dir, tables):
     results = load_results(run_dir)
-    table = tables_of(results)["methods"]
+    table = tables["methods"]
     rows = {cells[0]: cells[1:] for cells in table.cells()}
     assert len(rows) == len(METHODS) + 4  # and base, real, two reconstructions
     at = table.header.index("in domain, step 6") - 1
@@ -240,11 +253,11 @@ def test_last_observed_checkpoint_stands_in_for_hold_last(tmp_path):
 # What uses the future is marked wherever it is named
 
 
-def test_methods_that_use_the_future_are_marked(run_dir):
+def test_methods_that_use_the_future_are_marked(run_dir, tables):
     results = load_results(run_dir)
     assert results.future_methods == {"rank1_recovery", "random_update", "alpharl"}
     for name in ("methods", "accuracy", "recovery", "scores", "forecast_skill"):
-        named = set(tables_of(results)[name].frame["method"])
+        named = set(tables[name].frame["method"])
         assert "AlphaRL (uses the future)" in named and "AlphaRL, as released" in named, name
     for draw in (draw_method_accuracy, draw_skill):
         figure = draw(results)
@@ -302,20 +315,85 @@ def test_variants_stand_behind_their_method():
     assert sorted(methods, key=method_rank) == order
 
 
+# Accuracies
+
+
+def test_the_best_of_several_methods_is_corrected_for_the_choice(tables):
+    frame = tables["best"].frame
+    assert list(frame["split"]) == ["in domain"] * 2 + ["out of domain"] * 2
+    # Of twelve, hold_last is the reference and alpharl, which uses the future, is left out.
+    assert set(frame["methods"]) == {10} and set(frame["method"]) == {"RELEX, rank 5"}
+    for row in frame.to_dict("records"):
+        assert row["points"] == pytest.approx(100 * (row["accuracy"] - row["held"]))
+        own, corrected = (ends(row[f"{name} interval"]) for name in ("own", "corrected"))
+        assert corrected[0] <= own[0] < row["points"] < own[1] <= corrected[1]
+    assert "max statistic" in tables["best"].caption
+
+
+def ends(interval: str) -> list[float]:
+    return [float(end.replace("−", "-")) for end in interval.strip("[]").split(",")]
+
+
+def test_grids_show_every_candidate_and_the_chosen_one(tables):
+    frame = tables["selection"].frame
+    assert list(frame["chosen"]) == ["", "chosen", ""] * 2
+    assert list(frame["method"])[:3] == ["ExPO, alpha 0.1", "ExPO, alpha 1.0", "ExPO, alpha 4.0"]
+    assert "up to 3 candidates" in tables["selection"].caption
+    assert tables["selection"].cells()[1][6] == "70.0 %"
+
+
+def test_cut_answers_stand_beside_accuracies(run_dir, tables):
+    scores = pd.read_parquet(run_dir / TABLES["scores"][0])
+    base = scores.query("model == 'base' and benchmark == 'sums' and protocol == 'sampled'")
+    share = 100 * (base["truncated"] / (base["questions"] * base["samples"])).iloc[0]
+    assert share > 0.5
+    said = f"(cut off {share:.1f} %)"
+    for name in ("accuracy", "methods"):
+        assert said in tables[name].cells()[0][3 if name == "accuracy" else 1], name
+    assert f"cut off {share:.1f} %" not in set(tables["recovery"].frame["accuracy"])
+    assert tables["recovery"].frame["unread"].str.startswith("cut off").any()
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"correct": 8, "incorrect": 2}, ""),
+        ({"correct": 8, "truncated": 1, "no_answer": 1}, "cut off 10.0 %, no answer 10.0 %"),
+        ({"correct": 7, "limit": 1, "timeout": 1, "crash": 1}, "grader gave up 30.0 %"),
+        ({"correct": 9999, "no_answer": 1}, "no answer < 0.1 %"),
+        ({}, ""),
+    ],
+)
+def test_what_was_not_read_is_said(tmp_path, counts, said):
+    write_scores(tmp_path, {"base": 0.5})
+    path = tmp_path / TABLES["scores"][0]
+    scores = pd.read_parquet(path).query("benchmark == 'sums' and protocol == 'greedy'")
+    scores.drop(columns=STATUSES).assign(**counts).to_parquet(path)
+    assert unread_note(load_results(tmp_path), "base", ["sums"], "greedy") == said
+
+
+def test_scores_have_pass_and_majority_with_several_samples_only(tables):
+    table = tables["scores"]
+    for heading in ("pass@n", "majority@n"):
+        column = table.header.index(heading)
+        shown = {cells[table.header.index("protocol")]: cells[column] for cells in table.cells()}
+        assert shown["greedy"] == DASH and shown["sampled"].endswith("%")
+
+
 # Columns
 
 
 def test_every_column_of_the_tables_is_explained(run_dir):
     for name, (file, stage, read) in TABLES.items():
-        if stage in ("measure", "extrapolate"):
+        if stage in ("measure", "extrapolate", "score"):
             assert undocumented(name, pd.read_parquet(run_dir / file).columns) == []
             assert undocumented(name, read) == []
     assert undocumented("norms", ["step", "made_up"]) == ["made_up"]
     assert undocumented("no_such_table", ["step"]) == ["step"]
 
 
-def test_columns_are_a_table_of_the_report(run_dir):
-    table = tables_of(load_results(run_dir))["columns"]
+def test_columns_are_a_table_of_the_report(tables):
+    table = tables["columns"]
     assert len(table.cells()) == sum(map(len, COLUMNS.values()))
     assert table.long  # folded away on the page
     assert all(DASH not in cells for cells in table.cells())

@@ -1,22 +1,26 @@
-"""Accuracies of several models on the same questions, resampled together."""
+"""Accuracies of several models on the same questions, read from the stored answers."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rlvr_dynamics.reporting.intervals import (
-    Interval,
-    percentile_interval,
-    resampled_means,
-)
 from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.scoring.paired import Contrast, Paired, difference, pair
+from rlvr_dynamics.scoring.statistics import (
+    Interval,
+    average,
+    effective_wilson,
+    farther,
+    percentile_interval,
+)
 
 PROTOCOLS = ("sampled", "greedy")
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+POINTS = difference(scale=100.0)
+"""Difference of the first two models, in points (per cent)."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +34,37 @@ class PairedAccuracy:
         models: Model ids.
         protocol: `sampled` or `greedy`.
         benchmarks: The benchmarks that all of the models were scored on.
-        questions: Number of common questions.
-        means: shape (models,), fractions.
-        draws: shape (draws, models): the same under resampled questions.
+        samples: Samples per question, the most over the benchmarks.
+        paired: Question means of the models, and their resampled accuracies.
     """
 
     models: tuple[str, ...]
     protocol: str
     benchmarks: tuple[str, ...]
-    questions: int
-    means: NDArray[np.float64]
-    draws: NDArray[np.float64]
+    samples: int
+    paired: Paired
 
-    def compare(self, statistic: Statistic) -> Interval:
-        """A statistic of the accuracies (last axis: models) with its paired interval."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return percentile_interval(float(statistic(self.means)), statistic(self.draws))
+    @property
+    def questions(self) -> int:
+        """Number of common questions."""
+        return self.paired.questions
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Accuracies, shape (models,), fractions."""
+        return self.paired.means
+
+    def compare(self, contrast: Contrast) -> Interval:
+        """A comparison of the accuracies with its paired interval."""
+        return self.paired.compare(contrast)
+
+    def accuracy(self, place: int) -> Interval:
+        """The accuracy of one model with its own interval, as in the table of scores."""
+        parts = [effective_wilson(group[place], self.samples) for group in self.paired.groups]
+        score = average(parts)
+        if self.samples == 1:
+            return score
+        return farther(score, percentile_interval(score.value, self.paired.draws[:, place]))
 
 
 def paired_accuracy(
@@ -59,23 +78,30 @@ def paired_accuracy(
     Returns:
         None where a model, a benchmark or every protocol is missing.
     """
+    key = tuple(models), tuple(benchmarks), tuple(protocols)
+    if key not in results.memo:
+        results.memo[key] = _paired(results, *key)
+    return results.memo[key]
+
+
+def _paired(
+    results: Results,
+    models: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    protocols: tuple[str, ...],
+) -> PairedAccuracy | None:
     for protocol in protocols:
         groups = [_questions(results, models, benchmark, protocol) for benchmark in benchmarks]
         complete = [group for group in groups if group is not None]
         if not complete or len(complete) < len(groups):
             continue
         seeds = [(results.seed, zlib.crc32(name.encode())) for name in benchmarks]
-        draws = [
-            resampled_means(group, draws=results.bootstrap_draws, seed=seed)
-            for group, seed in zip(complete, seeds, strict=True)
-        ]
         return PairedAccuracy(
-            tuple(models),
+            models,
             protocol,
-            tuple(benchmarks),
-            sum(group.shape[1] for group in complete),
-            np.mean([group.mean(axis=1) for group in complete], axis=0),
-            np.mean(draws, axis=0),
+            benchmarks,
+            max(results.samples_each(models[0], name, protocol) for name in benchmarks),
+            pair(complete, seeds=seeds, draws=results.bootstrap_draws),
         )
     return None
 
@@ -89,19 +115,3 @@ def _questions(
         return None
     common = pd.concat(columns, axis=1, join="inner").dropna().sort_index()
     return common.to_numpy(dtype=np.float64).T if len(common) else None
-
-
-def first_minus_second(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Difference of the first two models, in points (per cent)."""
-    return 100 * (accuracy[..., 0] - accuracy[..., 1])
-
-
-def ratio(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """First model over second: the `relative accuracy` of arXiv 2510.00553, section 2.2."""
-    return accuracy[..., 0] / accuracy[..., 1]
-
-
-def gain_recovered(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(first − base) / (full − base) of models given as first, full, base."""
-    gain = accuracy[..., 1] - accuracy[..., 2]
-    return (accuracy[..., 0] - accuracy[..., 2]) / gain

@@ -182,7 +182,8 @@ PLANS = [
         "method_accuracy",
         "Every method at the final step",
         "A prediction is worth something where it lies right of the last checkpoint that it "
-        "observed (first row, same colour), and reaches the solid line, the real final checkpoint.",
+        "observed (first row, same colour), and reaches the solid line, the real final checkpoint. "
+        "The best of many rows flatters its method; the table of the best corrects for that.",
         ("scores",),
         draw_method_accuracy,
         _accuracy_facts,

@@ -4,12 +4,22 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.reporting.accuracy import paired_accuracy
-from rlvr_dynamics.reporting.formatting import DASH, method_rank, percent, percent_interval
+from rlvr_dynamics.reporting.formatting import (
+    DASH,
+    integer,
+    interval,
+    method_rank,
+    number,
+    percent,
+    percent_interval,
+)
 from rlvr_dynamics.reporting.frames import equal, select
-from rlvr_dynamics.reporting.intervals import percentile_interval
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.reporting.unread import in_brackets, unread_note
+from rlvr_dynamics.scoring.paired import best_candidate
 
+REFERENCES = ("base", "real", "hold_last")
 SPLITS = {"in_domain": "in domain", "out_of_domain": "out of domain"}
 
 
@@ -20,14 +30,22 @@ def final_accuracy(results: Results) -> pd.DataFrame:
     Benchmarks of a split count alike; the questions are resampled together for all models.
 
     Returns:
-        Columns split, model, method, observe (0 for none), accuracy, low, high, questions and
-        protocol, in the order of the methods; empty where nothing was scored.
+        Columns split, model, method, observe (0 for none), accuracy, low, high, questions,
+        protocol and unread (what `unread_note` says), in the order of the methods; empty where
+        nothing was scored.
     """
+    if "final accuracy" not in results.memo:
+        results.memo["final accuracy"] = _final_accuracy(results)
+    return results.memo["final accuracy"].copy()
+
+
+def _final_accuracy(results: Results) -> pd.DataFrame:
     scores, final = results.tables["scores"], results.final_step
     columns = ["split", "model", "method", "observe", "accuracy", "low", "high"]
+    columns += ["questions", "protocol", "unread"]
     rows: list[tuple] = []
     if scores is None or final is None:
-        return pd.DataFrame(rows, columns=[*columns, "questions", "protocol"])
+        return pd.DataFrame(rows, columns=columns)
     models = select(scores, (scores["step"] == final) | (scores["method"] == "base"))
     models = models.drop_duplicates(["model"]).fillna({"observe": 0})
     found = {str(row["model"]): row for row in models.to_dict("records")}
@@ -45,13 +63,13 @@ def final_accuracy(results: Results) -> pd.DataFrame:
         if paired is None:
             continue
         for position, name in enumerate(there):
-            value = percentile_interval(float(paired.means[position]), paired.draws[:, position])
+            value = paired.accuracy(position)
             method, observe = str(found[name]["method"]), int(found[name]["observe"])
             rows.append(
-                (split, name, method, observe, value.estimate, value.low, value.high)
-                + (paired.questions, paired.protocol)
+                (split, name, method, observe, *value, paired.questions, paired.protocol)
+                + (unread_note(results, name, benchmarks, paired.protocol),)
             )
-    return pd.DataFrame(rows, columns=[*columns, "questions", "protocol"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _scored(results: Results, model: str, benchmarks: list[str]) -> bool:
@@ -66,6 +84,7 @@ def methods_table(results: Results) -> Table:
         return absent("methods", title, "scores")
     frame["cell"] = [
         f"{percent(row['accuracy'])} {percent_interval(row['low'], row['high'], 0)}"
+        f"{in_brackets(row['unread'])}"
         for row in frame.to_dict("records")
     ]
     windows = sorted({int(observe) for observe in frame["observe"]})
@@ -89,8 +108,75 @@ def methods_table(results: Results) -> Table:
         "methods",
         title,
         f"Predictions of step {results.final_step}, by the last step that they observed; "
-        f"{frame['protocol'].iloc[0]} answers, mean over benchmarks, 95 % bootstrap interval over "
-        f"questions (n = {questions['in domain']} in domain, {questions['out of domain']} out of "
-        "domain). No window: the base, the real final checkpoint, and reconstructions of it.",
+        f"{frame['protocol'].iloc[0]} answers, mean over benchmarks, 95 % interval over questions "
+        f"(n = {questions['in domain']} in domain, {questions['out of domain']} out of domain), "
+        "each row for itself; for the best of the rows see the next table. In brackets, where "
+        "there are any: responses cut off, without an answer, or given up by the grader. No "
+        "window: the base, the real final checkpoint, and reconstructions of it.",
         table,
     )
+
+
+def best_table(results: Results) -> Table:
+    """The best method of each window beside the last observed checkpoint, corrected for choice."""
+    title = "The best method beside the last observed checkpoint"
+    frame = final_accuracy(results)
+    rows = []
+    for split, observe in dict.fromkeys(zip(frame["split"], frame["observe"], strict=True)):
+        here = equal(frame, split=split, observe=observe)
+        own = ~here["method"].isin([*REFERENCES, *results.future_methods])
+        held, methods = equal(here, method="hold_last"), select(here, own)
+        if observe and len(held) and len(methods):
+            rows += _best_row(results, held.iloc[0], methods)
+    if not rows:
+        return absent("best", title, "scores")
+    return Table(
+        "best",
+        title,
+        f"Accuracy at step {results.final_step}, mean over benchmarks; methods that use the future "
+        "are left out. The best of several is chosen by the score that is shown, which flatters "
+        "it: its own interval ignores that, the corrected one holds for the differences of all of "
+        "them at once (max statistic over the paired bootstrap, 95 %).",
+        pd.DataFrame(rows),
+        {
+            **dict.fromkeys(["observe", "methods", "n"], integer),
+            **dict.fromkeys(["accuracy", "held"], percent),
+            "points": lambda value: number(value, 1, signed=True),
+        },
+        {
+            "observe": "observed to",
+            "method": "best method",
+            "methods": "of",
+            "held": "last observed",
+            "points": "advantage, points",
+        },
+    )
+
+
+def _best_row(results: Results, held: pd.Series, methods: pd.DataFrame) -> list[dict[str, object]]:
+    benchmarks = results.benchmarks(str(held["split"]))
+    models = [str(held["model"]), *(str(model) for model in methods["model"])]
+    paired = paired_accuracy(results, models, benchmarks)
+    if paired is None:
+        return []
+    best = best_candidate(paired.paired)
+    chosen = methods.iloc[best.place]
+    return [
+        {
+            "split": SPLITS[str(held["split"])],
+            "observe": int(held["observe"]),
+            "method": results.method_name(str(chosen["method"])),
+            "methods": len(methods),
+            "accuracy": paired.means[1 + best.place],
+            "held": paired.means[0],
+            "points": 100 * best.alone.value,
+            "own interval": _points(best.alone.low, best.alone.high),
+            "corrected interval": _points(best.corrected.low, best.corrected.high),
+            "n": paired.questions,
+            "protocol": paired.protocol,
+        }
+    ]
+
+
+def _points(low: float, high: float) -> str:
+    return interval(100 * low, 100 * high, 1, signed=True)

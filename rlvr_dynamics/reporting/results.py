@@ -78,6 +78,11 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "score",
         ("model", "method", "observe", "step", "benchmark", "split", "protocol", "accuracy"),
     ),
+    "selection": (
+        "scores/selection.parquet",
+        "score",
+        ("method", "observe", "step", "candidate_of", "accuracy", "chosen"),
+    ),
 }
 
 
@@ -90,12 +95,14 @@ class Results:
         config: The run's configuration (config.json), {} where absent.
         provenance: Commands, versions, hardware, times (provenance.json), {} where absent.
         tables: Every name of `TABLES`; None where the stage has not run.
+        memo: What was computed from the tables before, by whoever computes it.
     """
 
     run_dir: Path
     config: dict[str, Any]
     provenance: dict[str, Any]
     tables: dict[str, pd.DataFrame | None]
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
     _samples: dict[tuple[str, str], pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _means: dict[tuple[str, str, str], pd.Series] = field(default_factory=dict, repr=False)
 
@@ -213,6 +220,14 @@ class Results:
             groups = equal(samples, protocol=protocol).groupby("question_id", sort=True)
             self._means[key] = cast(pd.Series, groups["score"].mean())
         return self._means[key]
+
+    def samples_each(self, model: str, benchmark: str, protocol: str) -> int:
+        """Samples per question of a model on a benchmark, the most; 0 where there are none."""
+        samples = self.samples(model, benchmark)
+        if samples is None:
+            return 0
+        counts = equal(samples, protocol=protocol)["question_id"].value_counts()
+        return int(counts.iloc[0]) if len(counts) else 0
 
     def sample_path(self, model: str, benchmark: str) -> Path:
         """Where the samples of a model on a benchmark lie."""

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from rlvr_dynamics.reporting.accuracy import PROTOCOLS, gain_recovered, paired_accuracy, ratio
+from rlvr_dynamics.reporting.accuracy import PROTOCOLS, paired_accuracy
 from rlvr_dynamics.reporting.formatting import (
     integer,
     interval,
@@ -14,8 +14,8 @@ from rlvr_dynamics.reporting.formatting import (
 from rlvr_dynamics.reporting.frames import equal, select
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
-
-STATUSES = ["correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash"]
+from rlvr_dynamics.reporting.unread import STATUSES, in_brackets, unread_note
+from rlvr_dynamics.scoring.paired import GAIN, RATIO
 
 
 def scores_table(results: Results) -> Table:
@@ -25,14 +25,17 @@ def scores_table(results: Results) -> Table:
         return absent("scores", "Scores", "scores")
     order = ["split", "benchmark", "protocol", "step", "order", "observe"]
     shown = ["title", "protocol", "method", "observe", "step", "questions", "samples", "accuracy"]
-    rest = ["ci_low", "ci_high", *STATUSES, "mean_tokens"]
+    votes = ["pass_at_n", "pass_at_n_low", "pass_at_n_high"]
+    votes += ["majority", "majority_low", "majority_high"]
+    rest = ["ci_low", "ci_high", *votes, *STATUSES, "finish_length", "mean_tokens", "grader"]
     places = [method_rank(str(method)) for method in scores["method"]]
     frame = scores.assign(order=places).sort_values(order, na_position="first")
     frame = frame.filter(items=shown + rest).reset_index(drop=True)
     frame["method"] = [results.method_name(str(method)) for method in frame["method"]]
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
-        **dict.fromkeys(["accuracy", "ci_low", "ci_high"], percent),
+        "finish_length": integer,
+        **dict.fromkeys(["accuracy", "ci_low", "ci_high", *votes], percent),
         "mean_tokens": lambda value: number(value, 1),
     }
     headings = {
@@ -41,12 +44,20 @@ def scores_table(results: Results) -> Table:
         "no_answer": "no answer",
         "ci_low": "from",
         "ci_high": "to",
+        "pass_at_n": "pass@n",
+        "majority": "majority@n",
+        **dict.fromkeys(["pass_at_n_low", "majority_low"], "from"),
+        **dict.fromkeys(["pass_at_n_high", "majority_high"], "to"),
+        "finish_length": "at the token limit",
         "mean_tokens": "mean tokens",
     }
     return Table(
         "scores",
         "Scores",
-        "Accuracy with its 95 % Wilson interval (from, to) and the status of every answer.",
+        "Accuracy (mean over the n samples of a question) with its 95 % interval (from, to): "
+        "Wilson, with several samples also the bootstrap over questions. pass@n: questions with a "
+        "correct sample; majority@n: the most frequent answer. Then what became of every answer; "
+        "all but the correct ones count as wrong.",
         frame,
         formats,
         headings,
@@ -71,6 +82,7 @@ def accuracy_overview(results: Results) -> Table:
     rows = equal(scores, protocol=protocol).copy()
     rows["cell"] = [
         f"{percent(row['accuracy'])} {percent_interval(row.get('ci_low'), row.get('ci_high'), 0)}"
+        f"{in_brackets(unread_note(results, row['model'], [row['benchmark']], protocol))}"
         for row in rows.to_dict("records")
     ]
     names = [*results.benchmarks("in_domain"), *results.benchmarks("out_of_domain")]
@@ -91,7 +103,9 @@ def accuracy_overview(results: Results) -> Table:
     return Table(
         "accuracy",
         title,
-        f"{protocol.capitalize()} answers, with 95 % intervals.",
+        f"{protocol.capitalize()} answers, with 95 % intervals. In brackets, where there are any: "
+        "responses cut at the token limit, without an answer, or given up by the grader; they "
+        "count as wrong.",
         frame,
         {"observe": integer, "step": integer},
         {"observe": "observed to"},
@@ -121,7 +135,9 @@ def recovery_table(results: Results) -> Table:
         "recovery",
         "Recovery of the final model",
         "Ratio: accuracy / accuracy of the final checkpoint (the paper's definition). Gain share: "
-        "(accuracy − base) / (full − base). 95 % intervals: paired bootstrap over n questions.",
+        "(accuracy − base) / (full − base). 95 % intervals: paired bootstrap over n questions, "
+        "never narrower than two imaginary questions allow, one won and one lost. Unread: "
+        "responses of the stand-in that were cut off, had no answer or stopped the grader.",
         pd.DataFrame(rows),
         formats,
         {"observe": "observed to"},
@@ -134,7 +150,7 @@ def _recovery_row(
     paired = paired_accuracy(results, [str(model["model"]), f"step_{final}", "base"], [benchmark])
     if paired is None:
         return []
-    plain, gain = paired.compare(ratio), paired.compare(gain_recovered)
+    plain, gain = paired.compare(RATIO), paired.compare(GAIN)
     return [
         {
             "benchmark": results.benchmark_title(benchmark),
@@ -144,11 +160,12 @@ def _recovery_row(
             "step": model["step"],
             "n": paired.questions,
             "accuracy": paired.means[0],
+            "unread": unread_note(results, str(model["model"]), [benchmark], paired.protocol),
             "full": paired.means[1],
             "base": paired.means[2],
-            "ratio": plain.estimate,
+            "ratio": plain.value,
             "ratio interval": interval(plain.low, plain.high),
-            "gain share": gain.estimate,
+            "gain share": gain.value,
             "gain share interval": interval(gain.low, gain.high),
         }
     ]

@@ -7,7 +7,7 @@ import pandas as pd
 from rlvr_dynamics.columns import COLUMNS
 from rlvr_dynamics.reporting.claims import format_interval, format_value
 from rlvr_dynamics.reporting.formatting import integer
-from rlvr_dynamics.reporting.method_scores import methods_table
+from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
     linearity_table,
     norms_table,
@@ -18,6 +18,7 @@ from rlvr_dynamics.reporting.module_tables import (
 )
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_table, scores_table
+from rlvr_dynamics.reporting.selection_table import selection_table
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.weight_tables import (
     explained_variance_table,
@@ -32,8 +33,10 @@ def build_tables(results: Results, claims: pd.DataFrame) -> list[Table]:
     return [
         claims_table(claims),
         methods_table(results),
+        best_table(results),
         accuracy_overview(results),
         recovery_table(results),
+        selection_table(results),
         scores_table(results),
         norms_table(results),
         rank1_table(results),
@@ -50,7 +53,7 @@ def build_tables(results: Results, claims: pd.DataFrame) -> list[Table]:
 
 
 def columns_table() -> Table:
-    """What every column of the tables in measure/ and predictions/ holds."""
+    """What every column of the tables in measure/, predictions/ and scores/ holds."""
     rows = [
         {"table": table, "column": name, **asdict(column)}
         for table, columns in COLUMNS.items()
@@ -59,9 +62,9 @@ def columns_table() -> Table:
     return Table(
         "columns",
         "What every column means",
-        "The columns of the tables in measure/ and predictions/, with the formula and where it is "
-        "from. ΔW: weights minus base. Null: what the same statistic gives where there is nothing "
-        "to find.",
+        "The columns of the tables in measure/, predictions/ and scores/, with the formula and "
+        "where it is from. ΔW: weights minus base. Null: what the same statistic gives where there "
+        "is nothing to find.",
         pd.DataFrame(rows),
     )
 

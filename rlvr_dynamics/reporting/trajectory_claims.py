@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.reporting.accuracy import PairedAccuracy, first_minus_second, paired_accuracy
+from rlvr_dynamics.reporting.accuracy import POINTS, PairedAccuracy, paired_accuracy
 from rlvr_dynamics.reporting.formatting import general, number, percent, share_of_training
 from rlvr_dynamics.reporting.frames import (
     count_above,
@@ -139,12 +139,12 @@ def early_window_suffices(results: Results, *, id: str, share: float, split: str
     if paired is None or observe is None or final is None:
         return claim.noted(f"needs samples of a RELEX prediction from the first {_percent(share)}")
     control = _pair(results, [f"step_{observe}", f"step_{final}"], split)
-    value = paired.compare(first_minus_second)
+    value = paired.compare(POINTS)
     row = claim.measured(
         value,
         n=paired.questions,
         n_unit=_question_unit(paired),
-        null=control.compare(first_minus_second).estimate if control else math.nan,
+        null=control.compare(POINTS).value if control else math.nan,
         verdict=verdict_above(value, MARGIN_POINTS),
     ).against_null(MARGIN_POINTS)
     if split == "in_domain" and not learned(results):
@@ -152,7 +152,7 @@ def early_window_suffices(results: Results, *, id: str, share: float, split: str
     return row.noted(
         f"step {observe} of {final} ({share_of_training(observe, final)}): "
         f"{percent(paired.means[0])} beside {percent(paired.means[1])}",
-        protocol_note(results, models, split, first_minus_second),
+        protocol_note(results, models, split, POINTS),
     )
 
 
@@ -183,7 +183,7 @@ def beyond_the_end(results: Results, *, id: str, share: float) -> Claim:
     paired = _pair(results, [*models, f"step_{final}"], "in_domain")
     if paired is None:
         return claim.noted("needs samples of the predictions")
-    value = paired.compare(first_minus_second)
+    value = paired.compare(POINTS)
     row = claim.measured(
         value, n=paired.questions, n_unit="questions", verdict=verdict_above(value, 0)
     )
@@ -192,7 +192,7 @@ def beyond_the_end(results: Results, *, id: str, share: float) -> Claim:
     return row.noted(
         f"target step {far} of a training of {final}: {percent(paired.means[0])}; predicted for "
         f"step {final}: {percent(paired.means[1])}; real step {final}: {percent(paired.means[2])}",
-        protocol_note(results, models, "in_domain", first_minus_second),
+        protocol_note(results, models, "in_domain", POINTS),
     )
 
 
@@ -211,12 +211,12 @@ def rank1_denoises(results: Results, *, id: str, share: float) -> Claim:
     paired = _pair(results, models, "in_domain") if observe else None
     if paired is None:
         return claim.noted("needs samples of the RELEX and the per-weight prediction")
-    value = paired.compare(first_minus_second)
+    value = paired.compare(POINTS)
     return claim.measured(
         value, n=paired.questions, n_unit="questions", verdict=verdict_above(value, 0)
     ).noted(
         f"{percent(paired.means[0])} beside {percent(paired.means[1])}",
-        protocol_note(results, models, "in_domain", first_minus_second),
+        protocol_note(results, models, "in_domain", POINTS),
     )
 
 

@@ -4,25 +4,20 @@ import math
 
 import numpy as np
 
-from rlvr_dynamics.reporting.accuracy import (
-    Statistic,
-    first_minus_second,
-    gain_recovered,
-    paired_accuracy,
-    ratio,
-)
+from rlvr_dynamics.reporting.accuracy import POINTS, paired_accuracy
 from rlvr_dynamics.reporting.formatting import USES_FUTURE, interval, number, percent
 from rlvr_dynamics.reporting.frames import accuracy_source, has, known, mean, median, values
 from rlvr_dynamics.reporting.intervals import bootstrap
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.verdicts import HOLDS, Claim, both, verdict_above, verdict_in_most
+from rlvr_dynamics.scoring.paired import GAIN, RATIO, Contrast
 
 PAPER = "Predictability of RL dynamics, arXiv 2510.00553"
 ONE_RUN = "tensors of one run are not independent runs"
 NO_GAIN = "RL did not demonstrably lift the accuracy, so there is no gain to recover"
 
 
-def protocol_note(results: Results, models: list[str], split: str, statistic: Statistic) -> str:
+def protocol_note(results: Results, models: list[str], split: str, contrast: Contrast) -> str:
     """Which protocol a claim was decided on, and what the other one gives."""
     benchmarks = results.benchmarks(split)
     used = paired_accuracy(results, models, benchmarks)
@@ -32,10 +27,10 @@ def protocol_note(results: Results, models: list[str], split: str, statistic: St
     if used.protocol == "sampled":
         other = paired_accuracy(results, models, benchmarks, ("greedy",))
         if other is not None:
-            value = other.compare(statistic)
-            points = statistic is first_minus_second
+            value = other.compare(contrast)
+            points = contrast is POINTS
             digits = 1 if points else 3
-            shown = number(value.estimate, digits, signed=points)
+            shown = number(value.value, digits, signed=points)
             span = interval(value.low, value.high, digits, signed=points)
             note += f" (greedy: {shown} {span})"
     return note
@@ -55,12 +50,12 @@ def lifted(results: Results) -> Claim:
     paired = paired_accuracy(results, models, results.benchmarks("in_domain"))
     if paired is None:
         return claim.noted("needs samples of the base and of the final checkpoint")
-    value = paired.compare(first_minus_second)
+    value = paired.compare(POINTS)
     return claim.measured(
         value, n=paired.questions, n_unit="questions", verdict=verdict_above(value, 0)
     ).noted(
         f"{percent(paired.means[1])} to {percent(paired.means[0])}",
-        protocol_note(results, models, "in_domain", first_minus_second),
+        protocol_note(results, models, "in_domain", POINTS),
     )
 
 
@@ -79,13 +74,13 @@ def rank1_ratio(results: Results) -> Claim:
         "ratio accuracy(rank-1) / accuracy(full); control: a random update of the same norm",
         "> 0.99",
     )
-    row = _recovery(results, claim, [f"step_{results.final_step}"], ratio)
+    row = _recovery(results, claim, [f"step_{results.final_step}"], RATIO)
     base = paired_accuracy(
         results, ["base", f"step_{results.final_step}"], results.benchmarks("in_domain")
     )
     if base is None or row.n is None:
         return row
-    return row.noted(f"the untrained base alone has {number(float(ratio(base.means)), 3)}")
+    return row.noted(f"the untrained base alone has {number(float(RATIO.value(base.means)), 3)}")
 
 
 def rank1_gain(results: Results) -> Claim:
@@ -97,10 +92,10 @@ def rank1_gain(results: Results) -> Claim:
         "(accuracy(rank-1) − base) / (full − base); control: a random update of the same norm",
         "> 0.99",
     )
-    return _recovery(results, claim, [f"step_{results.final_step}", "base"], gain_recovered)
+    return _recovery(results, claim, [f"step_{results.final_step}", "base"], GAIN)
 
 
-def _recovery(results: Results, claim: Claim, references: list[str], statistic: Statistic) -> Claim:
+def _recovery(results: Results, claim: Claim, references: list[str], contrast: Contrast) -> Claim:
     final = results.final_step
     benchmarks = results.benchmarks("in_domain")
     models = [f"rank1_recovery__step_{final}", *references]
@@ -108,8 +103,8 @@ def _recovery(results: Results, claim: Claim, references: list[str], statistic: 
     if paired is None:
         return claim.noted("needs samples of the rank-1 recovery of the final checkpoint")
     control = paired_accuracy(results, [f"random_update__step_{final}", *references], benchmarks)
-    value = paired.compare(statistic)
-    null = control.compare(statistic).estimate if control else math.nan
+    value = paired.compare(contrast)
+    null = control.compare(contrast).value if control else math.nan
     row = claim.measured(
         value,
         n=paired.questions,
@@ -118,9 +113,9 @@ def _recovery(results: Results, claim: Claim, references: list[str], statistic: 
         verdict=verdict_above(value, 0.99),
     ).against_null(0.99)
     if not learned(results):
-        of_gain = statistic is gain_recovered
+        of_gain = contrast is GAIN
         row = row.without_basis(NO_GAIN) if of_gain else row.held_back(NO_GAIN)
-    return row.noted(protocol_note(results, models, "in_domain", statistic))
+    return row.noted(protocol_note(results, models, "in_domain", contrast))
 
 
 def left_vectors_follow_accuracy(results: Results) -> Claim:
@@ -177,15 +172,15 @@ def early_prediction_keeps(results: Results) -> Claim:
     if paired is None:
         return claim.noted("needs samples of an AlphaRL prediction of the final step from 40 %")
     control = paired_accuracy(results, [f"step_{observe}", f"step_{final}"], benchmarks)
-    value = paired.compare(ratio)
+    value = paired.compare(RATIO)
     row = claim.measured(
         value,
         n=paired.questions,
         n_unit="questions",
-        null=control.compare(ratio).estimate if control else math.nan,
+        null=control.compare(RATIO).value if control else math.nan,
         verdict=verdict_above(value, 0.96),
     ).against_null(0.96)
     if not learned(results):
         row = row.held_back(NO_GAIN)
     ahead = f"it {USES_FUTURE}" if "alpharl" in results.future_methods else ""
-    return row.noted(ahead, protocol_note(results, models, "in_domain", ratio))
+    return row.noted(ahead, protocol_note(results, models, "in_domain", RATIO))

@@ -49,7 +49,7 @@ class Claim:
         """The row with what was measured."""
         return replace(
             self,
-            ours=value.estimate,
+            ours=value.value,
             ci_low=value.low,
             ci_high=value.high,
             n=n,
@@ -81,7 +81,7 @@ class Claim:
 
 def verdict_above(value: Interval, threshold: float) -> str:
     """`holds` with the whole interval above the threshold, `fails` with none of it above."""
-    if math.isnan(value.estimate):
+    if math.isnan(value.value):
         return NOT_MEASURED
     if math.isnan(value.low) or math.isnan(value.high):
         return INCONCLUSIVE

@@ -144,7 +144,7 @@ def forecast_table(results: Results) -> Table:
                 "observe": observe or None,
                 "step": step,
                 "method": results.method_name(method),
-                "median skill": middle.estimate,
+                "median skill": middle.value,
                 "interval": interval(middle.low, middle.high),
                 "skill > 0": f"{int((skill > 0).sum())} of {len(skill)}",
                 "median cosine": median(group, "cosine"),

@@ -1,10 +1,12 @@
-"""How sure we are of an accuracy, of a difference, of a ratio. Only numpy.
+"""How sure we are of one accuracy. Only numpy.
 
 Legend: `n` questions, `k` samples of one question, `m` (n,) the mean score of each question.
 Questions are the unit that is drawn: samples of one question are not independent of each other.
 """
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -12,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
-DRAWS = 10_000
-_BLOCK = 1_000
+DRAWS = 2_000
 
 
 class Interval(NamedTuple):
@@ -22,6 +23,14 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+UNDEFINED = Interval(math.nan, math.nan, math.nan)
+
+
+def normal_quantile(confidence: float) -> float:
+    """Return z, the half width of a two-sided interval in standard errors."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interval:
@@ -38,10 +47,10 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interv
     Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
     """
     if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
+        return UNDEFINED
     if not 0 <= successes <= n:
         raise ValueError(f"successes must lie in [0, {n}], got {successes}")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = normal_quantile(confidence)
     p = successes / n
     scale = 1 + z * z / n
     centre = (p + z * z / (2 * n)) / scale
@@ -53,14 +62,44 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interv
 
 
 def mean_interval(
-    question_means: ArrayLike, samples: int, confidence: float = CONFIDENCE
+    question_means: ArrayLike,
+    samples: int,
+    confidence: float = CONFIDENCE,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Interval:
     """Return mean@k with an interval clustered by question.
 
-    The variance of the question means says how many independent answers the n * k samples are
-    worth (`n_eff`, between n and n * k); Wilson's interval is taken at that number. With k = 1
-    it is Wilson's interval of the n answers. If all questions have the same mean there is
-    nothing to estimate a variance from, and n is used.
+    With k = 1 it is Wilson's interval of the n answers. With more samples it is the percentile
+    bootstrap over questions, where each end gives way to that of `effective_wilson` if that is
+    farther out: resampling cannot show questions that were not asked, so alone it covers too
+    little when few questions were answered right (or wrong), and has no width when none was.
+
+    Args:
+        question_means: m, shape (n,), each in [0, 1].
+        samples: k, samples per question.
+        confidence: Coverage.
+        draws: Bootstrap draws over questions.
+        seed: Seed of the draws.
+
+    Source: Efron and Tibshirani 1993, chapter 13.
+    """
+    means = np.asarray(question_means, dtype=np.float64)
+    score = effective_wilson(means, samples, confidence)
+    if samples == 1 or not means.size:
+        return score
+    drawn = resampled_means(means[None], draws=draws, seed=(seed,))[:, 0]
+    return farther(score, percentile_interval(score.value, drawn, confidence))
+
+
+def effective_wilson(
+    question_means: ArrayLike, samples: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return mean@k with Wilson's interval at the effective number of answers.
+
+    That is what the variance of the question means says that the n * k samples are worth as
+    independent answers, between n and n * k; n where all questions have one mean.
 
     Args:
         question_means: m, shape (n,), each in [0, 1].
@@ -72,119 +111,82 @@ def mean_interval(
     means = np.asarray(question_means, dtype=np.float64)
     n = means.size
     if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
+        return UNDEFINED
     p = float(np.clip(means.mean(), 0.0, 1.0))
     variance = float(means.var(ddof=1)) / n if n > 1 else 0.0
     effective = float(n)
     if variance > 0:
         effective = float(np.clip(p * (1 - p) / variance, n, n * samples))
-    interval = wilson(min(p * effective, effective), effective, confidence)
-    return interval._replace(value=p)
+    return wilson(min(p * effective, effective), effective, confidence)._replace(value=p)
 
 
-def _resampled_means(columns: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
-    """Return the means of resampled questions, shape (draws, columns); columns share the draw."""
-    generator = np.random.default_rng(seed)
-    n = columns.shape[0]
-    means = np.empty((draws, columns.shape[1]))
-    for begin in range(0, draws, _BLOCK):
-        chosen = generator.integers(0, n, size=(min(_BLOCK, draws - begin), n))
-        means[begin : begin + len(chosen)] = columns[chosen].mean(axis=1)
-    return means
+def farther(first: Interval, second: Interval) -> Interval:
+    """Return the first estimate between the outer ends of two intervals of a share."""
+    low, high = min(first.low, second.low), max(first.high, second.high)
+    return Interval(first.value, max(0.0, low), min(1.0, high))
 
 
-def _paired(*question_means: ArrayLike) -> NDArray[np.float64]:
-    columns = [np.asarray(values, dtype=np.float64) for values in question_means]
-    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
-        raise ValueError("paired statistics need one mean per question, of the same questions")
-    return np.stack(columns, axis=1)
+def average(intervals: Sequence[Interval]) -> Interval:
+    """Return the mean of independent estimates (benchmarks) with its interval.
 
+    The distances from each estimate to its own ends are added in squares, so that the interval
+    stays inside [0, 1] and has a width where every benchmark is at an end.
 
-def paired_difference(
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    confidence: float = CONFIDENCE,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Interval:
-    """Return mean(a) - mean(b) over the same questions, with a percentile bootstrap interval.
-
-    If all differences are equal (for example 0/30 against 0/30) resampling shows no spread at
-    all; then the two Wilson intervals are combined instead.
-
-    Args:
-        a: Question means of the first model, shape (n,).
-        b: Question means of the second model, same questions in the same order.
-        confidence: Coverage.
-        draws: Bootstrap draws over questions.
-        seed: Seed of the draws.
-
-    Raises:
-        ValueError: The shapes differ.
-
-    Source: Efron and Tibshirani 1993, chapter 13; the combination: Newcombe 1998, Stat. Med. 17,
-    873-890, method 10 without its correlation term.
+    Source: Zou and Donner 2008, Stat. Med. 27, 1693-1702 (MOVER).
     """
-    columns = _paired(a, b)
-    n = len(columns)
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    differences = columns[:, 0] - columns[:, 1]
-    value = float(differences.mean())
-    if np.ptp(differences) == 0:
-        first, second = (mean_interval(column, 1, confidence) for column in columns.T)
-        below = math.hypot(first.value - first.low, second.high - second.value)
-        above = math.hypot(first.high - first.value, second.value - second.low)
-        return Interval(value, max(-1.0, value - below), min(1.0, value + above))
-    means = _resampled_means(differences[:, None], draws, seed)[:, 0]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value, float(low), float(high))
+    if not intervals:
+        return UNDEFINED
+    value = math.fsum(part.value for part in intervals) / len(intervals)
+    below = math.hypot(*(part.value - part.low for part in intervals)) / len(intervals)
+    above = math.hypot(*(part.high - part.value for part in intervals)) / len(intervals)
+    return Interval(value, value - below, value + above)
 
 
-def recovery_ratio(
-    recovered: ArrayLike,
-    full: ArrayLike,
-    base: ArrayLike | None = None,
-    *,
-    confidence: float = CONFIDENCE,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Interval:
-    """Return how much of the full model's accuracy (or of its gain) is recovered.
-
-    Without `base`: mean(recovered) / mean(full), the ratio that AlphaRL reports. With `base`:
-    (recovered - base) / (full - base), the share of the gain. The interval is a percentile
-    bootstrap over questions, all models on the same draw.
-
-    Args:
-        recovered: Question means, shape (n,).
-        full: Question means of the fully trained model, same questions.
-        base: Question means of the base model, same questions; None for the plain ratio.
-        confidence: Coverage.
-        draws: Bootstrap draws over questions.
-        seed: Seed of the draws.
+@lru_cache(maxsize=32)
+def resample_counts(n: int, draws: int, seed: tuple[int, ...]) -> NDArray[np.uint16]:
+    """How often each of `n` items is drawn in each bootstrap resample.
 
     Returns:
-        The ratio. NaN if its denominator is not positive; NaN bounds if that happens in more draws
-        than the interval leaves out on one side (the ratio is then not determined by the data).
-
-    Raises:
-        ValueError: The shapes differ.
+        shape (draws, n), uint16; every row sums to `n`.
     """
-    columns = _paired(recovered, full, np.zeros_like(np.asarray(full)) if base is None else base)
-    if len(columns) == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    top, bottom = _gains(columns.mean(axis=0, keepdims=True))
-    value = float(top[0] / bottom[0]) if bottom[0] > 0 else math.nan
-    tops, bottoms = _gains(_resampled_means(columns, draws, seed))
-    defined = bottoms > 0
-    if math.isnan(value) or (1 - defined.mean()) > (1 - confidence) / 2:
-        return Interval(value, math.nan, math.nan)
-    ratios = tops[defined] / bottoms[defined]
-    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value, float(low), float(high))
+    generator = np.random.default_rng(seed)
+    counts = np.empty((draws, n), dtype=np.uint16)
+    for draw in range(draws):
+        counts[draw] = np.bincount(generator.integers(0, n, size=n), minlength=n)
+    counts.flags.writeable = False
+    return counts
 
 
-def _gains(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return means[:, 0] - means[:, 2], means[:, 1] - means[:, 2]
+def resampled_means(
+    values: NDArray[np.float64], *, draws: int = DRAWS, seed: tuple[int, ...] = (0,)
+) -> NDArray[np.float64]:
+    """Means over the last axis of paired rows in every bootstrap resample of its columns.
+
+    Args:
+        values: shape (rows, n); all rows see the same resamples, which is what pairs them.
+        draws: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        shape (draws, rows), float64.
+    """
+    n = values.shape[1]
+    counts = resample_counts(n, draws, seed)
+    parts = [part.astype(np.float64) @ values.T for part in np.array_split(counts, 10)]
+    return np.concatenate(parts) / n
+
+
+def percentile_interval(
+    value: float, resampled: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the outer quantiles of a resampled statistic, 2.5 % and 97.5 % unless told.
+
+    Where more resamples than the interval leaves out on one side have no finite value (a ratio
+    whose denominator vanishes), the data do not determine it and both ends are NaN.
+    """
+    tail = (1 - confidence) / 2
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite) or len(finite) < (1 - tail) * len(resampled):
+        return Interval(float(value), math.nan, math.nan)
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return Interval(float(value), float(low), float(high))

@@ -12,7 +12,9 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.grading import STATUSES
 from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
 from rlvr_dynamics.scoring.statistics import mean_interval
+from rlvr_dynamics.scoring.votes import majority_score, pass_at_k
 
+FINISH_REASONS = ("stop", "length")
 _MODEL_ID = re.compile(
     r"(?:(?P<method>(?!observe_|step_)[a-z0-9_]+?)__)?(?:observe_(?P<observe>\d+)__)?step_(?P<step>\d+)"
 )
@@ -39,16 +41,6 @@ def describe_model(model_id: str) -> tuple[str, float, int]:
     return match["method"] or "real", observe, int(match["step"])
 
 
-def question_means(samples: pd.DataFrame, protocol: str) -> dict[str, float]:
-    """Return the mean score of each question under one protocol, by question_id."""
-    scores: dict[str, list[float]] = {}
-    columns = (samples["protocol"], samples["question_id"], samples["score"])
-    for of, question, score in zip(*columns, strict=True):
-        if of == protocol:
-            scores.setdefault(question, []).append(score)
-    return {question: sum(values) / len(values) for question, values in scores.items()}
-
-
 def scores_table(
     samples_dir: Path, models: Sequence[str], benchmarks: Mapping[str, Path]
 ) -> pd.DataFrame:
@@ -60,15 +52,16 @@ def scores_table(
         benchmarks: Name and file of each benchmark, in the order of the table.
 
     Returns:
-        One row per model, benchmark and protocol: model, method, observe, step, benchmark, title,
-        split, protocol, questions, samples (per question), accuracy, ci_low, ci_high (95 %,
-        clustered by question), one count per status, mean_tokens, dtype, seed, key.
+        One row per model, benchmark and protocol, with the columns of table `scores` in
+        `rlvr_dynamics.columns`; `uses_future` is the caller's to add.
 
     Raises:
         UserError: A file of answers is missing, or a model id has an unknown form.
+        ValueError: The questions of a protocol differ in their number of samples.
     """
     about = {
-        name: read_benchmark(path)[["title", "split"]].iloc[0] for name, path in benchmarks.items()
+        name: read_benchmark(path)[["title", "split", "kind"]].iloc[0]
+        for name, path in benchmarks.items()
     }
     rows = []
     for model in models:
@@ -90,31 +83,61 @@ def scores_table(
                         "title": about[benchmark]["title"],
                         "split": about[benchmark]["split"],
                         "protocol": protocol,
-                        **_summary(samples, protocol),
+                        **_summary(samples, protocol, str(about[benchmark]["kind"])),
                         "dtype": metadata["dtype"],
                         "seed": metadata["seed"],
+                        "grader": metadata.get("grader"),
                         "key": key,
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def _summary(samples: pd.DataFrame, protocol: str) -> dict[str, float]:
-    of_protocol = (samples["protocol"] == protocol).tolist()
-    chosen = {
-        column: [value for value, kept in zip(samples[column], of_protocol, strict=True) if kept]
-        for column in ("status", "tokens")
-    }
-    means = list(question_means(samples, protocol).values())
-    per_question = len(chosen["status"]) // len(means)
-    interval = mean_interval(means, per_question)
-    counts = Counter(chosen["status"])
+def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float]:
+    questions: dict[str, list[tuple[str | None, float]]] = {}
+    statuses: Counter[str] = Counter()
+    finished: Counter[str] = Counter()
+    tokens = []
+    columns = ("protocol", "question_id", "answer", "score", "status", "finish_reason", "tokens")
+    rows = zip(*(samples[column].tolist() for column in columns), strict=True)
+    for of, question, answer, score, status, reason, length in rows:
+        if of != protocol:
+            continue
+        questions.setdefault(question, []).append((answer, score))
+        statuses[status] += 1
+        finished[reason if reason in FINISH_REASONS else "other"] += 1
+        tokens.append(length)
+    n_samples = {len(answers) for answers in questions.values()}
+    if len(n_samples) != 1:
+        raise ValueError(f"questions with {sorted(n_samples)} samples under protocol {protocol}")
+    per_question = n_samples.pop()
+    scores = [[score for _, score in answers] for answers in questions.values()]
+    accuracy = mean_interval([sum(found) / per_question for found in scores], per_question)
     return {
-        "questions": len(means),
+        "questions": len(questions),
         "samples": per_question,
-        "accuracy": interval.value,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        **{status: counts[status] for status in STATUSES},
-        "mean_tokens": sum(chosen["tokens"]) / len(chosen["tokens"]),
+        "accuracy": accuracy.value,
+        "ci_low": accuracy.low,
+        "ci_high": accuracy.high,
+        **_of_all_samples(list(questions.values()), per_question, kind),
+        **{status: statuses[status] for status in STATUSES},
+        **{f"finish_{reason}": finished[reason] for reason in (*FINISH_REASONS, "other")},
+        "mean_tokens": sum(tokens) / len(tokens),
+    }
+
+
+def _of_all_samples(
+    questions: Sequence[Sequence[tuple[str | None, float]]], samples: int, kind: str
+) -> dict[str, float]:
+    """pass@n and majority@n with Wilson intervals of the questions; NaN with one sample."""
+    found = dict.fromkeys(("pass_at_n", "majority"))
+    if samples > 1:
+        correct = [sum(score == 1 for _, score in answers) for answers in questions]
+        votes = [majority_score(answers, kind) for answers in questions]
+        found["pass_at_n"] = mean_interval(pass_at_k(correct, samples, samples), 1)
+        found["majority"] = mean_interval(votes, 1)
+    return {
+        f"{name}{part}": math.nan if value is None else value[place]
+        for name, value in found.items()
+        for place, part in enumerate(("", "_low", "_high"))
     }

@@ -1,0 +1,95 @@
+"""What k samples of one question are worth together: pass@k and the majority's answer."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rlvr_dynamics.scoring.answer_text import normalise
+from rlvr_dynamics.scoring.exact_rules import number
+from rlvr_dynamics.scoring.math_limits import over_limit
+
+_INTEGER = re.compile(r"([+-]?)\s*([0-9]{1,400})", re.ASCII)
+
+
+def pass_at_k(correct: ArrayLike, samples: int, k: int) -> NDArray[np.float64]:
+    """Return for each question the chance that k of its samples hold a correct one.
+
+    1 − C(n − c, k) / C(n, k) with c correct of n samples: the mean over all choices of k samples,
+    unbiased for k new ones.
+
+    Args:
+        correct: c, correct samples of each question, shape (questions,), whole numbers.
+        samples: n, samples per question.
+        k: Samples that may be tried, 1 to n; k = 1 gives the mean score.
+
+    Returns:
+        shape (questions,), float64.
+
+    Raises:
+        ValueError: k is not in 1 to n, or a count is not in 0 to n.
+
+    Source: Chen et al. 2021, arXiv 2107.03374, equation 1.
+    """
+    counts = np.asarray(correct, dtype=np.int64)
+    if not 1 <= k <= samples:
+        raise ValueError(f"k must lie in 1 to {samples}, got {k}")
+    if counts.size and not 0 <= counts.min() <= counts.max() <= samples:
+        raise ValueError(f"correct samples must lie in 0 to {samples}")
+    # Whole numbers of any size: the ratio of two binomials has no rounding but its last.
+    all_choices = math.comb(samples, k)
+    of_count = {
+        int(count): 1 - math.comb(samples - int(count), k) / all_choices
+        for count in np.unique(counts)
+    }
+    return np.array([of_count[int(count)] for count in counts], dtype=np.float64)
+
+
+def majority_score(answers: Sequence[tuple[str | None, float]], kind: str = "math") -> float:
+    """Return the score of the most frequent answer among the samples of one question.
+
+    Answers are the same if `spelling` is; a sample without an answer has no vote. Of answers with
+    equally many votes one is taken by lot: the score is the mean over them, so it does not depend
+    on the order of the samples. Without any vote it is 0.
+
+    Args:
+        answers: Of each sample the answer as extracted, None (or NaN) where there is none, and its
+            score.
+        kind: Kind of the question, one of `grading.KINDS`.
+
+    Source: Lewkowycz et al. 2022, arXiv 2206.14858, maj1@k; the rule for ties is ours.
+    """
+    votes: dict[str, list[float]] = {}
+    for answer, score in answers:
+        if isinstance(answer, str) and answer.strip():
+            votes.setdefault(spelling(answer, kind), []).append(float(score))
+    if not votes:
+        return 0.0
+    most = max(map(len, votes.values()))
+    # One spelling has one grade, unless the grader was stopped on one of the samples.
+    leading = [sum(found) / len(found) for found in votes.values() if len(found) == most]
+    return sum(leading) / len(leading)
+
+
+def spelling(answer: str, kind: str = "math") -> str:
+    """Return the text under which an answer is counted: equal texts are equal answers.
+
+    Mathematics is normalised as for the grader, and plain numbers are counted by their value, as
+    integers are; letters and tasks are stripped. Other unequal texts may still be equal in value,
+    such as 2x and x + x.
+
+    Args:
+        answer: As extracted.
+        kind: Kind of the question, one of `grading.KINDS`.
+    """
+    text = answer.strip()
+    if kind == "integer":
+        match = _INTEGER.fullmatch(text)
+        return str(int(match[1] + match[2])) if match else text
+    if kind == "math" and not over_limit(text):
+        text = normalise(text)
+        value = number(text)
+        return text if value is None else str(value)
+    return text
