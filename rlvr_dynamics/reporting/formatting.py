@@ -16,13 +16,6 @@ METHOD_NAMES = {  # in the order of the tables and figures
     "hold_last": "last observed checkpoint",
     "rank1_recovery": "rank-1 update, rescaled",
     "random_update": "random update, same norm",
-    "rank1_scaled_0_7": "rank-1 update, rescaled, × 0.7",
-    "rank1_attention": "rank-1 update, attention only",
-    "rank1_mlp": "rank-1 update, MLP only",
-    "second_subspace": "second direction alone",
-    "recovery_1_percent": "rank-1 % update, rescaled",
-    "recovery_10_percent": "rank-10 % update, rescaled",
-    "recovery_50_percent": "rank-50 % update, rescaled",
     "rank_recovery": "part of the update, rescaled",
     "trajectory_oracle": "trajectory rank-1, oracle",
     "relex": "RELEX",
@@ -41,6 +34,12 @@ METHOD_NAMES = {  # in the order of the tables and figures
     "alpharl_final": "AlphaRL, final accuracy",
     "alpharl_released": "AlphaRL, as released",
 }
+RECOVERY_NAMES = (  # labels of `rank_recovery`
+    (r"recovery_(\d+)_percent", "rank-{} % update, rescaled"),
+    (r"subspace_(\d+)", "direction {} alone"),
+    (r"rank1_scaled_(\d+)_(\d+)", "rank-1 update, rescaled, × {}.{}"),
+    (r"rank1_(attention|mlp|[a-z]+_proj)", "rank-1 update, {} only"),
+)
 USES_FUTURE = "uses the future"
 MODULE_ORDER = (
     "embed_tokens",
@@ -124,11 +123,19 @@ def method_name(method: str) -> str:
     """
     if method in METHOD_NAMES:
         return METHOD_NAMES[method]
+    if recovery := _recovery(method):
+        return recovery.replace("mlp", "MLP")
     kin, value = _next_of_kin(method), re.search(r"_([a-z]+)_(minus_)?(\d+(?:_\d+)?)$", method)
     if value is None or method[: value.start()] != kin:
         return method
     sign = MINUS if value[2] else ""
     return f"{METHOD_NAMES[kin]}, {value[1]} {sign}{value[3].replace('_', '.')}"
+
+
+def _recovery(method: str) -> str:
+    """The name of a labelled recovery, empty where it is none."""
+    found = ((re.fullmatch(pattern, method), name) for pattern, name in RECOVERY_NAMES)
+    return next((name.format(*match.groups()) for match, name in found if match), "")
 
 
 def _next_of_kin(method: str) -> str:
@@ -140,8 +147,10 @@ def _next_of_kin(method: str) -> str:
 def method_rank(method: str) -> tuple[int, str]:
     """Sort key: the order of `METHOD_NAMES`, a variant behind its method, unknown ones last."""
     order = list(METHOD_NAMES)
-    kin = _next_of_kin(method)
-    return (order.index(kin) if kin else len(order), method)
+    kin = "rank_recovery" if _recovery(method) else _next_of_kin(method)
+    # Numbers in a label sort as numbers: 5 before 10, and 0_25 before 0_4.
+    padded = re.sub(r"(?<![\d_])_(\d+)", lambda digits: f"_{digits[1].zfill(4)}", method)
+    return (order.index(kin) if kin else len(order), padded)
 
 
 def rank_order(rank: str) -> float:

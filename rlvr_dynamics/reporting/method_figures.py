@@ -120,7 +120,7 @@ def draw_skill(results: Results) -> Figure | None:
         axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_xlabel("skill")
         axes.set_title(
-            f"observed: steps 1 to {observe}\n({share_of_training(observe, final)})",
+            f"steps 1 to {observe}\n({share_of_training(observe, final)})",
             loc="left",
             fontsize=7.5,
         )
