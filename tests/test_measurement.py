@@ -387,14 +387,59 @@ def test_repeated_checkpoints_are_reported(tmp_path):
 
 
 def test_a_tensor_name_cannot_leave_the_folder(tmp_path):
-    shapes = {"../../outside": (3,)}
-    weights = {
-        step: {name: torch.ones(shape) * step for name, shape in shapes.items()}
-        for step in range(3)
-    }
-    with pytest.raises(UserError, match="cannot be a file name"):
-        measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
-    assert not list(tmp_path.rglob("outside*"))
+    names = ("../../outside", "a b/ü", NORM)
+    weights = {step: {name: torch.ones(3) * step for name in names} for step in range(3)}
+    measure(build(tmp_path / "run", weights), FEW, tmp_path / "run" / "measure", progress=False)
+    assert set(tables_of(tmp_path / "run" / "measure")["norms"].tensor) == set(names)
+    outside = [path for path in tmp_path.rglob("*outside*") if path.is_file()]
+    assert {path.parent.name for path in outside} == {"statistics", "directions"}
+
+
+def test_a_step_back_to_the_base_has_no_direction(tmp_path):
+    weights = wandering(tuple(range(1, 13)))
+    weights[6] = weights[0]
+    accuracy = AccuracySeries({step: 0.3 + 0.04 * step for step in range(1, 13)}, "planted")
+    measure(build(tmp_path, weights), FEW, tmp_path / "m", accuracy=accuracy, progress=False)
+    rows = tables_of(tmp_path / "m")["u1_alignment"].query("tensor == @UP").set_index("step")
+    assert rows.cosine_next[[5, 6]].isna().all() and np.isnan(rows.cosine_last[6])
+    others = rows.index[rows.index != 6]
+    signs = {}
+    for step in others:
+        u = torch.linalg.svd((weights[step][UP] - weights[0][UP]).double()).U[:, 0]
+        signs[step] = u
+    for earlier, later in reversed(list(zip(others[:-1], others[1:], strict=True))):
+        if float(signs[earlier] @ signs[later]) < 0:
+            signs[earlier] = -signs[earlier]
+    expected = [float(signs[step] @ signs[12]) for step in others]
+    assert rows.cosine_last[others].to_numpy() == pytest.approx(expected, abs=1e-6)
+    assert set(tables_of(tmp_path / "m")["pls"]["T"]) == {11}
+
+
+def test_what_cannot_be_measured_is_left_out_and_nothing_else(tmp_path):
+    empty = {"empty.weight": torch.zeros(0, 4)}
+    weights = {step: {**tensors, **empty} for step, tensors in wandering(STEPS[:4]).items()}
+    accuracy = AccuracySeries({step: 0.1 * step for step in STEPS}, "planted")
+    measure(build(tmp_path, weights), FEW, tmp_path / "m", accuracy=accuracy, progress=False)
+    tables = tables_of(tmp_path / "m")
+    assert set(tables["norms"].tensor) == set(SHAPES) and len(tables["pls"]) == 2
+    still = build(tmp_path / "still", dict.fromkeys(range(6), random_weights(0)))
+    measure(still, FEW, tmp_path / "s", accuracy=accuracy, progress=False)
+    tables = tables_of(tmp_path / "s")
+    assert len(tables["pls"]) == 0
+    assert tables["update_rank"][["base_cosine_left", "base_cosine_right"]].isna().all(axis=None)
+
+
+def test_directions_are_those_of_the_measured_steps(tmp_path):
+    whole = build(tmp_path, wandering())
+    without = MeasureSettings(draws=20, top_k=4, directions=False)
+    measure(whole.until(3), FEW, tmp_path / "m", progress=False)
+    measure(whole, without, tmp_path / "m", progress=False)
+    assert not list((tmp_path / "m" / "directions").iterdir())
+    measure(whole, FEW, tmp_path / "m", progress=False)
+    measure(whole, FEW, tmp_path / "fresh", progress=False)
+    fresh = directions_of(tmp_path / "fresh")
+    for name, direction in directions_of(tmp_path / "m").items():
+        assert torch.equal(direction, fresh[name])
 
 
 @pytest.mark.slow

@@ -46,8 +46,8 @@ def _refuse_non_finite(
             + (f"step {step}" if step else "the base (step 0)")
             + f", element {start + first} is {float(values[first])}",
             where=str(trajectory.folder(step)),
-            way_out="training broke at or before this step: leave this and later steps out, or "
-            "save the checkpoint again",
+            way_out="training broke at or before this step: move this and later step folders away, "
+            "or save the checkpoint again",
         )
 
 
@@ -96,7 +96,7 @@ class Differences:
         column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
         self.fits = column_bytes * self.d <= budget_bytes
         passing = min(_BLOCK_BYTES, budget_bytes // _SHARE_OF_BLOCKS)
-        self._block = self.d if self.fits else max(1, passing // column_bytes)
+        self._block = max(1, self.d if self.fits else passing // column_bytes)
         fitting = _PIECE_BYTES // (4 * max(1, self.T))
         self._piece = max(1, fitting // _SMALLEST_PIECE) * _SMALLEST_PIECE
         if device != "cpu":

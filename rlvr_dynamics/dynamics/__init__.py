@@ -28,6 +28,7 @@ from rlvr_dynamics.dynamics.ranks import (
     effective_rank,
     gaussian_spectrum,
     numerical_rank,
+    rounding_floor,
     stable_rank,
 )
 from rlvr_dynamics.dynamics.subspaces import align_signs, principal_cosines, random_cosine
@@ -89,6 +90,7 @@ __all__ = [
     "rank_of_percent",
     "rank_shares",
     "ranks_of",
+    "rounding_floor",
     "row_combination",
     "stable_rank",
     "subspace_update",

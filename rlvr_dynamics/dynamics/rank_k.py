@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from rlvr_dynamics.dynamics.update_svd import update_svd
+from rlvr_dynamics.dynamics.update_svd import smaller_gram, update_svd
 
 RANKS = ("1", "1%", "5%", "10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%")
 """Ranks at which shares of the norm are reported; per cent of min(m, n)."""
 
+_BLOCK_COLUMNS = 1024
 _EXACT = 1e-9
 _NO_DIRECTION = 1e-12
 
@@ -121,16 +122,19 @@ def rank_k_update(delta: Float[Tensor, "m n"], k: int) -> Float64[Tensor, "m n"]
     """
     if k < 1:
         raise ValueError(f"rank must be at least 1, not {k}")
-    wide = delta.to(torch.float64)
-    m, n = wide.shape
+    m, n = delta.shape
     if k >= min(m, n):
-        return wide.clone()
-    small = wide if m <= n else wide.mT
-    _, vectors = torch.linalg.eigh(small @ small.mT)
+        return delta.to(torch.float64, copy=True)
+    values, vectors = torch.linalg.eigh(smaller_gram(delta))
     top = vectors[:, -k:]
-    low = top @ (top.mT @ small)
-    norm = torch.linalg.vector_norm(low)
-    if float(norm) == 0.0:
-        return torch.zeros_like(wide)
-    low = low * (torch.linalg.vector_norm(wide) / norm)
-    return low if m <= n else low.mT.contiguous()
+    kept, whole = float(values[-k:].clamp(min=0.0).sum()), float(values.clamp(min=0.0).sum())
+    if kept == 0.0:
+        return torch.zeros(m, n, dtype=torch.float64)
+    # Projected a block at a time: the result is the only float64 matrix of this size.
+    low = torch.empty(m, n, dtype=torch.float64, device=delta.device)
+    far, place = (delta, low) if m <= n else (delta.mT, low.mT)
+    projector = top * (whole / kept) ** 0.5
+    for start in range(0, far.shape[1], _BLOCK_COLUMNS):
+        part = far[:, start : start + _BLOCK_COLUMNS].to(torch.float64)
+        place[:, start : start + _BLOCK_COLUMNS] = projector @ (top.mT @ part)
+    return low

@@ -31,20 +31,31 @@ def effective_rank(sigma: Spectrum) -> np.ndarray:
     return np.exp(-np.sum(share * logarithm, axis=-1))
 
 
-def numerical_rank(sigma: Spectrum, m: int, n: int, eps: float) -> np.ndarray:
-    """Return how many σ are above max(m, n) eps σ1, shape (...,), integers; 0 for zero.
+def rounding_floor(m: int, n: int, eps: float, norm: float) -> float:
+    """Return the largest singular value that rounding of the stored weights alone would give.
 
-    Source: the rule of numpy.linalg.matrix_rank.
+    That of a matrix of independent errors, uniform within one unit of the last place of weights of
+    the same root mean square: eps / sqrt(3) * norm / sqrt(m n) * (sqrt(m) + sqrt(n)).
+
+    Source: the edge of the spectrum of random matrices, Bai and Yin, Annals of Probability 21, 1993.
+
+    Args:
+        m: Rows.
+        n: Columns.
+        eps: Spacing of stored numbers relative to their size, such as 2**-7 for bfloat16.
+        norm: Frobenius norm of the stored weights.
+    """
+    return float(eps / np.sqrt(3.0) * norm / np.sqrt(m * n) * (np.sqrt(m) + np.sqrt(n)))
+
+
+def numerical_rank(sigma: Spectrum, floor: float) -> np.ndarray:
+    """Return how many σ are above a floor, shape (...,), integers.
 
     Args:
         sigma: Singular values, shape (..., s).
-        m: Rows.
-        n: Columns.
-        eps: Relative rounding of the entries, such as 2**-23 for float32.
+        floor: What noise alone would reach, see `rounding_floor`.
     """
-    values = np.asarray(sigma, dtype=np.float64)
-    top = values.max(axis=-1, keepdims=True)
-    return np.sum(values > max(m, n) * eps * top, axis=-1)
+    return np.sum(np.asarray(sigma, dtype=np.float64) > floor, axis=-1)
 
 
 def gaussian_spectrum(m: int, n: int, draws: int, seed: int | list[int]) -> np.ndarray:

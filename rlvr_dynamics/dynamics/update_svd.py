@@ -15,6 +15,7 @@ Three ways, the next one where the one before misses the tolerance:
 Legend: m x n a weight matrix, s = min(m, n), k rank, j start vectors, b matrices in a batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ class UpdateSVD:
         singular_values: Shape (k,), falling.
         u: Output-side vectors, orthonormal, shape (m, k).
         v: Input-side vectors, orthonormal, shape (n, k).
-        frobenius: ‖ΔW‖_F, to 1e-7 of itself.
+        frobenius: ‖ΔW‖_F, to about 1e-7 of itself for entries of mixed size and sign.
         residual: max over i of ‖ΔW v_i - σ_i u_i‖ and ‖ΔWᵀ u_i - σ_i v_i‖, divided by σ1; computed
             from ΔW and the vectors returned. 0 for an update of zero.
         method: "krylov", "gram" or "full"; see the module.
@@ -103,18 +104,17 @@ def update_svd(
     if k * KRYLOV_SHARE <= min(m, n) > GRAM_SIDE and tolerance >= FLOAT32_TOLERANCE:
         products = Products(scaled.to(torch.float32))
         for u, sigma, v in block_krylov(products, k, start=start, tolerance=tolerance, seed=seed):
-            residual = _residual(scaled, u, sigma, v)
+            residual = _residual(scaled, u, sigma, v, _own_products)
             if residual <= tolerance:
                 passes = products.passes
                 return _result(u, sigma * scale, v, frobenius, residual, "krylov", passes)
         passes = products.passes
-    wide = scaled.to(torch.float64)
-    u, sigma, v = _by_gram(wide, k)
-    residual, method = _residual(wide, u, sigma, v), "gram"
+    u, sigma, v = _by_gram(scaled, k)
+    residual, method = _residual(scaled, u, sigma, v, _double_products), "gram"
     if not residual <= tolerance:
-        u, sigma, vt = torch.linalg.svd(wide, full_matrices=False)
+        u, sigma, vt = torch.linalg.svd(scaled.to(torch.float64), full_matrices=False)
         u, sigma, v = u[:, :k], sigma[:k], vt[:k].mT
-        residual, method = _residual(wide, u, sigma, v), "full"
+        residual, method = _residual(scaled, u, sigma, v, _double_products), "full"
     return _result(u, sigma * scale, v, frobenius, residual, method, passes)
 
 
@@ -167,12 +167,35 @@ def update_spectrum(delta: Float[Tensor, "m n"]) -> Float64[Tensor, " s"]:
     scaled, scale = _scaled(delta)
     if scale == 0.0:
         return torch.zeros(min(delta.shape), dtype=torch.float64)
-    wide = scaled.to(torch.float64)
-    small = wide if wide.shape[0] <= wide.shape[1] else wide.mT
-    squares = torch.linalg.eigvalsh(small @ small.mT).flip(0)
+    squares = torch.linalg.eigvalsh(smaller_gram(scaled)).flip(0)
     if float(squares[-1]) > _TOO_SMALL_FOR_GRAM**2 * float(squares[0]):
         return squares.sqrt().cpu() * scale
-    return torch.linalg.svdvals(wide).cpu() * scale
+    return torch.linalg.svdvals(scaled.to(torch.float64)).cpu() * scale
+
+
+def smaller_gram(delta: Float[Tensor, "m n"]) -> Float64[Tensor, "s s"]:
+    """Return A Aᵀ in float64, A being the update with its smaller side as rows.
+
+    The update is widened a block of columns at a time, never as a whole.
+    """
+    small = delta if delta.shape[0] <= delta.shape[1] else delta.mT
+    side = len(small)
+    gram = torch.zeros(side, side, dtype=torch.float64, device=delta.device)
+    width = max(1, _BATCH_BYTES // (8 * side))
+    for start in range(0, small.shape[1], width):
+        part = small[:, start : start + width].to(torch.float64)
+        gram.addmm_(part, part.mT)
+    return gram
+
+
+def _double_products(matrix: Tensor, vectors: Tensor) -> Tensor:
+    """Return matrix @ vectors in float64, a block of rows widened at a time."""
+    width = max(1, _BATCH_BYTES // (8 * matrix.shape[1]))
+    parts = [
+        matrix[start : start + width].to(torch.float64) @ vectors
+        for start in range(0, len(matrix), width)
+    ]
+    return torch.cat(parts)
 
 
 def _scaled(delta: Tensor) -> tuple[Tensor, float]:
@@ -191,19 +214,26 @@ def _row_norms(matrix: Tensor) -> Tensor:
     return torch.linalg.vector_norm(matrix, dim=1).to(torch.float64)
 
 
-def _by_gram(wide: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    m, n = wide.shape
-    small = wide if m <= n else wide.mT
-    near = torch.linalg.eigh(small @ small.mT).eigenvectors.flip(1)[:, :k]
-    near, sigma, far = rayleigh_ritz(near, small.mT @ near)
+def _by_gram(delta: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    m, n = delta.shape
+    near = torch.linalg.eigh(smaller_gram(delta)).eigenvectors.flip(1)[:, :k]
+    image = _double_products(delta.mT if m <= n else delta, near)
+    near, sigma, far = rayleigh_ritz(near, image)
     return (near, sigma, far) if m <= n else (far, sigma, near)
 
 
-def _residual(delta: Tensor, u: Tensor, sigma: Tensor, v: Tensor) -> float:
-    right = delta @ v.to(delta.dtype) - sigma * u
-    left = (u.mT.to(delta.dtype) @ delta).mT - sigma * v
+def _residual(
+    delta: Tensor, u: Tensor, sigma: Tensor, v: Tensor, product: Callable[[Tensor, Tensor], Tensor]
+) -> float:
+    right = product(delta, v) - sigma * u
+    left = product(delta.mT, u) - sigma * v
     worst = max(float(torch.linalg.vector_norm(side, dim=0).max()) for side in (right, left))
     return worst / float(sigma[0])
+
+
+def _own_products(matrix: Tensor, vectors: Tensor) -> Tensor:
+    """Return matrix @ vectors in the precision of the matrix."""
+    return matrix @ vectors.to(matrix.dtype)
 
 
 def _result(

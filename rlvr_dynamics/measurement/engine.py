@@ -26,6 +26,11 @@ def bytes_of(trajectory: Trajectory, name: str) -> int:
     return trajectory.numel(name) * item * (len(trajectory.steps) + 1)
 
 
+def measured_names(trajectory: Trajectory) -> list[str]:
+    """Return the tensors that have elements."""
+    return [name for name in trajectory.names if trajectory.numel(name)]
+
+
 def collect_all(
     trajectory: Trajectory, settings: MeasureSettings, folder: Path, progress: bool
 ) -> None:
@@ -35,7 +40,7 @@ def collect_all(
         UserError: A weight is NaN or infinite, or Ray cannot be used.
     """
     # The largest first, so that no thread is left alone with it at the end.
-    names = sorted(trajectory.names, key=lambda name: (-trajectory.numel(name), name))
+    names = sorted(measured_names(trajectory), key=lambda name: (-trajectory.numel(name), name))
     total = sum(bytes_of(trajectory, name) for name in names)
     run = _on_ray if settings.engine == "ray" else _on_threads
     with bar(total=total, desc="measure", unit="B", unit_scale=True, disable=not progress) as shown:

@@ -5,18 +5,19 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.atomic import write_parquet
 from rlvr_dynamics.checkpoints.names import layer_of, module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
-from rlvr_dynamics.measurement.engine import collect_all
+from rlvr_dynamics.measurement.engine import collect_all, measured_names
 from rlvr_dynamics.measurement.settings import (
     AccuracySeries,
     MeasureSettings,
     update_steps_of,
 )
-from rlvr_dynamics.measurement.statistics import TensorStatistics, file_of, load
+from rlvr_dynamics.measurement.statistics import file_of, load
 from rlvr_dynamics.measurement.trajectory_tables import (
     Table,
     explained_variance_summary,
@@ -108,9 +109,9 @@ def measure(
     update_steps_of(settings, trajectory.steps)
     trajectory.verify(threads=settings.threads, show_progress=progress)
     collect_all(trajectory, settings, folder, progress)
-    names = list(trajectory.names)
+    names = measured_names(trajectory)
 
-    def tables_of(name: str) -> tuple[TensorStatistics, dict[str, Table]]:
+    def tables_of(name: str) -> tuple[np.ndarray, dict[str, Table]]:
         found = load(file_of(folder / "statistics", name))
         if found is None:
             raise FileNotFoundError(file_of(folder / "statistics", name))
@@ -119,9 +120,9 @@ def measure(
         dtype = trajectory.dtype_of(name)
         tables = trajectory_tables(labels, trajectory.numel(name), dtype, statistics, settings)
         tables |= update_tables(
-            labels, trajectory.shape(name), dtype, statistics.updates, settings, accuracy
+            labels, trajectory.shape(name), dtype, statistics, settings, accuracy
         )
-        return statistics, tables
+        return statistics.gram, tables
 
     with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
         done = pool.map(tables_of, names)
@@ -133,7 +134,7 @@ def measure(
         for table, columns in COLUMNS.items()
     }
     written["explained_variance"] = explained_variance_summary(
-        {name: statistics.gram for name, (statistics, _) in found.items()},
+        {name: gram for name, (gram, _) in found.items()},
         {name: trajectory.numel(name) for name in names},
         written["trajectory_svd"],
     )

@@ -10,10 +10,10 @@ P steps with leading singular triples, S steps with full spectra.
 
 import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -35,12 +35,10 @@ from rlvr_dynamics.dynamics import (
     update_spectrum,
     update_svd,
 )
-from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
 
 VERSION = 1
 METHODS = ("gram", "krylov", "full")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 
 
 @dataclass(frozen=True)
@@ -95,18 +93,8 @@ class TensorStatistics:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Return the file of a tensor below a folder.
-
-    Raises:
-        UserError: The tensor's name could lead out of the folder.
-    """
-    if not _SAFE_NAME.fullmatch(name) or name.startswith("."):
-        raise UserError(
-            f"tensor name {name!r} cannot be a file name",
-            where=str(folder),
-            way_out="do not use this checkpoint unless you trust its origin",
-        )
-    return Path(folder) / f"{name}.safetensors"
+    """Return the file of a tensor below a folder; no name leads out of it."""
+    return Path(folder) / f"{quote(name, safe='')}.safetensors"
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
@@ -182,6 +170,7 @@ def collect_to_file(
     if found is not None and found[1] == key and (direction.exists() or not settings.directions):
         return
     old = found[0] if found is not None and _is_shorter(found[1], key) else None
+    direction.unlink(missing_ok=True)  # of other steps, or not wanted any more
     differences = Differences(
         trajectory,
         name,
@@ -316,7 +305,10 @@ def _updates(
                 base = update_svd(trajectory.tensor(0, name).float().to(delta.device), k)
             spectrum.append(update_spectrum(delta).cpu().numpy())
             pairs = ((found.u, base.u), (found.v, base.v))
-            cosines.append([float(principal_cosines(one, two)[0]) for one, two in pairs])
+            moved = found.frobenius > 0.0
+            cosines.append(
+                [float(principal_cosines(*pair)[0]) if moved else math.nan for pair in pairs]
+            )
     columns = {field: np.array([row[place] for row in rows]) for place, field in enumerate(_ROWS)}
     return UpdateStatistics(
         steps=np.array(wanted),

@@ -20,17 +20,19 @@ from rlvr_dynamics.dynamics import (
     random_cosine,
     rank_shares,
     ranks_of,
+    rounding_floor,
     stable_rank,
     walk_accuracies,
 )
 from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings
-from rlvr_dynamics.measurement.statistics import METHODS, UpdateStatistics
+from rlvr_dynamics.measurement.statistics import METHODS, TensorStatistics, UpdateStatistics
 from rlvr_dynamics.measurement.trajectory_tables import Table, quantiles, seeds_of
 
 FEWEST_ACCURACIES = 4
+_TIE = 1e-9  # the same R² reached by another order of sums
 _GAUSSIAN_DRAWS = 16
 _COSINE_DRAWS = 64
-_EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
+_EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # spacing at 1
 
 
 @lru_cache(maxsize=256)
@@ -47,7 +49,7 @@ def update_tables(
     labels: Table,
     shape: tuple[int, ...],
     dtype: str,
-    updates: UpdateStatistics | None,
+    statistics: TensorStatistics,
     settings: MeasureSettings,
     accuracy: AccuracySeries | None,
 ) -> dict[str, Table]:
@@ -57,18 +59,22 @@ def update_tables(
         labels: Columns `tensor`, `module` and `layer`.
         shape: Shape of the tensor.
         dtype: Stored dtype.
-        updates: What was read from the weights, None for what is no attention or MLP matrix.
+        statistics: What was read from the weights.
         settings: Seeds, draws and ranks.
         accuracy: Accuracy of the checkpoints, for partial least squares.
     """
+    updates = statistics.updates
     if updates is None:
         return {}
     m, n = shape
-    aligned, flipped = align_signs(updates.u1.astype(np.float64))
+    # An update of zero has no direction; alignment passes over vectors of zero.
+    moved = updates.sigma[:, :1] > 0.0
+    aligned, flipped = align_signs(updates.u1.astype(np.float64) * moved)
+    floor = rounding_floor(m, n, _EPS[dtype], float(statistics.base_norm))
     return {
         "update_svd": _triples(labels, m, n, dtype, updates),
         "rank_shares": _rank_shares(labels, m, n, dtype, updates),
-        "update_rank": _ranks(labels, m, n, dtype, updates, settings),
+        "update_rank": _ranks(labels, m, n, dtype, updates, settings, floor),
         "u1_alignment": _alignment(labels, aligned, flipped, updates),
         "pls": _pls(labels, aligned, updates, settings, accuracy),
     }
@@ -129,10 +135,10 @@ def _ranks(
     dtype: str,
     updates: UpdateStatistics,
     settings: MeasureSettings,
+    floor: float,
 ) -> Table:
     spectra, null = updates.spectrum, _gaussian(m, n)
     k = min(settings.top_k, m, n)
-    eps = _EPS[dtype]
     return {
         "step": updates.spectrum_steps,
         **labels,
@@ -140,7 +146,7 @@ def _ranks(
         "stable_rank_null": float(np.mean([stable_rank(sigma) for sigma in null])),
         "effective_rank": [effective_rank(sigma) for sigma in spectra],
         "effective_rank_null": float(np.mean([effective_rank(sigma) for sigma in null])),
-        "numerical_rank": [numerical_rank(sigma, m, n, eps) for sigma in spectra],
+        "numerical_rank": [numerical_rank(sigma, floor) for sigma in spectra],
         "full_rank": min(m, n),
         "base_cosine_left": updates.base_cosines[:, 0],
         "base_cosine_left_null": _cosine_null(m, k),
@@ -154,17 +160,17 @@ def _ranks(
 def _alignment(
     labels: Table, aligned: np.ndarray, flipped: np.ndarray, updates: UpdateStatistics
 ) -> Table:
-    later = np.append((aligned[:-1] * aligned[1:]).sum(axis=1), math.nan)
     sigma = updates.sigma[:, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         alpha = updates.frobenius / sigma
-    moved = sigma > 0.0
+    directions = np.where(sigma[:, None] > 0.0, aligned, math.nan)
+    later = np.append((directions[:-1] * directions[1:]).sum(axis=1), math.nan)
     return {
         "step": updates.steps,
         **labels,
         "flipped": np.asarray(flipped),
-        "cosine_next": np.where(moved, later, math.nan),
-        "cosine_last": np.where(moved, aligned @ aligned[-1], math.nan),
+        "cosine_next": later,
+        "cosine_last": directions @ directions[-1],
         "sigma1": sigma,
         "alpha": alpha,
     }
@@ -187,10 +193,12 @@ def _pls(
     features = aligned[usable]
     kernel = feature_kernel(features)
     r2 = float(pls_r2(kernel, y))
+    if not math.isfinite(r2):
+        return {}
     seeds = seeds_of(settings, labels["tensor"])
     permuted = pls_r2(kernel, permuted_accuracies(y, settings.draws, seeds))
     walks = pls_r2(kernel, walk_accuracies(len(y), settings.draws, seeds))
-    as_high = int((permuted >= r2).sum())
+    as_high = int((permuted >= r2 - _TIE).sum())
     return {
         **labels,
         "T": [len(y)],
