@@ -48,14 +48,19 @@ def _read(path: Path) -> AccuracySeries:
             table = pd.read_json(path, lines=True)
         else:
             table = readers[path.suffix](path)
-        pairs = zip(table["step"], table["accuracy"], strict=True)
-        values = {int(step): float(accuracy) for step, accuracy in pairs}
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        steps = table["step"].astype(float).tolist()
+        accuracies = table["accuracy"].astype(float).tolist()
+    except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise UserError(
             f"source.accuracy cannot be read ({type(error).__name__}: {error})",
             where=str(path),
             way_out=way_out,
         ) from error
+    if any(not step.is_integer() or step < 0 for step in steps) or len(set(steps)) < len(steps):
+        raise UserError(
+            "source.accuracy needs whole step numbers, each once", where=str(path), way_out=way_out
+        )
+    values = {int(step): accuracy for step, accuracy in zip(steps, accuracies, strict=True)}
     if not values or not all(0.0 <= value <= 1.0 for value in values.values()):
         raise UserError(
             "source.accuracy is empty or not between 0 and 1", where=str(path), way_out=way_out

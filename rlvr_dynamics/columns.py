@@ -105,7 +105,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "T": STEPS_COUNT,
         "index": Column("index", "i, the trajectory component"),
         "sigma": Column("norm", "σ_i of the T x d stack, uncentred", f"{B}, method"),
-        "explained_variance": Column("share", "σ_i² / Σ_j σ_j²", f"{B}, rank analysis"),
+        "explained_variance": Column("share", "Σ_{j≤i} σ_j² / Σ_j σ_j²", f"{B}, rank analysis"),
         **_null("null", "component 1's explained variance", RANDOM_WALK),
         "draws": DRAWS,
         "seed": SEED,
@@ -167,8 +167,9 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "effective_rank_null": Column("null", f"mean of effective_rank over {GAUSSIAN}"),
         "numerical_rank": Column(
             "rank",
-            "number of σ_i above max(m, n) · ε · σ_1, ε the rounding of the stored dtype",
-            "numpy.linalg.matrix_rank; asked in arXiv 2505.11711",
+            "number of σ_i above ε/√3 · ‖W_0‖_F/√(mn) · (√m + √n), the largest that rounding to "
+            "the stored dtype (spacing ε) would give",
+            "ours, with the edge of Bai and Yin 1993; asked in arXiv 2505.11711",
         ),
         "full_rank": Column("count", "s = min(m, n)"),
         "base_cosine_left": Column(
@@ -252,7 +253,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "step": Column("step", "training step of the checkpoint; 0 for the base"),
         "identity": Column("hash", "hash of its weights"),
         "dtype": DTYPE,
-        "repeats": Column("step", "earlier step with the same weights; missing if none"),
+        "repeats": Column("step", "earlier step with byte-identical files; missing if none"),
         "bytes": Column("bytes", "size of its weights on disk"),
     },
     "forecast": {

@@ -24,5 +24,9 @@ class UserError(Exception):
         return f"{self.what}{where}{way_out}"
 
 
+class TooLittle(UserError):
+    """The data are sound, but too few for what was asked; other methods may still work."""
+
+
 class StageFailed(Exception):
     """A stage broke for a reason that is not the user's input (exit code 1)."""

@@ -3,12 +3,11 @@
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.pipeline import Run
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
     from rlvr_dynamics.measurement import AccuracySeries
 
+INDEX = ["method", "observe", "step", "path", "identity", "uses_future", "candidate_of"]
+
 
 def observed_step(steps: tuple[int, ...], share: float) -> int:
     """First saved step at or after a share of the training."""
@@ -30,26 +31,6 @@ def observed_step(steps: tuple[int, ...], share: float) -> int:
 def target_step(steps: tuple[int, ...], share: float) -> int:
     """Step at a share of the training: a saved one up to the end, any number beyond it."""
     return observed_step(steps, share) if share <= 1 else round(share * steps[-1])
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A method with all its settings; `candidate_of` names the method whose grid it is part of."""
-
-    label: str
-    parameters: dict[str, Any]
-    candidate_of: str | None
-
-
-def variants(method: Method) -> Iterator[Variant]:
-    """Yield the method itself, or one variant per value of its grid."""
-    if not method.grid:
-        yield Variant(method.title, dict(method.parameters), None)
-    for parameter, values in method.grid.items():
-        for value in values:
-            text = str(value).replace(".", "_").replace("-", "minus_")
-            label = f"{method.title}_{parameter}_{text}".lower()
-            yield Variant(label, {**method.parameters, parameter: value}, method.title)
 
 
 def check_methods(settings: Extrapolation) -> None:
@@ -69,8 +50,9 @@ def check_methods(settings: Extrapolation) -> None:
                     way_out=f"allowed: {', '.join(known)}",
                 )
             declared = known[each.name].parameters
-            for variant in variants(each) if isinstance(each, Method) else (each,):
-                complete_parameters(each.title, declared, variant.parameters)
+            variants = each.variants if isinstance(each, Method) else {each.title: each.parameters}
+            for parameters in variants.values():
+                complete_parameters(each.title, declared, parameters)
 
 
 def extrapolate(run: Run, folder: Path) -> None:
@@ -101,7 +83,9 @@ def extrapolate(run: Run, folder: Path) -> None:
         rows += _predict(run, trajectory, method, folder, accuracy)
     for rebuilt in settings.reconstructions:
         rows += _rebuild(run, trajectory, rebuilt, folder)
-    index = pd.DataFrame([_row(run, made, folder, candidate_of) for made, candidate_of in rows])
+    index = pd.DataFrame(
+        [_row(run, made, folder, candidate_of) for made, candidate_of in rows], columns=INDEX
+    )
     known = [(made.method, made.observe, made.step, Path(made.folder)) for made, _ in rows]
     forecast = forecast_errors(trajectory, known, progress=True)
     future = {made.method: made.uses_future for made, _ in rows}
@@ -122,24 +106,29 @@ def _predict(
     extrapolator = EXTRAPOLATORS[method.name]
     targets = [target_step(steps, share) for share in method.targets or settings.targets]
     windows = method.windows or settings.windows
+    candidate_of = method.title if method.grid else None
     for observe in sorted({observed_step(steps, share) for share in windows}):
         # In a short trajectory two shares may fall on one step; there is nothing to predict there.
         later = [target for target in targets if target > observe]
-        for variant in variants(method) if later else ():
-            made = extrapolator.run(
-                trajectory,
-                observe,
-                later,
-                folder,
-                label=variant.label,
-                accuracy=accuracy.values if accuracy is not None else None,
-                budget_bytes=int(run.config.measure.memory_gib * 2**30),
-                threads=run.config.measure.threads,
-                progress=True,
-                **variant.parameters,
-            )
+        for label, parameters in method.variants.items() if later else ():
+            try:
+                made = extrapolator.run(
+                    trajectory,
+                    observe,
+                    later,
+                    folder,
+                    label=label,
+                    accuracy=accuracy.values if accuracy is not None else None,
+                    budget_bytes=int(run.config.measure.memory_gib * 2**30),
+                    threads=run.config.measure.threads,
+                    progress=True,
+                    **parameters,
+                )
+            except TooLittle as reason:
+                print(f"{label} from steps up to {observe} left out: {reason}")
+                continue
             for each in made:
-                yield each, variant.candidate_of
+                yield each, candidate_of
 
 
 def _rebuild(
@@ -150,7 +139,15 @@ def _rebuild(
     if "seed" in reconstruction.parameters:
         parameters.setdefault("seed", run.config.seed)
     steps = sorted({target_step(trajectory.steps, share) for share in rebuilt.targets})
-    for made in reconstruction.run(trajectory, steps, folder, label=rebuilt.title, **parameters):
+    for made in reconstruction.run(
+        trajectory,
+        steps,
+        folder,
+        label=rebuilt.title,
+        budget_bytes=int(run.config.measure.memory_gib * 2**30),
+        threads=run.config.measure.threads,
+        **parameters,
+    ):
         yield made, None
 
 

@@ -210,7 +210,9 @@ def execute(run: Run, item: Plan) -> float:
         raise ValueError(f"{stage.name} was planned without its inputs")
     record = {"key": digest(item.material), "material": item.material, "finished": False}
     begin = time.monotonic()
-    spent = read_record(folder).get("seconds", 0.0) if item.state == "resume" else 0.0
+    earlier = read_record(folder)
+    goes_on = earlier.get("key") == record["key"] and not earlier.get("finished")
+    spent = earlier.get("seconds", 0.0) if goes_on and stage.in_place else 0.0
 
     def finish(target: Path) -> float:
         seconds = time.monotonic() - begin + spent

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_json
+from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.hardware import gpus_found, memory_bytes, processor_name
 from rlvr_dynamics.pipeline import FOLDERS, Run, package_version, read_record
 
@@ -63,7 +63,8 @@ def _base(run: Run) -> str:
 
 def append_log(folder: Path, event: dict[str, Any]) -> None:
     """Add one line to log.jsonl."""
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+    path = folder / "log.jsonl"
+    with full_disk_is_a_user_error(path), path.open("a", encoding="utf-8") as log:
         log.write(json.dumps({"time": round(time.time(), 2), **event}) + "\n")
 
 

@@ -203,7 +203,7 @@ class Measure(Frozen):
 
 
 Shares = _sequence(Annotated[float, Field(gt=0, lt=1)], min_length=1)
-Targets = _sequence(Positive, min_length=1)
+Targets = _sequence(Annotated[float, Field(gt=0, le=1000)], min_length=1)
 Setting = bool | int | float | str
 
 
@@ -225,6 +225,21 @@ class Method(Frozen):
     def title(self) -> str:
         """Name in tables."""
         return self.label or self.name
+
+    @property
+    def variants(self) -> dict[str, dict[str, Any]]:
+        """Label to parameters: the method itself, or one variant per value of its grid."""
+        if not self.grid:
+            return {self.title: dict(self.parameters)}
+        return {
+            f"{self.title}_{parameter}_{_spelled(value)}": {**self.parameters, parameter: value}
+            for parameter, values in self.grid.items()
+            for value in values
+        }
+
+
+def _spelled(value: bool | int | float | str) -> str:
+    return str(value).replace(".", "_").replace("-", "minus_").lower()
 
 
 class Rebuilt(Frozen):
@@ -258,7 +273,8 @@ class Extrapolation(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Extrapolation":
-        titles = [each.title for each in (*self.methods, *self.reconstructions)]
+        titles = [label for method in self.methods for label in {method.title, *method.variants}]
+        titles += [each.title for each in self.reconstructions]
         twice = sorted({title for title in titles if titles.count(title) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is listed twice: give one of them another label")

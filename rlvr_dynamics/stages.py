@@ -48,6 +48,16 @@ def check_machine(run: Run) -> None:
     """
     config = run.config
     check_methods(config.extrapolation)
+    given = config.source.accuracy
+    if given is not None and not Path(given).is_file():
+        raise UserError("source.accuracy: no such file", where=given, way_out="check the path")
+    local = config.measure.engine == "local" and "measure" in config.stages
+    if local and config.measure.device == "cuda" and not gpus_found():
+        raise UserError(
+            "measure.device=cuda, and this machine has no GPU",
+            where="this machine",
+            way_out="measure.device=auto",
+        )
     needed, found = gpus_needed(config), gpus_found()
     if needed > len(found):
         raise UserError(
@@ -99,7 +109,7 @@ def open_trajectory(run: Run) -> "Trajectory":
         run.base,
         run.checkpoints,
         allow_gaps=run.config.source.allow_gaps,
-        cache=run.folder / "identities.json",
+        cache=None if run.config.dry_run else run.folder / "identities.json",
     )
 
 

@@ -1,5 +1,6 @@
-"""Parallel over tensors, serial inside them."""
+"""Parallel over tensors, serial inside them, and no more of them at once than memory allows."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,3 +21,32 @@ def one_thread_each() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+class Memory:
+    """Admits tasks while what they hold together stays under a total.
+
+    A task that is larger than the total by itself runs alone.
+
+    Args:
+        total: Bytes that all tasks may hold together.
+    """
+
+    def __init__(self, total: int) -> None:
+        """Start with nothing held."""
+        self.total = total
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Wait until `size` bytes are free, and hold them inside the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self.total)
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= size
+                self._changed.notify_all()

@@ -1,6 +1,9 @@
 import json
 import math
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.measurement import COLUMNS, TABLES, AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.threads import Memory
 
 NORM = "model.norm.weight"
 UP = "model.layers.1.mlp.up_proj.weight"
@@ -440,6 +444,32 @@ def test_directions_are_those_of_the_measured_steps(tmp_path):
     fresh = directions_of(tmp_path / "fresh")
     for name, direction in directions_of(tmp_path / "m").items():
         assert torch.equal(direction, fresh[name])
+
+
+@pytest.mark.parametrize("total", [10, 25, 100])
+def test_tasks_are_admitted_by_what_they_hold(total):
+    memory, lock, held, most = Memory(total), threading.Lock(), 0, 0
+
+    def work(size):
+        nonlocal held, most
+        with memory.hold(size):
+            with lock:
+                held += size
+                most = max(most, held)
+            time.sleep(0.002)
+            with lock:
+                held -= size
+
+    sizes = [10, 7, 20, 3, 9, 12, 1, 8] * 3
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        list(pool.map(work, sizes))
+    assert held == 0 and most <= max(total, max(sizes))
+
+
+def test_a_dead_ray_address_is_said_at_once(tmp_path):
+    settings = MeasureSettings(draws=20, engine="ray", ray_address="127.0.0.1:9")
+    with pytest.raises(UserError, match="no Ray cluster answers"):
+        measure(build(tmp_path, wandering()), settings, tmp_path / "m", progress=False)
 
 
 @pytest.mark.slow

@@ -71,7 +71,51 @@ def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
     assert go(source, given) == 2
     assert "not between 0 and 1" in capsys.readouterr().err
     assert go(source, "source.accuracy=nowhere.csv") == 2
-    assert "source.accuracy cannot be read" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("step,accuracy\n1,0.1\n1,0.2\n", "each once"),
+        ("step,accuracy\n1.5,0.1\n", "whole step numbers"),
+        ("step,accuracy\n-1,0.1\n", "whole step numbers"),
+        ("step,accuracy\none,0.1\n", "cannot be read"),
+        ("step,score\n1,0.1\n", "cannot be read"),
+        ("step,accuracy\n1e400,0.1\n", "whole step numbers"),
+        ("step,accuracy\n", "empty"),
+    ],
+)
+def test_a_wrong_table_of_accuracies_is_one_line(source, capsys, rows, words):
+    (source / "accuracy.csv").write_text(rows)
+    assert go(source, f"source.accuracy={source / 'accuracy.csv'}") == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_short_trajectory_leaves_out_what_needs_more_steps(source, capsys, count):
+    for step in range(count + 1, STEPS + 1):
+        shutil.rmtree(source / "checkpoints" / f"step_{step}")
+    constant = pd.DataFrame({"step": range(1, count + 1), "accuracy": 0.5})
+    constant.to_csv(source / "accuracy.csv", index=False)
+    assert go(source, f"source.accuracy={source / 'accuracy.csv'}") == 0
+    out = capsys.readouterr().out
+    assert "left out: relex needs at least 2 observed steps" in out
+    assert (source / "out" / "report" / "index.html").exists()
+    assert {"rank1_recovery", "random_update"} <= set(index_of(source).method)
+
+
+def test_nothing_to_predict_is_an_empty_index(source, capsys):
+    nothing = ("extrapolation.methods=[alpharl]", "extrapolation.reconstructions=[]")
+    assert go(source, *nothing) == 0
+    assert len(index_of(source)) == 0 and "path" in index_of(source)
+
+
+def test_a_gpu_that_is_not_there_is_refused_first(source, capsys, monkeypatch):
+    monkeypatch.setattr("rlvr_dynamics.stages.gpus_found", lambda: [])
+    assert go(source, "measure.device=cuda") == 2
+    assert "this machine has no GPU" in capsys.readouterr().err
+    assert not (source / "out").exists()
 
 
 def test_grids_labels_and_windows(source):
@@ -106,6 +150,10 @@ def test_grids_labels_and_windows(source):
         ("[nonsense]", ["no method 'nonsense'", "relex"]),
         ("[{name:relex,parameters:{rnk:2}}]", ["no parameter 'rnk'", "rank"]),
         ("[relex,relex]", ["relex is listed twice"]),
+        (
+            "[{name:relex,label:relex_rank_2},{name:relex,grid:{rank:[2,3]}}]",
+            ["relex_rank_2 is listed twice"],
+        ),
         ("[{name:relex,windows:[0.9],targets:[0.5]}]", ["targets of relex must lie after"]),
     ],
 )

@@ -21,7 +21,7 @@ DEFAULT_BUDGET_BYTES = 1 << 30
 _BLOCK_BYTES = 32 << 20
 _PIECE_BYTES = 2 << 20
 _SMALLEST_PIECE = 8192
-_SHARE_OF_BLOCKS = 8  # a passing block takes at most this part of the budget
+SHARE_OF_BLOCKS = 8  # a passing block takes at most this part of the budget
 
 
 def finite_elements(trajectory: Trajectory, step: int, name: str, start: int, stop: int) -> Tensor:
@@ -95,7 +95,7 @@ class Differences:
         self._on_read = on_read
         column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
         self.fits = column_bytes * self.d <= budget_bytes
-        passing = min(_BLOCK_BYTES, budget_bytes // _SHARE_OF_BLOCKS)
+        passing = min(_BLOCK_BYTES, budget_bytes // SHARE_OF_BLOCKS)
         self._block = max(1, self.d if self.fits else passing // column_bytes)
         fitting = _PIECE_BYTES // (4 * max(1, self.T))
         self._piece = max(1, fitting // _SMALLEST_PIECE) * _SMALLEST_PIECE

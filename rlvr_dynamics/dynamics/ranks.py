@@ -37,7 +37,7 @@ def rounding_floor(m: int, n: int, eps: float, norm: float) -> float:
     That of a matrix of independent errors, uniform within one unit of the last place of weights of
     the same root mean square: eps / sqrt(3) * norm / sqrt(m n) * (sqrt(m) + sqrt(n)).
 
-    Source: the edge of the spectrum of random matrices, Bai and Yin, Annals of Probability 21, 1993.
+    Source: the edge of random spectra, Bai and Yin, Annals of Probability 21, 1993.
 
     Args:
         m: Rows.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import TooLittle, UserError
 
 FEWEST_ACCURACIES = 3
 _WAY_OUT = "give source.accuracy=FILE with columns step, accuracy"
@@ -44,13 +44,13 @@ def check_accuracy(
             )
     observed = [given[step] for step in steps if step in given]
     if len(observed) < FEWEST_ACCURACIES:
-        raise UserError(
+        raise TooLittle(
             f"{method} needs the accuracy of at least {FEWEST_ACCURACIES} observed steps and has "
             f"{len(observed)}",
             way_out=_WAY_OUT,
         )
     if max(observed) == min(observed):
-        raise UserError(
+        raise TooLittle(
             f"{method}: all observed steps have the same accuracy, {observed[0]}",
             way_out="observe more steps, or score with more problems or samples",
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation.accuracy import check_accuracy
 from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters
 from rlvr_dynamics.extrapolation.stored import Prediction
@@ -155,10 +155,10 @@ class Extrapolator:
         used = window.steps[-self.last_steps(settings) :]
         fewest = self.fewest_steps(settings)
         if len(used) < fewest:
-            raise UserError(
+            raise TooLittle(
                 f"{self.name} needs at least {fewest} observed steps and the window up to step "
                 f"{observe} has {len(used)}",
-                way_out="observe more steps or save checkpoints more often",
+                way_out="observe more (extrapolation.windows), or save checkpoints more often",
             )
         known: Mapping[int, float] = {}
         if self.needs_accuracy:

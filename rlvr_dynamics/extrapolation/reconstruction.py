@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.base import DEFAULT_BUDGET_BYTES, DEFAULT_THREADS
 from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Means:
+    """Where rebuilt checkpoints go, under which name, with how much memory and how many threads."""
+
+    out_root: Path
+    label: str
+    budget_bytes: int
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,8 @@ class Reconstruction(ABC):
         out_root: Path,
         *,
         label: str | None = None,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        threads: int = DEFAULT_THREADS,
         **parameters: Any,
     ) -> list[Prediction]:
         """Rebuild every target step and write `<method>/observe_0/step_<N>`.
@@ -63,6 +76,8 @@ class Reconstruction(ABC):
             targets: Steps to rebuild, each one of the trajectory's.
             out_root: The predictions folder.
             label: Name to store under instead of `name`, for a variant.
+            budget_bytes: Memory for stored weights; a single matrix's update must fit anyway.
+            threads: Tensors at a time, where more than one can be.
             **parameters: The declared settings.
 
         Returns:
@@ -76,16 +91,16 @@ class Reconstruction(ABC):
         steps = sorted(set(targets))
         for step in steps:
             _check_saved(trajectory.steps, step, self.name)
-        return self.rebuild_steps(trajectory, steps, Path(out_root), label or self.name, settings)
+        means = Means(Path(out_root), label or self.name, budget_bytes, threads)
+        return self.rebuild_steps(trajectory, steps, settings, means)
 
     @abstractmethod
     def rebuild_steps(
         self,
         trajectory: "Trajectory",
         targets: list[int],
-        out_root: Path,
-        label: str,
         settings: Mapping[str, Any],
+        means: Means,
     ) -> list[Prediction]:
         """Rebuild checked targets with complete settings."""
 
@@ -110,16 +125,15 @@ class MatrixReconstruction(Reconstruction):
         self,
         trajectory: "Trajectory",
         targets: list[int],
-        out_root: Path,
-        label: str,
         settings: Mapping[str, Any],
+        means: Means,
     ) -> list[Prediction]:
         """Rebuild the targets one after the other, tensor by tensor."""
         changed = frozenset(self.selects(trajectory.block_matrices, settings))
-        made = []
+        made, label = [], means.label
         for step in targets:
             window = trajectory.only([step])
-            folder = prediction_folder(out_root, label, 0, step)
+            folder = prediction_folder(means.out_root, label, 0, step)
             seen = f"step {step}"
             source = source_text(label, self.name, settings, seen, weights=window.mark)
             identity = made_before(folder, source)

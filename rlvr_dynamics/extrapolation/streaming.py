@@ -32,10 +32,12 @@ from rlvr_dynamics.extrapolation.stored import (
     source_text,
 )
 from rlvr_dynamics.progress import bar
-from rlvr_dynamics.threads import one_thread_each
+from rlvr_dynamics.threads import Memory, one_thread_each
 
 _PIECE = 1 << 16
 """Elements copied or changed at a time."""
+
+_UPDATE_BYTES = 12
 
 Advance = Callable[[int], None]
 
@@ -141,6 +143,7 @@ def _write_all(
     window, budget = job.window, budget_bytes // threads
     names = sorted(window.names, key=lambda name: (-window.numel(name), name))
     tasks = [_Task(job, name, targets, writers, budget) for name in names]
+    memory = Memory(budget_bytes)
     total = sum(task.bytes_to_read for task in tasks)
     lock = threading.Lock()
     with (
@@ -155,8 +158,12 @@ def _write_all(
             with lock:
                 shown.update(count)
 
+        def run(task: _Task) -> list[str]:
+            with memory.hold(task.bytes_held):
+                return task.run(advance)
+
         try:
-            found = list(pool.map(lambda task: task.run(advance), tasks))
+            found = list(pool.map(run, tasks))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -193,6 +200,9 @@ class _Task:
             self.window = job.window.only(np.array(job.window.steps)[used].tolist())
         stored = job.window.numel(name) * ITEM_BYTES[job.window.dtype_of(name)]
         self.bytes_to_read = passes * stored * (len(self.window.steps) + 1)
+        # A method that sees the matrices forms whole updates: stored, in float32, and room to work.
+        whole = _UPDATE_BYTES * job.window.numel(name) if job.method.tensor_changes else 0
+        self.bytes_held = whole or min(budget_bytes, self.bytes_to_read)
 
     def run(self, advance: Advance) -> list[str]:
         """Write this tensor of every target and return the method's remarks."""

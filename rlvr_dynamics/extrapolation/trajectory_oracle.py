@@ -7,19 +7,13 @@ Source: the oracle reconstruction of RELEX, arXiv 2605.21468.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import (
-    DEFAULT_BUDGET_BYTES,
-    DEFAULT_THREADS,
-    Extrapolator,
-    Window,
-)
+from rlvr_dynamics.extrapolation.base import Extrapolator, Window
 from rlvr_dynamics.extrapolation.parameters import Parameter
-from rlvr_dynamics.extrapolation.reconstruction import Reconstruction
+from rlvr_dynamics.extrapolation.reconstruction import Means, Reconstruction
 from rlvr_dynamics.extrapolation.stored import Prediction
 
 if TYPE_CHECKING:
@@ -34,9 +28,8 @@ class TrajectoryOracle(Reconstruction):
         self,
         trajectory: "Trajectory",
         targets: list[int],
-        out_root: Path,
-        label: str,
         settings: Mapping[str, Any],
+        means: Means,
     ) -> list[Prediction]:
         """Rebuild all targets in one pass."""
         from rlvr_dynamics.extrapolation.streaming import Job, stream_predictions
@@ -49,13 +42,13 @@ class TrajectoryOracle(Reconstruction):
             settings=settings,
             reconstruct=True,
             accuracy={},
-            label=label,
+            label=means.label,
         )
         return stream_predictions(
             job,
-            out_root,
-            budget_bytes=DEFAULT_BUDGET_BYTES,
-            threads=DEFAULT_THREADS,
+            means.out_root,
+            budget_bytes=means.budget_bytes,
+            threads=means.threads,
             show_progress=False,
         )
 

@@ -4,20 +4,24 @@ The work splits by tensor. A task publishes its file and returns nothing, so a k
 goes on with the tensors that have none, wherever the tasks run.
 """
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.settings import MeasureSettings
 from rlvr_dynamics.measurement.statistics import collect_to_file
 from rlvr_dynamics.progress import bar
-from rlvr_dynamics.threads import one_thread_each
+from rlvr_dynamics.threads import Memory, one_thread_each
 
 Update = Callable[[int], Any]
+_UPDATE_BYTES = 12  # an element of an update: as stored, in float32, and room to work
+_SPECTRUM_BYTES = 32  # an element of the Gram matrix of the smaller side and its eigenvectors
 
 
 def bytes_of(trajectory: Trajectory, name: str) -> int:
@@ -29,6 +33,17 @@ def bytes_of(trajectory: Trajectory, name: str) -> int:
 def measured_names(trajectory: Trajectory) -> list[str]:
     """Return the tensors that have elements."""
     return [name for name in trajectory.names if trajectory.numel(name)]
+
+
+def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) -> int:
+    """Return the bytes that measuring one tensor holds: its stored values, updates and spectra."""
+    stored = bytes_of(trajectory, name)
+    share = settings.budget_bytes // settings.threads
+    held = stored if stored <= share else share // SHARE_OF_BLOCKS
+    if name not in trajectory.block_matrices:
+        return held
+    side = min(trajectory.shape(name))
+    return held + _UPDATE_BYTES * trajectory.numel(name) + _SPECTRUM_BYTES * side**2
 
 
 def collect_all(
@@ -55,11 +70,15 @@ def _on_threads(
     folder: Path,
     update: Update,
 ) -> None:
+    memory = Memory(settings.budget_bytes)
+
+    def collect(name: str) -> None:
+        with memory.hold(working_set(trajectory, name, settings)):
+            collect_to_file(trajectory, name, settings, folder, update)
+
     with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
         try:
-            for _ in pool.map(
-                lambda name: collect_to_file(trajectory, name, settings, folder, update), names
-            ):
+            for _ in pool.map(collect, names):
                 pass
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -71,6 +90,21 @@ def _collect_remotely(
 ) -> None:
     with one_thread_each():
         collect_to_file(trajectory, name, settings, folder)
+
+
+def _check_address(address: str | None) -> None:
+    """Refuse a cluster that does not answer; Ray itself would wait for minutes without a word."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # started here, or found by Ray itself ("auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster answers: {error}",
+            where=f"measure.ray_address={address}",
+            way_out="start one with `ray start --head`, or measure.engine=local",
+        ) from error
 
 
 def _on_ray(
@@ -85,6 +119,7 @@ def _on_ray(
 
     started = not ray.is_initialized()
     if started:
+        _check_address(settings.ray_address)
         try:
             ray.init(
                 address=settings.ray_address,
@@ -99,9 +134,14 @@ def _on_ray(
                 way_out="start a cluster with `ray start --head`, or measure.engine=local",
             ) from error
     try:
-        share = settings.budget_bytes // settings.threads
         gpus = 1 if settings.device == "cuda" else 0
-        task = ray.remote(num_cpus=1, num_gpus=gpus, memory=share)(_collect_remotely)
+        if gpus and not ray.cluster_resources().get("GPU"):
+            raise UserError(
+                "measure.device=cuda, and no node of the Ray cluster has a GPU",
+                where=f"measure.ray_address={settings.ray_address}",
+                way_out="measure.device=auto",
+            )
+        task = ray.remote(num_cpus=1, num_gpus=gpus)(_collect_remotely)
         common = ray.put(trajectory)
         waiting = {
             task.remote(common, name, settings, Path(folder).resolve()): name for name in names

@@ -1,5 +1,7 @@
 """Accuracy of every method's prediction of the final step, side by side."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -164,7 +166,7 @@ def _best_row(results: Results, held: pd.Series, methods: pd.DataFrame) -> list[
     return [
         {
             "split": SPLITS[str(held["split"])],
-            "observe": int(held["observe"]),
+            "observe": int(cast(float, held["observe"])),
             "method": results.method_name(str(chosen["method"])),
             "methods": len(methods),
             "accuracy": paired.means[1 + best.place],
