@@ -303,6 +303,10 @@ COLUMNS: dict[str, dict[str, Column]] = {
         ),
         "majority_low": Column("share", "lower end of its 95 % Wilson interval over questions"),
         "majority_high": Column("share", "upper end of the same"),
+        "string_match": Column(
+            "share", "answers spelled as the gold answer: a second, simpler grader; not for puzzles"
+        ),
+        "graders_disagree": Column("count", "answers on which the two graders disagree"),
         "correct": Column("count", "answers that the grader takes as right"),
         "incorrect": Column("count", "answers that it takes as wrong"),
         "no_answer": Column("count", "responses in which it finds no answer; scored 0"),

@@ -32,6 +32,7 @@ def rows(answers, first_only=False):
             "question_id": question,
             "protocol": "greedy" if first_only else "sampled",
             "sample": sample,
+            "gold": dict(zip(BENCHMARK["question_id"], BENCHMARK["gold"], strict=True))[question],
             "answer": answer,
             "status": status,
             "score": float(status == "correct"),
@@ -44,6 +45,7 @@ def rows(answers, first_only=False):
 
 
 def table_of(folder, answers=ANSWERS, **metadata):
+    folder.mkdir(exist_ok=True)
     benchmark = folder / "three.parquet"
     pd.DataFrame(BENCHMARK).to_parquet(benchmark)
     facts = {"keys": {"greedy": "k1", "sampled": "k2"}, "dtype": "float32", "seed": 0, **metadata}
@@ -89,6 +91,18 @@ def test_every_answer_is_counted_once(scores):
     assert list(counts) == [3, 5, 1, 2, 0, 1, 0]
     assert list(row[["finish_stop", "finish_length", "finish_other"]]) == [10, 2, 0]
     assert row.mean_tokens == 25
+
+
+def test_a_second_grader_compares_texts(scores, tmp_path):
+    row = scores.loc["sampled"]
+    assert row.string_match == pytest.approx(3 / 12) and row.graders_disagree == 0
+    answers = {
+        **ANSWERS,
+        "c": [("3", "incorrect"), ("9", "correct"), ("3", "timeout"), (None, "limit")],
+    }
+    row = table_of(tmp_path / "other", answers).set_index("protocol").loc["sampled"]
+    assert row.string_match == pytest.approx(5 / 12) and row.graders_disagree == 3
+    assert row.accuracy == pytest.approx(4 / 12)
 
 
 def test_grader_is_named_where_it_is_known(scores, tmp_path):

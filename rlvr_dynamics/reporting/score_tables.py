@@ -27,15 +27,17 @@ def scores_table(results: Results) -> Table:
     shown = ["title", "protocol", "method", "observe", "step", "questions", "samples", "accuracy"]
     votes = ["pass_at_n", "pass_at_n_low", "pass_at_n_high"]
     votes += ["majority", "majority_low", "majority_high"]
-    rest = ["ci_low", "ci_high", *votes, *STATUSES, "finish_length", "mean_tokens", "grader"]
+    second = ["string_match", "graders_disagree"]
+    rest = ["ci_low", "ci_high", *votes, *second, *STATUSES, "finish_length", "mean_tokens"]
+    rest += ["grader"]
     places = [method_rank(str(method)) for method in scores["method"]]
     frame = scores.assign(order=places).sort_values(order, na_position="first")
     frame = frame.filter(items=shown + rest).reset_index(drop=True)
     frame["method"] = [results.method_name(str(method)) for method in frame["method"]]
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
-        "finish_length": integer,
-        **dict.fromkeys(["accuracy", "ci_low", "ci_high", *votes], percent),
+        **dict.fromkeys(["finish_length", "graders_disagree"], integer),
+        **dict.fromkeys(["accuracy", "ci_low", "ci_high", *votes, "string_match"], percent),
         "mean_tokens": lambda value: number(value, 1),
     }
     headings = {
@@ -48,6 +50,8 @@ def scores_table(results: Results) -> Table:
         "majority": "majority@n",
         **dict.fromkeys(["pass_at_n_low", "majority_low"], "from"),
         **dict.fromkeys(["pass_at_n_high", "majority_high"], "to"),
+        "string_match": "by spelling alone",
+        "graders_disagree": "graders disagree",
         "finish_length": "at the token limit",
         "mean_tokens": "mean tokens",
     }
@@ -56,8 +60,9 @@ def scores_table(results: Results) -> Table:
         "Scores",
         "Accuracy (mean over the n samples of a question) with its 95 % interval (from, to): "
         "Wilson, with several samples also the bootstrap over questions. pass@n: questions with a "
-        "correct sample; majority@n: the most frequent answer. Then what became of every answer; "
-        "all but the correct ones count as wrong.",
+        "correct sample; majority@n: the most frequent answer. By spelling alone: accuracy by a "
+        "second grader that only compares texts, and on how many answers the two disagree. Then "
+        "what became of every answer; all but the correct ones count as wrong.",
         frame,
         formats,
         headings,

@@ -12,8 +12,9 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.grading import STATUSES
 from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
 from rlvr_dynamics.scoring.statistics import mean_interval
-from rlvr_dynamics.scoring.votes import majority_score, pass_at_k
+from rlvr_dynamics.scoring.votes import majority_score, pass_at_k, spelling
 
+PUZZLE = "reasoning_gym"
 FINISH_REASONS = ("stop", "length")
 _MODEL_ID = re.compile(
     r"(?:(?P<method>(?!observe_|step_)[a-z0-9_]+?)__)?(?:observe_(?P<observe>\d+)__)?step_(?P<step>\d+)"
@@ -97,16 +98,21 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
     questions: dict[str, list[tuple[str | None, float]]] = {}
     statuses: Counter[str] = Counter()
     finished: Counter[str] = Counter()
-    tokens = []
-    columns = ("protocol", "question_id", "answer", "score", "status", "finish_reason", "tokens")
-    rows = zip(*(samples[column].tolist() for column in columns), strict=True)
-    for of, question, answer, score, status, reason, length in rows:
+    tokens, same_text, disagree = [], 0, 0
+    columns = ("protocol", "question_id", "gold", "answer", "score", "status")
+    rows = zip(
+        *(samples[column].tolist() for column in (*columns, "finish_reason", "tokens")), strict=True
+    )
+    for of, question, gold, answer, score, status, reason, length in rows:
         if of != protocol:
             continue
         questions.setdefault(question, []).append((answer, score))
         statuses[status] += 1
         finished[reason if reason in FINISH_REASONS else "other"] += 1
         tokens.append(length)
+        same = isinstance(answer, str) and spelling(answer, kind) == spelling(gold, kind)
+        same_text += same
+        disagree += same != (score == 1)
     n_samples = {len(answers) for answers in questions.values()}
     if len(n_samples) != 1:
         raise ValueError(f"questions with {sorted(n_samples)} samples under protocol {protocol}")
@@ -120,6 +126,9 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
         "ci_low": accuracy.low,
         "ci_high": accuracy.high,
         **_of_all_samples(list(questions.values()), per_question, kind),
+        # A second, simpler grader: the same spelling as the gold answer. Puzzles have many answers.
+        "string_match": math.nan if kind == PUZZLE else same_text / len(tokens),
+        "graders_disagree": math.nan if kind == PUZZLE else disagree,
         **{status: statuses[status] for status in STATUSES},
         **{f"finish_{reason}": finished[reason] for reason in (*FINISH_REASONS, "other")},
         "mean_tokens": sum(tokens) / len(tokens),
