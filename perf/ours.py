@@ -10,7 +10,7 @@ import torch
 
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.checkpoints.differences import Differences
-from rlvr_dynamics.dynamics import accumulate_gram, svd_of_gram
+from rlvr_dynamics.dynamics import accumulate_gram_of_weights, svd_of_gram
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 
 
@@ -19,8 +19,8 @@ def decompose(trajectory: Trajectory) -> None:
     steps = np.array(trajectory.steps)
     for name in trajectory.names:
         gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
-        for _, _, updates in Differences(trajectory, name).chunks():
-            accumulate_gram(gram, updates)
+        for _, weights in Differences(trajectory, name).stored_pieces():
+            accumulate_gram_of_weights(gram, weights)
         svd_of_gram(gram, len(steps), steps)
 
 

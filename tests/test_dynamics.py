@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rlvr_dynamics.dynamics import (
     NullSample,
     accumulate_gram,
+    accumulate_gram_of_weights,
     accumulate_products,
     extend_gram,
     linearity,
@@ -389,3 +390,19 @@ def test_svd_of_gram_sums_over_columns():
     two = trajectory_svd(updates, 2)
     assert one.singular_values == pytest.approx(two.singular_values, rel=1e-12)
     assert one.coefficients == pytest.approx(two.coefficients, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 6),
+    columns=st.sampled_from([1, 300, 8192, 8192 * 2 + 17]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    seed=st.integers(0, 99),
+)
+def test_gram_from_saved_weights_is_that_of_the_differences(count, columns, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(count + 1, columns, generator=generator).to(dtype)
+    updates = weights[1:].double() - weights[:1].double()
+    gram = torch.zeros(count, count, dtype=torch.float64)
+    accumulate_gram_of_weights(gram, weights)
+    assert torch.allclose(gram, updates @ updates.mT, rtol=1e-12, atol=1e-12)

@@ -7,8 +7,11 @@ the memory sees a value twice; the stored values of a tensor are kept when they 
 Legend: T steps, d elements of one tensor, c elements of a piece.
 """
 
+import mmap
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Queue
 
 import torch
 from torch import Tensor
@@ -21,6 +24,7 @@ DEFAULT_BUDGET_BYTES = 1 << 30
 _BLOCK_BYTES = 32 << 20
 _PIECE_BYTES = 2 << 20
 _SMALLEST_PIECE = 8192
+STORED_COLUMNS = 1 << 17
 SHARE_OF_BLOCKS = 8  # a passing block takes at most this part of the budget
 
 
@@ -51,6 +55,35 @@ def _refuse_non_finite(
         )
 
 
+class Room:
+    """Memory for stored values that one tensor after the other uses, in large pages if possible.
+
+    Touching fresh memory for the first time costs about as much as reading a file into it.
+    """
+
+    def __init__(self) -> None:
+        """Take nothing yet."""
+        self._memory: mmap.mmap | None = None
+
+    def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """Return uninitialised memory of shape (rows, columns); what was taken before is void."""
+        size = max(1, rows * columns * dtype.itemsize)
+        if self._memory is None or len(self._memory) < size:
+            self._memory = mmap.mmap(-1, size)
+            with suppress(AttributeError, OSError):
+                self._memory.madvise(mmap.MADV_HUGEPAGE)
+        values = torch.frombuffer(self._memory, dtype=dtype, count=rows * columns)
+        return values.view(rows, columns)
+
+
+def rooms_for(threads: int) -> "Queue[Room]":
+    """Return a queue with one room for every thread."""
+    rooms: Queue[Room] = Queue()
+    for _ in range(threads):
+        rooms.put(Room())
+    return rooms
+
+
 @dataclass(frozen=True)
 class Piece:
     """Some columns of a tensor's stack: elements `start` to `stop` of every checkpoint.
@@ -77,6 +110,7 @@ class Differences:
         budget_bytes: Upper bound for the stored values held in memory.
         device: Where the updates are formed, such as "cpu" or "cuda".
         on_read: Told the number of bytes after every read from the files.
+        room: Memory that other tensors used before, and that only this one uses from now on.
     """
 
     def __init__(
@@ -87,8 +121,10 @@ class Differences:
         *,
         device: str = "cpu",
         on_read: Callable[[int], None] | None = None,
+        room: Room | None = None,
     ) -> None:
         """Remember what to read; nothing is read yet."""
+        self._room = room or Room()
         self.trajectory, self.name, self.device = trajectory, name, device
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
         self._dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
@@ -111,16 +147,20 @@ class Differences:
         Raises:
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
-        for start, stored in self.stored_pieces():
+        for start, stored in self.stored_pieces(self._piece):
             updates = stored[1:].to(torch.float32, copy=True).sub_(stored[0].float())
             self.refuse_non_finite(start, stored, updates)
             yield Piece(start, start + stored.shape[1], stored, updates)
 
-    def stored_pieces(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield (start, base and steps as stored, shape (T + 1, c)), not looked at in any way."""
+    def stored_pieces(self, columns: int = STORED_COLUMNS) -> Iterator[tuple[int, Tensor]]:
+        """Yield (start, base and steps as stored, shape (T + 1, c)), not looked at in any way.
+
+        Args:
+            columns: Largest c.
+        """
         for start, stored in self._blocks():
-            for low in range(0, stored.shape[1], self._piece):
-                yield start + low, stored[:, low : low + self._piece].to(self.device)
+            for low in range(0, stored.shape[1], columns):
+                yield start + low, stored[:, low : low + columns].to(self.device)
 
     def refuse_non_finite(self, start: int, stored: Tensor, outcome: Tensor) -> None:
         """Refuse stored values from which something came out that is not finite.
@@ -170,7 +210,7 @@ class Differences:
             yield 0, self._whole
             return
         steps = (0, *self.trajectory.steps)
-        room = torch.empty(len(steps), min(self._block, self.d), dtype=self._dtype)
+        room = self._room.take(len(steps), min(self._block, self.d), self._dtype)
         for start in range(0, self.d, self._block):
             stored = room[:, : min(self._block, self.d - start)]
             for row, step in zip(stored, steps, strict=True):

@@ -35,6 +35,7 @@ from rlvr_dynamics.dynamics.subspaces import align_signs, principal_cosines, ran
 from rlvr_dynamics.dynamics.trajectory_svd import (
     TrajectorySVD,
     accumulate_gram,
+    accumulate_gram_of_weights,
     accumulate_products,
     extend_gram,
     row_combination,
@@ -64,6 +65,7 @@ __all__ = [
     "TrajectorySVD",
     "UpdateSVD",
     "accumulate_gram",
+    "accumulate_gram_of_weights",
     "accumulate_products",
     "align_signs",
     "direction_cosine",

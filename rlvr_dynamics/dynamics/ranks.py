@@ -6,7 +6,6 @@ otherwise, `...` any leading axes, such as the draws of a null.
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 Spectrum = Float[np.ndarray, "... s"] | Float[Tensor, "... s"]
@@ -78,6 +77,8 @@ def gaussian_spectrum(m: int, n: int, draws: int, seed: int | list[int]) -> np.n
     Returns:
         Shape (draws, s), float64, each row falling.
     """
+    from scipy.linalg import eigvalsh_tridiagonal  # slow to import, and needed for nulls only
+
     long, short = max(m, n), min(m, n)
     generator = np.random.default_rng(seed)
     spectra = np.empty((draws, short))

@@ -5,7 +5,6 @@ Legend: k and j dimensions of two subspaces, T observed steps, m length of a vec
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.linalg import solve_triangular
 from torch import Tensor
 
 Columns = Float[np.ndarray, "m k"] | Float[Tensor, "m k"]
@@ -53,6 +52,8 @@ def random_cosine(
     Raises:
         ValueError: k or j is outside its range.
     """
+    from scipy.linalg import solve_triangular  # slow to import, and needed for nulls only
+
     if not (1 <= k <= dimension and 1 <= j <= dimension):
         raise ValueError(f"subspaces of {dimension} dimensions cannot have {k} and {j}")
     if k + j > dimension:

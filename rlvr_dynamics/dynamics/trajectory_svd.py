@@ -4,8 +4,8 @@ M (T x d) has the flattened updates W_t - W_0 as rows and is not centred. With G
 the singular values are sqrt(λ), the coefficients c_t = σ u[t], and the directions v = Mᵀ u / σ.
 Source: RELEX, arXiv 2605.21468.
 
-Accuracy: differences in float32, everything after them in float64. An eigenvalue of G is exact to
-about 1e-16 σ1², so a singular value to about 1e-16 σ1² / σ, and never worse than 2e-8 σ1.
+Accuracy: differences in float32 or wider, everything after them in float64. An eigenvalue of G is
+exact to about 1e-16 σ1², so a singular value to about 1e-16 σ1² / σ, and never worse than 2e-8 σ1.
 
 Legend: T observed steps, d elements of one tensor, k rank.
 """
@@ -63,6 +63,35 @@ def accumulate_gram(gram: Float64[Tensor, "T T"], updates: Float[Tensor, "T c"])
         updates: Columns of M, shape (T, c), float32 or wider.
     """
     accumulate_products(gram, updates, updates)
+
+
+def accumulate_gram_of_weights(
+    gram: Float64[Tensor, "T T"], weights: Float[Tensor, "rows c"]
+) -> None:
+    """Add the share of some columns to a Gram matrix, from the saved weights themselves, in place.
+
+    The differences are formed in float64, where those of float32 and narrower weights are exact to
+    1e-16; nothing but a block that stays in the cache is ever widened.
+
+    Args:
+        gram: Running sum of M Mᵀ, shape (T, T), float64.
+        weights: The same columns of W_0 and of every W_t, shape (T + 1, c), any float dtype.
+    """
+    count = weights.shape[1]
+    whole = count - count % COLUMNS
+    if whole:
+        wide = gram.new_empty(_PIECES, len(weights), COLUMNS // _PIECES)
+        updates = wide[:, 1:]
+        sums = gram.new_zeros(_PIECES, *gram.shape)
+        for start in range(0, whole, COLUMNS):
+            _fill(wide, weights[:, start : start + COLUMNS])
+            updates.sub_(wide[:, :1])
+            sums.baddbmm_(updates, updates.mT)
+        gram += sums.sum(0)
+    if whole < count:
+        rest = weights[:, whole:].to(gram)
+        rest[1:].sub_(rest[:1])
+        gram.addmm_(rest[1:], rest[1:].mT)
 
 
 def accumulate_products(

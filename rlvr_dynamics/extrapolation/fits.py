@@ -93,14 +93,30 @@ def polynomial_continuation(
     return smoother
 
 
+def _sinusoid_near(frequency: float, times: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return A, f, φ, C of the best of nine sinusoids within one bin of a frequency."""
+    best, least = np.array([0.0, frequency, 0.0, y.mean()]), np.inf
+    for near in frequency + np.linspace(-0.9, 0.9, 9) / len(y):
+        angle = 2.0 * np.pi * near * times
+        design = np.stack([np.sin(angle), np.cos(angle), np.ones_like(angle)], axis=1)
+        solved = np.linalg.lstsq(design, y, rcond=None)[0]
+        error = float(np.sum((design @ solved - y) ** 2))
+        if near > 0.0 and error < least:
+            size, phase = np.hypot(solved[0], solved[1]), np.arctan2(solved[1], solved[0])
+            best, least = np.array([size, near, phase, solved[2]]), error
+    return best
+
+
 def sinusoid(
     steps: np.ndarray, values: np.ndarray, targets: np.ndarray, remarks: list[str]
 ) -> np.ndarray:
     """Fit A sin(2π f t + φ) + C to every series and evaluate it.
 
-    Started at f of the largest Fourier coefficient, A = 3 std / √2, φ = 0 and C = the mean, then
-    Levenberg-Marquardt. Where that does not converge the start values stand, as in the released
-    code of RELEX. Unevenly spaced series are interpolated for the Fourier start value only.
+    Levenberg-Marquardt from the best of nine frequencies within one bin of the largest Fourier
+    coefficient, A, φ and C by linear least squares for each. The released code of RELEX starts at
+    that coefficient with φ = 0, which ends in a wrong minimum for many phases. Where the iteration
+    does not converge the start values stand. Unevenly spaced series are interpolated for the
+    Fourier coefficients only.
 
     Args:
         steps: Step numbers, shape (T,), rising, T of at least 4.
@@ -127,7 +143,7 @@ def sinusoid(
         even = np.interp(np.arange(len(times)), times, y)
         spectrum = np.abs(np.fft.rfft(even - even.mean()))
         frequency = np.fft.rfftfreq(len(even))[1 + int(np.argmax(spectrum[1:]))]
-        start = np.array([3.0 * y.std() / np.sqrt(2.0), frequency, 0.0, y.mean()])
+        start = _sinusoid_near(frequency, times, y)
         fit = least_squares(
             lambda p, y=y: curve(p, times) - y, start, method="lm", max_nfev=_EVALUATIONS
         )

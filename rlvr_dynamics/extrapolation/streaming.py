@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlvr_dynamics.checkpoints.differences import Differences, finite_elements
+from rlvr_dynamics.checkpoints.differences import Differences, Room, finite_elements, rooms_for
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
-from rlvr_dynamics.dynamics import accumulate_gram, row_combination
+from rlvr_dynamics.dynamics import accumulate_gram_of_weights, row_combination
 from rlvr_dynamics.extrapolation.base import Extrapolator, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
@@ -143,7 +143,7 @@ def _write_all(
     window, budget = job.window, budget_bytes // threads
     names = sorted(window.names, key=lambda name: (-window.numel(name), name))
     tasks = [_Task(job, name, targets, writers, budget) for name in names]
-    memory = Memory(budget_bytes)
+    memory, rooms = Memory(budget_bytes), rooms_for(threads)
     total = sum(task.bytes_to_read for task in tasks)
     lock = threading.Lock()
     with (
@@ -159,8 +159,12 @@ def _write_all(
                 shown.update(count)
 
         def run(task: _Task) -> list[str]:
-            with memory.hold(task.bytes_held):
-                return task.run(advance)
+            room = rooms.get()
+            try:
+                with memory.hold(task.bytes_held):
+                    return task.run(advance, room)
+            finally:
+                rooms.put(room)
 
         try:
             found = list(pool.map(run, tasks))
@@ -204,7 +208,7 @@ class _Task:
         whole = _UPDATE_BYTES * job.window.numel(name) if job.method.tensor_changes else 0
         self.bytes_held = whole or min(budget_bytes, self.bytes_to_read)
 
-    def run(self, advance: Advance) -> list[str]:
+    def run(self, advance: Advance, room: Room) -> list[str]:
         """Write this tensor of every target and return the method's remarks."""
         left = self.bytes_to_read
 
@@ -216,7 +220,7 @@ class _Task:
         if self.job.method.tensor_changes is not None:
             self._write_changes(self.job.method.tensor_changes)
         else:
-            self._write_combinations(self._differences(count))
+            self._write_combinations(self._differences(count, room))
         advance(left)
         return self.remarks
 
@@ -225,8 +229,11 @@ class _Task:
         weights = self.weights
         if weights is None:
             gram = torch.zeros(differences.T, differences.T, dtype=torch.float64)
-            for piece in differences.pieces():
-                accumulate_gram(gram, piece.updates)
+            for _, stored in differences.stored_pieces():
+                accumulate_gram_of_weights(gram, stored)
+            if not bool(torch.isfinite(gram.diagonal()).all()):
+                for _ in differences.pieces():  # names the weight that is not finite
+                    pass
             weights = self._row_weights(gram.numpy())
         held = [_held_step(row, self.window.steps) for row in weights]
         for step, writer in zip(held, self.writers, strict=True):
@@ -244,8 +251,8 @@ class _Task:
             for at, values in zip(moving, predicted, strict=True):
                 self.writers[at].write_elements(self.name, start, values)
 
-    def _differences(self, advance: Advance | None) -> Differences:
-        return Differences(self.window, self.name, self.budget_bytes, on_read=advance)
+    def _differences(self, advance: Advance | None, room: Room | None = None) -> Differences:
+        return Differences(self.window, self.name, self.budget_bytes, on_read=advance, room=room)
 
     def _row_weights(self, gram: np.ndarray | None) -> np.ndarray:
         job = self.job

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS
+from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS, rooms_for
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
@@ -70,11 +70,15 @@ def _on_threads(
     folder: Path,
     update: Update,
 ) -> None:
-    memory = Memory(settings.budget_bytes)
+    memory, rooms = Memory(settings.budget_bytes), rooms_for(settings.threads)
 
     def collect(name: str) -> None:
-        with memory.hold(working_set(trajectory, name, settings)):
-            collect_to_file(trajectory, name, settings, folder, update)
+        room = rooms.get()
+        try:
+            with memory.hold(working_set(trajectory, name, settings)):
+                collect_to_file(trajectory, name, settings, folder, update, room)
+        finally:
+            rooms.put(room)
 
     with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
         try:

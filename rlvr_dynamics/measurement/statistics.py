@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rlvr_dynamics.atomic import atomic_path
-from rlvr_dynamics.checkpoints.differences import Differences
+from rlvr_dynamics.checkpoints.differences import Differences, Room
 from rlvr_dynamics.checkpoints.shards import create_shard
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import put_elements
@@ -155,6 +155,7 @@ def collect_to_file(
     settings: MeasureSettings,
     folder: Path,
     on_read: Callable[[int], None] | None = None,
+    room: Room | None = None,
 ) -> None:
     """Read one tensor and publish its statistics, and its direction if that is wanted.
 
@@ -177,6 +178,7 @@ def collect_to_file(
         settings.budget_bytes // settings.threads,
         device=device_of(settings),
         on_read=on_read,
+        room=room,
     )
     statistics = _first_pass(differences, old)
     if settings.directions:
