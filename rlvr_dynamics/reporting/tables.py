@@ -13,6 +13,7 @@ LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
 LONGEST_OPEN = 60  # rows
 
 _TEX = {
+    "√": r"\ensuremath{\surd}",
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
