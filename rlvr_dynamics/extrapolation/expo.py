@@ -1,7 +1,8 @@
 """ExPO: amplify the last observed update, W_s + α (W_s - W_0), whatever the target step.
 
-α is chosen on a validation split, which is not done here: ask for one prediction per α of
-`ALPHAS`, each under its own label, and keep the one that scores best there.
+α is chosen on a validation split, which is not done here: give the method a `grid` of α in the
+configuration. The authors advise 0.3 or 0.5 for a fully trained model; an early window needs more,
+a fifth of the training 4 to reach its end in a line.
 Source: arXiv 2404.16792. Released code: github.com/chujiezheng/LLM-Extrapolation.
 """
 
@@ -12,15 +13,6 @@ import numpy as np
 
 from rlvr_dynamics.extrapolation.base import Extrapolator, Window
 from rlvr_dynamics.extrapolation.parameters import Parameter
-
-ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 2.0, 4.0)
-"""0.1 to 0.5 suit a fully trained model (the authors advise 0.3 or 0.5). The larger ones are for
-an early window: a window of a fifth of the training would need 4 to reach its end in a line."""
-
-
-def label_of(alpha: float) -> str:
-    """Return the label under which the prediction with an α is stored."""
-    return f"expo_{alpha:g}"
 
 
 def row_weights(
