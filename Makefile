@@ -9,14 +9,22 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test test-fast check perf clean
+.PHONY: demo test test-grid test-slurm test-fast check perf clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
 	$(BIN)/python -m rlvr_dynamics.run
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "not slurm and (slow or not grid)"
+
+# Every algorithm and every architecture through verl and vLLM: about half an hour.
+test-grid: $(READY)
+	$(BIN)/python -m pytest -m grid tests/test_algorithms_training.py tests/test_architectures_training.py
+
+# Needs Debian's slurm-wlm and munge.
+test-slurm: $(READY)
+	$(BIN)/python -m pytest -m slurm -rs tests/test_slurm_real.py
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest

@@ -10,6 +10,7 @@ from perf import (
     figure,
     gpu,
     grading,
+    hub,
     machine,
     report,
     scaling,
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Par
     "grading": grading.measure,
     "scoring": scoring.measure,
     "gpu": gpu.measure,
+    "hub": hub.measure,
 }
 OUT = Path("outputs") / "perf"
 FULL_BYTES = 12 << 30

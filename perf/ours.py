@@ -10,7 +10,7 @@ import torch
 
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.checkpoints.differences import Differences
-from rlvr_dynamics.dynamics import accumulate_gram_of_weights, svd_of_gram
+from rlvr_dynamics.dynamics import prediction_gram, svd_of_gram
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 
 
@@ -18,9 +18,10 @@ def decompose(trajectory: Trajectory) -> None:
     """Take the trajectory SVD of every tensor: coefficients and singular values, no directions."""
     steps = np.array(trajectory.steps)
     for name in trajectory.names:
-        gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
-        for _, weights in Differences(trajectory, name).stored_pieces():
-            accumulate_gram_of_weights(gram, weights)
+        found = Differences(trajectory, name)
+        gram = prediction_gram(
+            lambda found=found: (rows for _, rows in found.rows()), found.T, found.dtype, found.d
+        )
         svd_of_gram(gram, len(steps), steps)
 
 

@@ -3,14 +3,20 @@
 Below this nobody sees a DictConfig. Imports neither torch, verl nor vllm.
 """
 
+import copy
 import difflib
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
@@ -31,33 +37,92 @@ def load(overrides: list[str]) -> RunConfig:
         UserError: An unknown key, a wrong type or a value out of range; the message names the
             key, what was given and what is allowed.
     """
+    if not any(item.lstrip("+").split("=")[0] == "exp" for item in overrides):
+        overrides = ["+exp=demo", *overrides]
+    overrides = ["+" + item if item.startswith("exp=") else item for item in overrides]
+    return _validate(_resolved(_composed(overrides), overrides))
+
+
+def load_each(
+    overrides: list[str], choices: list[Mapping[str, str]], values: list[Mapping[str, Any]]
+) -> list[RunConfig]:
+    """Load configurations that differ in a few groups and keys, from one composition.
+
+    Gives what `load` gives for each, in a tenth of the time: Hydra works once, not once for each.
+
+    Args:
+        overrides: What they have in common; no ``exp`` is taken.
+        choices: For each the name chosen in a group, such as ``{"model": "qwen3_4b"}``.
+        values: For each the keys that are set after that, such as ``{"trainer.steps": 20}``.
+
+    Raises:
+        UserError: As for `load`.
+    """
+    from omegaconf import OmegaConf, open_dict
+
+    wanted = sorted({pair for choice in choices for pair in choice.items()})
+    also = [f"+{group}@choices.{group}.{name}={name}" for group, name in wanted]
+    composed = _composed([*overrides, *also])
+    with open_dict(composed):
+        offered = composed.pop("choices", {})
+    loaded = []
+    for choice, keys in zip(choices, values, strict=True):
+        made = copy.deepcopy(composed)
+        for group, name in choice.items():
+            made[group] = offered[group][name]
+        for key, value in keys.items():
+            OmegaConf.update(made, key, value)
+        loaded.append(_validate(_resolved(made, overrides)))
+    return loaded
+
+
+def _composed(overrides: list[str]) -> "DictConfig":
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     if not CONFIG_FOLDER.is_dir():
         raise UserError(
             "the folder configs/ is missing",
             where=str(CONFIG_FOLDER),
             way_out="install from a checkout with `pip install -e .`",
         )
-    if not any(item.lstrip("+").split("=")[0] == "exp" for item in overrides):
-        overrides = ["+exp=demo", *overrides]
-    overrides = ["+" + item if item.startswith("exp=") else item for item in overrides]
-    return _validate(_compose(overrides))
-
-
-def _compose(overrides: list[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            composed = compose("config", overrides=overrides)
-            values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            return compose("config", overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
+        raise _explain(error, overrides) from error
+
+
+def _resolved(composed: "DictConfig", overrides: list[str]) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except InterpolationKeyError as error:
+        raise _explain_reference(error, composed, overrides) from error
+    except OmegaConfBaseException as error:
         raise _explain(error, overrides) from error
     if not isinstance(values, dict):
         raise TypeError("configs/config.yaml is not a mapping")
     return {str(key): value for key, value in values.items()}
+
+
+def _explain_reference(error: Exception, composed: "DictConfig", overrides: list[str]) -> UserError:
+    """A chosen group reads a section that another one does not have."""
+    reads = re.search(r"Interpolation key '(\w+)\.(\w+)\.", str(error))
+    reader = re.search(r"full_key: (\w+)", str(error))
+    if reads is None or reader is None:
+        return _explain(error, overrides)
+    group, section = reads.groups()
+    chosen = [item for item in overrides if item.startswith(f"{reader[1]}=")]
+    name = composed[group].get("name", "")
+    by = chosen[-1] if chosen else reader[1]
+    return UserError(
+        f"{group} {name} has no {section} section: {by} needs a {group} with one",
+        way_out=f"choose another {group}=..., or another {reader[1]}=...",
+    )
 
 
 def _explain(error: Exception, overrides: list[str]) -> UserError:
@@ -86,7 +151,7 @@ def _fields(location: tuple[Any, ...]) -> list[str]:
             field = model.model_fields.get(str(part))
             if field is not None:
                 found += _models_in(field.annotation)
-            elif model.__name__ in ("TinyModel", "HubModel", "ArithmeticData", "HubData"):
+            elif model.__name__.endswith(("Model", "Data")):
                 found.append(model)  # pydantic puts the union's tag into the location
         models = found or models
     return sorted({name for model in models for name in model.model_fields})

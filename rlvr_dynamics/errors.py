@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 class TooLittle(UserError):
-    """The data are sound, but too few for what was asked; other methods may still work."""
+    """The data are sound, but lack what was asked for; other methods may still work."""
 
 
 class StageFailed(Exception):

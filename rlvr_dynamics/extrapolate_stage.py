@@ -82,7 +82,7 @@ def extrapolate(run: Run, folder: Path) -> None:
             continue
         rows += _predict(run, trajectory, method, folder, accuracy)
     for rebuilt in settings.reconstructions:
-        rows += _rebuild(run, trajectory, rebuilt, folder)
+        rows += _rebuild(run, trajectory, rebuilt, folder, accuracy)
     index = pd.DataFrame(
         [_row(run, made, folder, candidate_of) for made, candidate_of in rows], columns=INDEX
     )
@@ -132,22 +132,32 @@ def _predict(
 
 
 def _rebuild(
-    run: Run, trajectory: "Trajectory", rebuilt: Rebuilt, folder: Path
+    run: Run,
+    trajectory: "Trajectory",
+    rebuilt: Rebuilt,
+    folder: Path,
+    accuracy: "AccuracySeries | None",
 ) -> Iterator[tuple[Prediction, None]]:
     reconstruction = RECONSTRUCTIONS[rebuilt.name]
     parameters = dict(rebuilt.parameters)
     if "seed" in reconstruction.parameters:
         parameters.setdefault("seed", run.config.seed)
     steps = sorted({target_step(trajectory.steps, share) for share in rebuilt.targets})
-    for made in reconstruction.run(
-        trajectory,
-        steps,
-        folder,
-        label=rebuilt.title,
-        budget_bytes=int(run.config.measure.memory_gib * 2**30),
-        threads=run.config.measure.threads,
-        **parameters,
-    ):
+    try:
+        predictions = reconstruction.run(
+            trajectory,
+            steps,
+            folder,
+            label=rebuilt.title,
+            accuracy=accuracy.values if accuracy is not None else None,
+            budget_bytes=int(run.config.measure.memory_gib * 2**30),
+            threads=run.config.measure.threads,
+            **parameters,
+        )
+    except TooLittle as reason:
+        print(f"{rebuilt.title} left out: {reason}")
+        return
+    for made in predictions:
         yield made, None
 
 

@@ -48,7 +48,12 @@ class Run:
     @property
     def base(self) -> Path:
         """Folder of the model before training."""
-        return Path(self.config.source.base or self.of("prepare") / "base")
+        if self.config.source.base is not None:
+            return Path(self.config.source.base)
+        cast = self.of("train") / "base"  # of published steps that are stored in another dtype
+        if self.config.source.published is not None and cast.is_dir():
+            return cast
+        return self.of("prepare") / "base"
 
     @property
     def checkpoints(self) -> Path:
@@ -77,7 +82,7 @@ class Stage:
     version: int
     needs: tuple[str, ...]
     required: tuple[str, ...]
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] | Callable[[RunConfig], tuple[str, ...]]
     settings: Callable[[RunConfig], dict[str, Any]]
     work: Callable[[Run, Path], None]
     identity: Callable[[Run, Path], str] | None = None
@@ -118,12 +123,13 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _material(run: Run, stage: Stage, identities: dict[str, str]) -> dict[str, Any]:
+    packages = stage.packages(run.config) if callable(stage.packages) else stage.packages
     return {
         "stage": stage.name,
         "version": stage.version,
         "settings": stage.settings(run.config),
         "inputs": {need: identities[need] for need in stage.needs if need in identities},
-        "packages": {name: package_version(name) for name in stage.packages},
+        "packages": {name: package_version(name) for name in packages},
     }
 
 
@@ -255,15 +261,42 @@ def locked(folder: Path) -> Iterator[None]:
             way_out="choose another run_dir=...",
         ) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                "another process is working in this run directory",
-                where=str(folder),
-                way_out="wait for it, or choose another run_dir=...",
-            ) from error
+        _take(handle, folder)
         remove_leftovers(folder)
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, folder: Path) -> None:
+    # `is_locked` may be looking at this very moment; a run holds on for longer than that.
+    for pause in (0.05,) * 20 + (None,):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if pause is None:
+                raise UserError(
+                    "another process is working in this run directory",
+                    where=str(folder),
+                    way_out="wait for it, or choose another run_dir=...",
+                ) from error
+            time.sleep(pause)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a run works in a run directory now; changes nothing in it.
+
+    A shared lock is tried and let go at once, which also sees runs on other nodes of a shared disk.
+    """
+    try:
+        handle = os.open(folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
+from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.hardware import gpus_found, memory_bytes, processor_name
 from rlvr_dynamics.pipeline import FOLDERS, Run, package_version, read_record
+from rlvr_dynamics.schema import RunConfig
 
 PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verify", "hydra-core")
 
@@ -37,20 +39,27 @@ def write_provenance(run: Run, command: str) -> None:
                 "gpus": gpus_found(),
             },
             "base": _base(run),
-            "regime": (
-                f"{run.config.algorithm.name}, learning rate "
-                f"{run.config.algorithm.learning_rate:g} x {run.config.trainer.steps} steps, "
-                f"{run.config.trainer.prompts_per_step} prompts x "
-                f"{run.config.algorithm.group_size} samples"
-            )
-            if run.config.source.base is None
-            else f"checkpoints of {run.config.source.checkpoints}",
+            "regime": _regime(run.config),
             "stages": {
                 name: {"seconds": record.get("seconds"), "key": record.get("key")}
                 for name, record in records.items()
                 if record.get("finished")
             },
         },
+    )
+
+
+def _regime(config: RunConfig) -> str:
+    """How the checkpoints came about, in words."""
+    published = config.source.published
+    if published is not None:
+        return f"published checkpoints of {published.repo}, steps {shortened(published.steps)}"
+    if config.source.base is not None:
+        return f"checkpoints of {config.source.checkpoints}"
+    return (
+        f"{config.algorithm.name}, learning rate {config.algorithm.learning_rate:g} x "
+        f"{config.trainer.steps} steps, {config.trainer.prompts_per_step} prompts x "
+        f"{config.algorithm.group_size} samples"
     )
 
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -72,11 +73,20 @@ def say(text: str, stream: Any = None) -> None:
     print(text, file=stream or sys.stdout, flush=True)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for the end.
+
+    A plain KeyboardInterrupt that comes while a compiled module runs Python code makes the
+    interpreter end by SIGINT, whatever exit code it is given.
+    """
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     # A second signal must not cut the clean-up short.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    raise Interrupted
 
 
 def _go(settings: RunConfig, arguments: list[str]) -> int:
@@ -92,6 +102,7 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
     stages.check_machine(run)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGUSR1, _interrupt)  # what a scheduler sends before the time limit
     command = shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
     with pipeline.locked(run.folder):
         worked = False
@@ -105,7 +116,7 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
             begin = time.time()
             append_log(run.folder, {"event": "start", "stage": name, "command": command})
             write_provenance(run, command)
-            seconds = pipeline.execute(run, item)
+            seconds = _execute(run, item)
             append_log(
                 run.folder,
                 {"event": "finish", "stage": name, "seconds": round(time.time() - begin, 2)},
@@ -114,6 +125,23 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
             say(f"{name:<12} finished in {seconds:.0f} s")
         _show_result(run, worked)
     return EXIT_DONE
+
+
+def _execute(run: Any, item: Any) -> float:
+    """Do one stage; how it ended otherwise than well is written to log.jsonl."""
+    from rlvr_dynamics import pipeline
+    from rlvr_dynamics.provenance import append_log
+
+    try:
+        return pipeline.execute(run, item)
+    except (Exception, KeyboardInterrupt) as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        told = {"event": "interrupted" if stopped else "failed", "stage": item.stage.name}
+        if not stopped:
+            told["error"] = " ".join(f"{error or type(error).__name__}".split())
+        with suppress(UserError):  # a full disk: what went wrong first is what is shown
+            append_log(run.folder, told)
+        raise
 
 
 def _show_result(run: Any, worked: bool) -> None:

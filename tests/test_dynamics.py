@@ -8,19 +8,24 @@ from hypothesis import strategies as st
 
 from rlvr_dynamics.dynamics import (
     NullSample,
+    UpdateBlocks,
     accumulate_gram,
     accumulate_gram_of_weights,
     accumulate_products,
+    combine_stored,
     extend_gram,
+    gram_of_stored,
     linearity,
     permuted_steps_null,
+    prediction_dtype,
+    prediction_gram,
     random_walk_null,
     rank_k_update,
     row_combination,
     svd_of_gram,
     trajectory_gram,
     trajectory_svd,
-    update_singular_values,
+    update_spectrum,
     update_svd,
 )
 
@@ -178,9 +183,7 @@ def test_update_svd_agrees_with_a_direct_decomposition(shape):
     assert torch.allclose((svd.u * u[:, :k]).sum(0).abs(), torch.ones(k, dtype=torch.float64))
     assert torch.allclose((svd.v * vt[:k].mT).sum(0).abs(), torch.ones(k, dtype=torch.float64))
     assert torch.allclose(delta @ svd.v, svd.u * svd.singular_values, atol=1e-9)
-    batched, norms = update_singular_values(torch.stack([delta, 2 * delta]), 4)
-    assert torch.allclose(batched[1], 2 * sigma[:k], rtol=1e-9)
-    assert float(norms[1]) == pytest.approx(2 * svd.frobenius)
+    assert torch.allclose(update_spectrum(2 * delta), 2 * sigma, rtol=1e-9)
 
 
 def test_vectors_stay_orthonormal_beyond_the_rank():
@@ -194,8 +197,7 @@ def test_vectors_stay_orthonormal_beyond_the_rank():
 def test_small_singular_values_keep_the_promised_accuracy():
     sigma = torch.logspace(0, -12, 13, dtype=torch.float64)
     delta = orthonormal(13, 40).mT @ (sigma[:, None] * orthonormal(13, 50, seed=1))
-    found, _ = update_singular_values(delta[None], 13)
-    assert float((found[0] - sigma).abs().max()) < 2e-8
+    assert float((update_spectrum(delta)[:13] - sigma).abs().max()) < 1e-13
 
 
 def test_no_update():
@@ -406,3 +408,64 @@ def test_gram_from_saved_weights_is_that_of_the_differences(count, columns, dtyp
     gram = torch.zeros(count, count, dtype=torch.float64)
     accumulate_gram_of_weights(gram, weights)
     assert torch.allclose(gram, updates @ updates.mT, rtol=1e-12, atol=1e-12)
+
+
+def stored_rows(count, columns, dtype=torch.bfloat16, scale=1e-4, seed=0):
+    """Weights as a run stores them: a base and steps that drift away from it and wander."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.randn(columns, generator=generator) * 0.02
+    drift = torch.randn(columns, generator=generator)
+    rows = [base.to(dtype)]
+    for step in range(1, count + 1):
+        noise = torch.randn(columns, generator=generator)
+        rows.append((base + scale * (step * drift + noise)).to(dtype))
+    return rows
+
+
+@pytest.mark.parametrize("count", [1, 3, 20, 33])
+@pytest.mark.parametrize("columns", [700, 16_384, 70_001])
+def test_float32_products_keep_the_stated_accuracy(count, columns):
+    rows = stored_rows(count, columns)
+    wide = torch.stack(rows).double()
+    exact = (wide[1:] - wide[0]) @ (wide[1:] - wide[0]).mT
+    cuts = sorted({0, 513, columns // 3, columns})
+    pieces = [
+        [row[low:high] for row in rows] for low, high in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+    found = gram_of_stored(pieces, count, torch.float32)
+    top = float(torch.linalg.eigvalsh(exact)[-1])
+    assert torch.equal(found, found.mT)
+    assert float((found - exact).abs().max()) < 2e-8 * top
+    exactly = gram_of_stored(pieces, count, torch.float64)
+    assert float((exactly - exact).abs().max()) < 1e-14 * top
+
+
+def test_only_large_16_bit_tensors_are_predicted_from_float32_products():
+    assert prediction_dtype(torch.bfloat16, 1 << 20) == torch.float32
+    assert prediction_dtype(torch.float16, 1 << 20) == torch.float32
+    assert prediction_dtype(torch.bfloat16, 1000) == torch.float64
+    assert prediction_dtype(torch.float32, 1 << 20) == torch.float64
+
+
+@pytest.mark.parametrize("scale", [1e-24, 0.0, 1e22])
+def test_updates_whose_squares_leave_float32_are_multiplied_in_float64(scale):
+    rows = stored_rows(2, 1 << 16)
+    rows = [
+        torch.zeros_like(rows[0]),
+        *(((row - rows[0]).float() * scale).bfloat16() for row in rows[1:]),
+    ]
+    updates = torch.stack(rows[1:]).double()
+    found = prediction_gram(lambda: iter([rows]), 2, torch.bfloat16, 1 << 16)
+    assert torch.allclose(found, updates @ updates.mT, rtol=1e-12, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_combinations_of_stored_rows(dtype):
+    rows = stored_rows(5, 20_000)
+    weights = np.random.default_rng(0).standard_normal((2, 5)) * 10
+    wide = torch.stack(rows).double()
+    expected = wide[0] + torch.from_numpy(weights) @ (wide[1:] - wide[0])
+    found = combine_stored(weights, rows, UpdateBlocks(5, dtype))
+    assert found.dtype == dtype
+    error = float((found - expected).abs().max())
+    assert error <= (1e-7 if dtype == torch.float32 else 1e-15) * float(expected.abs().max())

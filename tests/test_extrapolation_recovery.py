@@ -6,8 +6,10 @@ import torch
 from extrapolation_fixture import build, gaussian, load, stack, wandering
 
 from rlvr_dynamics.checkpoints import identity_of
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.dynamics import fit_pls
+from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import RECONSTRUCTIONS
+from rlvr_dynamics.extrapolation.r2_windows import module_r2
 
 RANK = RECONSTRUCTIONS["rank_recovery"]
 ORACLE = RECONSTRUCTIONS["trajectory_oracle"]
@@ -145,9 +147,9 @@ def test_reconstructions_are_not_made_twice(tmp_path, method):
     reconstruction = RECONSTRUCTIONS[method]
     made = reconstruction.run(trajectory, [3, 2, 3], tmp_path / "out")
     assert [each.step for each in made] == [2, 3]
-    before = [(each.folder / "manifest.json").stat() for each in made]
+    before = [(each.folder / "manifest.json").stat().st_mtime_ns for each in made]
     assert reconstruction.run(trajectory, [2, 3], tmp_path / "out") == made
-    assert [(each.folder / "manifest.json").stat() for each in made] == before
+    assert [(each.folder / "manifest.json").stat().st_mtime_ns for each in made] == before
 
 
 @pytest.mark.parametrize("method", list(RECONSTRUCTIONS))
@@ -157,3 +159,56 @@ def test_a_step_without_an_update_is_the_base(tmp_path, method):
     assert made.identity == identity_of(trajectory.folder(0))
     with pytest.raises(UserError, match="step 7 was not saved"):
         RECONSTRUCTIONS[method].run(trajectory, [7], tmp_path / "out")
+
+
+def turning(steps, quality):
+    """Every layer's q_proj turns with the accuracy, plus noise that differs from layer to layer."""
+    base = {"model.embed_tokens.weight": gaussian(0)["model.embed_tokens.weight"]}
+    names = [f"model.layers.{layer}.self_attn.q_proj.weight" for layer in range(len(quality))]
+    generator = torch.Generator().manual_seed(5)
+    weights = {0: base | {name: torch.zeros(6, 6, dtype=torch.float64) for name in names}}
+    for step in steps:
+        weights[step] = dict(base)
+        for name, noise in zip(names, quality, strict=True):
+            u = torch.linspace(1, 2, 6).double() + 0.1 * step * torch.linspace(2, -1, 6).double()
+            u = u + noise * torch.randn(6, generator=generator, dtype=torch.float64)
+            weights[step][name] = step * torch.outer(u, torch.ones(6).double())
+    return weights, names
+
+
+def test_windows_over_the_modules_follow_their_r2(tmp_path):
+    quality = [3.0, 0.0, 1.0, 0.01, 0.3, 0.1]  # noise: layer 1 follows the accuracy best
+    steps = range(1, 9)
+    weights, names = turning(steps, quality)
+    trajectory = build(tmp_path, weights)
+    accuracy = {step: 0.2 + 0.05 * step for step in steps}
+    scores = module_r2(trajectory, tuple(accuracy.items()))
+    by_hand = {}
+    for name in names:
+        u = torch.stack(
+            [torch.linalg.svd(weights[step][name].float().double())[0][:, 0] for step in steps]
+        )
+        for row in reversed(range(len(u) - 1)):  # from the last step to the first
+            u[row] *= torch.sign(u[row] @ u[row + 1])
+        by_hand[name] = fit_pls(u.numpy(), np.array(list(accuracy.values()))).r2
+    assert scores == pytest.approx(by_hand, abs=1e-5)
+    ranked = sorted(names, key=lambda name: -by_hand[name])
+    assert ranked != names and by_hand[ranked[0]] > 0.9 > by_hand[ranked[-1]]
+    out = tmp_path / "out"
+    best = one(RANK, trajectory, 8, out, label="best", r2_window=1, accuracy=accuracy)
+    worst = one(RANK, trajectory, 8, out, label="worst", r2_window=7, accuracy=accuracy)
+    assert changed(best, weights) == set(ranked[:2])
+    assert changed(worst, weights) == set(ranked[-2:])
+    assert best.uses_future
+    # Another accuracy makes another ranking, so it is another reconstruction.
+    other = dict(zip(steps, [0.5, 0.1, 0.9, 0.2, 0.8, 0.3, 0.6, 0.4], strict=True))
+    again = one(RANK, trajectory, 8, out, label="best", r2_window=1, accuracy=other)
+    ranking = module_r2(trajectory, tuple(other.items()))
+    assert changed(again, weights) == set(sorted(names, key=lambda name: -ranking[name])[:2])
+
+
+@pytest.mark.parametrize("accuracy", [None, {1: 0.1, 2: 0.2}, {1: 0.5, 2: 0.5, 3: 0.5}])
+def test_without_accuracies_there_is_no_ranking(tmp_path, accuracy):
+    weights, _ = turning(range(1, 4), [0.0, 0.1])
+    with pytest.raises(TooLittle):
+        one(RANK, build(tmp_path, weights), 3, tmp_path / "out", r2_window=2, accuracy=accuracy)

@@ -1,4 +1,4 @@
-"""Published models and tables, with local files in their place."""
+"""Published tables, with local files in their place."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,11 @@ import pytest
 
 from rlvr_dynamics import config, stages
 from rlvr_dynamics.benchmarks import LOCK_FILE, read_lock
+from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.pipeline import Run
-from rlvr_dynamics.training.hub_data import fetch_model, write_tables
+from rlvr_dynamics.training.hub_data import write_tables
+from rlvr_dynamics.training.hub_model import LOCK_FILE as MODELS_LOCK
 
 
 @pytest.fixture
@@ -92,12 +94,18 @@ def test_prepare_records_every_table_and_says_what_was_left_out(problems, tmp_pa
     loaded = cell(
         problems,
         f"model.repo={model_folder(tmp_path)}",
+        "model.stop_tokens=[]",
+        "trainer.checkpoint_dtype=bfloat16",
         "benchmark.math.exceptions=[math-3]",
         f"run_dir={tmp_path / 'run'}",
     )
     run, folder = Run(loaded, tmp_path / "run"), tmp_path / "run" / "prepare"
     stages._prepare(run, folder)
     facts = json.loads((folder / "task.json").read_text())
+    # Training starts from the rounded base, and the facts say so.
+    assert facts["base_dtype"] == {"stored": "bfloat16", "original": "float32"}
+    assert Trajectory.open(folder / "base", steps(tmp_path)).dtype == "bfloat16"
+    assert sorted(read_lock(run.folder / MODELS_LOCK)) == ["qwen3_4b"]
     benchmark = facts["tables"]["benchmark.math"]
     assert (benchmark["rows"], benchmark["questions"]) == (10, 9)
     assert benchmark["left_out"] == ["math-3"]
@@ -106,25 +114,19 @@ def test_prepare_records_every_table_and_says_what_was_left_out(problems, tmp_pa
     assert (run.folder / LOCK_FILE).is_file()
 
 
-def model_folder(tmp_path: Path) -> Path:
+def steps(tmp_path: Path) -> Path:
+    model_folder(tmp_path, "steps/step_1", "bfloat16")
+    return tmp_path / "steps"
+
+
+def model_folder(tmp_path: Path, name: str = "model", dtype: str = "float32") -> Path:
     import torch
     from safetensors.torch import save_file
 
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_file({"weight": torch.ones(2, 2)}, folder / "model.safetensors")
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    weight = torch.ones(2, 2, dtype=getattr(torch, dtype))
+    save_file({"weight": weight}, folder / "model.safetensors")
     (folder / "config.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
     return folder
-
-
-def test_a_local_model_folder_stands_in_for_the_hub(problems, tmp_path):
-    (tmp_path / "model").mkdir()
-    for name in ("model.safetensors", "config.json", "tokenizer.json", "pytorch_model.bin"):
-        (tmp_path / "model" / name).write_bytes(b"x")
-    loaded = cell(problems, f"model.repo={tmp_path / 'model'}")
-    fetch_model(loaded.model, tmp_path / "base")
-    assert {path.name for path in (tmp_path / "base").iterdir()} == {
-        "model.safetensors",
-        "config.json",
-        "tokenizer.json",
-    }

@@ -1,5 +1,6 @@
 """Nothing of a training run outlives it, whoever is killed; a silent or dying verl is noticed."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlvr_dynamics import config
-from rlvr_dynamics.errors import StageFailed
+from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.training import processes, trainer
 
 # A command that starts a grandchild in a session of its own, as Ray does, and then waits.
@@ -86,8 +87,11 @@ class NoCheckpoints:
     def saved_step(self):
         return 0
 
-    def ingest(self):
+    def ingest(self, deadline=None):
         return []
+
+    def check_room(self):
+        pass
 
     def prepare_resume(self):
         return 0
@@ -113,6 +117,21 @@ def test_a_verl_that_breaks_or_hangs_is_an_error_with_its_log(
         )
     assert "verl_1.log" in str(caught.value)
     assert processes.marked(str((tmp_path / "train").resolve())) == []
+
+
+def test_a_disk_that_verl_filled_is_the_users_to_free(tmp_path, monkeypatch):
+    script = "raise OSError(28, 'No space left on device')"
+    monkeypatch.setattr(
+        trainer, "verl_command", lambda *_args, **_kwargs: [sys.executable, "-c", script]
+    )
+    with pytest.raises(UserError, match="no space left") as caught:
+        trainer.train(
+            config.load([]),
+            prepare=tmp_path,
+            folder=tmp_path / "train",
+            checkpoints=NoCheckpoints(),
+        )
+    assert "the same command" in caught.value.way_out
 
 
 def test_a_dead_worker_is_named(tmp_path, monkeypatch):
@@ -160,3 +179,56 @@ def test_metrics_of_several_attempts_are_joined(tmp_path):
     table = pd.read_parquet(tmp_path / "metrics.parquet")
     assert table["step"].tolist() == [1, 2, 3]
     assert table["critic/score/mean"].tolist() == [0.1, 0.25, 0.3]
+
+
+# Maps two segments that nobody tidies up, says so, and dies without a word.
+LEAKING = """
+import os, signal, sys, time
+from multiprocessing import resource_tracker, shared_memory
+segments = [shared_memory.SharedMemory(create=True, size=4096) for _ in range(2)]
+for segment in segments:
+    resource_tracker.unregister(segment._name, "shared_memory")
+open(sys.argv[1], "w").write(" ".join(segment.name for segment in segments))
+while not os.path.exists(sys.argv[1] + ".go"):
+    time.sleep(0.05)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_shared_memory_of_a_worker_that_died_goes_unless_somebody_else_uses_it(tmp_path):
+    marker, said = str(tmp_path), tmp_path / "names"
+    quick = (
+        "import sys; from rlvr_dynamics.training import supervise; "
+        "supervise.MEMORY_CHECK_SECONDS = 0.0; sys.exit(supervise.main(sys.argv[1:]))"
+    )
+    supervisor = subprocess.Popen(
+        [
+            *(sys.executable, "-c", quick, marker, str(tmp_path / "log"), "--"),
+            *(sys.executable, "-c", LEAKING, str(said)),
+        ],
+        stdin=subprocess.PIPE,
+        env={**os.environ, processes.MARKER: marker},
+    )
+    assert wait_for(lambda: said.exists() and len(said.read_text().split()) == 2)
+    lost, used = (processes.SHARED_MEMORY / name for name in said.read_text().split())
+    try:
+        time.sleep(1.0)
+        with used.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
+            Path(f"{said}.go").touch()
+            supervisor.wait(timeout=20)
+            assert not lost.exists()
+            assert used.exists()
+    finally:
+        lost.unlink(missing_ok=True)
+        used.unlink(missing_ok=True)
+        supervisor.stdin.close()
+
+
+def test_a_signal_to_the_supervisor_ends_what_it_watches(tmp_path):
+    marker = str(tmp_path)
+    supervisor = start_supervised(marker, tmp_path / "log")
+    assert wait_for(lambda: len(processes.marked(marker)) == 3)
+    supervisor.terminate()
+    assert supervisor.wait(timeout=20) == 75
+    assert processes.marked(marker) == []
+    supervisor.stdin.close()

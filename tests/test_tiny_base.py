@@ -20,6 +20,7 @@ from rlvr_dynamics.training.tiny_base import (
     _batches,
     build_model,
     build_tokenizer,
+    describe,
     parameter_count,
     pretrain,
     pretraining_data,
@@ -31,11 +32,19 @@ TASK = ArithmeticTask(
     seed=5, train_problems=64, validation_problems=8, test_problems=32, ood_problems=8
 )
 TOKENIZER = build_tokenizer()
+MADE_OF = {  # family: class, projections with a bias, norms of q and k, norms of a layer
+    "qwen2": ("Qwen2", "qkv", 0, 2),
+    "qwen3": ("Qwen3", "", 2, 2),
+    "llama": ("Llama", "", 0, 2),
+    "glm4": ("Glm4", "qkv", 0, 4),
+}
 TEXTS = st.text(st.sampled_from([chr(code) for code in range(32, 127)] + ["\n"]), max_size=60)
 
 
 @dataclass(frozen=True)
 class Small:
+    family: str = "qwen3"
+    tied: bool = True
     hidden: int = 32
     layers: int = 2
     heads: int = 2
@@ -105,6 +114,26 @@ def test_chat_template_round_trip(base):
     assert saved.apply_chat_template(turns, tokenize=False) == expected + "\\boxed{2}<|im_end|>\n"
 
 
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "glm4"])
+def test_every_family_reads_a_text_alike_after_loading(family, tmp_path):
+    """transformers chooses the tokenizer's class by the model, whatever the folder asks for."""
+    pretrain(TASK, Small(family, steps_clean=0, steps_noisy=0), tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(loaded) == len(TOKENIZER)
+    assert loaded.convert_tokens_to_ids(list(SPECIAL)) == list(range(len(SPECIAL)))
+    assert (loaded.eos_token, loaded.pad_token) == (STOP, PAD)
+    assert loaded.encode("\n", add_special_tokens=False) == [vocabulary().index("\n")]
+    rng = random.Random(0)
+    made_up = ["".join(rng.choices(vocabulary(), k=30)) for _ in range(200)]
+    for text in (chat("what is 6-5+1=?"), "".join(vocabulary()), "  6 \n\n7\n ", *made_up):
+        ids = loaded(text, add_special_tokens=False)["input_ids"]
+        assert ids == TOKENIZER(text, add_special_tokens=False)["input_ids"]
+        assert loaded.decode(ids) == text
+        for skip in (True, False):
+            expected = TOKENIZER.decode(ids, skip_special_tokens=skip)
+            assert loaded.decode(ids, skip_special_tokens=skip) == expected
+
+
 @given(text=TEXTS)
 def test_any_ascii_text_survives_the_tokenizer(text):
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
@@ -125,11 +154,69 @@ def test_texts_are_short_enough_for_fast_rollouts():
     assert longest["other"] <= 64
 
 
-def test_parameter_count_is_that_of_the_model():
-    for settings in (Small(), load([]).model):
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "glm4"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameter_count_is_that_of_the_model(family, tied):
+    for settings in (Small(family, tied), Small(family, tied, hidden=48, heads=3, kv_heads=3)):
         model = build_model(settings, TOKENIZER)
         assert sum(p.numel() for p in model.parameters()) == parameter_count(settings)
+        assert model.config.vocab_size == len(TOKENIZER)
+
+
+def test_the_demo_is_small_and_the_families_are_smaller():
     assert 500_000 <= parameter_count(load([]).model) <= 2_000_000
+    seen = set()
+    for name in ("tiny_qwen2", "tiny_qwen3_untied", "tiny_llama", "tiny_glm4"):
+        settings = load([f"model={name}"]).model
+        assert parameter_count(settings) < parameter_count(load([]).model)
+        model = build_model(settings, TOKENIZER)
+        assert sum(p.numel() for p in model.parameters()) == parameter_count(settings)
+        seen.add((settings.family, settings.tied))
+    assert {family for family, _ in seen} == {"qwen2", "qwen3", "llama", "glm4"}
+    assert {tied for _, tied in seen} == {True, False}
+
+
+def test_what_makes_a_family_is_in_its_model():
+    models = {family: build_model(Small(family), TOKENIZER) for family in MADE_OF}
+    for family, (title, biases, qk_norms, norms) in MADE_OF.items():
+        model = models[family]
+        block = {name: p for name, p in model.model.layers[0].named_parameters()}
+        assert type(model).__name__ == f"{title}ForCausalLM"
+        assert {name for name in block if name.endswith("bias")} == {
+            f"self_attn.{part}_proj.bias" for part in biases
+        }
+        assert sum(name.endswith(("q_norm.weight", "k_norm.weight")) for name in block) == qk_norms
+        assert sum("layernorm" in name for name in block) == norms
+        assert ("mlp.gate_up_proj.weight" in block) == (family == "glm4")
+    rotated = {family: 2 * len(model.model.rotary_emb.inv_freq) for family, model in models.items()}
+    assert rotated == {"qwen2": 16, "qwen3": 16, "llama": 16, "glm4": 8}
+    llama = models["llama"].model.rotary_emb
+    plain = 500_000.0 ** (-torch.arange(0, 16, 2) / 16)
+    ratio = plain / llama.inv_freq
+    # Short wavelengths stay, long ones are stretched by the published factor of 8.
+    assert llama.rope_type == "llama3" and ratio[0] == 1
+    torch.testing.assert_close(ratio[-1], torch.tensor(8.0))
+
+
+def test_without_steps_the_base_is_random(tmp_path):
+    settings = Small("glm4", tied=False, steps_clean=0, steps_noisy=0)
+    for name in ("one", "two"):
+        pretrain(TASK, settings, tmp_path / name)
+    assert pretraining_data(TASK, settings) == []
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert one["lm_head.weight"].std() == pytest.approx(0.02, rel=0.1)
+    assert describe(settings).endswith("random weights") and "GLM-4" in describe(settings)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "glm4"])
+def test_other_families_learn_too(family, tmp_path):
+    settings = Small(family, tied=False, steps_clean=1, steps_noisy=0)
+    pretrain(TASK, settings, tmp_path)
+    with reproducible(TASK.seed):
+        start = build_model(settings, TOKENIZER).state_dict()
+    for name, tensor in load_file(tmp_path / "model.safetensors").items():
+        assert not torch.equal(tensor, start[name]), name
 
 
 def test_same_settings_same_bytes(base, tmp_path):

@@ -1,5 +1,6 @@
 """`+exp=trajectory` on somebody's checkpoints: a report, or one clear line and exit code 2."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -8,7 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_checkpoints import QUERY, SHAPES, random_tensors, save_model
 
+from rlvr_dynamics.config import load
+from rlvr_dynamics.pipeline import Run
 from rlvr_dynamics.run import main
+from rlvr_dynamics.score_stage import models_to_score
 
 STEPS = 10
 
@@ -25,12 +29,15 @@ def source(tmp_path):
     return tmp_path
 
 
+def sources(source):
+    return [f"source.base={source / 'base'}", f"source.checkpoints={source / 'checkpoints'}"]
+
+
 def go(source, *overrides):
     return main(
         [
             "+exp=trajectory",
-            f"source.base={source / 'base'}",
-            f"source.checkpoints={source / 'checkpoints'}",
+            *sources(source),
             f"run_dir={source / 'out'}",
             "measure.null_draws=20",
             "extrapolation.targets=[1.0,2.0]",
@@ -235,8 +242,32 @@ def test_without_checkpoints_or_with_training_it_is_refused(source, capsys):
     assert main(["+exp=trajectory", f"run_dir={source / 'out'}"]) == 2
     assert "source.base=DIR" in capsys.readouterr().err
     assert go(source, "stages=[train,measure]") == 2
-    assert "source.base replaces prepare and train" in capsys.readouterr().err
+    assert "source.base replaces training" in capsys.readouterr().err
     assert not (source / "out").exists()
+
+
+def test_benchmarks_can_be_prepared_for_them(source, capsys):
+    questions = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in range(4)]
+    file = source / "questions.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in questions))
+    given = ("benchmark=gsm8k", f"benchmark.gsm8k.repo={file}", "benchmark.gsm8k.rows=4")
+    subset = ("benchmark.gsm8k.subset=null", "stages=[prepare,measure,extrapolate]")
+    assert go(source, *given, *subset) == 0
+    out = source / "out"
+    assert len(pd.read_parquet(out / "prepare" / "benchmarks" / "gsm8k.parquet")) == 4
+    assert not (out / "prepare" / "base").exists()
+    settings = load(["+exp=trajectory", *sources(source), *given, *subset])
+    models = models_to_score(Run(settings, out), index_of(source))
+    found = {model.id: model.folder for model in models}
+    assert found["base"] == source / "base"
+    assert found["step_10"] == source / "checkpoints" / "step_10"
+    assert found["relex__observe_2__step_10"].is_relative_to(out)
+
+
+def test_a_grid_has_nothing_to_choose_on(source, capsys):
+    grid = "extrapolation.methods=[{name:expo,targets:[1.0],grid:{alpha:[0.5,1.0]}}]"
+    assert go(source, grid, "stages=[prepare,measure,extrapolate,score]") == 2
+    assert "the grid of expo is chosen on held-out training problems" in capsys.readouterr().err
 
 
 def test_a_changed_checkpoint_redoes_the_measurement(source, capsys):

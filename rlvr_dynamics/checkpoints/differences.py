@@ -8,7 +8,7 @@ Legend: T steps, d elements of one tensor, c elements of a piece.
 """
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Queue
@@ -16,6 +16,7 @@ from queue import Queue
 import torch
 from torch import Tensor
 
+from rlvr_dynamics.checkpoints.mapped import MappedTensor, can_map
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, Trajectory
 from rlvr_dynamics.errors import UserError
@@ -127,7 +128,7 @@ class Differences:
         self._room = room or Room()
         self.trajectory, self.name, self.device = trajectory, name, device
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
-        self._dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
+        self.dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
         self._on_read = on_read
         column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
         self.fits = column_bytes * self.d <= budget_bytes
@@ -138,6 +139,7 @@ class Differences:
         if device != "cpu":
             self._piece = max(1, _BLOCK_BYTES // (4 * max(1, self.T)))
         self._whole: Tensor | None = None
+        self._mapped: list[MappedTensor] | None = None
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the stack in rising order of elements.
@@ -162,14 +164,56 @@ class Differences:
             for low in range(0, stored.shape[1], columns):
                 yield start + low, stored[:, low : low + columns].to(self.device)
 
-    def refuse_non_finite(self, start: int, stored: Tensor, outcome: Tensor) -> None:
+    def rows(self) -> Iterator[tuple[int, Sequence[Tensor]]]:
+        """Yield (start, rows): base and steps as stored, T + 1 tensors of shape (c,) on the CPU.
+
+        Where the system allows it they lie on the files' own pages, so nothing is copied; they are
+        not to be written to.
+
+        Raises:
+            UserError: A file was cut short while it was read.
+        """
+        if self._mapped is None and self._whole is None and can_map() and self.d:
+            self._mapped = self._map()
+        if not self._mapped:
+            for start, stored in self.stored_pieces():
+                yield start, stored.cpu().unbind()
+            return
+        for start in range(0, self.d, STORED_COLUMNS):
+            stop = min(self.d, start + STORED_COLUMNS)
+            try:
+                rows = [tensor.elements(start, stop) for tensor in self._mapped]
+            except OSError as error:
+                raise UserError(
+                    f"{self.name} cannot be read ({error.strerror}): a file was cut short, or its "
+                    "disk fails",
+                    where=str(self.trajectory.folder(self.trajectory.steps[0]).parent),
+                    way_out="leave checkpoints alone while they are analysed, then run again",
+                ) from error
+            if self._on_read is not None:
+                self._on_read(len(rows) * (stop - start) * self.dtype.itemsize)
+            yield start, rows
+
+    def _map(self) -> list[MappedTensor]:
+        """Map the tensor of every step; an empty list when they cannot be mapped."""
+        mapped = []
+        for step in (0, *self.trajectory.steps):
+            layout = self.trajectory.layout(step)
+            path = layout.shards[layout.home[self.name]].path
+            try:
+                mapped.append(MappedTensor(path, layout.entry(self.name), self.dtype))
+            except (OSError, ValueError):  # such as too many open files: they are read instead
+                return []
+        return mapped
+
+    def refuse_non_finite(self, start: int, stored: Iterable[Tensor], outcome: Tensor) -> None:
         """Refuse stored values from which something came out that is not finite.
 
         NaN and Inf survive a sum, and a sum is cheap; the culprit is looked for only then.
 
         Args:
             start: First element of the piece.
-            stored: Base and steps, shape (T + 1, c).
+            stored: Base and steps, T + 1 rows of shape (c,).
             outcome: Any sums of them.
 
         Raises:
@@ -210,7 +254,7 @@ class Differences:
             yield 0, self._whole
             return
         steps = (0, *self.trajectory.steps)
-        room = self._room.take(len(steps), min(self._block, self.d), self._dtype)
+        room = self._room.take(len(steps), min(self._block, self.d), self.dtype)
         for start in range(0, self.d, self._block):
             stored = room[:, : min(self._block, self.d - start)]
             for row, step in zip(stored, steps, strict=True):

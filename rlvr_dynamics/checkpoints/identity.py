@@ -7,7 +7,7 @@ checkpoints apart and what shows damage. Nothing here needs torch.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,24 +43,35 @@ def combine(shards: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def write_manifest(folder: Path, step: int, source: str) -> dict[str, Any]:
+def write_manifest(
+    folder: Path,
+    step: int,
+    source: str,
+    *,
+    original_dtype: str | None = None,
+    hashes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Hash the weight files of a folder and write `manifest.json` beside them.
 
     Args:
         folder: A Hugging Face folder with safetensors weights.
         step: Training step, 0 for the base.
         source: Where the weights come from, in words.
+        original_dtype: What the source had them in, where that is known and may differ.
+        hashes: sha256 of weight files that are known already; the others are hashed.
 
     Returns:
-        The manifest: format, step, dtype, source, shards (file name to sha256), identity.
+        The manifest: format, step, dtype, original_dtype, source, shards (file name to sha256),
+        identity.
 
     Raises:
         UserError: The folder is not a whole checkpoint.
     """
     layout = read_layout(folder)
     names = sorted(layout.shards)
-    hashes = hash_files(folder / name for name in names)
-    shards = dict(zip(names, hashes, strict=True))
+    shards = {name: hashes[name] for name in names if hashes and name in hashes}
+    unknown = [name for name in names if name not in shards]
+    shards |= zip(unknown, hash_files(folder / name for name in unknown), strict=True)
     manifest = {
         "format": FORMAT,
         "step": step,
@@ -69,6 +80,8 @@ def write_manifest(folder: Path, step: int, source: str) -> dict[str, Any]:
         "shards": shards,
         "identity": combine(shards),
     }
+    if original_dtype is not None:
+        manifest["original_dtype"] = original_dtype
     write_json(folder / MANIFEST, manifest)
     return manifest
 

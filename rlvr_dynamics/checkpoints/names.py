@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 HEAD = "lm_head.weight"
 EMBEDDING_SUFFIX = "embed_tokens.weight"
+ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP_PROJECTIONS = ("gate_proj", "up_proj", "gate_up_proj", "down_proj")  # GLM-4 fuses the first two
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _BLOCK_MATRIX = re.compile(
     r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:self_attn|attention|attn|mlp)\.(?:.+\.)?\w+\.weight$"
 )
+_MLP = re.compile(r"(?:^|\.)mlp\.")
 
 
 def layer_of(name: str) -> float:
@@ -31,6 +34,11 @@ def module_of(name: str) -> str:
     if parts[-1] == "weight" and len(parts) > 1:
         return parts[-2]
     return ".".join(parts[-2:])
+
+
+def is_mlp(name: str) -> bool:
+    """Return whether a tensor belongs to an MLP block, whatever its family calls the parts."""
+    return _MLP.search(name) is not None
 
 
 def is_block_matrix(name: str, shape: Sequence[int]) -> bool:

@@ -20,7 +20,7 @@ INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-_HEADER_LIMIT = 100_000_000
+HEADER_LIMIT = 100_000_000
 _NEW_COPY = "copy or save this checkpoint again"
 
 
@@ -95,7 +95,7 @@ def read_shard(path: Path) -> Shard:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+        if size < 8 or length > min(size - 8, HEADER_LIMIT):
             raise UserError(
                 "truncated safetensors file: its header is cut off",
                 where=str(path),
@@ -137,13 +137,16 @@ def _entry(name: str, fields: Any, data_start: int, path: Path) -> TensorEntry:
     return entry
 
 
-def create_shard(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Shard:
-    """Create a float32 safetensors file of the given tensors, all zero, to be filled later."""
-    header: dict[str, Any] = {}
+def create_shard(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "float32"
+) -> Shard:
+    """Create a safetensors file of the given tensors, all zero, to be filled later."""
+    tag = next(tag for tag, known in DTYPES.items() if known == dtype)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     offset = 0
     for name, shape in shapes.items():
-        end = offset + math.prod(shape) * ITEM_BYTES["float32"]
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, end]}
+        end = offset + math.prod(shape) * ITEM_BYTES[dtype]
+        header[name] = {"dtype": tag, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

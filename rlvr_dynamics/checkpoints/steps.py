@@ -10,6 +10,7 @@ from pathlib import Path
 from rlvr_dynamics.errors import UserError
 
 _STEP_FOLDER = re.compile(r"(?:global_)?step_(.*)", re.DOTALL)
+_SHOWN_RUNS = 12
 _VERL_MODEL = Path("actor") / "huggingface"
 
 
@@ -125,3 +126,16 @@ def select_steps(found: dict[int, Path], wanted: Iterable[object], where: Path) 
     if not chosen:
         raise UserError("no steps chosen", where=str(where), way_out="name at least one step")
     return dict(sorted(chosen.items()))
+
+
+def shortened(steps: Iterable[int]) -> str:
+    """Write steps as ranges: `1-75, 500`."""
+    numbers = sorted(set(steps))
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return ", ".join(words[:_SHOWN_RUNS]) + (", ..." if len(words) > _SHOWN_RUNS else "")

@@ -64,6 +64,7 @@ class Trajectory:
         allow_gaps: bool = False,
         steps: Iterable[int] | None = None,
         cache: Path | None = None,
+        trusted: Iterable[int] = (),
     ) -> "Trajectory":
         """Open a base model and a folder of checkpoints.
 
@@ -73,6 +74,8 @@ class Trajectory:
             allow_gaps: Accept uneven steps such as 1, 2, 4.
             steps: Only these steps, whatever their spacing; all when None.
             cache: File that remembers the hashes of folders without a manifest.
+            trusted: Steps whose weights `verify` takes as they are: of those that are streamed
+                from elsewhere, only a part is here at a time.
 
         Raises:
             UserError: A folder is missing or damaged, the base does not match the checkpoints, or
@@ -89,7 +92,7 @@ class Trajectory:
         for step, folder in folders.items():
             layouts[step] = read_layout(folder)
             _check_match(base_layout, layouts[step], step)
-        return cls(layouts, HashCache(cache), set())
+        return cls(layouts, HashCache(cache), set(trusted))
 
     def until(self, last: int) -> "Trajectory":
         """Return the same trajectory with the steps up to and including `last`."""
@@ -100,6 +103,13 @@ class Trajectory:
         keep = {0, *steps}
         layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
         return Trajectory(layouts, self._cache, self._verified)
+
+    def of_tensors(self, names: Iterable[str]) -> "Trajectory":
+        """Return the same trajectory restricted to some of its tensors."""
+        keep = set(names)
+        part = Trajectory(self._layouts, self._cache, self._verified)
+        part.names = tuple(name for name in self.names if name in keep)
+        return part
 
     def beside(self, step: int, folder: Path) -> "Trajectory":
         """Return the same base with one other checkpoint, such as a prediction, as its step.

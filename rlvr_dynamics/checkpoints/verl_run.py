@@ -1,46 +1,99 @@
 """Publish the checkpoints of a running verl job, one ordinary Hugging Face folder per step."""
 
 import os
+import re
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
 from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_text
+from rlvr_dynamics.checkpoints.cast import (
+    cast_checkpoint,
+    first_not_finite,
+    stored_bytes,
+    stores_head_twice,
+    take_companions,
+)
 from rlvr_dynamics.checkpoints.identity import write_manifest
-from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.checkpoints.shards import Layout, read_layout
 from rlvr_dynamics.errors import StageFailed, UserError
+from rlvr_dynamics.hardware import free_bytes
 
 LATEST = "latest_checkpointed_iteration.txt"
+GATHERED_DTYPE = "float32"
+ASSUMED_BYTES_PER_SECOND = 200e6  # of checking and hashing, until it has been measured
+STATE_COPIES = 3  # a model's weights and Adam's two moments
+_STATE = re.compile(r"(?:model|optim|extra_state)_world_size_(\d+)_rank_\d+\.pt")
 
 
 class VerlRun:
     """verl's own checkpoint folder (`global_step_N`) beside the published one (`step_N`)."""
 
-    def __init__(self, verl: Path, published: Path, base: Path, keep_states: int) -> None:
-        """Name the two folders; `keep_states` optimizer states stay for a resume."""
+    def __init__(
+        self,
+        verl: Path,
+        published: Path,
+        base: Path,
+        keep_states: int,
+        *,
+        dtype: str,
+        critic: bool,
+    ) -> None:
+        """Name the folders and read the base's layout.
+
+        Args:
+            verl: verl's checkpoint folder.
+            published: Where `step_N` appears.
+            base: Folder of step 0, whose config and tokenizer every step is given.
+            keep_states: Optimizer states that stay for a resume.
+            dtype: In what the steps are kept, float32 or bfloat16.
+            critic: Whether the run trains a value model, whose state a resume needs as well.
+
+        Raises:
+            UserError: The base is not stored in `dtype`.
+        """
         self.verl, self.published, self.keep_states = verl, published, keep_states
-        self._shapes = _shapes(base)
+        self.base, self.dtype, self.critic = read_layout(base), dtype, critic
+        if self.base.dtype != dtype:
+            raise UserError(
+                f"the base is stored in {self.base.dtype}, its checkpoints would be in {dtype}",
+                where=str(base),
+                way_out="run the prepare stage again, or set trainer.checkpoint_dtype to the "
+                "base's dtype",
+            )
         self._ingested = 0
+        self._slowest = stored_bytes(self.base, GATHERED_DTYPE) / ASSUMED_BYTES_PER_SECOND
 
     def saved_step(self) -> int:
         """Newest step that verl has finished saving; 0 when there is none."""
         try:
             return int((self.verl / LATEST).read_text())
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             return 0
+        except ValueError:
+            # Emptied to be written anew: the last act of a save, cut off by a kill or a full disk.
+            steps = (folder.name[12:] for folder in self.verl.glob("global_step_*"))
+            found = sorted((int(step) for step in steps if step.isdigit()), reverse=True)
+            return next((step for step in found if self._state_is_whole(step)), 0)
 
     def published_steps(self) -> list[int]:
         """Steps with a published folder, ascending."""
         return sorted(int(folder.name[5:]) for folder in self.published.glob("step_*"))
 
-    def ingest(self) -> list[int]:
-        """Publish every step that verl has finished; returns the new ones.
+    def ingest(self, deadline: float | None = None) -> list[int]:
+        """Verify and publish every step that verl has finished; returns the new ones.
 
-        The folder moves by one rename after its content has reached the disk, so a step is there
-        whole or not at all. Optimizer states older than the newest `keep_states` are removed.
+        A step is compared with the base (names, shapes, dtype), searched for values that are not
+        finite, hashed, and appears by one rename after its content has reached the disk: whole or
+        not at all. Optimizer states older than the newest `keep_states` are removed.
+
+        Args:
+            deadline: Clock (`time.monotonic`) after which no step may still be at work; a step
+                that would take longer than the slowest so far leaves is left for the next call.
 
         Raises:
-            StageFailed: verl wrote tensors that are not the base model's.
+            StageFailed: verl wrote other tensors than the base has, or values that are not finite.
             UserError: The disk is full.
         """
         new: list[int] = []
@@ -48,27 +101,55 @@ class VerlRun:
         if saved == self._ingested:
             return new
         for step in range(1, saved + 1):
-            folder = self.verl / f"global_step_{step}" / "actor" / "huggingface"
+            folder = self._state(step) / "actor" / "huggingface"
             target = self.published / f"step_{step}"
-            if not folder.is_dir():
-                continue
             if target.exists():  # saved once more after a resume from an earlier step
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
-            if _shapes(folder) != self._shapes:
-                raise StageFailed(f"step {step}: verl saved other tensors than the base has")
-            with full_disk_is_a_user_error(target):
-                write_manifest(folder, step, "verl")
-                for file in folder.iterdir():
-                    with file.open("rb") as handle:
-                        os.fsync(handle.fileno())
-                self.published.mkdir(parents=True, exist_ok=True)
-                folder.rename(target)
+            if not folder.is_dir():
+                if self._state(step).is_dir():
+                    raise StageFailed(f"step {step}: verl saved no model in {folder}")
+                continue  # verl was told to save fewer steps
+            begin = time.monotonic()
+            if deadline is not None and begin + self._slowest > deadline:
+                return new
+            self._publish(step, folder, target)
+            self._slowest = max(self._slowest, time.monotonic() - begin)
             new.append(step)
         for step in range(1, saved - self.keep_states + 1):
-            shutil.rmtree(self.verl / f"global_step_{step}", ignore_errors=True)
+            shutil.rmtree(self._state(step), ignore_errors=True)
         self._ingested = saved
         return new
+
+    def check_room(self) -> None:
+        """Make sure that the next save fits on the disk.
+
+        The training state is as large as the last one; the weights that are gathered follow from
+        the base. What verl has written of the next save already counts as there.
+
+        Raises:
+            UserError: It does not fit.
+        """
+        saved, free = self.saved_step(), free_bytes(self.verl)
+        need = self.next_save_bytes(saved) - _bytes_below(self._state(saved + 1))
+        if need > free:
+            raise UserError(
+                f"the disk is nearly full: the checkpoint of step {saved + 1} needs {need:,} "
+                f"bytes, {free:,} are free",
+                where=str(self.verl),
+                way_out="free some space, then run the same command again: training goes on from "
+                f"step {saved}",
+            )
+
+    def next_save_bytes(self, saved: int) -> int:
+        """Bytes that the save after step `saved` takes before anything older is removed."""
+        gathered = stored_bytes(self.base, GATHERED_DTYPE)
+        models = 2 if self.critic else 1
+        folder = self._state(saved)
+        # The gathered weights are counted on their own, whether they have been published or not.
+        state = _bytes_below(folder) - _bytes_below(folder / "actor" / "huggingface")
+        cast = 0 if self.dtype == GATHERED_DTYPE else stored_bytes(self.base, self.dtype)
+        return (state or models * STATE_COPIES * gathered) + gathered + cast
 
     def prepare_resume(self) -> int:
         """Find the step to continue from and point verl at it.
@@ -92,18 +173,93 @@ class VerlRun:
                 way_out="choose another run_dir, or move this one's train/ folder away",
             )
         step = candidates[0] if candidates else 0
-        if step != saved:
-            self.verl.mkdir(parents=True, exist_ok=True)
-            write_text(self.verl / LATEST, str(step)) if step else (self.verl / LATEST).unlink()
+        if not step:
+            (self.verl / LATEST).unlink(missing_ok=True)
+        elif (self.verl / LATEST).read_text() != str(step):
+            write_text(self.verl / LATEST, str(step))
         for later in (other for other in published if other > step):
             shutil.rmtree(self.published / f"step_{later}")
+        for folder in self.verl.glob("global_step_*"):  # half a save, or of a path now left
+            if folder.name[12:].isdigit() and int(folder.name[12:]) > step:
+                shutil.rmtree(folder)
+        self._ingested = step
         return step
 
+    def _state(self, step: int) -> Path:
+        return self.verl / f"global_step_{step}"
+
     def _state_is_whole(self, step: int) -> bool:
-        states = list((self.verl / f"global_step_{step}" / "actor").glob("*.pt"))
-        return bool(states) and all(zipfile.is_zipfile(state) for state in states)
+        """Whether every rank's files of actor and critic, and the data's position, are there."""
+        parts = ("actor", "critic") if self.critic else ("actor",)
+        needed = [self._state(step) / "data.pt"]
+        for part in parts:
+            folder = self._state(step) / part
+            found = [_STATE.fullmatch(file.name) for file in folder.glob("*.pt")]
+            worlds = {int(match.group(1)) for match in found if match}
+            if len(worlds) != 1:
+                return False
+            world = worlds.pop()
+            needed += [
+                folder / f"{kind}_world_size_{world}_rank_{rank}.pt"
+                for kind in ("model", "optim", "extra_state")
+                for rank in range(world)
+            ]
+        return all(zipfile.is_zipfile(file) for file in needed)
+
+    def _publish(self, step: int, folder: Path, target: Path) -> None:
+        layout = read_layout(folder)
+        self._check(step, layout)
+        with full_disk_is_a_user_error(target):
+            self.published.mkdir(parents=True, exist_ok=True)
+            if layout.dtype != self.dtype or stores_head_twice(layout):
+                cast_checkpoint(
+                    folder,
+                    target,
+                    self.dtype,
+                    step=step,
+                    origin="verl",
+                    companions=self.base.folder,
+                )
+                shutil.rmtree(folder)
+                return
+            take_companions(folder, self.base.folder, self.dtype)
+            write_manifest(folder, step, "verl", original_dtype=layout.dtype)
+            for file in (file for file in folder.rglob("*") if file.is_file()):
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            folder.rename(target)
+
+    def _check(self, step: int, layout: Layout) -> None:
+        theirs, ours = _shapes(layout), _shapes(self.base)
+        if theirs != ours or layout.tied != self.base.tied:
+            odd = sorted(dict(theirs.items() ^ ours.items())) or ["lm_head.weight"]
+            raise StageFailed(
+                f"step {step}: verl saved other tensors than the base has: {', '.join(odd[:3])}"
+            )
+        if layout.dtype not in (GATHERED_DTYPE, self.dtype):
+            raise StageFailed(
+                f"step {step}: verl saved {layout.dtype}, from which {self.dtype} cannot be had; "
+                "leave actor.fsdp_config.model_dtype at fp32, or set trainer.checkpoint_dtype"
+            )
+        bad = first_not_finite(layout)
+        if bad is not None:
+            raise StageFailed(
+                f"step {step}: training diverged, {bad} has values that are not finite; choose a "
+                "smaller learning rate and another run_dir"
+            )
 
 
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    layout = read_layout(folder)
+def _shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     return {name: tuple(layout.entry(name).shape) for name in layout.names}
+
+
+def _bytes_below(folder: Path) -> int:
+    """Bytes on disk of a folder's files while somebody writes there; 0 without a folder."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.stat(Path(place, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total

@@ -7,6 +7,7 @@ base's, and each tensor's values go straight to their place: one tensor in memor
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from rlvr_dynamics.checkpoints.shards import INDEX, ITEM_BYTES, TensorEntry, rea
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.errors import UserError
 
+_PUSH_BYTES = 32 << 20
 _COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"}
 _COMPANION_FOLDERS = ("additional_chat_templates",)
 
@@ -74,6 +76,11 @@ class CheckpointWriter:
         self._files: dict[str, int] = {}
         self._stack = ExitStack()
         self._folder = Path()
+        # What has been written goes to the disk while the rest is computed.
+        self._pusher = ThreadPoolExecutor(max_workers=1)
+        self._push: Future[None] = Future()
+        self._push.set_result(None)
+        self._pushed = 0
 
     def __enter__(self) -> "CheckpointWriter":
         """Create the temporary folder with its headers and companions."""
@@ -137,7 +144,12 @@ class CheckpointWriter:
                 where=f"{self.out_folder} (step {self.step})",
                 way_out="choose a nearer target step, or a method that grows less",
             )
-        put_elements(self._files[self.layout.home[name]], entry, start, rounded)
+        descriptor = self._files[self.layout.home[name]]
+        put_elements(descriptor, entry, start, rounded)
+        self._pushed += rounded.numel() * rounded.element_size()
+        if self._pushed >= _PUSH_BYTES and self._push.done():
+            self._pushed = 0
+            self._push = self._pusher.submit(os.fdatasync, descriptor)
 
     def __exit__(
         self,
@@ -146,17 +158,28 @@ class CheckpointWriter:
         trace: TracebackType | None,
     ) -> None:
         """Publish the folder with its manifest, or remove every trace of it."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
         if error is not None:
+            self._close()
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            unfinished = sorted(name for name, count in self._left.items() if count)
-            if unfinished:
-                raise ValueError(f"tensors not written in full: {', '.join(unfinished[:3])}")
-            self.manifest = write_manifest(self._folder, self.step, self.source)
+            try:
+                unfinished = sorted(name for name, count in self._left.items() if count)
+                if unfinished:
+                    raise ValueError(f"tensors not written in full: {', '.join(unfinished[:3])}")
+                # The disk works while the processor hashes.
+                on_disk = [self._pusher.submit(os.fsync, file) for file in self._files.values()]
+                self.manifest = write_manifest(self._folder, self.step, self.source)
+                for file in (self._push, *on_disk):
+                    file.result()
+            finally:
+                self._close()
+
+    def _close(self) -> None:
+        self._pusher.shutdown(wait=True, cancel_futures=True)
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
 
 
 def write_checkpoint(

@@ -31,6 +31,13 @@ from rlvr_dynamics.dynamics.ranks import (
     rounding_floor,
     stable_rank,
 )
+from rlvr_dynamics.dynamics.stored import (
+    UpdateBlocks,
+    combine_stored,
+    gram_of_stored,
+    prediction_dtype,
+    prediction_gram,
+)
 from rlvr_dynamics.dynamics.subspaces import align_signs, principal_cosines, random_cosine
 from rlvr_dynamics.dynamics.trajectory_svd import (
     TrajectorySVD,
@@ -45,19 +52,21 @@ from rlvr_dynamics.dynamics.trajectory_svd import (
 )
 from rlvr_dynamics.dynamics.update_svd import (
     UpdateSVD,
-    update_singular_values,
     update_spectrum,
     update_svd,
 )
 from rlvr_dynamics.dynamics.windows import (
-    direction_cosine,
-    increments_gram,
     oracle_cosines,
     prefix_drift,
     prefix_drift_null,
 )
 
 __all__ = [
+    "UpdateBlocks",
+    "combine_stored",
+    "gram_of_stored",
+    "prediction_dtype",
+    "prediction_gram",
     "RANKS",
     "Linearity",
     "NullSample",
@@ -68,14 +77,12 @@ __all__ = [
     "accumulate_gram_of_weights",
     "accumulate_products",
     "align_signs",
-    "direction_cosine",
     "effective_rank",
     "extend_gram",
     "feature_kernel",
     "fit_line",
     "fit_pls",
     "gaussian_spectrum",
-    "increments_gram",
     "linearity",
     "numerical_rank",
     "oracle_cosines",
@@ -99,7 +106,6 @@ __all__ = [
     "svd_of_gram",
     "trajectory_gram",
     "trajectory_svd",
-    "update_singular_values",
     "update_spectrum",
     "update_svd",
     "walk_accuracies",

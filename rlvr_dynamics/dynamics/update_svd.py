@@ -118,34 +118,6 @@ def update_svd(
     return _result(u, sigma * scale, v, frobenius, residual, method, passes)
 
 
-def update_singular_values(
-    deltas: Float[Tensor, "b m n"], k: int
-) -> tuple[Float64[Tensor, "b k"], Float64[Tensor, " b"]]:
-    """Return the k leading singular values and the Frobenius norm of many updates.
-
-    Through the Gram matrix in float64: exact to about 1e-16 σ1² / σ, never worse than 2e-8 σ1.
-
-    Args:
-        deltas: Updates of one matrix at many steps, shape (b, m, n), float32 or wider.
-        k: How many; at most min(m, n) come back.
-
-    Returns:
-        Singular values, shape (b, min(k, m, n)), falling, and norms, shape (b,), both float64.
-    """
-    b, m, n = deltas.shape
-    k = min(k, m, n)
-    sigma = torch.empty(b, k, dtype=torch.float64)
-    frobenius = torch.empty(b, dtype=torch.float64)
-    size = max(1, _BATCH_BYTES // max(1, 8 * m * n))
-    for start in range(0, b, size):
-        wide = deltas[start : start + size].to(torch.float64)
-        small = wide if m <= n else wide.mT
-        values = torch.linalg.eigvalsh(small @ small.mT)
-        sigma[start : start + size] = values.flip(1)[:, :k].clamp(min=0.0).sqrt()
-        frobenius[start : start + size] = torch.linalg.vector_norm(wide, dim=(1, 2))
-    return sigma, frobenius
-
-
 def update_spectrum(delta: Float[Tensor, "m n"]) -> Float64[Tensor, " s"]:
     """Return all singular values of an update, falling.
 

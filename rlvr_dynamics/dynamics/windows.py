@@ -126,18 +126,6 @@ def prefix_drift_null(
     return cosines
 
 
-def increments_gram(gram: Float64[Tensor, "T T"]) -> Float64[Tensor, "T T"]:
-    """Return the Gram matrix of the increments W_t - W_{t-1}, the first from the base.
-
-    Entries are exact to about 1e-16 of the largest of `gram`.
-
-    Args:
-        gram: M Mᵀ of the updates from the base, shape (T, T), float64.
-    """
-    rows = torch.diff(gram, dim=0, prepend=torch.zeros_like(gram[:1]))
-    return torch.diff(rows, dim=1, prepend=torch.zeros_like(rows[:, :1]))
-
-
 def oracle_cosines(gram: Float64[Tensor, "T T"], ranks: Sequence[int]) -> np.ndarray:
     """Return how much of each update its projection on the leading trajectory directions keeps.
 

@@ -30,12 +30,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """Where rebuilt checkpoints go, under which name, with how much memory and how many threads."""
+    """Where rebuilt checkpoints go, under which name, and what may be used for them.
+
+    Attributes:
+        out_root: The predictions folder.
+        label: Name to store under.
+        budget_bytes: Memory for stored weights.
+        threads: Tensors at a time.
+        accuracy: Accuracy by step number, if known.
+    """
 
     out_root: Path
     label: str
     budget_bytes: int
     threads: int
+    accuracy: Mapping[int, float] | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Reconstruction(ABC):
         out_root: Path,
         *,
         label: str | None = None,
+        accuracy: Mapping[int, float] | None = None,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         threads: int = DEFAULT_THREADS,
         **parameters: Any,
@@ -76,6 +86,7 @@ class Reconstruction(ABC):
             targets: Steps to rebuild, each one of the trajectory's.
             out_root: The predictions folder.
             label: Name to store under instead of `name`, for a variant.
+            accuracy: Accuracy in [0, 1] by step number, for settings that need it.
             budget_bytes: Memory for stored weights; a single matrix's update must fit anyway.
             threads: Tensors at a time, where more than one can be.
             **parameters: The declared settings.
@@ -91,7 +102,7 @@ class Reconstruction(ABC):
         steps = sorted(set(targets))
         for step in steps:
             _check_saved(trajectory.steps, step, self.name)
-        means = Means(Path(out_root), label or self.name, budget_bytes, threads)
+        means = Means(Path(out_root), label or self.name, budget_bytes, threads, accuracy)
         return self.rebuild_steps(trajectory, steps, settings, means)
 
     @abstractmethod
@@ -112,14 +123,16 @@ class MatrixReconstruction(Reconstruction):
     Attributes:
         rebuild: Function of (update of shape (m, n), tensor name, parameters) that returns the
             replacing update, shape (m, n), float64.
-        selects: Function of (names of the attention and MLP matrices, parameters) that returns
-            those whose update is replaced.
+        selects: Function of (trajectory, parameters, accuracy) that returns the attention and MLP
+            matrices whose update is replaced.
+        needs_accuracy: Function from parameters to whether the choice rests on accuracies.
     """
 
     rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"] = field(kw_only=True)
-    selects: Callable[[tuple[str, ...], Mapping[str, Any]], tuple[str, ...]] = (
-        lambda names, parameters: names
-    )
+    selects: Callable[
+        ["Trajectory", Mapping[str, Any], Mapping[int, float] | None], tuple[str, ...]
+    ] = lambda trajectory, parameters, accuracy: trajectory.block_matrices
+    needs_accuracy: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
 
     def rebuild_steps(
         self,
@@ -129,13 +142,15 @@ class MatrixReconstruction(Reconstruction):
         means: Means,
     ) -> list[Prediction]:
         """Rebuild the targets one after the other, tensor by tensor."""
-        changed = frozenset(self.selects(trajectory.block_matrices, settings))
+        changed = frozenset(self.selects(trajectory, settings, means.accuracy))
+        # Then the choice depends on more than the settings.
+        facts = {"matrices": sorted(changed)} if self.needs_accuracy(settings) else {}
         made, label = [], means.label
         for step in targets:
             window = trajectory.only([step])
             folder = prediction_folder(means.out_root, label, 0, step)
             seen = f"step {step}"
-            source = source_text(label, self.name, settings, seen, weights=window.mark)
+            source = source_text(label, self.name, settings, seen, weights=window.mark, **facts)
             identity = made_before(folder, source)
             if identity is None:
                 window.verify()

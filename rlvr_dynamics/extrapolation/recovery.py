@@ -2,8 +2,8 @@
 
 Attention and MLP matrices change, all or some of them; everything else stays at the base.
 Source: AlphaRL, arXiv 2510.00553, equations 1 to 3 (rank k), figure 4b (scaling by λ), figures 4a
-and 11 (one singular triple alone), figure 6c (some modules only). The random update is a control
-of ours.
+and 11 (one singular triple alone), figure 6c (modules by their R²). The random update is a
+control of ours.
 
 Legend: m x n a weight matrix, k rank.
 """
@@ -13,27 +13,40 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.checkpoints.names import layer_of, module_of
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.checkpoints.names import (
+    ATTENTION_PROJECTIONS,
+    MLP_PROJECTIONS,
+    is_mlp,
+    layer_of,
+    module_of,
+)
+from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.r2_windows import WINDOWS, matrices_of_window
 from rlvr_dynamics.extrapolation.reconstruction import MatrixReconstruction
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+
 _LAYERS = re.compile(r"(\d+)-(\d+)")
-_MLP = re.compile(r"(?:^|\.)mlp\.")
 
 
-def selected(names: tuple[str, ...], parameters: Mapping[str, Any]) -> tuple[str, ...]:
+def selected(
+    trajectory: "Trajectory", parameters: Mapping[str, Any], accuracy: Mapping[int, float] | None
+) -> tuple[str, ...]:
     """Return the matrices of the wanted modules and layers.
 
     Args:
-        names: Attention and MLP matrices of the model.
-        parameters: `modules` ("all", "attention", "mlp" or a projection such as "q_proj") and
-            `layers` ("all" or "a-b", both ends included).
+        trajectory: Base and all checkpoints.
+        parameters: `modules` ("all", "attention", "mlp" or a projection such as "q_proj"), `layers`
+            ("all" or "a-b", both ends included) and `r2_window` (which of them by R²; 0 for all).
+        accuracy: Accuracy by step number, for `r2_window`.
 
     Raises:
+        TooLittle: `r2_window` without enough accuracies.
+        TooLittle: `modules` is a projection that other families have and this model has not.
         UserError: No matrix is left, `layers` is not of that form, or more than one of rank,
             percent and subspace was chosen.
     """
@@ -44,7 +57,7 @@ def selected(names: tuple[str, ...], parameters: Mapping[str, Any]) -> tuple[str
             "another",
             way_out="give one of them",
         )
-    modules, layers = parameters["modules"], parameters["layers"]
+    modules, layers, names = parameters["modules"], parameters["layers"], trajectory.block_matrices
     ends = _LAYERS.fullmatch(layers)
     if layers != "all" and ends is None:
         raise UserError(
@@ -53,17 +66,21 @@ def selected(names: tuple[str, ...], parameters: Mapping[str, Any]) -> tuple[str
     chosen = tuple(
         name
         for name in names
-        if modules in ("all", "mlp" if _MLP.search(name) else "attention", module_of(name))
+        if modules in ("all", "mlp" if is_mlp(name) else "attention", module_of(name))
         and (ends is None or int(ends[1]) <= layer_of(name) <= int(ends[2]))
     )
     if names and not chosen:
-        have = ", ".join(sorted({module_of(name) for name in names}))
+        have = sorted({module_of(name) for name in names})
         numbers = [int(layer_of(name)) for name in names]
-        raise UserError(
+        # Another family's projection is no mistake of spelling: one list serves every family.
+        missing = modules in (*ATTENTION_PROJECTIONS, *MLP_PROJECTIONS) and modules not in have
+        raise (TooLittle if missing else UserError)(
             f"rank_recovery: no matrix has modules={modules} and layers={layers}",
-            way_out=f"modules: all, attention, mlp, {have}; layers: all, or within "
+            way_out=f"modules: all, attention, mlp, {', '.join(have)}; layers: all, or within "
             f"{min(numbers)}-{max(numbers)}",
         )
+    if parameters["r2_window"]:
+        return matrices_of_window(trajectory, chosen, parameters["r2_window"], accuracy)
     return chosen
 
 
@@ -124,6 +141,7 @@ RANK_RECOVERY = MatrixReconstruction(
     summary="part of a step's update by rank, share, triple, module or layer, times λ",
     rebuild=rank_part,
     selects=selected,
+    needs_accuracy=lambda parameters: parameters["r2_window"] > 0,
     parameters={
         "rank": _RANK,
         "percent": Parameter(
@@ -140,6 +158,12 @@ RANK_RECOVERY = MatrixReconstruction(
             default="all", summary="all, attention, mlp, or a projection such as q_proj"
         ),
         "layers": Parameter(default="all", summary="all, or a-b with both ends included"),
+        "r2_window": Parameter(
+            default=0,
+            minimum=0,
+            maximum=WINDOWS,
+            summary=f"a third of these by R², from 1 (best) to {WINDOWS}; 0 for all",
+        ),
     },
 )
 

@@ -23,7 +23,7 @@ from rlvr_dynamics.checkpoints.differences import Differences, Room, finite_elem
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
-from rlvr_dynamics.dynamics import accumulate_gram_of_weights, row_combination
+from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram
 from rlvr_dynamics.extrapolation.base import Extrapolator, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
@@ -196,7 +196,7 @@ class _Task:
         self.window, self.weights = job.window, None
         passes = 1
         if job.method.needs_gram:
-            passes = 1 if self._differences(None).fits else 2
+            passes = 2
         elif job.method.row_weights is not None:
             weights = self._row_weights(None)
             used = np.any(weights != 0.0, axis=0)
@@ -228,9 +228,12 @@ class _Task:
         """Write W_0 + A M; a row of A that repeats one step, or the base, is copied bit for bit."""
         weights = self.weights
         if weights is None:
-            gram = torch.zeros(differences.T, differences.T, dtype=torch.float64)
-            for _, stored in differences.stored_pieces():
-                accumulate_gram_of_weights(gram, stored)
+            gram = prediction_gram(
+                lambda: (rows for _, rows in differences.rows()),
+                differences.T,
+                differences.dtype,
+                differences.d,
+            )
             if not bool(torch.isfinite(gram.diagonal()).all()):
                 for _ in differences.pieces():  # names the weight that is not finite
                     pass
@@ -242,12 +245,10 @@ class _Task:
         moving = [at for at, step in enumerate(held) if step is None]
         if not moving:
             return
-        # W_0 + A M in terms of the saved weights themselves: no updates need be formed again.
-        base_weight = 1.0 - weights[moving].sum(axis=1, keepdims=True)
-        saved_weights = np.hstack([base_weight, weights[moving]])
-        for start, stored in differences.stored_pieces():
-            predicted = row_combination(saved_weights, stored)
-            differences.refuse_non_finite(start, stored, predicted)
+        blocks = UpdateBlocks(differences.T, prediction_dtype(differences.dtype, differences.d))
+        for start, rows in differences.rows():
+            predicted = combine_stored(weights[moving], rows, blocks)
+            differences.refuse_non_finite(start, rows, predicted)
             for at, values in zip(moving, predicted, strict=True):
                 self.writers[at].write_elements(self.name, start, values)
 

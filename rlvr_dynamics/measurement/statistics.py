@@ -149,6 +149,19 @@ def key_of(trajectory: Trajectory, name: str, settings: MeasureSettings) -> dict
     }
 
 
+def is_collected(
+    trajectory: Trajectory, name: str, settings: MeasureSettings, folder: Path
+) -> bool:
+    """Return whether the statistics of a tensor, and its direction if wanted, are there."""
+    found = load(file_of(folder / "statistics", name))
+    direction = file_of(folder / "directions", name)
+    return (
+        found is not None
+        and found[1] == key_of(trajectory, name, settings)
+        and (direction.exists() or not settings.directions)
+    )
+
+
 def collect_to_file(
     trajectory: Trajectory,
     name: str,

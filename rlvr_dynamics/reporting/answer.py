@@ -32,6 +32,9 @@ def title(results: Results) -> str:
     model = config_name(results.config, "model") or "unnamed model"
     if lookup(results.config, "source", "base") and lookup(results.config, "checkpoints"):
         return f"Checkpoints of {lookup(results.config, 'checkpoints')}"
+    published = (results.config.get("source") or {}).get("published")
+    if published:
+        return f"Published checkpoints of {published['repo']} ({model})"
     algorithm = config_name(results.config, "algorithm") or "unnamed algorithm"
     return f"{model} × {NAMES.get(algorithm, algorithm)}"
 

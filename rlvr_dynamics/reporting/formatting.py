@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rlvr_dynamics.checkpoints.names import ATTENTION_PROJECTIONS, MLP_PROJECTIONS
+
 Formatter = Callable[[Any], str]
 
 DASH = "–"
@@ -38,18 +40,13 @@ RECOVERY_NAMES = (  # labels of `rank_recovery`
     (r"recovery_(\d+)_percent", "rank-{} % update, rescaled"),
     (r"subspace_(\d+)", "direction {} alone"),
     (r"rank1_scaled_(\d+)_(\d+)", "rank-1 update, rescaled, × {}.{}"),
-    (r"rank1_(attention|mlp|[a-z]+_proj)", "rank-1 update, {} only"),
+    (r"rank1_(attention|mlp|[a-z_]+_proj)", "rank-1 update, {} only"),
 )
 USES_FUTURE = "uses the future"
 MODULE_ORDER = (
     "embed_tokens",
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
+    *ATTENTION_PROJECTIONS,
+    *MLP_PROJECTIONS,
     "lm_head",
 )
 

@@ -26,7 +26,7 @@ from rlvr_dynamics.reporting.formatting import (
 from rlvr_dynamics.reporting.frames import equal, last_step, median, select, values
 from rlvr_dynamics.reporting.results import Results
 
-REPRESENTATIVE = ("q_proj", "gate_proj", "down_proj")
+REPRESENTATIVE = ("q_proj", "gate_proj", "gate_up_proj", "down_proj")  # GLM-4 fuses the gate
 LINE_STYLES = ["-", (0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1))]
 
 

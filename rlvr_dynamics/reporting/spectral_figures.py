@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rlvr_dynamics.checkpoints.names import is_mlp
 from rlvr_dynamics.reporting.figure_parts import heat_map, heat_map_inches, quartile_line
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
@@ -18,8 +19,6 @@ from rlvr_dynamics.reporting.formatting import rank_order
 from rlvr_dynamics.reporting.frames import equal, has, known, last_step, select
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.weight_tables import PRINTED_SHARES
-
-MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 def final_update(results: Results) -> pd.DataFrame | None:
@@ -43,9 +42,10 @@ def draw_spectra(results: Results) -> Figure | None:
         return None
     figure, grid = canvas(2.9)
     axes = grid[0, 0]
+    in_mlp = table["tensor"].map(is_mlp).astype(bool)
     kinds = {
-        "attention": (BLUE, ~table["module"].isin(MLP)),
-        "MLP": (VERMILLION, table["module"].isin(MLP)),
+        "attention": (BLUE, ~in_mlp),
+        "MLP": (VERMILLION, in_mlp),
     }
     for kind, (colour, mask) in kinds.items():
         rows = select(table, mask)

@@ -8,7 +8,6 @@ The generator is a plain one: an answer follows from integer arithmetic on the p
 """
 
 import hashlib
-import itertools
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_parquet
+from rlvr_dynamics.training.task_tables import count_shared, write_tables
 
 # Upper ends of the pools on the unit interval that the hash is spread over.
 POOLS = {"pretraining": 0.60, "train": 0.84, "validation": 0.86, "test": 1.0}
@@ -230,13 +229,9 @@ def shared_problems(sets: dict[str, Iterable[Problem]]) -> dict[str, int]:
     Returns:
         Counts by "<one> & <other>".
     """
-    texts = {
-        name: {canonical(problem.prompt) for problem in problems} for name, problems in sets.items()
-    }
-    return {
-        f"{one} & {other}": len(texts[one] & texts[other])
-        for one, other in itertools.combinations(texts, 2)
-    }
+    return count_shared(
+        {name: (canonical(each.prompt) for each in problems) for name, problems in sets.items()}
+    )
 
 
 def write_task(
@@ -255,45 +250,17 @@ def write_task(
     Raises:
         ValueError: Two sets share a problem, or a pool is too small for what was asked.
     """
-    import pandas as pd
-
     train, validation, benchmarks = task.train(), task.validation(), task.benchmarks()
-    shared = shared_problems(
-        {"pretraining": pretraining, "train": train, "validation": validation, **benchmarks}
+    return write_tables(
+        folder,
+        "arithmetic",
+        "integer",
+        train=train,
+        validation=validation,
+        benchmarks=benchmarks,
+        titles=TITLES,
+        in_domain=IN_DOMAIN,
+        shared=shared_problems(
+            {"pretraining": pretraining, "train": train, "validation": validation, **benchmarks}
+        ),
     )
-    if any(shared.values()):
-        raise ValueError(f"sets that must be apart share problems: {shared}")
-    for name, problems in (("train", train), ("val", validation)):
-        write_parquet(folder / f"{name}.parquet", pd.DataFrame(_verl_rows(problems, name)))
-    for name, problems in benchmarks.items():
-        table = pd.DataFrame(
-            {
-                "question_id": f"{name}-{index:04d}",
-                "prompt": problem.prompt,
-                "gold": str(problem.answer),
-                "kind": "integer",
-                "split": "in_domain" if name == IN_DOMAIN else "out_of_domain",
-                "title": TITLES[name],
-            }
-            for index, problem in enumerate(problems)
-        )
-        write_parquet(folder / "benchmarks" / f"{name}.parquet", table)
-    return {
-        "train_problems": len(train),
-        "validation_problems": len(validation),
-        "benchmarks": {name: len(problems) for name, problems in benchmarks.items()},
-        "shared_problems": shared,
-    }
-
-
-def _verl_rows(problems: list[Problem], split: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "data_source": "arithmetic",
-            "prompt": [{"role": "user", "content": problem.prompt}],
-            "ability": "math",
-            "reward_model": {"style": "rule", "ground_truth": str(problem.answer)},
-            "extra_info": {"split": split, "index": index},
-        }
-        for index, problem in enumerate(problems)
-    ]

@@ -1,6 +1,5 @@
-"""Models and problem tables from the Hugging Face hub, or from local files in their place."""
+"""Problem tables from the Hugging Face hub, or from local files in their place."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +13,7 @@ from rlvr_dynamics.benchmarks import (
     pinned_revision,
     read_lock,
 )
-from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.schema import Benchmark, HubData, HubModel
-
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-
-
-def fetch_model(model: HubModel, folder: Path) -> dict[str, Any]:
-    """Copy a model to `folder`: a local folder, or a hub repository at a resolved commit.
-
-    Returns:
-        Facts for the report: the repository and the commit that was resolved.
-
-    Raises:
-        UserError: The model cannot be had.
-    """
-    if Path(model.repo).is_dir():
-        wanted = [file for pattern in MODEL_FILES for file in Path(model.repo).glob(pattern)]
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in wanted:
-            shutil.copy2(file, folder / file.name)
-        return {"repo": model.repo, "revision": None}
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        commit = HfApi().model_info(model.repo, revision=model.revision).sha
-        snapshot_download(
-            model.repo, revision=commit, local_dir=folder, allow_patterns=list(MODEL_FILES)
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"model {model.repo} cannot be fetched: {str(error).splitlines()[0]}",
-            way_out="check the network and the id, or give a local folder: model.repo=DIR",
-        ) from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return {"repo": model.repo, "revision": commit}
+from rlvr_dynamics.schema import Benchmark, HubData
 
 
 def write_tables(
@@ -80,7 +44,7 @@ def write_tables(
     table = pd.DataFrame(
         {
             "question_id": [question.id for question in questions],
-            "prompt": [f"{question.text}\n{data.instruction}" for question in questions],
+            "prompt": [data.ask(question.text) for question in questions],
             "gold": [question.gold for question in questions],
             "kind": "math",
         }

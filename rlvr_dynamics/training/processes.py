@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -59,18 +60,29 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def end_all(marker: str, *, keep: frozenset[int] = frozenset()) -> None:
+def shared_memory(marker: str) -> set["Segment"]:
+    """Shared memory that the run's living processes have mapped at this moment."""
+    return {segment for process in marked(marker) for segment in _mapped(process.pid)}
+
+
+def end_all(
+    marker: str,
+    *,
+    keep: frozenset[int] = frozenset(),
+    remembered: frozenset["Segment"] = frozenset(),
+) -> None:
     """End every marked process, first politely, and remove the shared memory they mapped.
 
     Args:
         marker: The run's marker.
         keep: Process ids to spare.
+        remembered: Segments that were mapped earlier, also by processes that have died since.
     """
-    segments: set[Path] = set()
+    segments = set(remembered)
     deadline = time.monotonic() + GRACE_SECONDS
     polite = True
     while processes := [process for process in marked(marker) if process.pid not in keep]:
-        segments |= {segment for process in processes for segment in _shared_memory(process)}
+        segments |= {segment for process in processes for segment in _mapped(process.pid)}
         for process in processes:
             try:
                 process.terminate() if polite else process.kill()
@@ -78,15 +90,41 @@ def end_all(marker: str, *, keep: frozenset[int] = frozenset()) -> None:
                 continue
         psutil.wait_procs(processes, timeout=0.5)
         polite = time.monotonic() < deadline
-    for segment in segments:
-        segment.unlink(missing_ok=True)
+    _remove_unused(segments)
 
 
-def _shared_memory(process: psutil.Process) -> set[Path]:
+@dataclass(frozen=True)
+class Segment:
+    """A file of shared memory; the inode tells it from a later one of the same name."""
+
+    path: Path
+    inode: int
+
+
+def _mapped(pid: int) -> set[Segment]:
     """Segments of `multiprocessing.shared_memory` and vLLM's queues that a process has mapped."""
     try:
-        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        maps = Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return set()
-    names = rf"{SHARED_MEMORY}/((?:psm|verl_weights)_\w+|sem\.(?:loky|mp)-[\w-]+)"
-    return {SHARED_MEMORY / name for name in re.findall(names, maps)}
+    # The inode stands before the path.
+    pattern = rf" (\d+) +{SHARED_MEMORY}/((?:psm|verl_weights)_\w+|sem\.(?:loky|mp)-[\w-]+)$"
+    found = re.findall(pattern, maps, flags=re.MULTILINE)
+    return {Segment(SHARED_MEMORY / name, int(inode)) for inode, name in found}
+
+
+def _remove_unused(segments: set[Segment]) -> None:
+    """Unlink the segments that are still there and that no living process has mapped."""
+    left = {segment for segment in segments if _inode(segment.path) == segment.inode}
+    if not left:
+        return
+    used = {segment for pid in psutil.pids() for segment in _mapped(pid)}
+    for segment in left - used:
+        segment.path.unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,7 +1,8 @@
-"""The demo's base model: Qwen3 architecture, pretrained here on arithmetic with mistakes in it.
+"""Small base models of four families, pretrained here on arithmetic with mistakes in it.
 
-It is a real base and a small one: it has learned to work step by step from solutions of which many
-are wrong, so it is right some of the time. Reinforcement learning has to do the rest.
+The demo's is a real base and a small one: it has learned to work step by step from solutions of
+which many are wrong, so it is right some of the time. Reinforcement learning has to do the rest.
+The other families carry every kind of tensor name that the published models have.
 """
 
 import math
@@ -11,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rlvr_dynamics import estimates
+from rlvr_dynamics.checkpoints.names import HEAD
 from rlvr_dynamics.progress import bar
+from rlvr_dynamics.schema import Architecture, Family
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, Noise, Problem, solution
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 END, START, STOP, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"
 SPECIAL = (END, START, STOP, PAD)
@@ -27,7 +31,18 @@ CHAT_TEMPLATE = (
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+TITLES = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama 3.1", "glm4": "GLM-4"}
 POSITIONS = 512
+# Llama 3.1 stretches the wavelengths of a model trained on an eighth of its positions (the factors
+# of its published config.json); so does this one, within its own number of positions.
+LLAMA_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": POSITIONS // 8,
+}
 WARMUP_STEPS = 20
 FLOOR = 0.1
 THREADS = 1  # part of the result: another number adds up in another order; safe on busy cores
@@ -38,6 +53,10 @@ Encoded = tuple[list[int], list[int]]
 class Settings(Protocol):
     """The fields of `rlvr_dynamics.schema.TinyModel` that shape the base."""
 
+    @property
+    def family(self) -> Family: ...  # noqa: D102
+    @property
+    def tied(self) -> bool: ...  # noqa: D102
     @property
     def hidden(self) -> int: ...  # noqa: D102
     @property
@@ -71,57 +90,120 @@ def vocabulary() -> list[str]:
     return [*SPECIAL, *WORDS, *CHARACTERS]
 
 
+def architecture(settings: Settings) -> Architecture:
+    """The shapes of the model; parameters follow from them as for the published models."""
+    return Architecture(
+        family=settings.family,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        heads=settings.heads,
+        kv_heads=settings.kv_heads,
+        head_dim=settings.hidden // settings.heads,
+        intermediate=settings.intermediate,
+        vocabulary=len(vocabulary()),
+        context=POSITIONS,
+        tied=settings.tied,
+    )
+
+
 def parameter_count(settings: Settings) -> int:
-    """Elements of the model's tensors (the head is tied to the embedding)."""
-    head = settings.hidden // settings.heads
-    attention = 2 * settings.hidden * head * (settings.heads + settings.kv_heads) + 2 * head
-    block = attention + 3 * settings.hidden * settings.intermediate + 2 * settings.hidden
-    return settings.layers * block + settings.hidden * (len(vocabulary()) + 1)
+    """Elements of the model's tensors; a tied head counts once."""
+    return estimates.parameter_count(architecture(settings))
 
 
-def build_tokenizer() -> "PreTrainedTokenizerFast":
-    """One token per character, and one each for the role names and for the opening of a box."""
+def describe(settings: Settings) -> str:
+    """One sentence on what the base is and what it was taught."""
+    steps = settings.steps_clean + settings.steps_noisy
+    size = f"{TITLES[settings.family]} architecture, {parameter_count(settings):,} parameters"
+    if steps == 0:
+        return f"{size}, random weights"
+    text = f"{size}, pretrained here for {steps} steps"
+    if settings.steps_noisy == 0:
+        return text
+    return (
+        f"{text}; of the last {settings.steps_noisy} steps' solutions {settings.careful:.0%} are "
+        f"worked without mistakes, {settings.sloppy:.0%} have mistakes in their steps, the rest "
+        "guess"
+    )
+
+
+def build_tokenizer(family: Family = "qwen3") -> "PreTrainedTokenizerFast":
+    """One token per character, and one each for the role names and for the opening of a box.
+
+    All families get the same ids for the same text.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(
-        models.WordLevel({token: i for i, token in enumerate(vocabulary())}, unk_token=PAD)
-    )
-    pattern = r"system|user|assistant|\\boxed\{|[\s\S]"
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-    core.decoder = decoders.Fuse()
-    core.add_special_tokens(list(SPECIAL))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        eos_token=STOP,
-        pad_token=PAD,
-        unk_token=PAD,
-        clean_up_tokenization_spaces=False,
-        model_max_length=POSITIONS,
-    )
+    named: dict[str, Any] = {
+        "eos_token": STOP,
+        "pad_token": PAD,
+        "unk_token": PAD,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": POSITIONS,
+    }
+    if family == "qwen2":
+        tokenizer: Any = _byte_level_tokenizer(named)
+    else:
+        core = Tokenizer(
+            models.WordLevel({token: i for i, token in enumerate(vocabulary())}, unk_token=PAD)
+        )
+        pattern = r"system|user|assistant|\\boxed\{|[\s\S]"
+        core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+        core.decoder = decoders.Fuse()
+        core.add_special_tokens(list(SPECIAL))
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **named)
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
 
-def build_model(settings: Settings, tokenizer: "PreTrainedTokenizerFast") -> Any:
-    """A Qwen3 model with random weights from torch's generator, float32, tied head."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+def _byte_level_tokenizer(named: dict[str, Any]) -> Any:
+    """The tokenizer in the class that transformers uses for Qwen2, whatever a folder asks for.
 
-    config = Qwen3Config(
+    That class splits text its own way and stores a blank as Ġ and a line break as Ċ; without
+    merges every character stays a token.
+    """
+    from transformers import AddedToken, Qwen2Tokenizer
+
+    stored = [token.replace(" ", "Ġ").replace("\n", "Ċ") for token in vocabulary()]
+    tokenizer: Any = Qwen2Tokenizer(
+        vocab={token: i for i, token in enumerate(stored)}, merges=[], **named
+    )
+    special = [AddedToken(token, special=True, normalized=False) for token in SPECIAL]
+    words = [AddedToken(token, special=False, normalized=False) for token in WORDS]
+    tokenizer.add_tokens(special + words)
+    return tokenizer
+
+
+def build_model(settings: Settings, tokenizer: "PreTrainedTokenizerFast") -> Any:
+    """A model of the family with random weights from torch's generator, float32."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = architecture(settings)
+    # transformers gives the rest of a family: Qwen2's and GLM-4's biases of q, k and v, Qwen3's
+    # norms of q and k, GLM-4's four norms a layer and its rotation of half of each head.
+    special: dict[str, Any] = {
+        "qwen2": {},  # its heads always share `hidden` evenly
+        "qwen3": {"head_dim": shape.head_dim},
+        "llama": {"head_dim": shape.head_dim, "rope_parameters": dict(LLAMA_ROPE)},
+        "glm4": {"head_dim": shape.head_dim},
+    }[shape.family]
+    config = AutoConfig.for_model(
+        shape.family,
         vocab_size=len(tokenizer),
-        hidden_size=settings.hidden,
-        intermediate_size=settings.intermediate,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        num_key_value_heads=settings.kv_heads,
-        head_dim=settings.hidden // settings.heads,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
         max_position_embeddings=POSITIONS,
-        tie_word_embeddings=True,
+        tie_word_embeddings=shape.tied,
         bos_token_id=None,
         eos_token_id=SPECIAL.index(STOP),
         pad_token_id=SPECIAL.index(PAD),
+        **special,
     )
-    model = Qwen3ForCausalLM(config).float()
+    model = AutoModelForCausalLM.from_config(config).float()
     generation: Any = model.generation_config
     generation.eos_token_id, generation.pad_token_id = config.eos_token_id, config.pad_token_id
     return model
@@ -150,15 +232,16 @@ def pretraining_data(task: ArithmeticTask, settings: Settings) -> list[Problem]:
 def pretrain(task: ArithmeticTask, settings: Settings, folder: Path) -> None:
     """Train the base by supervised loss and save it as a Hugging Face folder.
 
-    First on clean solutions, then on solutions with mistakes. Muon moves the matrices and AdamW
-    the rest. The same task and settings give the same bytes on the same machine.
+    First on clean solutions, then on solutions with mistakes; without any steps it stays random.
+    Muon moves the matrices of the blocks and AdamW the rest. The same task and settings give the
+    same bytes on the same machine.
 
     Args:
         task: Where the problems come from; its seed also sets the initial weights.
         settings: Architecture, steps and noise.
         folder: Where config, tokenizer and float32 safetensors go.
     """
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(settings.family)
     with reproducible(task.seed):
         model = build_model(settings, tokenizer)
         _supervise(model, task, settings, tokenizer)
@@ -168,7 +251,7 @@ def pretrain(task: ArithmeticTask, settings: Settings, folder: Path) -> None:
 
 
 def _supervise(
-    model: "Qwen3ForCausalLM",
+    model: "PreTrainedModel",
     task: ArithmeticTask,
     settings: Settings,
     tokenizer: "PreTrainedTokenizerFast",
@@ -198,12 +281,13 @@ def _supervise(
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
 
 
-def _optimizers(model: "Qwen3ForCausalLM", settings: Settings) -> "list[torch.optim.Optimizer]":
+def _optimizers(model: "PreTrainedModel", settings: Settings) -> "list[torch.optim.Optimizer]":
     import torch
 
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
-        (matrices if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
+        block = parameter.ndim == 2 and "embed" not in name and name != HEAD
+        (matrices if block else rest).append(parameter)
     return [
         torch.optim.Muon(
             matrices, lr=settings.muon_learning_rate, momentum=0.95, weight_decay=0.01

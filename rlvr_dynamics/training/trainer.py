@@ -8,21 +8,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.errors import StageFailed
+from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.progress import bar
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.training.processes import MARKER, end_all, folder_prefix, is_alive, workers
-from rlvr_dynamics.training.verl_command import environment, verl_command
+from rlvr_dynamics.training.verl_command import environment, joining_overrides, verl_command
+from rlvr_dynamics.training.verl_schema import check
 
 CHECK_SECONDS = 0.5
 WORKER_CHECK_SECONDS = 5.0
 DEAD_WORKER_GRACE_SECONDS = 20.0
-EXIT_GRACE_SECONDS = 30.0
+EXIT_GRACE_SECONDS = 10.0
+# A scheduler kills 30 s after it asked a job to end; ending verl takes some of them.
+LAST_INGEST_SECONDS = 10.0
+FULL_DISK = "No space left on device"
 REWARD = "critic/score/mean"
 STEP_SECONDS = "timing_s/step"
 
@@ -34,8 +38,12 @@ class Checkpoints(Protocol):
         """Newest step that verl has finished saving."""
         ...
 
-    def ingest(self) -> list[int]:
-        """Publish what verl has finished."""
+    def ingest(self, deadline: float | None = None) -> list[int]:
+        """Publish what verl has finished, as far as that is done before `deadline`."""
+        ...
+
+    def check_room(self) -> None:
+        """Raise UserError when the next save does not fit on the disk."""
         ...
 
     def prepare_resume(self) -> int:
@@ -58,7 +66,8 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
     Raises:
         StageFailed: verl ended early, lost a worker or stood still; its log is named and no
             process is left behind.
-        UserError: The disk is full, or nothing is left to resume from.
+        UserError: verl does not know a key, the disk is full or soon will be, or nothing is left
+            to resume from.
     """
     verl_folder = folder / "verl"
     verl_folder.mkdir(parents=True, exist_ok=True)
@@ -75,9 +84,19 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
                 MARKER: marker,
                 "TMPDIR": str(temporary),
             }
+            command += joining_overrides(variables)
+            check(command[3:])
             log = verl_folder / f"verl_{attempt}.log"
-            with _supervised(command, variables, marker, log, temporary) as supervisor:
-                _Watch(config, checkpoints, supervisor, marker, metrics_file, log).until_done(start)
+            try:
+                with _supervised(command, variables, marker, log, temporary) as supervisor:
+                    watch = _Watch(config, checkpoints, supervisor, marker, metrics_file, log)
+                    watch.until_done(start)
+            except BaseException:
+                # What verl has finished is published; what there is no time for stays whole in its
+                # folder, and the next call begins with it.
+                with suppress(StageFailed, UserError):
+                    checkpoints.ingest(time.monotonic() + LAST_INGEST_SECONDS)
+                raise
     write_metrics(verl_folder, folder / "metrics.parquet")
     return start
 
@@ -183,8 +202,10 @@ class _Watch:
                 if done >= steps and self.run.saved_step() >= steps:
                     self.run.ingest()
                     return
+                if self.run.saved_step() < steps:
+                    self.run.check_room()
                 if ended:
-                    raise StageFailed(self._explain("verl ended early", done))
+                    raise self._early_end(done)
                 self._check_alive(done, start)
                 time.sleep(CHECK_SECONDS)
 
@@ -204,10 +225,22 @@ class _Watch:
         if lost and waiting > max(DEAD_WORKER_GRACE_SECONDS, 2 * self.longest_step):
             raise StageFailed(self._explain(f"a worker of verl died: {lost[0]}", done))
 
+    def _early_end(self, done: int) -> Exception:
+        if FULL_DISK in self._log_text():
+            return UserError(
+                f"verl found no space left on a disk after step {done}",
+                where=str(self.log),
+                way_out="free some space, then run the same command again: training goes on from "
+                "the last checkpoint",
+            )
+        return StageFailed(self._explain("verl ended early", done))
+
+    def _log_text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
     def _explain(self, what: str, done: int) -> str:
         """One line on the failure, with the last error that verl's log names."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", self._log_text())
         errors = re.findall(r"^.*?\b(\w*(?:Error|Exception)\b: .*)$", text, flags=re.MULTILINE)
         cause = f"; last error: {errors[-1][:300]}" if errors else ""
         return (

@@ -1,6 +1,7 @@
 """The exact `verl.trainer.main_ppo` command of a configuration: the one place with verl's keys."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,13 @@ from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 ACTOR = "actor_rollout_ref.actor"
+REFERENCE = "actor_rollout_ref.ref"
 ROLLOUT = "actor_rollout_ref.rollout"
+CRITIC = "critic"
+REWARD_ARGUMENTS = "+reward.reward_kwargs"
+PLAIN = re.compile(r"[\w./~+-]+")
+# Without it verl trains under bf16 autocast whatever dtype the model has.
+FLOAT32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 
 
 def verl_command(
@@ -26,18 +33,39 @@ def verl_command(
     Returns:
         An argument list for subprocess; `environment` gives the variables that belong to it.
     """
-    trainer = config.trainer
-    overrides = [
+    return [
+        *(sys.executable, "-m", "verl.trainer.main_ppo"),
+        *verl_overrides(config, prepare=prepare, output=output, temporary=temporary),
+    ]
+
+
+def verl_overrides(
+    config: RunConfig, *, prepare: Path, output: Path, temporary: Path | None = None
+) -> list[str]:
+    """The Hydra overrides of `verl_command`; `verl_schema.resolved` checks them."""
+    trainer, critic = config.trainer, config.algorithm.critic
+    return [
         *_data(config, prepare),
         *_model(trainer, prepare / "base"),
         *_actor(trainer, config.seed),
+        *_reference(trainer),
         *_rollout(config),
-        *_algorithm(config.algorithm),
+        *_advantage(config.algorithm),
+        *_loss(config.algorithm, trainer),
+        *_reward(config.algorithm, trainer),
+        *(_critic(config, prepare / "base") if critic else [f"{CRITIC}.enable=False"]),
         *_run(config, output),
-        *(_cpu(temporary) if trainer.device == "cpu" else _cuda(trainer)),
+        *(_cpu(temporary, critic is not None) if trainer.device == "cpu" else _cuda(config)),
         *trainer.verl_overrides,
     ]
-    return [sys.executable, "-m", "verl.trainer.main_ppo", *overrides]
+
+
+def quoted(value: object) -> str:
+    """A value as Hydra's grammar reads it back: quoted where it holds more than plain letters."""
+    text = str(value)
+    if PLAIN.fullmatch(text):
+        return text
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
 
 
 def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
@@ -68,10 +96,28 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
     return variables
 
 
+def joining_overrides(variables: dict[str, str]) -> list[str]:
+    """What verl needs beside its command to join a Ray cluster that RAY_ADDRESS names.
+
+    Its workers are children of that cluster's daemons and inherit nothing from verl's process, so
+    every variable that differs from this process's own goes with Ray's runtime environment.
+    """
+    if "RAY_ADDRESS" not in os.environ:
+        return []
+    own = {key: value for key, value in variables.items() if os.environ.get(key) != value}
+    own.pop("TMPDIR", None)  # a folder of this node alone
+    given = ",".join(f'{key}:"{_escaped(value)}"' for key, value in sorted(own.items()))
+    return [f"+ray_kwargs.ray_init.runtime_env.env_vars={{{given}}}"]
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r'(\\*)"', r'\1\1\\"', text)
+
+
 def _data(config: RunConfig, prepare: Path) -> list[str]:
     return [
-        f"data.train_files={prepare / 'train.parquet'}",
-        f"data.val_files={prepare / 'val.parquet'}",
+        f"data.train_files={quoted(prepare / 'train.parquet')}",
+        f"data.val_files={quoted(prepare / 'val.parquet')}",
         f"data.train_batch_size={config.trainer.prompts_per_step}",
         f"data.max_prompt_length={config.trainer.max_prompt_tokens}",
         f"data.max_response_length={config.trainer.max_response_tokens}",
@@ -86,30 +132,40 @@ def _data(config: RunConfig, prepare: Path) -> list[str]:
 def _model(trainer: Trainer, base: Path) -> list[str]:
     on_gpu = trainer.device == "cuda"
     return [
-        f"actor_rollout_ref.model.path={base}",
+        f"actor_rollout_ref.model.path={quoted(base)}",
         f"actor_rollout_ref.model.use_remove_padding={on_gpu}",
         f"actor_rollout_ref.model.enable_gradient_checkpointing={on_gpu}",
     ]
 
 
+def _state(prefix: str, trainer: Trainer) -> list[str]:
+    """How one model's training state is laid out; `prefix` is its FSDP configuration."""
+    precision = [f"+{prefix}.mixed_precision={FLOAT32}"] if trainer.precision == "fp32" else []
+    return [
+        f"{prefix}.model_dtype=fp32",
+        *precision,
+        f"{prefix}.fsdp_size={trainer.shard}",
+        f"{prefix}.param_offload={trainer.offload}",
+    ]
+
+
 def _actor(trainer: Trainer, seed: int) -> list[str]:
-    precision = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
     return [
         f"{ACTOR}.strategy=fsdp2",
         f"{ACTOR}.ppo_mini_batch_size={trainer.mini_batch_prompts}",
         f"{ACTOR}.ppo_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
-        f"{ACTOR}.fsdp_config.model_dtype=fp32",
-        # Without this verl trains under bf16 autocast whatever dtype the model has.
-        *(
-            [f"+{ACTOR}.fsdp_config.mixed_precision={precision}"]
-            if trainer.precision == "fp32"
-            else []
-        ),
-        f"{ACTOR}.fsdp_config.param_offload={trainer.offload}",
+        *_state(f"{ACTOR}.fsdp_config", trainer),
         f"{ACTOR}.fsdp_config.optimizer_offload={trainer.offload}",
         f"{ACTOR}.data_loader_seed={seed}",
         f"{ACTOR}.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
-        f"actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
+    ]
+
+
+def _reference(trainer: Trainer) -> list[str]:
+    # Loaded only where a KL term asks for it.
+    return [
+        f"{REFERENCE}.log_prob_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
+        *_state(f"{REFERENCE}.fsdp_config", trainer),
     ]
 
 
@@ -131,24 +187,95 @@ def _rollout(config: RunConfig) -> list[str]:
     ]
 
 
-def _algorithm(algorithm: Algorithm) -> list[str]:
+def _advantage(algorithm: Algorithm) -> list[str]:
+    in_reward = algorithm.kl_reward_coef > 0
+    penalty = [
+        "algorithm.kl_penalty=kl",
+        "algorithm.kl_ctrl.type=fixed",
+        f"algorithm.kl_ctrl.kl_coef={algorithm.kl_reward_coef}",
+    ]
     return [
         f"algorithm.adv_estimator={algorithm.adv_estimator}",
         f"algorithm.norm_adv_by_std_in_grpo={algorithm.normalize_by_std}",
-        "algorithm.use_kl_in_reward=False",
+        f"algorithm.gamma={algorithm.gamma}",
+        f"algorithm.lam={algorithm.lam}",
+        f"algorithm.use_kl_in_reward={in_reward}",
+        *(penalty if in_reward else []),
+        f"algorithm.filter_groups.enable={algorithm.dynamic_sampling}",
+        *(["algorithm.filter_groups.metric=acc"] if algorithm.dynamic_sampling else []),
+    ]
+
+
+def _loss(algorithm: Algorithm, trainer: Trainer) -> list[str]:
+    # By default verl divides by the longest answer of a micro-batch, which is no constant.
+    constant = algorithm.loss_agg_mode == "seq-mean-token-sum-norm"
+    return [
         f"{ACTOR}.optim.lr={algorithm.learning_rate}",
         f"{ACTOR}.optim.lr_warmup_steps={algorithm.warmup_steps or -1}",
-        f"{ACTOR}.grad_clip={algorithm.grad_clip}",
+        f"{ACTOR}.optim.clip_grad={algorithm.grad_clip}",
+        f"{ACTOR}.policy_loss.loss_mode={algorithm.loss_mode}",
+        f"{ACTOR}.loss_agg_mode={algorithm.loss_agg_mode}",
+        *([f"{ACTOR}.loss_scale_factor={trainer.max_response_tokens}"] if constant else []),
         f"{ACTOR}.clip_ratio_low={algorithm.clip_ratio_low}",
         f"{ACTOR}.clip_ratio_high={algorithm.clip_ratio_high}",
-        f"{ACTOR}.loss_agg_mode={algorithm.loss_agg_mode}",
+        f"{ACTOR}.clip_ratio_c={algorithm.clip_ratio_c}",
+        f"{ACTOR}.entropy_coeff={algorithm.entropy_coef}",
         f"{ACTOR}.use_kl_loss={algorithm.kl_loss_coef > 0}",
         f"{ACTOR}.kl_loss_coef={algorithm.kl_loss_coef}",
-        f"{ACTOR}.kl_loss_type=low_var_kl",
-        # The old top-level key custom_reward_function.* is silently ignored by this verl.
-        f"reward.custom_reward_function.path={REWARD_FILE}",
-        "reward.custom_reward_function.name=compute_score",
+        f"{ACTOR}.kl_loss_type={algorithm.kl_loss_type}",
     ]
+
+
+def _reward(algorithm: Algorithm, trainer: Trainer) -> list[str]:
+    longest, overlong = trainer.max_response_tokens, algorithm.overlong
+    punishment = []
+    if overlong is not None:
+        buffer = f"{REWARD_ARGUMENTS}.overlong_buffer_cfg"
+        punishment = [
+            f"{REWARD_ARGUMENTS}.max_resp_len={longest}",
+            f"{buffer}.enable=True",
+            f"{buffer}.len={max(1, round(overlong.buffer_share * longest))}",
+            f"{buffer}.penalty_factor={overlong.penalty}",
+            f"{buffer}.log=True",
+        ]
+    return [
+        # The old top-level key custom_reward_function.* is silently ignored by this verl.
+        f"reward.custom_reward_function.path={quoted(REWARD_FILE)}",
+        "reward.custom_reward_function.name=compute_score",
+        f"reward.reward_manager.name={algorithm.reward_manager}",
+        *punishment,
+    ]
+
+
+def _critic(config: RunConfig, base: Path) -> list[str]:
+    """PPO's value model: a second model with its own optimizer, laid out like the actor."""
+    trainer, critic = config.trainer, config.algorithm.critic
+    if critic is None:
+        return []
+    on_gpu = trainer.device == "cuda"
+    return [
+        f"{CRITIC}.enable=True",
+        f"{CRITIC}.strategy=fsdp2",
+        f"{CRITIC}.model.path={quoted(base)}",
+        f"{CRITIC}.model.use_remove_padding={on_gpu}",
+        f"{CRITIC}.model.enable_gradient_checkpointing={on_gpu}",
+        f"{CRITIC}.optim.lr={critic.learning_rate}",
+        f"{CRITIC}.optim.lr_warmup_steps={critic.warmup_steps or -1}",
+        f"{CRITIC}.optim.clip_grad={config.algorithm.grad_clip}",
+        f"{CRITIC}.ppo_mini_batch_size={trainer.mini_batch_prompts}",
+        f"{CRITIC}.ppo_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
+        # The V1 trainer packs the critic's batches by this limit, and by no other key.
+        f"+{CRITIC}.ppo_infer_max_token_len_per_gpu={_tokens(trainer)}",
+        f"{CRITIC}.data_loader_seed={config.seed}",
+        *_state(f"{CRITIC}.fsdp", trainer),
+        f"{CRITIC}.fsdp.optimizer_offload={trainer.offload}",
+    ]
+
+
+def _tokens(trainer: Trainer) -> int:
+    """Tokens of a micro-batch: one longest sample on a GPU, the whole micro-batch elsewhere."""
+    length = trainer.max_prompt_tokens + trainer.max_response_tokens
+    return length if trainer.device == "cuda" else length * trainer.micro_batch_samples
 
 
 def _run(config: RunConfig, output: Path) -> list[str]:
@@ -159,7 +286,7 @@ def _run(config: RunConfig, output: Path) -> list[str]:
         f"trainer.logger=[{','.join(loggers)}]",
         "trainer.project_name=rlvr_dynamics",
         f"trainer.experiment_name={config.name}",
-        f"trainer.default_local_dir={output / 'checkpoints'}",
+        f"trainer.default_local_dir={quoted(output / 'checkpoints')}",
         f"trainer.total_training_steps={config.trainer.steps}",
         "trainer.total_epochs=100000",  # total_training_steps decides, never the epochs
         "trainer.save_freq=1",
@@ -169,12 +296,14 @@ def _run(config: RunConfig, output: Path) -> list[str]:
     ]
 
 
-def _cpu(temporary: Path | None) -> list[str]:
+def _cpu(temporary: Path | None, critic: bool) -> list[str]:
     return [
         "trainer.device=cpu",
         "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
         f"{ACTOR}.use_torch_compile=False",
         f"{ACTOR}.fsdp_config.use_torch_compile=False",
+        f"{REFERENCE}.fsdp_config.use_torch_compile=False",
+        *([f"{CRITIC}.fsdp.use_torch_compile=False"] if critic else []),
         f"{ROLLOUT}.enforce_eager=True",
         f"{ROLLOUT}.free_cache_engine=False",
         f"+{ROLLOUT}.enable_sleep_mode=False",
@@ -187,16 +316,17 @@ def _cpu(temporary: Path | None) -> list[str]:
         "+ray_kwargs.ray_init.num_gpus=1",  # a logical slot: verl schedules by "GPU"
         "ray_kwargs.ray_init.num_cpus=16",  # also logical; its actors ask for more than 2
         "+ray_kwargs.ray_init.include_dashboard=False",
-        *([f"+ray_kwargs.ray_init._temp_dir={temporary}"] if temporary else []),
+        *([f"+ray_kwargs.ray_init._temp_dir={quoted(temporary)}"] if temporary else []),
     ]
 
 
-def _cuda(trainer: Trainer) -> list[str]:
+def _cuda(config: RunConfig) -> list[str]:
+    trainer = config.trainer
     share = trainer.prompts_per_step // (trainer.gpus_per_node * trainer.nodes)
-    length = trainer.max_prompt_tokens + trainer.max_response_tokens
     return [
         "trainer.device=cuda",
+        # Packs samples up to a number of tokens; the reference and the critic follow it.
         f"{ACTOR}.use_dynamic_bsz=True",
-        f"{ACTOR}.ppo_max_token_len_per_gpu={length}",
+        f"{ACTOR}.ppo_max_token_len_per_gpu={_tokens(trainer)}",
         f"{ROLLOUT}.agent.num_workers={max(1, min(8, share))}",
     ]

@@ -1,0 +1,161 @@
+"""`python -m experiments.grid`: the cells of the grid, what each needs and how far it has come."""
+
+import argparse
+import fnmatch
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from experiments.cells import CELLS, Cell
+from experiments.files import write
+from experiments.states import STATES, Progress, progress
+from rlvr_dynamics import config as configuration
+from rlvr_dynamics import estimates
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
+from rlvr_dynamics.schema import RunConfig
+
+COMMON = ["trainer=gpu_node", "measure=large"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a cell needs: GPUs of a size, on nodes, and estimates (`rlvr_dynamics.estimates`)."""
+
+    nodes: int
+    gpus: int
+    gpu_memory_gib: int
+    gpu_hours: float
+    disk_bytes: int
+    fits: bool
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    asked = _parser().parse_args(arguments)
+    try:
+        if asked.write:
+            changed = write()
+            print(f"{len(CELLS)} cells declared, {len(changed)} files changed")
+            return EXIT_DONE
+        cells = select(asked.cells)
+        found = [
+            (cell, need_of(made), progress(Path(asked.outputs) / cell.name, made.stages))
+            for cell, made in zip(cells, configurations(cells), strict=True)
+        ]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    print(as_json(found) if asked.json else as_text(found))
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.grid",
+        description="List the cells of the grid: GPUs, estimated GPU-hours and disk, and state.",
+    )
+    parser.add_argument("cells", nargs="*", metavar="GLOB", help="only these, such as 'grpo_*'")
+    parser.add_argument("--outputs", default="outputs", metavar="DIR", help="where runs are")
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    parser.add_argument("--write", action="store_true", help="write configs/exp from experiments")
+    return parser
+
+
+def select(globs: list[str]) -> list[Cell]:
+    """Cells whose name matches one of the patterns, in the order of the declaration; [] is all.
+
+    Raises:
+        UserError: A pattern matches no cell.
+    """
+    for glob in globs:
+        if not any(fnmatch.fnmatchcase(cell.name, glob) for cell in CELLS):
+            raise UserError(f"no cell is called {glob}", way_out="python -m experiments.grid lists")
+    return [
+        cell
+        for cell in CELLS
+        if not globs or any(fnmatch.fnmatchcase(cell.name, glob) for glob in globs)
+    ]
+
+
+def configurations(cells: list[Cell]) -> list[RunConfig]:
+    """The configurations of cells, as ``+exp=`` loads them, but composed together."""
+    runs = list(dict.fromkeys((cell.model, cell.protocol) for cell in cells))
+    first = {(cell.model, cell.protocol): cell for cell in reversed(cells)}
+    algorithms = list(dict.fromkeys(cell.algorithm for cell in cells))
+    chosen = [(first[run], first[run].algorithm) for run in runs]
+    chosen += [(cells[0], algorithm) for algorithm in algorithms]
+    made = configuration.load_each(
+        COMMON,
+        [cell.groups | {"algorithm": algorithm} for cell, algorithm in chosen],
+        [cell.protocol.keys for cell, _ in chosen],
+    )
+    by_run = dict(zip(runs, made[: len(runs)], strict=True))
+    by_algorithm = dict(zip(algorithms, made[len(runs) :], strict=True))
+    return [
+        by_run[cell.model, cell.protocol].model_copy(
+            update={
+                "name": cell.name,
+                "run_dir": f"outputs/{cell.name}",
+                "algorithm": by_algorithm[cell.algorithm].algorithm,
+            }
+        )
+        for cell in cells
+    ]
+
+
+def need_of(config: RunConfig) -> Need:
+    """What a cell needs."""
+    trainer = config.trainer
+    return Need(
+        nodes=trainer.nodes,
+        gpus=trainer.nodes * trainer.gpus_per_node,
+        gpu_memory_gib=trainer.gpu_memory_gib,
+        gpu_hours=round(estimates.gpu_hours(config), 1),
+        disk_bytes=estimates.disk(config).total,
+        fits=not estimates.misfits(config),
+    )
+
+
+def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
+    """One object per cell."""
+    return json.dumps(
+        [
+            {"cell": cell.name, "algorithm": cell.algorithm, "model": cell.model}
+            | {"extra": cell.extra}
+            | asdict(need)
+            | asdict(state)
+            for cell, need, state in found
+        ],
+        indent=1,
+    )
+
+
+def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
+    """A table, and the sums below it."""
+    width = max(len(cell.name) for cell, _, _ in found)
+    lines = [f"{'cell':<{width}}  {'GPUs':>5}  {'GPU-hours':>9}  {'disk TB':>7}  state"]
+    for cell, need, state in found:
+        gpus = f"{need.nodes}x{need.gpus // need.nodes}"
+        text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
+        text += f": {state.error}" if state.error else ""
+        text += "" if need.fits else "  [does not fit into the GPUs' memory]"
+        lines.append(
+            f"{cell.name:<{width}}  {gpus:>5}  {need.gpu_hours:>9,.0f}  "
+            f"{need.disk_bytes / 1e12:>7.2f}  {text}"
+        )
+    counts = {state: sum(one.state == state for _, _, one in found) for state in STATES}
+    hours = sum(need.gpu_hours for _, need, _ in found)
+    total = sum(need.disk_bytes for _, need, _ in found)
+    lines += [
+        "",
+        f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()),
+        f"about {hours:,.0f} GPU-hours of training and {total / 1e12:,.0f} TB: estimates at a mean "
+        f"response of {estimates.RESPONSE_SHARE:.0%} of the longest, on H100s; "
+        "`+exp=CELL dry_run=true` shows one in full",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

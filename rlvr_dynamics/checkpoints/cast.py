@@ -1,0 +1,200 @@
+"""The dtype in which a run keeps its weights: the base and every checkpoint, cast alike.
+
+Widening (bfloat16 or float16 to float32) is exact; narrowing rounds to nearest, ties to even. One
+block of one tensor is in memory at a time.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_dynamics.atomic import atomic_folder, write_json
+from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.names import HEAD
+from rlvr_dynamics.checkpoints.shards import (
+    INDEX,
+    ITEM_BYTES,
+    SINGLE,
+    Layout,
+    Shard,
+    create_shard,
+    read_layout,
+)
+from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.writer import copy_companions, put_elements
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.hardware import free_bytes
+
+BLOCK_ELEMENTS = 1 << 22
+
+
+def first_not_finite(layout: Layout) -> str | None:
+    """Return the first tensor with a NaN or infinite value; None when every value is finite."""
+    for name in layout.names:
+        if not all(_is_finite(values) for _, values in _blocks(layout, name)):
+            return name
+    return None
+
+
+def stores_head_twice(layout: Layout) -> bool:
+    """Whether a tied output head is stored beside the embedding that it repeats."""
+    return layout.tied and HEAD in layout.home
+
+
+def stored_bytes(layout: Layout, dtype: str) -> int:
+    """Bytes of all values in another dtype, a tied head counted once."""
+    return sum(layout.entry(name).numel for name in layout.names) * ITEM_BYTES[dtype]
+
+
+def cast_checkpoint(
+    source: Path, target: Path, dtype: str, *, step: int, origin: str, companions: Path
+) -> dict[str, Any]:
+    """Write a checkpoint anew in one dtype; it appears whole or not at all.
+
+    The files stay as they are split; a copy of a tied head is left out.
+
+    Args:
+        source: Folder with the weights.
+        target: Folder to publish, which may be `source` itself.
+        dtype: float32, bfloat16 or float16.
+        step: Training step for the manifest, 0 for the base.
+        origin: Where the weights come from, in words, for the manifest.
+        companions: Folder whose config, tokenizer and chat template are taken.
+
+    Returns:
+        The manifest; its `original_dtype` is that of `source`.
+
+    Raises:
+        UserError: `source` is no whole checkpoint, a value is not finite in the new dtype, or the
+            disk has no room.
+    """
+    layout = read_layout(source)
+    need, free = stored_bytes(layout, dtype), free_bytes(target)
+    if need > free:
+        raise UserError(
+            f"the weights need {need:,} bytes in {dtype}, {free:,} are free",
+            where=str(target),
+            way_out="free some space or choose run_dir on another disk, then run again",
+        )
+    with atomic_folder(target) as folder:
+        copy_companions(companions, folder)
+        _set_config_dtype(folder, dtype)
+        home = {}
+        for file, shard in layout.shards.items():
+            names = [name for name in shard.entries if not (layout.tied and name == HEAD)]
+            if names:
+                shapes = {name: shard.entries[name].shape for name in names}
+                _fill(layout, create_shard(folder / file, shapes, dtype), dtype)
+                home |= dict.fromkeys(names, file)
+        if set(home.values()) != {SINGLE}:
+            metadata = {"total_size": need}
+            write_json(folder / INDEX, {"metadata": metadata, "weight_map": home})
+        return write_manifest(folder, step, origin, original_dtype=layout.dtype)
+
+
+def store_base(folder: Path, dtype: str, origin: str) -> dict[str, Any]:
+    """Keep a base model in the dtype of the checkpoints to come, and record its identity.
+
+    What is kept is step 0: training starts from it and every update is counted from it, also when
+    it was rounded.
+
+    Args:
+        folder: The base's folder, changed in place.
+        dtype: `trainer.checkpoint_dtype`.
+        origin: Where the weights come from, in words.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: The folder is no whole checkpoint, a value is not finite, or the disk is full.
+    """
+    layout = read_layout(folder)
+    if layout.dtype != dtype or stores_head_twice(layout):
+        return cast_checkpoint(folder, folder, dtype, step=0, origin=origin, companions=folder)
+    bad = first_not_finite(layout)
+    if bad is not None:
+        raise _not_finite(bad, dtype, folder)
+    _set_config_dtype(folder, dtype)
+    return write_manifest(folder, 0, origin, original_dtype=dtype)
+
+
+def take_companions(folder: Path, base: Path, dtype: str) -> None:
+    """Replace all of a checkpoint but its weights by what its base has.
+
+    A training step changes neither config nor tokenizer, and what verl saves of them differs in
+    form: its config says bfloat16 whatever the weights are.
+    """
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix != ".safetensors" and path.name != INDEX:
+            path.unlink()
+    copy_companions(base, folder)
+    _set_config_dtype(folder, dtype)
+
+
+def _blocks(layout: Layout, name: str) -> Iterator[tuple[int, Tensor]]:
+    """Yield (position, values) of a flattened tensor; the values' memory is reused."""
+    entry = layout.entry(name)
+    path = layout.shards[layout.home[name]].path
+    room = torch.empty(min(BLOCK_ELEMENTS, entry.numel), dtype=TORCH_DTYPES[entry.dtype])
+    with path.open("rb") as file:
+        file.seek(entry.begin)
+        for start in range(0, entry.numel, BLOCK_ELEMENTS):
+            values = room[: min(BLOCK_ELEMENTS, entry.numel - start)]
+            data = raw_bytes(values)
+            if file.readinto(data) != len(data):
+                raise UserError(
+                    f"truncated while it was read: tensor {name}",
+                    where=str(path),
+                    way_out="leave checkpoints alone while they are published, then run again",
+                )
+            yield start, values
+
+
+def _fill(layout: Layout, shard: Shard, dtype: str) -> None:
+    with shard.path.open("r+b", buffering=0) as file:
+        for name, entry in shard.entries.items():
+            for start, values in _blocks(layout, name):
+                rounded = values.to(TORCH_DTYPES[dtype])
+                if not _is_finite(rounded):
+                    raise _not_finite(name, dtype, layout.folder)
+                put_elements(file.fileno(), entry, start, rounded)
+
+
+def _is_finite(values: Tensor) -> bool:
+    # NaN and Inf survive a sum, which is cheaper than looking at every value; a sum that overflows
+    # by itself is formed again where it cannot.
+    quick = bool(torch.isfinite(values.sum(dtype=torch.float32)))
+    return quick or bool(torch.isfinite(values.sum(dtype=torch.float64)))
+
+
+def _not_finite(name: str, dtype: str, folder: Path) -> UserError:
+    return UserError(
+        f"tensor {name} has values that are not finite in {dtype}",
+        where=str(folder),
+        way_out="take another checkpoint, or trainer.checkpoint_dtype=float32 if it is rounding "
+        "that made them so",
+    )
+
+
+def _set_config_dtype(folder: Path, dtype: str) -> None:
+    # transformers loads weights in the dtype that the config names, whatever the file holds.
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            "damaged config.json", where=str(path), way_out="fetch or save this model again"
+        ) from error
+    named = {config.pop("torch_dtype", None), config.get("dtype")} - {None}
+    if named != {dtype}:
+        write_json(path, config | {"dtype": dtype})

@@ -1,0 +1,116 @@
+"""How a base is asked and where it stops, written into its folder.
+
+The chat template and the end tokens of a model folder are what verl's rollouts and our scoring both
+go by, so one place decides for training and measuring alike.
+"""
+
+import difflib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.atomic import write_json, write_text
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema import HubModel
+from rlvr_dynamics.scoring.keys import chat_template
+
+TEMPLATE = "chat_template.jinja"
+GENERATION = "generation_config.json"
+_PROBE = "What is 1+1?"
+_OTHER_TEMPLATES = ("chat_template.json", "additional_chat_templates")
+
+
+def set_prompt(model: HubModel, folder: Path) -> dict[str, Any]:
+    """Give a model folder the prompt form and the end tokens of its configuration.
+
+    With `prompt: plain` its chat template becomes the bare text, begun as the tokenizer begins any
+    text. The ids of `stop_tokens` join the end tokens of generation_config.json: vLLM stops at each
+    of them, in verl's rollouts (which override other settings of that file, but not these) as in
+    scoring.
+
+    Returns:
+        Facts for the report: prompt, stop_tokens, eos_token_ids (None where they were not touched).
+
+    Raises:
+        UserError: The model has no chat template, no tokenizer that loads, or no such token.
+    """
+    if model.prompt == "plain":
+        _install_bare_text(folder)
+    elif chat_template(folder) is None:
+        raise UserError(
+            f"{model.repo} has no chat template",
+            where=f"model.{model.name}",
+            way_out="model.prompt=plain puts a problem to it as bare text",
+        )
+    ids = _add_end_tokens(folder, model.stop_tokens) if model.stop_tokens else None
+    return {"prompt": model.prompt, "stop_tokens": list(model.stop_tokens), "eos_token_ids": ids}
+
+
+def _install_bare_text(folder: Path) -> None:
+    tokenizer = _tokenizer(folder)
+    bare = tokenizer.encode(_PROBE, add_special_tokens=False)
+    begun = tokenizer.encode(_PROBE)
+    start = next((at for at in range(len(begun)) if begun[at : at + len(bare)] == bare), 0)
+    prefix = "".join(tokenizer.convert_ids_to_tokens(begun[:start]))
+    for name in _OTHER_TEMPLATES:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    settings_file = folder / "tokenizer_config.json"
+    settings = _read_json(settings_file)
+    if settings.pop("chat_template", None) is not None:
+        write_json(settings_file, settings)
+    opening = f"{{{{ {json.dumps(prefix)} }}}}" if prefix else ""
+    write_text(
+        folder / TEMPLATE,
+        opening + "{% for message in messages %}{{ message['content'] }}{% endfor %}",
+    )
+    asked = _tokenizer(folder).apply_chat_template(
+        [{"role": "user", "content": _PROBE}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=False,
+    )
+    if asked != begun[: start + len(bare)]:
+        raise UserError(
+            "the tokenizer cannot be asked in bare text: its ids differ from those of a template",
+            where=str(folder),
+            way_out="model.prompt=chat",
+        )
+
+
+def _add_end_tokens(folder: Path, tokens: tuple[str, ...]) -> list[int]:
+    tokenizer = _tokenizer(folder)
+    vocabulary = tokenizer.get_vocab()
+    for token in tokens:
+        if token not in vocabulary:
+            near = difflib.get_close_matches(token, list(tokenizer.get_added_vocab()), n=3)
+            raise UserError(
+                f"model.stop_tokens: the tokenizer has no token {token!r}",
+                where=str(folder),
+                way_out="leave it out" + (f", or mean {', '.join(near)}" if near else ""),
+            )
+    generation = _read_json(folder / GENERATION)
+    own = generation.get("eos_token_id", _read_json(folder / "config.json").get("eos_token_id"))
+    own = own if isinstance(own, list) else [own]
+    wanted = [*own, tokenizer.eos_token_id, *(vocabulary[token] for token in tokens)]
+    ids = list(dict.fromkeys(number for number in wanted if number is not None))
+    write_json(folder / GENERATION, generation | {"eos_token_id": ids})
+    return ids
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"the model's tokenizer cannot be loaded: {str(error).splitlines()[0]}",
+            where=str(folder),
+            way_out="give a folder with the tokenizer's files",
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

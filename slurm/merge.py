@@ -1,0 +1,87 @@
+"""One table of scores and one of claims from all cells that have finished."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from rlvr_dynamics.atomic import atomic_folder
+from rlvr_dynamics.errors import UserError
+from slurm.cells import Cell
+from slurm.status import Table
+from slurm.submission import Submission
+
+MERGED = "merged"
+KEYS = ["model", "algorithm", "seed", "cell"]
+# `model` in a cell's scores is which checkpoint was scored; here it is the model of the cell.
+RENAMED = {"model": "checkpoint"}
+
+
+def merge(made: Submission, table: Table, runs: Path) -> Path:
+    """Publish merged/ with scores, claims and cells, each as parquet and csv, at once.
+
+    Args:
+        made: What was submitted.
+        table: State of every job; only cells whose every job is done are merged.
+        runs: Folder of the runs.
+
+    Returns:
+        The folder. `scores` has the columns of a run's scores with `model` renamed `checkpoint`;
+        `claims` those of a run's claims; both begin with model, algorithm, seed and cell.
+
+    Raises:
+        UserError: A table of a finished cell is not there or cannot be read.
+    """
+    scores, claims = [], []
+    for cell in made.cells:
+        if any(state.word != "done" for state in table[cell.index].values()):
+            continue
+        folder = Path(cell.run_dir)
+        if "score" in cell.stages:
+            scores.append(_read(folder / "scores" / "scores.parquet", cell))
+        if "report" in cell.stages:
+            claims.append(_read(folder / "report" / "claims.csv", cell))
+    cells = pd.DataFrame(
+        [
+            {
+                **_keys(cell),
+                "run_dir": cell.run_dir,
+                "state": "done" if _all_done(table, cell) else "open",
+                **{job: state.word for job, state in table[cell.index].items()},
+            }
+            for cell in made.cells
+        ]
+    )
+    with atomic_folder(runs / MERGED) as folder:
+        for name, parts in (("scores", scores), ("claims", claims), ("cells", [cells])):
+            joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=KEYS)
+            joined.to_parquet(folder / f"{name}.parquet", index=False)
+            joined.to_csv(folder / f"{name}.csv", index=False)
+    return runs / MERGED
+
+
+def _all_done(table: Table, cell: Cell) -> bool:
+    return all(state.word == "done" for state in table[cell.index].values())
+
+
+def _keys(cell: Cell) -> dict[str, object]:
+    return {
+        "model": cell.model,
+        "algorithm": cell.algorithm,
+        "seed": cell.seed,
+        "cell": cell.name,
+    }
+
+
+def _read(path: Path, cell: Cell) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the table of a finished cell cannot be read: {error}",
+            where=str(path),
+            way_out="run the cell's stage again; it is quick when nothing is missing",
+        ) from error
+    table = table.drop(columns=["seed"], errors="ignore").rename(columns=RENAMED)
+    for place, (key, value) in enumerate(_keys(cell).items()):
+        table.insert(place, key, value)
+    return table

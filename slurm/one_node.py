@@ -1,0 +1,319 @@
+"""A real Slurm on this machine alone, for tests: everything below one temporary folder.
+
+`python -m slurm.one_node [--nodes N] [--fetch] [-- COMMAND...]` starts it, runs the command (or a
+shell) with SLURM_CONF set, and stops it again. Needs Debian's packages slurm-wlm and munge; with
+--fetch they are downloaded and unpacked into the folder, which takes no rights to the system.
+All nodes are this machine under several names, so that jobs of several nodes can be tried.
+"""
+
+import ctypes
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from rlvr_dynamics.errors import EXIT_USER_ERROR, UserError
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmstepd", "sbatch", "squeue", "srun", "scontrol")
+PACKAGES = (
+    *("munge", "libmunge2", "slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins"),
+    *("libhwloc15", "liblua5.1-0"),
+)
+SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin")
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+LONGEST_SOCKET = 100  # a socket's path may have 107 characters
+
+CONFIGURATION = """\
+ClusterName=one_node
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={root}/munge/socket,cred_expire=5
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool-%n
+SlurmctldPidFile={root}/slurmctld.pid
+SlurmdPidFile={root}/slurmd-%n.pid
+SlurmctldLogFile={root}/slurmctld.log
+SlurmdLogFile={root}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=0
+MpiDefault=none
+SwitchType=switch/none
+ReturnToService=2
+JobRequeue=1
+KillWait=5
+MinJobAge=3600
+MailProg=/bin/true
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={root}/finished.txt
+JobAcctGatherType=jobacct_gather/none
+"""
+
+
+def missing_programs() -> list[str]:
+    """Programs of slurm-wlm and munge that this machine lacks."""
+    return [name for name in PROGRAMS if _find(name, Path("/")) is None]
+
+
+def fetch(root: Path) -> Path:
+    """Download Debian's packages with apt-get and unpack them below `root`; nothing is installed.
+
+    Raises:
+        UserError: No apt-get, or it cannot download.
+    """
+    packages = root / "packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    for command in (["apt-get", "download", *PACKAGES], None):
+        files = sorted(packages.glob("*.deb"))
+        for step in [command] if command else [["dpkg", "-x", str(f), "."] for f in files]:
+            try:
+                subprocess.run(step, cwd=packages, check=True, capture_output=True, text=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                detail = getattr(error, "stderr", None) or str(error)
+                raise UserError(
+                    f"{step[0]} failed: {' '.join(detail.split())[:300]}",
+                    where=str(packages),
+                    way_out="apt-get install slurm-wlm munge",
+                ) from error
+    return packages
+
+
+def _find(name: str, system: Path) -> Path | None:
+    # Debian's alternatives (slurmd -> slurmd-wlm) exist only where the package is installed.
+    for folder in SYSTEM_FOLDERS:
+        for spelled in (name, f"{name}-wlm"):
+            candidate = system / folder.lstrip("/") / spelled
+            if candidate.exists():
+                return candidate
+    found = shutil.which(name) if system == Path("/") else None
+    return Path(found) if found else None
+
+
+def _free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
+def _end_with_parent() -> None:
+    # prctl(PR_SET_PDEATHSIG): a daemon must not outlive a test that was killed.
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+class _Cluster:
+    """Daemons as children of this process, and the variables with which its commands are run."""
+
+    def __init__(self, root: Path, system: Path, nodes: int, cpus: int) -> None:
+        self.root, self.system = root, system
+        self.names = [f"node{number}" for number in range(1, nodes + 1)]
+        self.cpus = cpus
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.environment = os.environ | {"SLURM_CONF": str(root / "slurm.conf")}
+        self.environment = {
+            key: value
+            for key, value in self.environment.items()
+            if not key.startswith("SLURM_") or key == "SLURM_CONF"
+        }
+        if system != Path("/"):
+            folders = [str(system / folder.lstrip("/")) for folder in SYSTEM_FOLDERS]
+            libraries = sorted({str(file.parent) for file in system.rglob("lib*.so*")})
+            self.environment["PATH"] = os.pathsep.join([*folders, os.environ["PATH"]])
+            self.environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+            for name in ("slurmctld", "slurmd", "slurmstepd"):
+                link = system / "usr" / "sbin" / name
+                if not link.exists():
+                    link.symlink_to(f"{name}-wlm")
+
+    def program(self, name: str) -> str:
+        found = _find(name, self.system)
+        if found is None:
+            raise UserError(
+                f"{name} is not here",
+                where=str(self.system),
+                way_out="apt-get install slurm-wlm munge, or --fetch",
+            )
+        return str(found)
+
+    def configure(self) -> None:
+        """Write slurm.conf and munge's key."""
+        for name in ("munge", "state"):
+            (self.root / name).mkdir(mode=0o700)
+        key = self.root / "munge" / "key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        ports = _free_ports(1 + len(self.names))
+        text = CONFIGURATION.format(
+            host=socket.gethostname(), ports=ports, user=getpass.getuser(), root=self.root
+        )
+        if self.system != Path("/"):
+            plugins = next(self.system.rglob("auth_munge.so")).parent
+            text += f"PluginDir={plugins}\n"
+        memory = psutil.virtual_memory().total // 2**20 * 95 // 100
+        for name, port in zip(self.names, ports[1:], strict=True):
+            text += (
+                f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 "
+                f"Port={port} CPUs={self.cpus} RealMemory={memory} State=UNKNOWN\n"
+            )
+        for partition in ("cpu Default=YES", "gpu"):
+            text += f"PartitionName={partition} Nodes={','.join(self.names)} MaxTime=INFINITE\n"
+        (self.root / "slurm.conf").write_text(text, encoding="utf-8")
+
+    def start(self) -> None:
+        munge = self.root / "munge"
+        self._child(
+            [
+                self.program("munged"),
+                *("--foreground", "--force", f"--key-file={munge}/key"),
+                *(f"--socket={munge}/socket", f"--pid-file={munge}/pid"),
+                *(f"--log-file={munge}/log", f"--seed-file={munge}/seed"),
+            ]
+        )
+        self._until((munge / "socket").exists, "munged")
+        self._child([self.program("slurmctld"), "-D", "-i"])
+        for name in self.names:
+            self._child(
+                [self.program("slurmd"), "-D", "-N", name, "-d", self.program("slurmstepd")]
+            )
+        self._until(self._all_idle, "slurmctld and slurmd")
+
+    def _child(self, command: list[str]) -> None:
+        with open(self.root / "daemons.log", "ab") as log:
+            self.children.append(
+                subprocess.Popen(
+                    command,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=_end_with_parent,
+                )
+            )
+
+    def _until(self, ready: object, what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not (callable(ready) and ready()):
+            ended = [child.args for child in self.children if child.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                log = (self.root / "daemons.log").read_text(errors="replace")
+                raise UserError(
+                    f"{what} did not start: {' '.join(log.split())[-400:]}", where=str(self.root)
+                )
+            time.sleep(0.1)
+
+    def _all_idle(self) -> bool:
+        asked = self.run(["sinfo", "--noheader", "--Node", "--format=%T", "--partition=cpu"])
+        return asked.returncode == 0 and asked.stdout.split() == ["idle"] * len(self.names)
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def stop(self) -> None:
+        """End the jobs, then the daemons in reverse order."""
+        if len(self.children) > 1:
+            self.run(["scancel", "--user", getpass.getuser()])
+            deadline = time.monotonic() + STOP_SECONDS
+            while time.monotonic() < deadline:
+                listed = self.run(["squeue", "--noheader", "--states=all", "--format=%T"])
+                busy = {"RUNNING", "PENDING", "COMPLETING", "CONFIGURING"}
+                if listed.returncode or not busy & set(listed.stdout.split()):
+                    break
+                time.sleep(0.2)
+        for child in reversed(self.children):
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+@contextmanager
+def one_node(
+    root: Path | None = None, *, nodes: int = 1, cpus: int | None = None, packages: bool = False
+) -> Iterator[dict[str, str]]:
+    """A running Slurm; on the way out its jobs and daemons have ended.
+
+    Args:
+        root: Folder for everything, with a short path; a temporary one (removed) when None.
+        nodes: How many names this machine appears under.
+        cpus: Processors of each; None for those that there are.
+        packages: Download Slurm and munge into the folder instead of using the system's.
+
+    Yields:
+        Environment variables for sbatch, squeue and the like.
+
+    Raises:
+        UserError: The programs are not here, or do not start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="slurm-")) if root is None else root.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if len(str(folder / "munge" / "socket")) > LONGEST_SOCKET:
+            raise UserError("the path is too long for a socket", where=str(folder))
+        system = fetch(folder) if packages else Path("/")
+        cluster = _Cluster(folder, system, nodes, cpus or os.cpu_count() or 1)
+        cluster.configure()
+        try:
+            cluster.start()
+            yield cluster.environment
+        finally:
+            cluster.stop()
+    finally:
+        if root is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command, or a shell, inside the cluster; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options, command = arguments[:split], arguments[split + 1 :]
+    nodes = 1
+    packages = False
+    try:
+        while options:
+            item = options.pop(0)
+            if item == "--fetch":
+                packages = True
+            elif item == "--nodes" and options and options[0].isdecimal() and int(options[0]):
+                nodes = int(options.pop(0))
+            else:
+                raise UserError(f"{item}: unknown", way_out="[--nodes N] [--fetch] [-- COMMAND...]")
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+        with one_node(nodes=nodes, packages=packages) as environment:
+            shell = [os.environ.get("SHELL", "/bin/sh")]
+            return subprocess.run(command or shell, env=environment, check=False).returncode
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

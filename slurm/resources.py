@@ -1,0 +1,124 @@
+"""What each job of a cell needs: nodes, GPUs, processors, memory, time, from its configuration."""
+
+import math
+from dataclasses import dataclass
+
+from rlvr_dynamics import estimates
+from rlvr_dynamics.schema import STAGES, RunConfig
+from rlvr_dynamics.stages import trains
+from slurm.site import Site, minutes
+
+GIB = 2**30
+PROCESS_GIB = 4  # Python with torch, the analysis libraries and their buffers
+WORKER_GIB = 10  # a process of verl or vLLM: CUDA's host side, communication, weights in flight
+LOADED_BYTES = 2  # bfloat16 weights on their way into vLLM
+UPDATE_BYTES = 12  # of each element of the largest matrix while its update is decomposed
+TIME_MARGIN = 2.0  # the estimate of GPU-hours is good to about this factor
+LEAST_MINUTES = 60
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What sbatch is asked for; None leaves a thing to the site's Slurm.
+
+    Attributes:
+        nodes: Whole number of nodes.
+        gpus: GPUs on each node.
+        cpus: Processors on each node.
+        memory_gib: Memory on each node; 0 is all of it.
+        minutes: Time limit of one attempt.
+    """
+
+    nodes: int
+    gpus: int
+    cpus: int | None
+    memory_gib: int | None
+    minutes: int | None
+
+    def flags(self, site: Site) -> list[str]:
+        """Flags of sbatch."""
+        return [
+            f"--nodes={self.nodes}",
+            "--ntasks-per-node=1",
+            *([f"--cpus-per-task={self.cpus}"] if self.cpus else []),
+            *([site.gpu_flag.format(gpus=self.gpus)] if self.gpus else []),
+            *([] if self.memory_gib is None else [f"--mem={self.memory_gib}G"]),
+            *([f"--time={self.minutes}"] if self.minutes else []),
+        ]
+
+
+def jobs_of(config: RunConfig, site: Site) -> dict[str, tuple[str, ...]]:
+    """Which jobs a cell consists of, in order, and the stages that each of them runs.
+
+    Preparing belongs to the training job unless the site wants it apart or nothing is trained;
+    fetching a published trajectory in place of training belongs to preparing.
+    """
+    ordered = sorted(config.stages, key=STAGES.index)
+    first = tuple(stage for stage in ordered if stage in ("prepare", "train"))
+    if "train" in first and not trains(config):
+        jobs = {"prepare": first}
+    elif "train" in first and not site.prepare_apart:
+        jobs = {"train": first}
+    else:
+        jobs = {stage: (stage,) for stage in first}
+    return jobs | {stage: (stage,) for stage in ordered if stage not in first}
+
+
+def resources(job: str, config: RunConfig, site: Site) -> Resources:
+    """Needs of one job of a cell; what the site says of processors and memory goes first.
+
+    The site's time is the longest that an attempt may take; training that is estimated shorter
+    asks for less.
+    """
+    own = site.job(job)
+    nodes, gpus, cpus = _machine(job, config)
+    limit = None if own.time is None else minutes(own.time)
+    if job == "train" and gpus:
+        hours = TIME_MARGIN * estimates.gpu_hours(config) / (nodes * gpus)
+        wanted = max(LEAST_MINUTES, 60 * math.ceil(hours))
+        limit = wanted if limit is None else min(limit, wanted)
+    return Resources(
+        nodes=nodes,
+        gpus=gpus,
+        cpus=own.cpus or cpus,
+        memory_gib=memory_gib(job, config) if own.memory_gib is None else own.memory_gib,
+        minutes=limit,
+    )
+
+
+def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
+    if job == "train":
+        return config.trainer.nodes, config.trainer.gpus_per_node, None
+    if job == "score" and config.scoring.device == "cuda":
+        return 1, config.scoring.tensor_parallel * config.scoring.engines, None
+    if job == "measure":
+        on_gpu = config.measure.device == "cuda" and config.measure.engine == "local"
+        return 1, int(on_gpu), config.measure.threads
+    if job == "extrapolate":
+        return 1, 0, config.measure.threads
+    return 1, 0, 1 if job == "report" else None
+
+
+def memory_gib(job: str, config: RunConfig) -> int:
+    """Host memory of one node in GiB, rounded up; an upper estimate from the model's shapes."""
+    shape = estimates.shape_of(config.model)
+    count = estimates.parameter_count(shape)
+    if job == "train":
+        trainer = config.trainer
+        workers = max(trainer.gpus_per_node, 1)
+        held = estimates.memory(config).host + LOADED_BYTES * count * workers
+        if trainer.device == "cpu":
+            held += 2 * estimates.IN_STEP_BYTES * count
+        return math.ceil(held / GIB) + 2 * PROCESS_GIB + WORKER_GIB * workers
+    if job == "score":
+        scoring = config.scoring
+        weights = 2 * LOADED_BYTES * count / GIB
+        cache = scoring.kv_cache_gib if scoring.device == "cpu" else WORKER_GIB
+        workers = scoring.engines * scoring.tensor_parallel
+        return math.ceil((PROCESS_GIB + cache + weights) * workers)
+    fetches = job == "prepare" and "train" in config.stages and not trains(config)
+    if job in ("measure", "extrapolate") or fetches:
+        widest = max(shape.vocabulary, shape.intermediate, shape.heads * shape.head_dim)
+        update = UPDATE_BYTES * shape.hidden * widest / GIB
+        return math.ceil(PROCESS_GIB + config.measure.memory_gib + update)
+    return 2 * PROCESS_GIB if job == "prepare" else PROCESS_GIB

@@ -1,0 +1,89 @@
+"""The texts of the batch scripts: a header for the site and the job, then shell common to all."""
+
+import shlex
+from pathlib import Path
+
+from slurm.site import Site
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent
+RAY_SECONDS = 600  # for the nodes of one job to find each other
+
+
+def manifest(lines: list[str]) -> str:
+    """Text of manifest.tsv: line i + 1 belongs to array index i."""
+    return "".join(line + "\n" for line in lines)
+
+
+def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> str:
+    """Batch script of one kind of job, for every array of it.
+
+    Args:
+        job: Its name.
+        stages: What it runs.
+        folder: Folder of the submission (manifest, logs, attempts).
+        site: The site.
+    """
+    header = _header(
+        job,
+        site,
+        [
+            "--requeue",
+            "--open-mode=append",
+            f"--signal=B:USR1@{site.signal_seconds}",
+            f"--output={folder}/logs/slurm-%x-%A_%a.out",
+        ],
+    )
+    facts = [
+        f"job={job}",
+        f"stages='[{','.join(stages)}]'",
+        f"submission={shlex.quote(str(folder))}",
+        f"max_requeues={site.max_requeues}",
+    ]
+    if job == "train":
+        facts.append(f"ray_seconds={RAY_SECONDS}")
+    parts = [header, *facts, _text("task.sh"), _environment(site)]
+    if job == "train":
+        parts.append(_text("ray.sh"))
+    return "\n".join(parts) + "\n" + _text("finish.sh")
+
+
+def merge_script(folder: Path, site: Site) -> str:
+    """Batch script that joins the tables of all cells at the end."""
+    header = _header("merge", site, [f"--output={folder}/logs/merge-%A.log"])
+    last = f'"${{python[@]}}" -m slurm merge {shlex.quote(str(folder.parent))}'
+    return "\n".join([header, _environment(site), last]) + "\n"
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _header(job: str, site: Site, flags: list[str]) -> str:
+    own = site.job(job)
+    given = {
+        "account": own.account,
+        "partition": own.partition,
+        "qos": own.qos,
+        "constraint": own.constraint,
+        "mail-user": site.mail_user,
+        "mail-type": ",".join(site.mail_type) if site.mail_user else None,
+    }
+    lines = [*(f"--{key}={value}" for key, value in given.items() if value), *own.extra, *flags]
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *(f"#SBATCH {line}" for line in lines),
+            f"python=({shlex.join(site.command)})",
+        ]
+    )
+
+
+def _environment(site: Site) -> str:
+    lines = [f"cd {shlex.quote(str(CHECKOUT))} || exit 1"]
+    lines += [f"module load {shlex.quote(module)}" for module in site.modules]
+    lines += site.environment
+    lines += [f"export {key}={shlex.quote(value)}" for key, value in site.variables.items()]
+    if site.temporary:
+        lines += [f'export TMPDIR="{site.temporary}"', 'mkdir -p "$TMPDIR"']
+    return "\n".join(lines)

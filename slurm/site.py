@@ -1,0 +1,163 @@
+"""What only the site knows, in a checked YAML file: partitions, modules, container, scratch."""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema import Frozen
+
+JobName = Literal["prepare", "train", "measure", "extrapolate", "score", "report", "merge"]
+Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]
+Word = Annotated[str, Field(pattern=r"^[^\s'\"\\$`]+$")]
+Lines = Annotated[tuple[Line, ...], Field(strict=False)]
+Flags = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^--[a-z][^\n\r]*$")], ...], Field(strict=False)
+]
+TimeLimit = Annotated[str, Field(pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$")]
+
+
+class JobSite(Frozen):
+    """What one kind of job asks for; what is not given falls back to the site's own values.
+
+    `time` (hours:minutes:seconds, or days-hours:minutes:seconds) is the longest that one attempt
+    may take; work that needs longer is saved, requeued and goes on. `memory_gib` replaces the
+    estimate; 0 is the whole node.
+    """
+
+    account: Word | None = None
+    partition: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
+    time: TimeLimit | None = None
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    memory_gib: Annotated[int, Field(ge=0)] | None = None
+    extra: Flags = ()
+
+
+class Site(Frozen):
+    """A cluster and a user's place on it.
+
+    Attributes:
+        account: Accounting group, for every job that does not name another.
+        partition: Partition of every job that does not name another; None for Slurm's default.
+        qos: Quality of service.
+        constraint: Node features.
+        mail_user: Who gets mail.
+        mail_type: For which events; arrays send one mail each, not one per task.
+        modules: Environment modules to load.
+        environment: Shell lines before Python starts, such as the activation of an environment.
+        container: Words in front of Python that enter a container.
+        python: The interpreter; None for the one that submits.
+        variables: Environment variables of every job (HF_HOME for instance).
+        runs: Where submissions go without --runs.
+        temporary: TMPDIR of every job; shell variables such as $SLURM_JOB_ID are filled in there.
+        gpu_flag: How this Slurm is asked for GPUs of a node.
+        prepare_apart: Prepare (downloads) as a job of its own, on a node with network.
+        signal_seconds: Seconds before the time limit at which a run is stopped and saved.
+        max_requeues: How often one task may be requeued.
+        extra: Further sbatch flags of every job.
+        jobs: What differs between kinds of jobs.
+    """
+
+    account: Word | None = None
+    partition: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
+    mail_user: Word | None = None
+    mail_type: Annotated[tuple[Word, ...], Field(strict=False)] = ("END", "FAIL")
+    modules: Annotated[tuple[Word, ...], Field(strict=False)] = ()
+    environment: Lines = ()
+    container: Lines = ()
+    python: Line | None = None
+    variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Line] = {}
+    runs: Line | None = None
+    temporary: Annotated[str, Field(pattern=r"^[^\n\r\"`]+$")] | None = None
+    gpu_flag: Annotated[str, Field(pattern=r"^--[a-z-]+=\S*\{gpus\}\S*$")] = (
+        "--gpus-per-node={gpus}"
+    )
+    prepare_apart: bool = False
+    signal_seconds: Annotated[int, Field(ge=1, le=65535)] = 600
+    max_requeues: Annotated[int, Field(ge=0)] = 20
+    extra: Flags = ()
+    jobs: dict[JobName, JobSite] = {}
+
+    @field_validator("temporary")
+    @classmethod
+    def _no_commands(cls, value: str | None) -> str | None:
+        if value is not None and "$(" in value:
+            raise ValueError("shell variables only, no commands")
+        return value
+
+    def job(self, name: str) -> JobSite:
+        """What a kind of job asks for, with the site's own values where it says nothing."""
+        own = self.jobs.get(name, JobSite())  # pyright: ignore[reportArgumentType, reportCallIssue]
+        common = ("account", "partition", "qos", "constraint")
+        return own.model_copy(
+            update={key: getattr(own, key) or getattr(self, key) for key in common}
+            | {"extra": (*self.extra, *own.extra)}
+        )
+
+    @property
+    def command(self) -> list[str]:
+        """Words that start Python inside the site's container."""
+        return [*self.container, self.python or sys.executable]
+
+
+def minutes(limit: str) -> int:
+    """Slurm's days-hours:minutes:seconds as whole minutes, rounded up."""
+    days, _, clock = limit.rpartition("-")
+    hours, mins, seconds = (int(part) for part in clock.split(":"))
+    return (int(days or 0) * 24 + hours) * 60 + mins + (1 if seconds else 0)
+
+
+def load_site(path: Path | None) -> Site:
+    """Read a site file; without one every choice is left to Slurm's defaults.
+
+    Raises:
+        UserError: No such file, no YAML, an unknown key, a wrong type or a value that would break
+            a script; the message names the key.
+    """
+    if path is None:
+        return Site()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"site file cannot be read: {error.strerror}",
+            where=str(path),
+            way_out="start from slurm/site.example.yaml",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"site file is not YAML: {' '.join(str(error).split())}", where=str(path)
+        ) from error
+    return check_site({} if values is None else values, str(path))
+
+
+def check_site(values: Any, where: str) -> Site:
+    """Turn the values of a site file into a `Site`.
+
+    Raises:
+        UserError: As `load_site`.
+    """
+    try:
+        return Site.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = tuple(str(part) for part in first["loc"] if part != "[key]")
+        key = ".".join(location) or "site file"
+        if first["type"] == "extra_forbidden":
+            known = sorted((JobSite if location[0] == "jobs" else Site).model_fields)
+            close = difflib.get_close_matches(location[-1], known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise UserError(
+                f"{key}: unknown key", where=where, way_out=f"{hint}allowed: {', '.join(known)}"
+            ) from error
+        raise UserError(
+            f"{key}: given {first['input']!r}", where=where, way_out=f"allowed: {first['msg']}"
+        ) from error

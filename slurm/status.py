@@ -1,0 +1,220 @@
+"""What every job of every cell has come to, by the queue, the attempts and the run directories."""
+
+import getpass
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_INTERRUPTED
+from rlvr_dynamics.pipeline import FOLDERS, read_record
+from slurm.cells import Cell
+from slurm.submission import FOLDER, Array, Submission
+
+ALIVE = ("running", "queued", "waiting")
+FAILURES = ("failed", "interrupted", "lost", "cancelled", "stopped")
+Queue = dict[tuple[str, int], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class State:
+    """One job of one cell.
+
+    Attributes:
+        word: done, running, queued, waiting (for the job before), failed, interrupted (saved, not
+            requeued), lost (ended without a word: killed for memory, or its node died), cancelled
+            (before it began), stopped (the job before it failed); unknown without a queue.
+        detail: Exit code, Slurm's reason or state.
+        attempts: How often it began.
+        log: Log of its last attempt.
+    """
+
+    word: str
+    detail: str
+    attempts: int
+    log: str
+
+
+Table = dict[int, dict[str, State]]
+
+
+def read_queue() -> Queue | None:
+    """Slurm's queue: (array id, index) to state and reason; None where there is no Slurm."""
+    if shutil.which("squeue") is None:
+        return None
+    listed = subprocess.run(
+        [  # noqa: S607 - the cluster's own
+            "squeue",
+            "--noheader",
+            "--array",
+            *("--user", getpass.getuser()),
+            "--format=%F|%K|%T|%r",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        return None
+    rows = (line.strip().split("|") for line in listed.stdout.splitlines() if line.strip())
+    return {(row[0], int(row[1])): (row[2], row[3]) for row in rows if row[1].isdecimal()}
+
+
+def read_accounting(numbers: set[str]) -> dict[tuple[str, int], str]:
+    """Final states by Slurm's accounting (OUT_OF_MEMORY, TIMEOUT); empty where it keeps none."""
+    if shutil.which("sacct") is None or not numbers:
+        return {}
+    listed = subprocess.run(
+        [  # noqa: S607 - the cluster's own
+            "sacct",
+            *("--noheader", "--parsable2", "--allocations", "--array"),
+            f"--jobs={','.join(sorted(numbers))}",
+            "--format=JobID,State",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {}
+    for line in listed.stdout.splitlines() if listed.returncode == 0 else []:
+        task, _, state = line.partition("|")
+        number, _, index = task.partition("_")
+        if index.isdecimal() and state:
+            found[number, int(index)] = state.split()[0]
+    return found
+
+
+def read(made: Submission, runs: Path, queue: Queue | None) -> Table:
+    """Say what every job has come to: cell index, then kind of job, in order."""
+    folder = runs / FOLDER
+    table: Table = {cell.index: {} for cell in made.cells}
+    for (index, job), array in made.latest().items():
+        cell = made.cells[index]
+        earlier = list(table[index].values())
+        state = _state(cell, array, folder, queue, earlier[-1].word if earlier else "done")
+        table[index][job] = state
+    lost = {
+        str(array.number)
+        for (index, job), array in made.latest().items()
+        if table[index][job].word in ("lost", "cancelled")
+    }
+    final = read_accounting(lost) if queue is not None else {}
+    for (index, job), array in made.latest().items():
+        known = final.get((str(array.number), index))
+        if known and table[index][job].word in ("lost", "cancelled"):
+            old = table[index][job]
+            table[index][job] = State(old.word, known, old.attempts, old.log)
+    return table
+
+
+def _state(cell: Cell, array: Array, folder: Path, queue: Queue | None, before: str) -> State:
+    events = _events(folder / "attempts" / f"{cell.name}.{array.job}.tsv")
+    own = [event for event in events if event[1] == array.number]
+    began = sum(event[0] == "start" for event in events)
+    log = ""
+    if own:
+        task = f"{array.number}_{cell.index}.{own[-1][2]}"
+        log = str(folder / "logs" / cell.name / f"{array.job}.{task}.log")
+    word, detail = _word(cell, array, own, queue, before)
+    return State(word, detail, began, log)
+
+
+def _word(
+    cell: Cell, array: Array, events: list[list[str]], queue: Queue | None, before: str
+) -> tuple[str, str]:
+    if array.number is None:
+        return "cancelled", "not submitted yet"
+    queued = (queue or {}).get((array.number, cell.index))
+    if queued is not None:
+        state = queued[0]
+        ended = bool(events) and events[-1][0] == "end"
+        if state != "PENDING" and not (ended and state == "COMPLETING"):
+            return "running", ""
+    if queued is not None and queued[0] == "PENDING":
+        reason = queued[1]
+        if reason == "DependencyNeverSatisfied" or before in FAILURES:
+            return "stopped", ""
+        return ("waiting", "") if reason == "Dependency" else ("queued", reason)
+    if not events:
+        if before in FAILURES:
+            return "stopped", ""
+        return ("unknown", "no queue here") if queue is None else ("cancelled", "never began")
+    if events[-1][0] != "end":
+        return ("unknown", "no queue here") if queue is None else ("lost", "no exit code")
+    code = int(events[-1][4])
+    if code == EXIT_DONE:
+        open_stages = [
+            stage
+            for stage in array.stages
+            if not read_record(Path(cell.run_dir) / FOLDERS[stage]).get("finished")
+        ]
+        if open_stages:
+            return "failed", f"{open_stages[0]} is not in the run directory"
+        return "done", ""
+    return ("interrupted" if code == EXIT_INTERRUPTED else "failed"), f"exit {code}"
+
+
+def _events(path: Path) -> list[list[str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [fields for line in lines if len(fields := line.split("\t")) == 6]
+
+
+def left(made: Submission, table: Table) -> dict[int, tuple[str, ...]]:
+    """What a retry submits: of each cell with a failure, the first job that failed and all after.
+
+    Cells that are running, queued or done are left alone.
+    """
+    found = {}
+    for cell in made.cells:
+        jobs = table[cell.index]
+        words = [state.word for state in jobs.values()]
+        if set(words) & set(ALIVE):
+            continue
+        first = next((place for place, word in enumerate(words) if word in FAILURES), None)
+        if first is not None:
+            found[cell.index] = tuple(jobs)[first:]
+    return found
+
+
+def open_cells(made: Submission, table: Table) -> dict[str, str]:
+    """Cells that are not done, and why: their first job that is not."""
+    found = {}
+    for cell in made.cells:
+        for job, state in table[cell.index].items():
+            if state.word != "done":
+                detail = f", {state.detail}" if state.detail else ""
+                found[cell.name] = f"{job} {state.word}{detail}"
+                break
+    return found
+
+
+def as_text(made: Submission, table: Table) -> str:
+    """A line per cell, a column per kind of job, and the logs of what failed."""
+    jobs = list(dict.fromkeys(job for states in table.values() for job in states))
+    rows = [["cell", *jobs]]
+    for cell in made.cells:
+        states = table[cell.index]
+        rows.append([cell.name, *(_cell_text(states.get(job)) for job in jobs)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(jobs) + 1)]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    unfinished = open_cells(made, table)
+    lines += ["", f"{len(made.cells) - len(unfinished)} of {len(made.cells)} cells done"]
+    for cell in made.cells:
+        for job, state in table[cell.index].items():
+            if state.word in ("failed", "interrupted", "lost"):
+                detail = f" ({state.detail})" if state.detail else ""
+                lines.append(f"{state.word}: {cell.name}, {job}{detail}: {state.log}")
+    return "\n".join(lines)
+
+
+def _cell_text(state: State | None) -> str:
+    if state is None:
+        return "-"
+    again = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
+    return state.word + again

@@ -1,0 +1,127 @@
+"""What was submitted: cells, arrays, job ids; one JSON file, whole after every step."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.atomic import write_json
+from rlvr_dynamics.errors import UserError
+from slurm.cells import Cell
+from slurm.resources import Resources
+
+FOLDER = "slurm"
+FILE = "submission.json"
+
+
+@dataclass(frozen=True)
+class Array:
+    """One job array: one kind of job, for cells that need the same.
+
+    Attributes:
+        key: Its name within the round, such as `measure_0`.
+        job: Kind of job.
+        stages: What it runs.
+        indices: Array indices, which are lines of the manifest.
+        needs: What each task asks for.
+        after: Key of the array whose task of the same index must succeed first.
+        number: Slurm's job id, once submitted.
+    """
+
+    key: str
+    job: str
+    stages: tuple[str, ...]
+    indices: tuple[int, ...]
+    needs: Resources
+    after: str | None
+    number: str | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass of submitting: the first, or a retry. `merge` is the merge job's id."""
+
+    arrays: tuple[Array, ...]
+    throttle: int | None
+    merge: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Everything about a submission but what its jobs have done since.
+
+    Attributes:
+        identity: Short name that its jobs carry.
+        cells: The cells, by index.
+        site: Values of the site file.
+        rounds: Submitting and retries.
+    """
+
+    identity: str
+    cells: tuple[Cell, ...]
+    site: dict[str, Any]
+    rounds: tuple[Round, ...] = field(default=())
+
+    def latest(self) -> dict[tuple[int, str], Array]:
+        """The array that speaks last for each cell index and kind of job, in order of jobs."""
+        found: dict[tuple[int, str], Array] = {}
+        for each in self.rounds:
+            for array in each.arrays:
+                found |= {(index, array.job): array for index in array.indices}
+        return found
+
+    def with_round(self, number: int, changed: Round) -> "Submission":
+        """A copy in which one round is another (or is appended)."""
+        rounds = [*self.rounds]
+        rounds[number : number + 1] = [changed]
+        return replace(self, rounds=tuple(rounds))
+
+
+def save(submission: Submission, runs: Path) -> None:
+    """Publish slurm/submission.json of a folder of runs."""
+    write_json(runs / FOLDER / FILE, asdict(submission))
+
+
+def load(runs: Path) -> Submission:
+    """Read what was submitted into a folder of runs.
+
+    Raises:
+        UserError: Nothing was, or the file cannot be read.
+    """
+    path = runs / FOLDER / FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Submission(
+            identity=values["identity"],
+            cells=tuple(
+                Cell(**item | {key: tuple(item[key]) for key in ("overrides", "stages")})
+                for item in values["cells"]
+            ),
+            site=values["site"],
+            rounds=tuple(
+                Round(
+                    arrays=tuple(_array(item) for item in each["arrays"]),
+                    throttle=each["throttle"],
+                    merge=each["merge"],
+                )
+                for each in values["rounds"]
+            ),
+        )
+    except FileNotFoundError as error:
+        raise UserError(
+            "nothing was submitted here",
+            where=str(runs),
+            way_out="give the folder that `python -m slurm submit` named",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"unreadable: {error!r}", where=str(path)) from error
+
+
+def _array(item: dict[str, Any]) -> Array:
+    made = Array(**item)
+    return replace(
+        made,
+        stages=tuple(item["stages"]),
+        indices=tuple(item["indices"]),
+        needs=Resources(**item["needs"]),
+    )
