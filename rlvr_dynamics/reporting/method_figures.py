@@ -1,6 +1,7 @@
 """One row per method: accuracy at the final step, and forecast skill in the weights."""
 
 import math
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,8 @@ def _shift(place: int, count: int) -> float:
 
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    # The layout gives labels at most so much room, and cuts what is longer.
+    axes.set_yticks(range(len(names)), [fill(name, 23) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
