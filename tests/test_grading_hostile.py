@@ -247,7 +247,7 @@ def test_any_text_gets_a_status_from_the_whole_grader(text):
 @pytest.mark.slow
 def test_grading_inside_ray_workers():
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
 
         @ray.remote

@@ -261,7 +261,7 @@ def test_methods_that_use_the_future_are_marked(run_dir, tables):
         assert "AlphaRL (uses the future)" in named and "AlphaRL, as released" in named, name
     for draw in (draw_method_accuracy, draw_skill):
         figure = draw(results)
-        labels = {label.get_text() for label in figure.axes[0].get_yticklabels()}
+        labels = {label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()}
         assert "AlphaRL (uses the future)" in labels and "RELEX" in labels
 
 

@@ -122,7 +122,7 @@ def test_what_was_regraded_is_said(run, calls, capsys):
 
 
 def test_the_protocols_of_a_paper_reach_the_engine(run, calls):
-    config = load([f"run_dir={run.folder}", "scoring=relex_1_5b"])
+    config = load([f"run_dir={run.folder}", "scoring=relex_1_5b", "scoring.tensor_parallel=1"])
     score_stage.score(Run(config, run.folder), run.of("score"))
     validation, test = calls
     # Validation problems belong to no benchmark's split.

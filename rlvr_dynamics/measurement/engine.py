@@ -126,7 +126,8 @@ def _on_ray(
         _check_address(settings.ray_address)
         try:
             ray.init(
-                address=settings.ray_address,
+                # Left to itself, Ray joins any cluster that RAY_ADDRESS or a file in /tmp names.
+                address=settings.ray_address or "local",
                 num_cpus=None if settings.ray_address else settings.threads,
                 include_dashboard=False,
                 log_to_driver=False,
