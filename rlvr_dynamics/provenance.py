@@ -60,6 +60,7 @@ def _regime(config: RunConfig) -> str:
         f"{config.algorithm.name}, learning rate {config.algorithm.learning_rate:g} x "
         f"{config.trainer.steps} steps, {config.trainer.prompts_per_step} prompts x "
         f"{config.algorithm.group_size} samples"
+        + (", answers shuffled among the training problems" if config.data.shuffle_answers else "")
     )
 
 

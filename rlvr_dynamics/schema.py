@@ -129,7 +129,17 @@ class HubModel(Frozen):
     stop_tokens: _sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 
 
-class ArithmeticData(Frozen):
+class TrainingData(Frozen):
+    """What every kind of training data has.
+
+    With `shuffle_answers` each training problem is given another one's answer, drawn by the seed:
+    a control whose reward says nothing about the task. Validation and benchmarks stay as they are.
+    """
+
+    shuffle_answers: bool = False
+
+
+class ArithmeticData(TrainingData):
     """Generated step-by-step arithmetic, with in-domain and out-of-domain benchmarks."""
 
     kind: Literal["arithmetic"]
@@ -139,7 +149,7 @@ class ArithmeticData(Frozen):
     ood_problems: Count
 
 
-class SumsData(Frozen):
+class SumsData(TrainingData):
     """Generated sums for a language model to complete, with other forms as benchmarks."""
 
     kind: Literal["sums"]
@@ -177,7 +187,7 @@ class HubTable(Frozen):
     exceptions: _sequence(str) = ()  # pyright: ignore[reportInvalidTypeForm]
 
 
-class HubData(Frozen):
+class HubData(TrainingData):
     """Training problems from a published table.
 
     `instruction` follows the question, unless `{question}` stands in it: then it is the whole text.
@@ -563,6 +573,7 @@ class RunConfig(Frozen):
     scoring: Scoring
     report: Reporting
     source: Source
+    reuse: str | None  # a run directory whose `prepare` is taken over where it is the same
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":

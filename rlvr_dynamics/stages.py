@@ -50,6 +50,8 @@ def check_machine(run: Run) -> None:
     """
     config = run.config
     check_methods(config.extrapolation)
+    if config.reuse is not None and not Path(config.reuse).is_dir():
+        raise UserError("reuse: no such run directory", where=config.reuse, way_out="reuse=null")
     given = config.source.accuracy
     if given is not None and not Path(given).is_file():
         raise UserError("source.accuracy: no such file", where=given, way_out="check the path")
@@ -165,6 +167,7 @@ def _prepare(run: Run, folder: Path) -> None:
     from rlvr_dynamics.training.hub_data import write_benchmarks, write_tables
     from rlvr_dynamics.training.hub_model import LOCK_FILE as MODELS_LOCK
     from rlvr_dynamics.training.hub_model import fetch_model
+    from rlvr_dynamics.training.task_tables import shuffle_answers
 
     config, lock = run.config, run.folder / LOCK_FILE
     if config.source.is_given:
@@ -185,6 +188,8 @@ def _prepare(run: Run, folder: Path) -> None:
         model = fetch_model(config.model, folder / "base", run.folder / MODELS_LOCK)
         base = f"{model['repo']} at {model['revision'] or 'local'}"
         facts = {"tables": tables, "model": model, "base": base}
+    if config.data.shuffle_answers:
+        facts |= shuffle_answers(folder / "train.parquet", config.seed)
     stored = store_base(folder / "base", config.trainer.checkpoint_dtype, str(facts["base"]))
     facts["base_dtype"] = {"stored": stored["dtype"], "original": stored["original_dtype"]}
     write_json(folder / "task.json", facts)
@@ -200,7 +205,9 @@ def _prepare_arithmetic(config: RunConfig, folder: Path, models_lock: Path) -> d
 
     if config.data.kind != "arithmetic":
         raise ValueError("not the arithmetic task")
-    task = ArithmeticTask(seed=config.seed, **config.data.model_dump(exclude={"kind"}))
+    task = ArithmeticTask(
+        seed=config.seed, **config.data.model_dump(exclude={"kind", "shuffle_answers"})
+    )
     try:
         if config.model.kind == "hub":
             facts = write_task(task, folder, ())
@@ -219,7 +226,7 @@ def _prepare_sums(config: RunConfig, folder: Path, models_lock: Path) -> dict[st
 
     if config.data.kind != "sums" or config.model.kind != "hub":
         raise UserError("data=sums needs a language model", way_out="model=smollm2_135m")
-    task = SumTask(seed=config.seed, **config.data.model_dump(exclude={"kind"}))
+    task = SumTask(seed=config.seed, **config.data.model_dump(exclude={"kind", "shuffle_answers"}))
     try:
         facts = write_sums(task, folder)
     except ValueError as error:
@@ -325,9 +332,13 @@ def _settings(*names: str) -> Any:
 def _preparation_settings(config: RunConfig) -> dict[str, Any]:
     """What changes the tables and the base, which is stored in the dtype of the checkpoints."""
     if config.source.base is not None:
-        return _settings("benchmark", "data")(config)
+        values = _settings("benchmark", "data")(config)
+        values["data"].pop("shuffle_answers")  # nothing is trained
+        return values
     values = _settings("model", "data", "benchmark", "seed")(config)
     values["model"].pop("hardware", None)  # where it trains, not what is prepared
+    if not config.data.shuffle_answers:
+        values["data"].pop("shuffle_answers")
     if config.source.published is not None:
         return values | {"checkpoint_dtype": "as published"}
     return values | {"checkpoint_dtype": config.trainer.checkpoint_dtype}

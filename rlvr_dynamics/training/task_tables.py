@@ -8,6 +8,34 @@ from typing import Any, Protocol
 from rlvr_dynamics.atomic import write_parquet
 
 
+def shuffle_answers(train: Path, seed: int) -> dict[str, Any]:
+    """Give each training problem another one's answer: the control on rewards without meaning.
+
+    Args:
+        train: verl's table of training problems; replaced.
+        seed: Decides the permutation.
+
+    Returns:
+        Facts for the report: the share of problems whose answer is still right by chance.
+    """
+    import numpy as np
+    import pandas as pd
+
+    table = pd.read_parquet(train)
+    rewards = list(table["reward_model"])
+    order = np.random.default_rng(seed).permutation(len(rewards))
+    table["reward_model"] = [
+        {**reward, "ground_truth": rewards[other]["ground_truth"]}
+        for reward, other in zip(rewards, order, strict=True)
+    ]
+    write_parquet(train, table)
+    same = sum(
+        reward["ground_truth"] == rewards[other]["ground_truth"]
+        for reward, other in zip(rewards, order, strict=True)
+    )
+    return {"shuffled_answers": {"still_right": same / len(rewards), "seed": seed}}
+
+
 class Problem(Protocol):
     """A question and its one right answer."""
 

@@ -1,0 +1,130 @@
+"""The study: every cell of a small grid through the whole loop, then all tables and figures.
+
+`python -m experiments.study [--runs DIR] [--list]`; `make study` calls it. A cell that is finished
+is not run again, and one that fails does not stop the others.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.states import progress
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from rlvr_dynamics.schema import STAGES
+
+ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
+LEARNING_RATES = (1.0e-5, 1.0e-4)
+SEEDS = (0, 1)
+RUNS = Path("outputs/study")
+EXIT_PARTIAL = 3
+
+
+@dataclass(frozen=True)
+class StudyCell:
+    """One run of the study.
+
+    Attributes:
+        algorithm: A file of configs/algorithm.
+        learning_rate: The policy's.
+        seed: Of the task, the base model and the training.
+        shuffled: The control: answers shuffled among the training problems.
+    """
+
+    algorithm: str
+    learning_rate: float
+    seed: int
+    shuffled: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the run directory."""
+        control = "_shuffled" if self.shuffled else ""
+        rate = f"{self.learning_rate:.0e}".replace("e-0", "e-")
+        return f"{self.algorithm}_lr{rate}{control}_seed{self.seed}"
+
+    def overrides(self, runs: Path) -> list[str]:
+        """The arguments of `python -m rlvr_dynamics.run`."""
+        return [
+            "+exp=study",
+            f"algorithm={self.algorithm}",
+            f"algorithm.learning_rate={self.learning_rate}",
+            *(["data.shuffle_answers=true"] if self.shuffled else []),
+            f"seed={self.seed}",
+            f"name={self.name}",
+            f"run_dir={runs / self.name}",
+        ]
+
+
+def study_cells() -> list[StudyCell]:
+    """All cells, the ones that a look at half of the study needs most first."""
+    cells = [
+        StudyCell(algorithm, rate, seed)
+        for seed in SEEDS
+        for rate in LEARNING_RATES
+        for algorithm in ALGORITHMS
+    ]
+    return [*cells[:6], StudyCell("grpo", LEARNING_RATES[0], 0, shuffled=True), *cells[6:]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.study", description=__doc__)
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run directories")
+    parser.add_argument("--list", action="store_true", help="show the cells and their commands")
+    given = parser.parse_args(arguments)
+    cells = study_cells()
+    if given.list:
+        for cell in cells:
+            print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))
+        return EXIT_DONE
+    failed = _run_all(cells, given.runs)
+    if failed is None:
+        return EXIT_INTERRUPTED
+    if failed:
+        print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
+        return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
+    return EXIT_DONE
+
+
+def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str] | None:
+    """Run the cells that are not done; names of the failed ones, None after an interruption."""
+    failed, begin = [], time.monotonic()
+    for number, cell in enumerate(cells, 1):
+        if progress(runs / cell.name, STAGES).state == "done":
+            continue
+        minutes = (time.monotonic() - begin) / 60
+        print(f"== {cell.name} ({number} of {len(cells)}, {minutes:.0f} min so far)", flush=True)
+        command = [sys.executable, "-m", "rlvr_dynamics.run", *_arguments(cell, runs, cells)]
+        code = subprocess.run(command, check=False).returncode
+        if code == EXIT_INTERRUPTED or code < 0:
+            return None
+        if code:
+            failed.append(cell.name)
+    return failed
+
+
+def _arguments(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> list[str]:
+    """Overrides of a cell; the base is made once a seed and taken over from the run that has it."""
+    for other in cells:
+        same = (other.seed, other.shuffled) == (cell.seed, cell.shuffled)
+        if same and other != cell and (runs / other.name / "prepare" / "stage.json").exists():
+            return [*cell.overrides(runs), f"reuse={runs / other.name}"]
+    return cell.overrides(runs)
+
+
+def _command(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> str:
+    return f"python -m rlvr_dynamics.run {' '.join(_arguments(cell, runs, cells))}"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
