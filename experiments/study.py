@@ -43,7 +43,7 @@ class StudyCell:
     def name(self) -> str:
         """Name of the run directory."""
         control = "_shuffled" if self.shuffled else ""
-        rate = f"{self.learning_rate:.0e}".replace("e-0", "e-")
+        rate = f"{self.learning_rate:.0e}".replace("e-0", "e_")
         return f"{self.algorithm}_lr{rate}{control}_seed{self.seed}"
 
     def overrides(self, runs: Path) -> list[str]:
