@@ -9,11 +9,15 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test test-grid test-slurm test-fast check perf clean
+.PHONY: demo study test test-grid test-slurm test-fast check perf clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
 	$(BIN)/python -m rlvr_dynamics.run
+
+# 13 runs and everything the papers show of theirs: about an hour and a half on 2 cores.
+study: $(READY)
+	$(BIN)/python -m experiments.study
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slurm and (slow or not grid)"

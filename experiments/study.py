@@ -1,7 +1,7 @@
 """The study: every cell of a small grid through the whole loop, then all tables and figures.
 
-`python -m experiments.study [--runs DIR] [--list]`; `make study` calls it. A cell that is finished
-is not run again, and one that fails does not stop the others.
+`python -m experiments.study [--runs DIR] [--out DIR] [--list]`; `make study` calls it. A finished
+cell is not run again, and one that fails does not stop the others.
 """
 
 import argparse
@@ -20,6 +20,7 @@ ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
 LEARNING_RATES = (1.0e-5, 1.0e-4)
 SEEDS = (0, 1)
 RUNS = Path("outputs/study")
+OUT = Path("outputs/analysis")
 EXIT_PARTIAL = 3
 
 
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.study", description=__doc__)
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run directories")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the tables and figures")
     parser.add_argument("--list", action="store_true", help="show the cells and their commands")
     given = parser.parse_args(arguments)
     cells = study_cells()
@@ -84,10 +86,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = _run_all(cells, given.runs)
     if failed is None:
         return EXIT_INTERRUPTED
+    told = _analyse(cells, given.runs, given.out)
     if failed:
         print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
         return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
-    return EXIT_DONE
+    return told
+
+
+def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
+    """Behaviour of the trained models, then every table and figure; returns the exit code."""
+    done = [runs / cell.name for cell in cells if (runs / cell.name / "scores").is_dir()]
+    if not done:
+        return EXIT_FAILED
+    codes = [_python("analysis.behaviour", f"run_dir={folder}") for folder in done]
+    given = ",".join(str(folder) for folder in done)
+    codes.append(_python("analysis", f"run_dirs=[{given}]", f"out={out}"))
+    return next((code for code in reversed(codes) if code), EXIT_DONE)
+
+
+def _python(module: str, *arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
 
 
 def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str] | None:

@@ -146,3 +146,20 @@ def test_a_failure_leaves_the_old_version(tmp_path, kind):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["thing"]
     assert (target / "a" if target.is_dir() else target).read_text() == "old"
+
+
+def test_a_prepared_base_is_taken_over_from_a_run_with_the_same_preparation(tmp_path):
+    recorder = Recorder()
+    recorder.go(make_run(tmp_path / "first", THREE))
+    (tmp_path / "first" / "models.lock.json").write_text("{}")
+    again = make_run(
+        tmp_path / "second", THREE, f"reuse={tmp_path / 'first'}", "algorithm.learning_rate=0.5"
+    )
+    assert recorder.go(again) == ["train", "measure"]
+    assert (tmp_path / "second" / "prepare" / "result.txt").read_text() == "prepare"
+    assert (tmp_path / "second" / "models.lock.json").exists()
+    assert recorder.go(again) == []
+    other = make_run(
+        tmp_path / "third", THREE, f"reuse={tmp_path / 'first'}", "data.train_problems=9"
+    )
+    assert recorder.go(other) == ["prepare", "train", "measure"]
