@@ -35,6 +35,11 @@ class TableArtefact:
     question: str
     build: Callable[[Study], Sequence[Table]]
 
+    @property
+    def label(self) -> str:
+        """The paper's name for it and the title."""
+        return label(self.number, self.title)
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -65,5 +70,15 @@ class FigureArtefact:
     question: str
     draw: Callable[[Study], Drawing]
 
+    @property
+    def label(self) -> str:
+        """The paper's name for it and the title."""
+        return label(self.number, self.title)
+
 
 Artefact = TableArtefact | FigureArtefact
+
+
+def label(number: str, title: str) -> str:
+    """`Table 1: title`, or the title alone."""
+    return f"{number}: {title}" if number else title

@@ -58,10 +58,10 @@ class Scored:
         if not all(model in self for model in models):
             return UNDEFINED
         places = [self.paired.models.index(model) for model in models]
-        return self.paired.compare(_at(contrast, places))
+        return self.paired.compare(at_places(contrast, places))
 
 
-def _at(contrast: Contrast, places: Sequence[int]) -> Contrast:
+def at_places(contrast: Contrast, places: Sequence[int]) -> Contrast:
     """A contrast of a few models, by their places among all."""
 
     def gradient(means: np.ndarray) -> np.ndarray:

@@ -20,7 +20,9 @@ METHOD_NAMES = {  # in the order of the tables and figures
     "random_update": "random update, same norm",
     "rank_recovery": "part of the update, rescaled",
     "trajectory_oracle": "trajectory rank-1, oracle",
+    "trajectory_oracle_rank5": "trajectory rank-5, oracle",
     "relex": "RELEX",
+    "relex_rank3": "RELEX, rank 3",
     "relex_rank5": "RELEX, rank 5",
     "relex_rank10": "RELEX, rank 10",
     "relex_polynomial": "RELEX, polynomial",
@@ -41,6 +43,7 @@ RECOVERY_NAMES = (  # labels of `rank_recovery`
     (r"subspace_(\d+)", "direction {} alone"),
     (r"rank1_scaled_(\d+)_(\d+)", "rank-1 update, rescaled, × {}.{}"),
     (r"rank1_(attention|mlp|[a-z_]+_proj)", "rank-1 update, {} only"),
+    (r"rank1_r2_window_(\d+)", "rank-1 update, third {} by R²"),
 )
 USES_FUTURE = "uses the future"
 MODULE_ORDER = (

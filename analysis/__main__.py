@@ -1,0 +1,101 @@
+"""`python -m analysis`: the papers' tables, figures and claims, from finished runs."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from analysis import registry
+from analysis.arguments import Request, parse
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+
+EXIT_PARTIAL = 3
+
+USAGE = """\
+The tables, figures and claims of the two papers, from finished runs.
+
+usage: python -m analysis [NAME ...] [run_dirs=[DIR,...]] [out=DIR]
+       python -m analysis list
+
+  NAME               only these tables and figures, such as table_1 (default: everything)
+  run_dirs=[DIR,..]  folders of runs, or patterns in quotes: 'run_dirs=[outputs/study/*]'
+                     (default: outputs/study/*, else outputs/*)
+  out=DIR            where it goes, whole or not at all
+                     (default: outputs/analysis; with names outputs/analysis_NAME)
+
+Writes index.html, claims.csv, tables/*.{csv,md,tex}, figures/*.{pdf,png}, cells/*.html.
+exit codes: 0 done, 2 a mistake in what was given, 3 something broke and the rest is there
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if {"-h", "--help", "help"} & set(given):
+            say(USAGE)
+            return EXIT_DONE
+        if given == ["list"]:
+            say(listing())
+            return EXIT_DONE
+        return _go(parse(given), shlex.join(["python", "-m", "analysis", *given]))
+    except UserError as error:
+        say(f"error: {error}", stream=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        say("interrupted: nothing was replaced", stream=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def say(text: str, stream: Any = None) -> None:
+    """Write a line to the terminal."""
+    print(text, file=stream or sys.stdout, flush=True)
+
+
+def listing() -> str:
+    """Every name with what it shows."""
+    known = registry.artefacts()
+    width = max((len(artefact.name) for artefact in known), default=0)
+    titles = [
+        (
+            artefact.name,
+            f"{artefact.number}: {artefact.title}" if artefact.number else artefact.title,
+        )
+        for artefact in known
+    ]
+    return "\n".join(f"{name:<{width}}  {title}" for name, title in titles)
+
+
+def _go(request: Request, command: str) -> int:
+    # The runs are looked at last: a name that does not exist should not wait for them.
+    known = registry.artefacts()
+    chosen = [registry.find(name, known) for name in request.names] or known
+
+    from analysis.build import analyse
+    from analysis.closing import next_command
+    from analysis.study import load_study
+
+    for folder in request.skipped:
+        say(f"skipped {folder}: no config.json, so not a run", stream=sys.stderr)
+    study = load_study(request.run_dirs)
+    say(f"{len(study.cells)} runs, {len(chosen)} tables and figures")
+    result = analyse(
+        study,
+        chosen,
+        request.out,
+        ledger=None if request.names else registry.ledger(),
+        command=command,
+    )
+    for name, told in result.broken.items():
+        say(f"broke: {name}\n{told}", stream=sys.stderr)
+    there = sum(item.there for item in result.built)
+    missing = [item for item in result.built if not item.there and not item.error]
+    say(f"{there} written, {len(missing)} not measured, {len(result.broken)} broke")
+    say(f"page: {result.page}  (open it in a browser)")
+    typed, why = next_command(study, result.built)
+    say(f"next: {typed}\n      ({why})")
+    return EXIT_PARTIAL if result.broken else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""`python -m analysis [NAME ...] [key=value ...]`: what was asked for, and which runs."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr_dynamics.errors import UserError
+
+KEYS = ("run_dirs", "out")
+STUDY = "outputs/study/*"
+ANY = "outputs/*"
+OUT = Path("outputs/analysis")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        names: Tables and figures by name; everything when empty.
+        run_dirs: Folders of runs.
+        skipped: Folders that a pattern met and that are no runs.
+        out: Where it goes.
+    """
+
+    names: tuple[str, ...]
+    run_dirs: tuple[Path, ...]
+    skipped: tuple[Path, ...]
+    out: Path
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Read the command line.
+
+    Raises:
+        UserError: An unknown key, a key given twice, a pattern without a run, or no runs at all.
+    """
+    names, given = [], {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            names.append(argument)
+        elif key not in KEYS:
+            raise UserError(
+                f"unknown key {key}", where=argument, way_out=f"one of {', '.join(KEYS)}"
+            )
+        elif key in given:
+            raise UserError(f"{key} was given twice", where=argument)
+        elif not value.strip("[] "):
+            raise UserError(f"{key} is empty", where=argument, way_out=f"{key}=DIR")
+        else:
+            given[key] = value
+    names = list(dict.fromkeys(names))
+    if "run_dirs" in given:
+        run_dirs, skipped = expand(items(given["run_dirs"]))
+    else:
+        run_dirs, skipped = default_runs()
+    out = Path(given["out"]) if "out" in given else default_out(names)
+    return Request(tuple(names), tuple(run_dirs), tuple(skipped), out)
+
+
+def default_out(names: Sequence[str]) -> Path:
+    """Apart from the whole page where only some things were asked for: it must not replace it."""
+    return OUT.with_name("_".join([OUT.name, *names[:3]]))
+
+
+def items(value: str) -> list[str]:
+    """The parts of `[a,b]`, or of `a`."""
+    inner = value.removeprefix("[").removesuffix("]")
+    return [part.strip().strip("'\"") for part in inner.split(",") if part.strip()]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder was written by `python -m rlvr_dynamics.run`."""
+    return (folder / "config.json").is_file()
+
+
+def expand(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """The run directories that the patterns name, and the folders among them that are none.
+
+    A folder that is named in full is kept whatever it holds: loading it says what is wrong.
+
+    Raises:
+        UserError: A pattern meets no run.
+    """
+    runs: dict[Path, Path] = {}
+    skipped: list[Path] = []
+    for pattern in patterns:
+        if not glob.has_magic(pattern):
+            runs.setdefault(Path(pattern).resolve(), Path(pattern))
+            continue
+        met = [Path(path) for path in sorted(glob.glob(pattern)) if Path(path).is_dir()]
+        found = [folder for folder in met if is_run(folder)]
+        if not found:
+            raise UserError("no run directory matches", where=pattern, way_out="run_dirs=[DIR,...]")
+        for folder in found:
+            runs.setdefault(folder.resolve(), folder)
+        skipped += [folder for folder in met if not is_run(folder)]
+    return list(runs.values()), skipped
+
+
+def default_runs() -> tuple[list[Path], list[Path]]:
+    """The study's runs, else every run in outputs/.
+
+    Raises:
+        UserError: There are none.
+    """
+    for pattern in (STUDY, ANY):
+        met = [Path(path) for path in sorted(glob.glob(pattern))]
+        found = [folder for folder in met if is_run(folder)]
+        if found:
+            return found, []
+    raise UserError(
+        "there are no runs",
+        where=f"{STUDY}, {ANY}",
+        way_out="run_dirs=[DIR,...], or python -m rlvr_dynamics.run +exp=demo",
+    )

@@ -1,0 +1,150 @@
+"""How far the embeddings of the tokens moved, and the same in two dimensions.
+
+Legend: n tokens, d length of an embedding.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
+from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.errors import UserError
+
+INPUT, OUTPUT = "input", "output"
+MOST_UNUSED = 1_000
+
+
+class Matrix(NamedTuple):
+    """An embedding matrix of a stored model: its name, rows and length of a row."""
+
+    name: str
+    rows: int
+    d: int
+
+
+def matrices(folder: Path) -> tuple[dict[str, Matrix], bool]:
+    """The input embedding of a folder, the output embedding if it is its own, and if it is not.
+
+    Raises:
+        UserError: No tensor is an input embedding.
+    """
+    layout = read_layout(folder)
+    found = {}
+    name = layout.embedding_of_tied_head()
+    if name is None:
+        raise UserError(
+            f"no tensor ends in {EMBEDDING_SUFFIX}",
+            where=str(folder),
+            way_out="only such models can be analysed",
+        )
+    found[INPUT] = _matrix(layout, name)
+    if not layout.tied:
+        found[OUTPUT] = _matrix(layout, HEAD)
+    return found, layout.tied
+
+
+def _matrix(layout: Layout, name: str) -> Matrix:
+    rows, d = layout.entry(name).shape
+    return Matrix(name, rows, d)
+
+
+def rows_of(folder: Path, matrix: Matrix, tokens: Sequence[int]) -> NDArray[np.float64]:
+    """Read the rows of some tokens, shape (n, d), float64."""
+    from rlvr_dynamics.checkpoints.identity import HashCache
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+
+    # A base without steps: reads runs of elements without the rest of the weights.
+    stored = Trajectory({0: read_layout(folder)}, HashCache(None), set())
+    d = matrix.d
+    rows = [stored.elements(0, matrix.name, token * d, token * d + d) for token in tokens]
+    return np.array([row.double().numpy() for row in rows]).reshape(len(rows), d)
+
+
+def some_unused(used: Sequence[int], rows: int, seed: int) -> list[int]:
+    """Tokens that do not occur: all, or as many as are used and `MOST_UNUSED` at most, drawn."""
+    others = np.setdiff1d(np.arange(rows), np.asarray(used, dtype=np.int64))
+    most = max(MOST_UNUSED, 1)
+    if len(others) > most:
+        others = np.random.default_rng(seed).choice(others, most, replace=False)
+    return sorted(int(token) for token in others)
+
+
+def principal_plane(
+    before: NDArray[np.float64], after: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
+    """Project both states of the embeddings on the first two principal axes of all of them.
+
+    Exact (a full singular value decomposition), so no seed is needed; AlphaRL's code takes
+    scikit-learn's PCA(2) with seed 42. Axes point where their largest entry is positive.
+
+    Args:
+        before: shape (n, d).
+        after: shape (n, d).
+
+    Returns:
+        Both projections, shape (n, 2) each, and the share of the variance on each axis.
+    """
+    both = np.concatenate([before, after])
+    centred = both - both.mean(axis=0)
+    _, sigma, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = (
+        axes[:2]
+        * np.sign(axes[:2][np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    )
+    plane = np.zeros((len(both), 2))
+    plane[:, : len(axes)] = centred @ axes.T
+    total = float((sigma**2).sum())
+    explained = [float(value**2) / total if total else float("nan") for value in sigma[:2]]
+    explained += [0.0] * (2 - len(explained))
+    return plane[: len(before)], plane[len(before) :], (explained[0], explained[1])
+
+
+def cosines(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of every row with the same row of the other, shape (n,); NaN where one is zero."""
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    products = (first * second).sum(axis=1)
+    return np.divide(products, lengths, out=np.full(len(lengths), np.nan), where=lengths > 0)
+
+
+def shift_table(
+    before: NDArray[np.float64], after: NDArray[np.float64], used: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Lengths and cosines of the shifts of tokens, and the plane of those that are used.
+
+    Args:
+        before: Embeddings of the base, shape (n, d).
+        after: Embeddings of the other model, shape (n, d).
+        used: Whether the token occurs in the trained model's answers, shape (n,).
+
+    Returns:
+        One row per token: base_norm, shift_norm, relative_shift, cosine (of both states), common
+        (cosine of the shift with the mean shift of the other used tokens; near 0, give or take
+        1/√d, if every token goes its own way), x_base, y_base, x, y (NaN for unused tokens),
+        x_explained, y_explained.
+    """
+    shift = after - before
+    base_norm, shift_norm = np.linalg.norm(before, axis=1), np.linalg.norm(shift, axis=1)
+    others = shift[used].sum(axis=0) - shift * used[:, None]
+    relative = np.divide(
+        shift_norm, base_norm, out=np.full(len(base_norm), np.nan), where=base_norm > 0
+    )
+    table = pd.DataFrame(
+        {
+            "used": used,
+            "base_norm": base_norm,
+            "shift_norm": shift_norm,
+            "relative_shift": relative,
+            "cosine": cosines(before, after),
+            "common": cosines(shift, others),
+            **dict.fromkeys(("x_base", "y_base", "x", "y"), np.nan),
+        }
+    )
+    start, end, (across, up) = principal_plane(before[used], after[used])
+    table.loc[used, ["x_base", "y_base"]] = start
+    table.loc[used, ["x", "y"]] = end
+    return table.assign(x_explained=across, y_explained=up)

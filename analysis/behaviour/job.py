@@ -1,0 +1,102 @@
+"""What is asked: the models, the questions, how they are put and how long an answer may be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.jobs import EngineSettings
+
+BASE, TRAINED, RANK1, RANDOM = "base", "trained", "rank1_recovery", "random_update"
+ROLES = (BASE, TRAINED, RANK1, RANDOM)
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda")
+GUIDE_TOKENS = (0, 1, 2, 5, 10, 20)
+DRAWS = 2_000
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """One base, what was made of it, and the questions they answer.
+
+    Attributes:
+        models: Role (`ROLES`) to Hugging Face folder; `base` and `trained` at least.
+        questions: Benchmark file (`rlvr_dynamics.scoring.samples.read_benchmark`).
+        out: Folder of the tables.
+        dtype: Precision in which the models run; None for the one the base is stored in.
+        device: One of `DEVICES`; auto takes a GPU where there is one.
+        template: How a question is put (`rlvr_dynamics.scoring.prompts`).
+        system_prompt: What the system says before it; None for the template's own.
+        thinking: Passed to the chat template as ``enable_thinking``; None passes nothing.
+        max_new_tokens: Longest answer in tokens.
+        context: Longest prompt and answer together, in tokens; None for the model's own.
+        limit: Only the first questions; None for all. AlphaRL's code takes 10 of MATH-500.
+        guide_tokens: Lengths k of the prefixes; None for 0, 1, 2, 5, 10, 20, 40, ... until the
+            longest answer of the trained model is used up.
+        batch: Answers generated at once.
+        seed: Seed of the bootstrap and of the draw of unused tokens; greedy answers need none.
+        draws: Bootstrap draws.
+    """
+
+    models: dict[str, Path]
+    questions: Path
+    out: Path
+    dtype: str | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    template: str = "model"
+    system_prompt: str | None = None
+    thinking: bool | None = None
+    max_new_tokens: int = 1024
+    context: int | None = None
+    limit: int | None = None
+    guide_tokens: tuple[int, ...] | None = None
+    batch: int = BATCH
+    seed: int = 0
+    draws: int = DRAWS
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing can follow."""
+        for name in ("max_new_tokens", "context", "limit", "batch", "draws"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name}={value}", way_out=f"give a {name} of at least 1")
+        for name, value, allowed in (
+            ("dtype", self.dtype, (None, *DTYPES)),
+            ("device", self.device, DEVICES),
+        ):
+            if value not in allowed:
+                raise UserError(
+                    f"unknown {name} {value!r}",
+                    way_out=f"one of {', '.join(name for name in allowed if name)}",
+                )
+        tokens = self.guide_tokens
+        if tokens is not None and (not tokens or list(tokens) != sorted({0, *tokens})):
+            raise UserError(
+                f"guide_tokens={','.join(map(str, tokens))}",
+                way_out="rising numbers of tokens from 0 on: guide_tokens=0,5,10,20",
+            )
+
+    def put(self) -> EngineSettings:
+        """How a question is put, in the scoring's terms; what concerns its engine is idle."""
+        return EngineSettings(
+            device="cpu",
+            dtype=self.dtype or "float32",
+            max_model_len=self.context or 0,
+            template=self.template,
+            system_prompt=self.system_prompt,
+            thinking=self.thinking,
+        )
+
+
+def prefix_lengths(wanted: tuple[int, ...] | None, longest: int) -> list[int]:
+    """The numbers of tokens that are given as a prefix, below the length of the longest answer.
+
+    Args:
+        wanted: As asked; None doubles on from `GUIDE_TOKENS`.
+        longest: Tokens of the longest answer of the trained model.
+    """
+    lengths = list(GUIDE_TOKENS if wanted is None else wanted)
+    while wanted is None and lengths[-1] * 2 < longest:
+        lengths.append(lengths[-1] * 2)
+    return [length for length in lengths if length == 0 or length < longest]

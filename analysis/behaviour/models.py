@@ -1,0 +1,157 @@
+"""A model and its tokenizer from a folder on this disk: safetensors only, no code of its own."""
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.scoring.prompts import stop_tokens
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """A model that runs.
+
+    Attributes:
+        model: The model, in evaluation mode.
+        tokenizer: Its tokenizer.
+        stops: Tokens that end an answer.
+        pad: Token that fills short rows; masked, so any will do.
+        device: Where it runs.
+    """
+
+    model: Any
+    tokenizer: Any
+    stops: tuple[int, ...]
+    pad: int
+    device: "torch.device"
+
+
+def not_finite(where: str) -> UserError:
+    """The error for a model whose logits are not finite."""
+    return UserError(
+        "the model's probabilities are not finite",
+        where=where,
+        way_out="dtype=float32, or look for damage in its weights",
+    )
+
+
+def chosen_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: A GPU is asked for and there is none.
+    """
+    import torch
+
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise UserError("device=cuda, and this machine has no GPU", way_out="device=auto")
+    return "cuda" if there and device != "cpu" else "cpu"
+
+
+def stored_dtype(folder: Path) -> str:
+    """Return the dtype that most elements of a folder's weights have."""
+    layout = read_layout(folder)
+    sizes: dict[str, int] = {}
+    for name in layout.names:
+        entry = layout.entry(name)
+        sizes[entry.dtype] = sizes.get(entry.dtype, 0) + entry.numel
+    return max(sorted(sizes), key=sizes.__getitem__)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load a folder's tokenizer.
+
+    Raises:
+        UserError: There is none, or it needs code of its own.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(
+            f"no tokenizer could be loaded: {' '.join(str(error).split())[:200]}",
+            where=str(folder),
+            way_out="save the tokenizer beside the weights",
+        ) from error
+
+
+def load(folder: Path, dtype: str, device: str, prompt: Mapping[str, Any]) -> Runnable:
+    """Load a model folder.
+
+    Args:
+        folder: Hugging Face folder.
+        dtype: Precision in which it runs.
+        device: ``cpu`` or ``cuda``.
+        prompt: From `rlvr_dynamics.scoring.prompts.prompt_facts`.
+
+    Raises:
+        UserError: The folder is no model of causal language, is damaged, or needs code of its own.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    read_layout(folder)  # says what is wrong with the files in our own words
+    tokenizer = load_tokenizer(folder)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise UserError(
+            f"the model cannot be loaded: {' '.join(str(error).split())[:200]}",
+            where=str(folder),
+            way_out="give a folder with config.json and safetensors of a causal language model "
+            "that transformers knows",
+        ) from error
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    ends = [*ends, tokenizer.eos_token_id, *stop_tokens(tokenizer, prompt)]
+    stops = tuple(sorted({int(end) for end in ends if end is not None}))
+    # generate() takes what is not given from here; a repetition penalty is not greedy decoding.
+    model.generation_config = GenerationConfig()
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (*stops, 0)[0]
+    place = torch.device(device)
+    return Runnable(model.to(place).eval(), tokenizer, stops, int(pad), place)
+
+
+class OneAtATime:
+    """Holds one loaded model, the one that was asked for last.
+
+    Args:
+        folders: Role to folder.
+        dtype: Precision in which the models run.
+        device: ``cpu`` or ``cuda``.
+        prompt: From `rlvr_dynamics.scoring.prompts.prompt_facts`.
+    """
+
+    def __init__(
+        self, folders: Mapping[str, Path], dtype: str, device: str, prompt: Mapping[str, Any]
+    ) -> None:
+        """Nothing is loaded yet."""
+        self._folders, self._dtype, self._device = folders, dtype, device
+        self._prompt = prompt
+        self._held: tuple[str, Runnable] | None = None
+
+    def __call__(self, role: str) -> Runnable:
+        """Return the model of a role; another one is dropped first."""
+        if self._held is None or self._held[0] != role:
+            self._held = None
+            gc.collect()
+            self._held = (role, load(self._folders[role], self._dtype, self._device, self._prompt))
+        return self._held[1]

@@ -1,0 +1,317 @@
+"""The claims ledger over all runs: every quantitative claim, the papers' numbers and ours.
+
+One row per claim over all comparable runs (`claims`), the same by model and learning rate
+(`claims_by_regime`), and one row per claim and run (`claims_by_run`).
+"""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis import (
+    alpharl_claims,
+    behaviour_claims,
+    follow_up_claims,
+    printed_claims,
+    relex_claims,
+)
+from analysis.artefact import Artefact, TableArtefact
+from analysis.ledger import LedgerClaim, Pooled, pool
+from analysis.printed_claims import PrintedClaim
+from analysis.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.reporting.claims import format_interval, format_value
+from rlvr_dynamics.reporting.formatting import general, integer, is_missing
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.reporting.verdicts import FAILS, HOLDS, INCONCLUSIVE, Claim
+
+DEPENDS = "holds at one learning rate and fails at another: read them apart"
+MEASURED_HERE, PRINTED_NUMBERS = "measured here", "printed numbers"
+CLAIMS: tuple[LedgerClaim, ...] = (
+    *alpharl_claims.CLAIMS,
+    *behaviour_claims.CLAIMS,
+    *relex_claims.CLAIMS,
+    *follow_up_claims.CLAIMS,
+)
+PAPERS = {
+    "both": "both papers",
+    "alpharl": "AlphaRL",
+    "relex": "RELEX",
+    "follow_up": "other papers",
+    "ours": "ours",
+}
+COLUMNS = (
+    ("id", "paper", "kind", "claim", "source", "statistic", "threshold")
+    + ("printed", "printed_origin", "ours", "ci_low", "ci_high", "interval_over")
+    + ("runs", "n", "n_unit", "null", "control", "control_runs", "verdict")
+    + ("by_learning_rate", "note", "cells")
+)
+WORDS = (
+    "95 % intervals: over runs Student's t of their mean, never narrower than the runs' own "
+    "intervals allow; of one run its own (bootstrap over questions or tensors, Wilson for shares). "
+    "Runs are algorithms and seeds; those of one seed share their base model. Controls stand apart."
+)
+
+
+def build_ledger(study: Study) -> pd.DataFrame:
+    """The ledger: one row per claim.
+
+    Returns:
+        The columns `COLUMNS`. `printed` is the paper's number and `ours` the mean over runs, both
+        in the unit of `statistic` (float64, NaN where there is none); `verdict` is about ours. A
+        row of the kind `printed numbers` is computed from the papers' printed numbers alone: there
+        `printed` is what they give, `ours` is NaN, `n` counts the cases, and the verdict says
+        whether all of them meet the bar.
+    """
+    rows = [_row(claim, study.cells) for claim in CLAIMS]
+    rows += [_printed_row(claim()) for claim in printed_claims.CLAIMS]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype({"runs": "Int64", "n": "Int64", "control_runs": "Int64"})
+
+
+def _words(claim: LedgerClaim, head: Claim) -> dict[str, object]:
+    return {
+        "id": head.id,
+        "paper": PAPERS[claim.paper],
+        "claim": head.claim,
+        "source": head.source,
+        "statistic": head.statistic,
+        "threshold": head.threshold,
+    }
+
+
+def _numbers(found: Pooled) -> dict[str, object]:
+    return {
+        "ours": found.value.value,
+        "ci_low": found.value.low,
+        "ci_high": found.value.high,
+        "interval_over": found.over,
+        "runs": found.runs,
+        "n": found.n,
+        "n_unit": found.n_unit,
+        "null": found.null,
+        "control": found.control,
+        "control_runs": found.control_runs,
+        "verdict": found.verdict,
+        "note": "; ".join(note for note in found.notes if note),
+        "cells": ", ".join(found.cells),
+    }
+
+
+def _row(claim: LedgerClaim, cells: Sequence[Cell]) -> dict[str, object]:
+    found = pool(claim, cells)
+    regimes = _pooled_by_regime(claim, cells)
+    numbers = _numbers(found)
+    if {HOLDS, FAILS} <= {part.verdict for _, part in regimes}:
+        # A mean over regimes that contradict each other is about none of them.
+        numbers["verdict"] = INCONCLUSIVE
+        numbers["note"] = "; ".join(part for part in (DEPENDS, str(numbers["note"])) if part)
+    return {
+        **_words(claim, claim.head),
+        "kind": MEASURED_HERE,
+        "printed": claim.printed.value,
+        "printed_origin": claim.printed.origin,
+        "by_learning_rate": "; ".join(
+            f"{name}: {part.verdict}, "
+            f"{format_value(part.value.value, claim.head.threshold)} ({_count(part.runs)})"
+            for name, part in regimes
+            if part.runs
+        ),
+        **numbers,
+    }
+
+
+def _count(runs: int) -> str:
+    return f"{runs} run{'' if runs == 1 else 's'}"
+
+
+def _pooled_by_regime(claim: LedgerClaim, cells: Sequence[Cell]) -> list[tuple[str, Pooled]]:
+    groups: dict[str, list[Cell]] = {}
+    several = len({cell.model for cell in cells}) > 1
+    for cell in sorted(cells, key=_size):
+        name = f"{cell.model}, {_regime(cell)}" if several else _regime(cell)
+        groups.setdefault(name, []).append(cell)
+    return [(name, pool(claim, group)) for name, group in groups.items()]
+
+
+def _regime(cell: Cell) -> str:
+    rate = "" if cell.learning_rate is None else f"lr {cell.learning_rate:.0e}"
+    steps = "" if cell.steps is None else f"{cell.steps} steps"
+    return " x ".join(part for part in (rate, steps) if part) or "unknown"
+
+
+def _size(cell: Cell) -> tuple[str, float, int]:
+    return (cell.model, cell.learning_rate or 0.0, cell.steps or 0)
+
+
+def _printed_row(claim: PrintedClaim) -> dict[str, object]:
+    return {
+        "id": claim.id,
+        "paper": PAPERS[claim.paper],
+        "kind": PRINTED_NUMBERS,
+        "claim": claim.claim,
+        "source": claim.source,
+        "statistic": claim.statistic,
+        "threshold": claim.threshold,
+        "printed": claim.value,
+        "printed_origin": f"recomputed from the printed numbers; {claim.origin}",
+        **_numbers(Pooled(n=claim.cases, n_unit=claim.unit, verdict=claim.verdict)),
+        "by_learning_rate": "",
+        "note": f"from the papers' own numbers, no run of ours; {claim.note}",
+    }
+
+
+def build_by_regime(study: Study) -> pd.DataFrame:
+    """One row per claim, model and learning rate, for the claims that some run measured."""
+    rows = []
+    for claim in CLAIMS:
+        for name, found in _pooled_by_regime(claim, study.cells):
+            if found.runs:
+                words = _words(claim, claim.head)
+                rows.append(
+                    {"id": words["id"], "claim": words["claim"], "regime": name}
+                    | {"threshold": words["threshold"]}
+                    | _numbers(found)
+                )
+    return pd.DataFrame(rows)
+
+
+def build_by_run(study: Study) -> pd.DataFrame:
+    """One row per claim and run, controls among them, for the claims that the run measured."""
+    rows = []
+    for claim in CLAIMS:
+        for cell in study.cells:
+            if not claim.fits(cell) and cell.control == NO_CONTROL:
+                continue
+            found = claim.of(cell)
+            if not math.isnan(found.ours):
+                rows.append(_run_row(cell, found))
+    return pd.DataFrame(rows).astype({"n": "Int64"}) if rows else pd.DataFrame()
+
+
+def _run_row(cell: Cell, found: Claim) -> dict[str, object]:
+    return {
+        "id": found.id,
+        "claim": found.claim,
+        "model": cell.model,
+        "algorithm": cell.algorithm,
+        "learning_rate": cell.learning_rate,
+        "seed": cell.seed,
+        "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
+        "threshold": found.threshold,
+        "ours": found.ours,
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "n": found.n,
+        "n_unit": found.n_unit,
+        "null": found.null,
+        "verdict": found.verdict,
+        "note": found.note,
+        "cell": cell.name,
+    }
+
+
+def ledger_tables(study: Study) -> list[Table]:
+    """The ledger as a narrow table, and the same by regime."""
+    ledger = build_ledger(study)
+    shown = _shown(
+        ledger,
+        ["id", "paper", "claim", "threshold", "printed", "ours", "interval"]
+        + ["runs", "n", "null", "control", "verdict", "by_learning_rate", "cells"],
+    )
+    tables = [
+        Table(
+            "claims",
+            "Claims ledger",
+            "Papers': what the paper prints, in the unit of the statistic (claims.csv says where). "
+            "Ours: mean over the runs that learned something, where the claim is about accuracy. "
+            f"{WORDS} The rows N.. check the printed numbers alone.",
+            shown,
+            {"runs": integer},
+            {
+                "printed": "papers’",
+                "by_learning_rate": "by learning rate",
+                "cells": "cell",
+            },
+        )
+    ]
+    by_regime = build_by_regime(study)
+    columns = ["id", "claim", "regime", "threshold", "ours", "interval", "runs", "n", "null"]
+    columns += ["control", "verdict", "note", "cells"]
+    tables.append(
+        Table(
+            "claims_by_regime",
+            "Claims by learning rate",
+            f"Every measured claim, apart for each learning rate. {WORDS}",
+            _shown(by_regime, columns),
+            {"runs": integer},
+            {"cells": "cell"},
+        )
+        if len(by_regime)
+        else Table("claims_by_regime", "Claims by learning rate", "", None, missing=NO_RUN)
+    )
+    return tables
+
+
+NO_RUN = "Not measured: no run has tables that a claim rests on."
+
+
+def run_tables(study: Study) -> list[Table]:
+    """Every claim on every run."""
+    table = build_by_run(study)
+    title = "Claims run by run"
+    if not len(table):
+        return [Table("claims_by_run", title, "", None, missing=NO_RUN)]
+    columns = ["id", "claim", "model", "algorithm", "learning_rate", "seed", "control"]
+    columns += ["threshold", "ours", "interval", "n", "null", "verdict", "note", "cell"]
+    return [
+        Table(
+            "claims_by_run",
+            title,
+            "What each run says by itself, with its own 95 % interval: bootstrap over questions "
+            "(accuracies) or tensors (means, medians), Wilson for shares.",
+            _shown(table, columns),
+            {"learning_rate": general, "seed": integer},
+            {"learning_rate": "learning rate"},
+        )
+    ]
+
+
+def _shown(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Numbers as text in the unit of each row's threshold, interval and n in one column each."""
+    records = table.to_dict("records")
+    changed = {
+        name: [format_value(row[name], str(row["threshold"])) for row in records]
+        for name in ("printed", "ours", "null", "control")
+        if name in table and name in columns and pd.api.types.is_float_dtype(table[name])
+    }
+    changed["interval"] = [
+        format_interval(row["ci_low"], row["ci_high"], str(row["threshold"])) for row in records
+    ]
+    changed["n"] = [
+        "" if is_missing(row["n"]) else f"{integer(row['n'])} {row['n_unit']}".strip()
+        for row in records
+    ]
+    return table.assign(**changed).filter(items=columns)
+
+
+ARTEFACTS: list[Artefact] = [
+    TableArtefact(
+        "claims",
+        "ours",
+        "",
+        "Claims ledger",
+        "The verdicts beside the learning rates: a claim that holds at one may fail at another.",
+        "claims",
+        ledger_tables,
+    ),
+    TableArtefact(
+        "claims_by_run",
+        "ours",
+        "",
+        "Claims run by run",
+        "Whether the runs agree, seed by seed, and what the control on shuffled rewards says.",
+        "claims",
+        run_tables,
+    ),
+]

@@ -1,0 +1,79 @@
+"""How the claims ledger is shown."""
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from analysis.build import split_cells
+from rlvr_dynamics.reporting.claims import format_interval, format_value
+from rlvr_dynamics.reporting.formatting import DASH, integer, is_missing
+from rlvr_dynamics.reporting.page import MARKS, link_papers
+
+HEADINGS = ("Verdict", "Claim", "Threshold", "Papers’", "Ours", "Null, control", "Runs, n")
+
+
+def verdicts_in_words(claims: pd.DataFrame) -> str:
+    """`3 hold, 2 fail, 4 are inconclusive and 11 are not measured`."""
+    words = {
+        "holds": ("holds", "hold"),
+        "fails": ("fails", "fail"),
+        "inconclusive": ("is inconclusive", "are inconclusive"),
+        "not measured": ("is not measured", "are not measured"),
+    }
+    counts = Counter(str(verdict) for verdict in claims["verdict"])
+    parts = [
+        f"{counts[verdict]} {one if counts[verdict] == 1 else many}"
+        for verdict, (one, many) in words.items()
+        if counts[verdict]
+    ]
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
+
+
+def ledger_view(claims: pd.DataFrame, known: Collection[str]) -> dict[str, Any]:
+    """What the template shows of the ledger.
+
+    Args:
+        claims: What `analysis.claims.build_ledger` returned.
+        known: Names of the study's runs; only these become links.
+    """
+    rows = [_row(row, known) for row in claims.to_dict("records")]
+    return {"headings": HEADINGS, "rows": rows}
+
+
+def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
+    threshold, verdict = _words(row, "threshold"), str(row["verdict"])
+    control, n = row["control"], row["n"]
+    cells = split_cells(_words(row, "cells"))
+    return {
+        **{key: _words(row, key) for key in ("id", "claim", "statistic", "note")},
+        "threshold": threshold,
+        "verdict": verdict,
+        "kind": verdict.replace(" ", "-"),
+        "mark": MARKS[verdict],
+        "order": list(MARKS).index(verdict),
+        "source": link_papers(_words(row, "source")),
+        "origin": _words(row, "printed_origin"),
+        "over": _words(row, "interval_over"),
+        "regimes": _words(row, "by_learning_rate"),
+        "printed": format_value(row["printed"], threshold),
+        "ours": format_value(row["ours"], threshold),
+        "interval": format_interval(row["ci_low"], row["ci_high"], threshold),
+        "null": format_value(row["null"], threshold),
+        "control": "" if is_missing(control) else f"control {format_value(control, threshold)}",
+        "runs": _runs(row["runs"]),
+        "n": "" if is_missing(n) else f"{integer(n)} {_words(row, 'n_unit')}",
+        "cells": [name for name in cells if name in known],
+    }
+
+
+def _runs(count: Any) -> str:
+    if is_missing(count) or not count:
+        return DASH
+    return f"{int(count)} run{'' if count == 1 else 's'}"
+
+
+def _words(row: dict[Any, Any], key: str) -> str:
+    value = row[key]
+    return "" if is_missing(value) else str(value)

@@ -1,0 +1,142 @@
+"""The runs behind a study: one row each, and one page each."""
+
+import math
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.reporting.accuracy import paired_accuracy
+from rlvr_dynamics.reporting.formatting import general, integer, percent, percent_interval, text
+from rlvr_dynamics.reporting.results import TABLES
+from rlvr_dynamics.reporting.tables import Table
+
+COMPANIONS = ("claims.csv", "tables", "figures")  # what a run's page links to
+
+
+def runs_table(study: Study) -> Table:
+    """One row per run: what it is, what it holds, and how much its training gained."""
+    rows = [_row(cell) for cell in study.cells]
+    formats = {
+        "learning rate": general,
+        "steps": integer,
+        "seed": integer,
+        "base": percent,
+        "trained": percent,
+        "questions": integer,
+        "minutes": lambda value: general(value, 3),
+    }
+    return Table(
+        "runs",
+        "Runs",
+        "In-domain accuracy of the base and of the last checkpoint on the same questions, with 95 "
+        "% intervals (Wilson or the bootstrap, whichever is wider); minutes: all stages together.",
+        pd.DataFrame(rows),
+        formats,
+    )
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    results = cell.results
+    final = results.final_step
+    models = () if final is None else ("base", f"step_{final}")
+    in_domain = results.benchmarks("in_domain")
+    pair = paired_accuracy(results, models, in_domain) if models and in_domain else None
+    accuracies = [None, None] if pair is None else [pair.accuracy(0), pair.accuracy(1)]
+    base, trained = (
+        (found.value, percent_interval(found.low, found.high)) if found else (math.nan, None)
+        for found in accuracies
+    )
+    stages = (results.provenance.get("stages") or {}).values()
+    seconds = [stage["seconds"] for stage in stages if stage.get("seconds") is not None]
+    return {
+        "cell": cell.name,
+        "model": cell.model,
+        "algorithm": cell.algorithm,
+        "learning rate": cell.learning_rate,
+        "steps": math.nan if final is None else final,
+        "seed": cell.seed,
+        "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
+        "base": base[0],
+        "base, 95 %": base[1],
+        "trained": trained[0],
+        "trained, 95 %": trained[1],
+        "questions": math.nan if pair is None else pair.questions,
+        "answers": None if pair is None else pair.protocol,
+        "dtype": results.dtype,
+        "minutes": sum(seconds) / 60 if seconds else math.nan,
+        "missing": ", ".join(results.missing_stages) or "nothing",
+    }
+
+
+def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
+    """What a reader asks about the runs behind a table or figure, as (question, answer)."""
+    wanted = set(names)
+    cells = [cell for cell in study.cells if cell.name in wanted]
+    if not cells:
+        return []
+    answers: dict[str, list[Any]] = {
+        "models": [cell.model for cell in cells],
+        "algorithms": [cell.algorithm for cell in cells],
+        "learning rates": [cell.learning_rate for cell in cells],
+        "steps": [cell.steps for cell in cells],
+        "seeds": [cell.seed for cell in cells],
+        "dtype of the checkpoints": [cell.results.dtype for cell in cells],
+        "commit": [cell.results.provenance.get("commit") for cell in cells],
+    }
+    controls = [cell.control.replace("_", " ") for cell in cells if cell.control != NO_CONTROL]
+    return [
+        ("runs", str(len(cells))),
+        *((question, _distinct(found)) for question, found in answers.items()),
+        *([("of these controls", f"{len(controls)} ({_distinct(controls)})")] if controls else []),
+    ]
+
+
+def _distinct(found: Iterable[Any]) -> str:
+    known = sorted({item for item in found if item is not None}, key=lambda item: str(item))
+    return ", ".join(
+        general(item) if isinstance(item, float) else text(item) for item in known
+    ) or text(None)
+
+
+def missing_tables(cell: Cell) -> list[tuple[str, str]]:
+    """File and stage of every table that a run lacks."""
+    return [
+        (file, stage)
+        for name, (file, stage, _) in TABLES.items()
+        if cell.results.tables[name] is None
+    ]
+
+
+def own_report(cell: Cell) -> Path | None:
+    """The run's own page; None where its report stage has not run."""
+    page = cell.results.run_dir / "report" / "index.html"
+    return page if page.is_file() else None
+
+
+def copy_report(cell: Cell, page: Path, cells: Path, back: str) -> None:
+    """Copy a run's page to `cells/<name>.html`, and what it links to, to `cells/<name>/`.
+
+    Args:
+        cell: The run.
+        page: Its page.
+        cells: The folder of all runs' pages; exists.
+        back: HTML that leads back to the study, put at the top.
+    """
+    beside = cells / cell.name
+    beside.mkdir()
+    for name in COMPANIONS:
+        source = page.parent / name
+        if source.is_dir():
+            shutil.copytree(source, beside / name)
+        elif source.is_file():
+            shutil.copyfile(source, beside / name)
+    html = page.read_text(encoding="utf-8")
+    links = "|".join(re.escape(name) for name in COMPANIONS)
+    html = re.sub(rf'href="({links})', rf'href="{cell.name}/\1', html)
+    html = html.replace("<main>", f"<main>\n{back}", 1)
+    (cells / f"{cell.name}.html").write_text(html, encoding="utf-8", newline="\n")
