@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import runs
+from analysis.artefact import label
 from analysis.build import CELL_COLUMNS, Built, split_cells
 from analysis.closing import next_command
 from analysis.ledger_view import ledger_view, verdicts_in_words
@@ -119,7 +120,10 @@ def _title(study: Study) -> str:
 
 def _answer(study: Study, built: Sequence[Built], claims: pd.DataFrame | None) -> str:
     there = sum(item.there for item in built)
-    parts = [f"{dict(runs.facts_of(study, [cell.name for cell in study.cells]))['algorithms']}."]
+    facts = dict(runs.facts_of(study, [cell.name for cell in study.cells]))
+    asked = ("algorithms", "learning rates", "steps", "seeds")
+    words = "; ".join(f"{question} {facts[question]}" for question in asked)
+    parts = [f"{words[:1].upper()}{words[1:]}."]
     if claims is not None:
         parts.append(f"Of {len(claims)} claims {verdicts_in_words(claims)}.")
     parts.append(f"{there} of {len(built)} tables and figures could be filled from these runs.")
@@ -160,11 +164,11 @@ def _item(item: Built, study: Study, shown_above: str = "") -> dict[str, Any]:
     artefact = item.artefact
     known = {cell.name for cell in study.cells}
     cells = [name for name in item.cells if name in known]
-    several = len(item.tables) > 1
+    own = [table for table in item.tables if table.name != shown_above]
+    lone = len(own) == 1 < len(item.tables)  # what is left of several gives the entry its title
+    title = own[0].title if lone else artefact.title
     tables = [
-        _table_view(table, study, heading=several and table.title != artefact.title)
-        for table in item.tables
-        if table.name != shown_above
+        _table_view(table, study, heading=len(own) > 1 and table.title != title) for table in own
     ]
     questions = runs.facts_of(study, cells)
     files = [file for table in tables for file in table["files"]]
@@ -172,7 +176,7 @@ def _item(item: Built, study: Study, shown_above: str = "") -> dict[str, Any]:
         files += [f"figures/{artefact.name}.{ending}" for ending in ("pdf", "png")]
     return {
         "id": artefact.name,
-        "label": artefact.label,
+        "label": label(artefact.number, title),
         "look_at": artefact.look_at,
         "error": item.error,
         "image": item.image,

@@ -164,7 +164,7 @@ def _points(
 def _cut(axes: Axes, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """A logarithmic axis below −1 where values reach there: they fall by orders of magnitude."""
     found = np.concatenate(
-        [numbers(table, f"{name}{end}") for name in columns for end in ("", "_low")]
+        [numbers(table, f"{name}{end}") for name in columns for end in ("", "_low", "_null")]
     )
     if len(found) and found.min() < -5:
         axes.set_yscale("symlog", linthresh=Y_EDGE, linscale=1.2)

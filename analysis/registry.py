@@ -51,6 +51,7 @@ MODULES: tuple[str, ...] = (
     "relex_oracle",
     "relex_far_extrapolation",
     # RELEX, figures
+    "relex_curves",
     "relex_spectrum",
     "relex_linearity",
     "relex_geometry",

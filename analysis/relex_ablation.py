@@ -14,24 +14,26 @@ from analysis.paper_tables import (
     run_columns,
     same_runs,
 )
-from analysis.relex_tables import (
-    NEEDS,
+from analysis.relex_models import (
     PAPER_SHARE,
-    PAPER_STEPS,
-    SAMPLES,
-    accuracy_cells,
-    facts,
     model_at,
-    point_cells,
     points,
-    printed_rows,
     protocols,
-    readable,
     score,
     skill,
     step_share,
     targets_of,
     title_of,
+)
+from analysis.relex_tables import (
+    NEEDS,
+    PAPER_STEPS,
+    SAMPLES,
+    accuracy_cells,
+    facts,
+    point_cells,
+    printed_rows,
+    readable,
     with_ours,
 )
 from analysis.study import Cell, Study

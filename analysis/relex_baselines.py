@@ -8,23 +8,25 @@ import pandas as pd
 
 from analysis.artefact import Artefact, TableArtefact
 from analysis.paper_tables import RUN_FORMATS, for_controls, in_percent, provenance_note, same_runs
+from analysis.relex_models import (
+    PAPER_SHARE,
+    model_at,
+    points,
+    protocols,
+    score,
+    skill,
+    step_share,
+    windows_near,
+)
 from analysis.relex_tables import (
     NEEDS,
-    PAPER_SHARE,
     POINT_FORMATS,
     POINT_HEADINGS,
     SAMPLES,
     facts,
     here_row,
-    model_at,
-    points,
     printed_rows,
-    protocols,
     readable,
-    score,
-    skill,
-    step_share,
-    windows_near,
     with_ours,
 )
 from analysis.study import Cell, Study
@@ -35,7 +37,7 @@ from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.scoring.statistics import Interval
 
 NAME = "relex_baselines"
-TITLE = "RELEX and other extrapolations of the first 15 %"
+TITLE = "RELEX beside other extrapolations"
 # The paper's baselines, and ours that it does not have.
 PAPER = ("weight_extrapolation", "expo", "alpharl", "relex")
 OURS_TOO = ("hold_last", "momentum", "first_update", "relex_raw", "shrunk_relex")

@@ -16,21 +16,16 @@ from analysis.paper_tables import (
     run_columns,
     same_runs,
 )
-from analysis.relex_tables import (
-    BENCHMARKS,
-    NEEDS,
-    PAPER_STEPS,
-    facts,
+from analysis.relex_models import (
     model_at,
-    point_cells,
     points,
-    printed_rows,
     protocols,
     score,
     step_share,
     targets_of,
     title_of,
 )
+from analysis.relex_tables import BENCHMARKS, NEEDS, PAPER_STEPS, facts, point_cells, printed_rows
 from analysis.study import Cell, Study
 from rlvr_dynamics.reporting.formatting import general, integer, number, percent_interval
 from rlvr_dynamics.reporting.tables import Table

@@ -18,7 +18,7 @@ from analysis.relex_figures import (
     mean_lines,
     span,
 )
-from analysis.relex_tables import median_and_quartiles
+from analysis.relex_models import median_and_quartiles
 from analysis.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
 from analysis.study import Cell, Study
 from rlvr_dynamics.reporting.figure_parts import say_not_measured

@@ -19,7 +19,7 @@ from analysis.relex_figures import (
     mean_lines,
     span,
 )
-from analysis.relex_tables import median_and_quartiles
+from analysis.relex_models import median_and_quartiles
 from analysis.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
 from analysis.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
@@ -124,7 +124,7 @@ def _rows(axes: Axes, statistic: Statistic, cells: list[Cell], looks: Looks) -> 
     if statistic.printed is not None:
         axes.plot([statistic.printed], [len(cells)], **PRINTED_LOOK)
     axes.set_xlim(statistic.lowest - 0.08, 1.08)
-    axes.set_xticks([-1, -0.5, 0, 0.5, 1] if statistic.lowest < 0 else [0, 0.25, 0.5, 0.75, 1])
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1] if statistic.lowest <= -1 else [0, 0.5, 1])
     axes.set_title(statistic.title, loc="left")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.artefact import Artefact, TableArtefact
 from analysis.paper_tables import RUN_FORMATS, for_controls, in_percent, provenance_note
+from analysis.relex_models import model_at, protocols, windows_near
 from analysis.relex_tables import (
     NEEDS,
     POINT_FORMATS,
@@ -13,11 +14,8 @@ from analysis.relex_tables import (
     SAMPLES,
     facts,
     here_row,
-    model_at,
     printed_rows,
-    protocols,
     readable,
-    windows_near,
     with_ours,
 )
 from analysis.study import Cell, Study

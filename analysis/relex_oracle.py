@@ -15,22 +15,24 @@ from analysis.paper_tables import (
     run_columns,
 )
 from analysis.random_walk import reconstruction_cosines, walk_of
+from analysis.relex_models import (
+    median_and_quartiles,
+    model_at,
+    points,
+    protocols,
+    score,
+    step_share,
+    targets_of,
+    title_of,
+)
 from analysis.relex_tables import (
     PAPER_STEPS,
     SAMPLES,
     accuracy_cells,
     facts,
-    median_and_quartiles,
-    model_at,
     point_cells,
-    points,
     printed_rows,
-    protocols,
     readable,
-    score,
-    step_share,
-    targets_of,
-    title_of,
     with_ours,
 )
 from analysis.study import Cell, Study

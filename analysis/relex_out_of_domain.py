@@ -18,23 +18,18 @@ from analysis.paper_tables import (
     same_runs,
     signed_points,
 )
-from analysis.relex_tables import (
-    BENCHMARKS,
-    NEEDS,
+from analysis.relex_models import (
     WITHOUT_WINDOW,
     as_interval,
-    facts,
     model_at,
-    point_cells,
     points,
-    printed_rows,
     protocols,
-    readable,
     score,
     step_share,
     title_of,
     windows_near,
 )
+from analysis.relex_tables import BENCHMARKS, NEEDS, facts, point_cells, printed_rows, readable
 from analysis.study import Cell, Study
 from rlvr_dynamics.reporting.formatting import number, percent_interval
 from rlvr_dynamics.reporting.tables import Table

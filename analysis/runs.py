@@ -11,7 +11,14 @@ import pandas as pd
 
 from analysis.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.reporting.accuracy import paired_accuracy
-from rlvr_dynamics.reporting.formatting import general, integer, percent, percent_interval, text
+from rlvr_dynamics.reporting.formatting import (
+    DASH,
+    MINUS,
+    general,
+    integer,
+    percent,
+    percent_interval,
+)
 from rlvr_dynamics.reporting.results import TABLES
 from rlvr_dynamics.reporting.tables import Table
 
@@ -22,7 +29,7 @@ def runs_table(study: Study) -> Table:
     """One row per run: what it is, what it holds, and how much its training gained."""
     rows = [_row(cell) for cell in study.cells]
     formats = {
-        "learning rate": general,
+        "learning rate": rate,
         "steps": integer,
         "seed": integer,
         "base": percent,
@@ -82,7 +89,7 @@ def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
     answers: dict[str, list[Any]] = {
         "models": [cell.model for cell in cells],
         "algorithms": [cell.algorithm for cell in cells],
-        "learning rates": [cell.learning_rate for cell in cells],
+        "learning rates": [cell.learning_rate and rate(cell.learning_rate) for cell in cells],
         "steps": [cell.steps for cell in cells],
         "seeds": [cell.seed for cell in cells],
         "dtype of the checkpoints": [cell.results.dtype for cell in cells],
@@ -96,11 +103,15 @@ def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
     ]
 
 
+def rate(value: float) -> str:
+    """A learning rate, always as a power of ten: `1e−4` beside `1e−5`."""
+    digits, _, power = f"{value:.2e}".partition("e")
+    return f"{general(float(digits))}e{int(power)}".replace("-", MINUS)
+
+
 def _distinct(found: Iterable[Any]) -> str:
-    known = sorted({item for item in found if item is not None}, key=lambda item: str(item))
-    return ", ".join(
-        general(item) if isinstance(item, float) else text(item) for item in known
-    ) or text(None)
+    known = {str(item) for item in found if item is not None}
+    return ", ".join(sorted(known, key=lambda item: (len(item), item))) or DASH
 
 
 def missing_tables(cell: Cell) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.training.verl_command import environment, verl_command
 from rlvr_dynamics.training.verl_schema import check
 
-SHOWN_VARIABLES = ("VERL_", "VLLM_", "OMP_", "HF_", "WANDB_MODE")
+SHOWN_VARIABLES = ("VERL_", "VLLM_", "OMP_", "HF_")
 
 
 def describe(run: pipeline.Run) -> str:

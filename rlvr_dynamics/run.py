@@ -90,7 +90,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _go(settings: RunConfig, arguments: list[str]) -> int:
-    from rlvr_dynamics import pipeline, stages
+    from rlvr_dynamics import mirror, pipeline, stages
     from rlvr_dynamics.provenance import append_log, write_provenance
 
     run = pipeline.Run(settings, Path(settings.run_dir).absolute())
@@ -104,7 +104,7 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGUSR1, _interrupt)  # what a scheduler sends before the time limit
     command = shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
-    with pipeline.locked(run.folder):
+    with pipeline.locked(run.folder), mirror.mirrored(run.folder, settings.wandb) as copies:
         worked = False
         for item in pipeline.plan(run, stages.ALL, stages.external_identities):
             name = item.stage.name
@@ -122,6 +122,7 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
                 {"event": "finish", "stage": name, "seconds": round(time.time() - begin, 2)},
             )
             write_provenance(run, command)
+            copies.copy(name)
             say(f"{name:<12} finished in {seconds:.0f} s")
         _show_result(run, worked)
     return EXIT_DONE

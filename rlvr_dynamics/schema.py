@@ -326,7 +326,6 @@ class Trainer(Frozen):
     start_timeout_seconds: Positive
     stall_timeout_seconds: Positive
     keep_optimizer_states: Count
-    wandb: Literal["disabled", "offline", "online"]
     verl_overrides: _sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 
     @model_validator(mode="after")
@@ -375,7 +374,7 @@ class Method(Frozen):
     windows: Shares | None = None  # pyright: ignore[reportInvalidTypeForm]
     targets: Targets | None = None  # pyright: ignore[reportInvalidTypeForm]
     parameters: dict[Name, Setting] = {}
-    grid: dict[Name, _sequence(Setting, min_length=2)] = Field({}, max_length=1)  # pyright: ignore[reportInvalidTypeForm]
+    grid: dict[Name, _sequence(Setting, min_length=2)] = Field(default={}, max_length=1)  # pyright: ignore[reportInvalidTypeForm]
 
     @property
     def title(self) -> str:
@@ -436,10 +435,11 @@ class Extrapolation(Frozen):
             raise ValueError(f"{twice[0]} is listed twice: give one of them another label")
         for method in self.methods:
             windows, targets = method.windows or self.windows, method.targets or self.targets
-            if min(targets) <= max(windows):
+            # Of a grid of windows and targets the pairs that look ahead are predicted.
+            if max(targets) <= max(windows):
                 raise ValueError(
                     f"targets of {method.title} must lie after every observed window: "
-                    f"{min(targets)} is not after {max(windows)}"
+                    f"{max(targets)} is not after {max(windows)}"
                 )
         return self
 
@@ -482,6 +482,18 @@ class Scoring(Frozen):
     stall_timeout_seconds: Positive
 
 
+class Wandb(Frozen):
+    """A copy of the run on Weights & Biases (`rlvr_dynamics.mirror`); the files are the truth.
+
+    `offline` copies into run_dir/wandb, from where `wandb sync` sends it; `online` sends it when a
+    stage is finished.
+    """
+
+    mode: Literal["disabled", "offline", "online"]
+    project: Annotated[str, Field(min_length=1)]
+    entity: str | None
+
+
 class Reporting(Frozen):
     """How intervals on the page are computed."""
 
@@ -510,7 +522,8 @@ class Published(Frozen):
     fetched, ranges as `1-75`; they may be uneven. The last of them may stand under a name of its
     own, `final_revision`. Every revision is resolved to its commit once and recorded in
     published.lock.json. With `stream` no more than `stream_gib` of the steps' weights is on disk
-    at a time: they are measured group by group and deleted.
+    at a time: they are measured group by group and deleted. `method` names what trained them (sft,
+    dist, dpo) where the run's algorithm did not.
     """
 
     repo: str
@@ -520,6 +533,7 @@ class Published(Frozen):
     steps: Annotated[_sequence(Count, min_length=1), BeforeValidator(_ranges)]  # pyright: ignore[reportInvalidTypeForm]
     stream: bool = False
     stream_gib: Positive = 100.0
+    method: Name | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Published":
@@ -573,6 +587,7 @@ class RunConfig(Frozen):
     scoring: Scoring
     report: Reporting
     source: Source
+    wandb: Wandb
     reuse: str | None  # a run directory whose `prepare` is taken over where it is the same
 
     @model_validator(mode="after")

@@ -348,10 +348,11 @@ def _training_settings(config: RunConfig) -> dict[str, Any]:
     """What changes the trained weights; patience and bookkeeping do not."""
     if config.source.published is not None:
         published = config.source.published.model_dump(mode="json")
-        published.pop("stream_gib")
+        for name in ("stream_gib", "method"):
+            published.pop(name)
         return {"published": published}
     values = _settings("algorithm", "trainer", "seed")(config)
-    for name in ("start_timeout_seconds", "stall_timeout_seconds", "wandb"):
+    for name in ("start_timeout_seconds", "stall_timeout_seconds"):
         values["trainer"].pop(name)
     return values
 

@@ -58,12 +58,12 @@ def test_every_group_choice_is_valid_somewhere(group):
 def test_several_configurations_composed_together_are_those_composed_alone():
     choices = [{"model": "tiny_qwen2"}, {"model": "tiny"}, {"algorithm": "ppo"}]
     values = [{"trainer.steps": 7, "seed": 3}, {}, {"algorithm.learning_rate": 2e-6}]
-    together = config.load_each(["trainer.wandb=offline"], choices, values)
+    together = config.load_each(["wandb.mode=offline"], choices, values)
     for loaded, choice, keys in zip(together, choices, values, strict=True):
         changes = [f"{key}={value}" for key, value in (*choice.items(), *keys.items())]
         # demo.yaml, which `load` takes without an exp, sets these three.
         own = {"learning_rate": 1e-5, "warmup_steps": 0, "kl_loss_coef": 0.0}
-        alone = config.load(["trainer.wandb=offline", *changes])
+        alone = config.load(["wandb.mode=offline", *changes])
         given = {key.partition(".")[2] for key in keys}
         plain = {name: value for name, value in own.items() if name not in given}
         algorithm = loaded.algorithm.model_copy(update=plain)

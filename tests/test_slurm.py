@@ -46,11 +46,11 @@ def test_an_unknown_cell_names_those_that_are_close():
 
 
 def test_seeds_make_cells_and_every_line_runs_as_written(tmp_path):
-    cells, configs = compose(["demo"], ["seed=3,5", "trainer.wandb=offline", STAGES], tmp_path)
+    cells, configs = compose(["demo"], ["seed=3,5", "wandb.mode=offline", STAGES], tmp_path)
     assert [cell.name for cell in cells] == ["demo-seed3", "demo-seed5"]
     assert [config.seed for config in configs] == [3, 5]
     assert cells[1].manifest_line == (
-        f"demo-seed5\t{tmp_path}/demo-seed5\t+exp=demo trainer.wandb=offline seed=5"
+        f"demo-seed5\t{tmp_path}/demo-seed5\t+exp=demo wandb.mode=offline seed=5"
     )
     assert cells[0].stages == ("measure", "extrapolate", "report")
 

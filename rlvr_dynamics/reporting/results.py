@@ -125,7 +125,7 @@ class Results:
                 return ", ".join(sorted({str(dtype) for dtype in known(table, "dtype")["dtype"]}))
         return None
 
-    @property
+    @cached_property
     def final_step(self) -> int | None:
         """The last step of the real training run."""
         steps: list[int] = []
@@ -138,7 +138,7 @@ class Results:
                 steps.append(last_step(table))
         return max(steps, default=None)
 
-    @property
+    @cached_property
     def windows(self) -> list[int]:
         """The observed windows (last observed step) that predictions were made from."""
         found: set[int] = set()

@@ -61,7 +61,9 @@ def lifted(results: Results) -> Claim:
 
 def learned(results: Results) -> bool:
     """Whether the precondition P0 holds."""
-    return lifted(results).verdict == HOLDS
+    if "learned" not in results.memo:
+        results.memo["learned"] = lifted(results).verdict == HOLDS
+    return results.memo["learned"]
 
 
 def rank1_ratio(results: Results) -> Claim:

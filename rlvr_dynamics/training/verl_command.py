@@ -80,7 +80,6 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "1",
-        "WANDB_MODE": config.trainer.wandb,
     }
     if config.trainer.device == "cpu":
         # verl knows its FSDP engine under the name "cuda"; the code itself is device-neutral.
@@ -279,11 +278,10 @@ def _tokens(trainer: Trainer) -> int:
 
 
 def _run(config: RunConfig, output: Path) -> list[str]:
-    loggers = ["console", "file"] + (["wandb"] if config.trainer.wandb != "disabled" else [])
     return [
         f"trainer.nnodes={config.trainer.nodes}",
         f"trainer.n_gpus_per_node={max(config.trainer.gpus_per_node, 1)}",
-        f"trainer.logger=[{','.join(loggers)}]",
+        "trainer.logger=[console,file]",
         "trainer.project_name=rlvr_dynamics",
         f"trainer.experiment_name={config.name}",
         f"trainer.default_local_dir={quoted(output / 'checkpoints')}",

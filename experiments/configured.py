@@ -1,0 +1,108 @@
+"""A cell as its files configure it or as it was run, and the command that makes it predict more."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.declared import declared
+from experiments.predictions import Predictions, Triple, merged, overrides_of
+from experiments.runs import arguments, command, typed
+from rlvr_dynamics.extrapolate_stage import observed_step, target_step
+from rlvr_dynamics.pipeline import FOLDERS, read_record
+from rlvr_dynamics.schema import STAGES
+
+# Arguments of an earlier call that say nothing about what the run is.
+PASSING = ("stages", "dry_run", "reuse", "run_dir")
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A cell and what it predicts.
+
+    Attributes:
+        arguments: Those of `python -m rlvr_dynamics.run` that make it what it is.
+        predictions: What it predicts without further arguments.
+        ladder: Its `scoring.ladder`.
+        folder: Its run directory, if it was run.
+        steps: The saved steps of the training, if it was run.
+        stages: The finished stages.
+    """
+
+    arguments: tuple[str, ...]
+    predictions: Predictions
+    ladder: tuple[float, ...]
+    folder: Path | None = None
+    steps: tuple[int, ...] = ()
+    stages: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_cell(cls, cell: str, runs: Path) -> "Configured":
+        """A cell that was never run.
+
+        Raises:
+            UserError: There is no such cell.
+        """
+        given = arguments(cell, runs)
+        name = given[0].removeprefix("+exp=")
+        return cls(
+            tuple(given),
+            Predictions.configured(declared(name, "extrapolation")),
+            tuple(declared(name, "scoring")["ladder"]),
+        )
+
+    @classmethod
+    def of_run(cls, cell: str, folder: Path, runs: Path) -> "Configured":
+        """A run; what it predicts is what its last extrapolation was told."""
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        record = read_record(folder / FOLDERS["extrapolate"])
+        settings = record.get("material", {}).get("settings", config)
+        given = typed(folder) or arguments(cell, runs)
+        kept = [each for each in given if _key(each) not in PASSING]
+        finished = {name for name in STAGES if read_record(folder / FOLDERS[name]).get("finished")}
+        return cls(
+            (*kept, f"run_dir={folder}"),
+            Predictions.configured(settings["extrapolation"]),
+            tuple(config["scoring"]["ladder"]),
+            folder,
+            _steps(config, folder),
+            frozenset(finished),
+        )
+
+    def at(self, triple: Triple) -> tuple[str, int, int]:
+        """A label with the steps that its window and target fall on."""
+        label, window, target = triple
+        observe = observed_step(self.steps, window) if window else 0
+        return (label, observe, target_step(self.steps, target))
+
+    def command(self, wanted: Predictions, ladder: Sequence[float]) -> str:
+        """What to type so that this cell has what is wanted, and keeps what it has."""
+        more = wanted.triples() - self.predictions.triples()
+        keeps = self.predictions if self.folder is not None else Predictions()
+        changes = overrides_of(merged([keeps, wanted])) if more else []
+        if set(ladder) - set(self.ladder):
+            changes += overrides_of(Predictions(), sorted({*self.ladder, *ladder}))
+        changed = {_key(each) for each in changes}
+        kept = [each for each in self.arguments if _key(each) not in changed]
+        return command(*kept, *changes)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
+
+
+def _steps(config: dict[str, Any], folder: Path) -> tuple[int, ...]:
+    """The saved steps of a run, from its configuration or from what was measured."""
+    source = config.get("source") or {}
+    if source.get("published"):
+        return tuple(source["published"]["steps"])
+    if not source.get("base"):
+        return tuple(range(1, config["trainer"]["steps"] + 1))
+    import pyarrow.parquet as parquet
+
+    path = folder / FOLDERS["measure"] / "checkpoints.parquet"
+    if not path.exists():
+        return ()
+    steps = parquet.read_table(path, columns=["step"]).column("step").to_pylist()
+    return tuple(step for step in steps if step)

@@ -1,0 +1,42 @@
+"""How long should the rank-1 update be?"""
+
+from dataclasses import replace
+
+from experiments.question import Plan, Question
+from experiments.rank_recovery import RANDOM, RANK_1
+from experiments.runs import ALPHARL_8B, PUBLISHED_PAIRS, STUDY
+from rlvr_dynamics.schema import Rebuilt
+
+
+def scaled(factor: float) -> Rebuilt:
+    """The rank-1 update times a factor, after it was brought to the norm of the whole."""
+    return Rebuilt(
+        name="rank_recovery",
+        label=f"rank1_scaled_{factor:g}".replace(".", "_"),
+        parameters={"scale": factor},
+    )
+
+
+PAPER = Plan(
+    cells=(*ALPHARL_8B, *PUBLISHED_PAIRS),
+    reconstructions=(RANK_1, RANDOM, *map(scaled, (0.1, 0.25, 0.4, 0.55, 0.7, 0.85))),
+    ladder=(1.0,),
+    benchmarks=("math500",),
+)
+
+QUESTION = Question(
+    name="lambda_scaling",
+    asks="How does the accuracy grow with the length of the rank-1 update?",
+    sources=("AlphaRL (arXiv 2510.00553), Figure 4b",),
+    plans=(
+        PAPER,
+        replace(
+            PAPER,
+            cells=STUDY,
+            reconstructions=(RANK_1, RANDOM, *map(scaled, (0.4, 0.7))),
+            benchmarks=(),
+        ),
+    ),
+    artefacts=("alpharl_figure_4b",),
+    note="The factor 1 is the rank-1 recovery itself.",
+)

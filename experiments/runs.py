@@ -1,0 +1,106 @@
+"""Names of cells and the command that runs each; where runs are found."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.cells import CELLS
+from experiments.study import RUNS as STUDY_RUNS
+from experiments.study import StudyCell, study_cells
+from rlvr_dynamics.config import experiments
+from rlvr_dynamics.errors import UserError
+
+_STUDY = {cell.name: cell for cell in study_cells()}
+STUDY = tuple(_STUDY)
+CONTROLS = tuple(name for name, cell in _STUDY.items() if cell.shuffled)
+TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
+DETAILED = TRAINED[0]  # the cell that gets the long lists, such as one projection at a time
+GRID = tuple(cell.name for cell in CELLS)
+
+# A cell of the grid or of configs/exp again, with another seed or as the control.
+_VARIANT = re.compile(r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-seed(?P<seed>\d+))?")
+
+ALPHARL_8B = ("dapo_qwen3_8b", "grpo_qwen3_8b", "rloo_qwen3_8b")
+ALPHARL_OTHERS = (
+    "dapo_qwen3_14b",
+    "dapo_glm4_9b",
+    "dapo_r1_distill_qwen_7b",
+    "dapo_llama3_1_8b",
+)
+ALPHARL_PUBLISHED = "alpharl_published_dapo_qwen3_8b"
+# Models that others trained and AlphaRL measures beside their bases.
+PUBLISHED_PAIRS = ("open_reasoner_zero_7b", "oat_zero_7b", "dapo_qwen_32b")
+RELEX_PUBLISHED = (
+    "relex_published_qwen2_5_math_1_5b",
+    "relex_published_qwen3_4b",
+    "relex_published_qwen3_8b",
+)
+RELEX = ("grpo_qwen2_5_math_1_5b", "grpo_qwen3_4b", "grpo_qwen3_8b_math")
+ALPHARL_BENCHMARKS = ("aime24", "aime25", "math500", "minerva", "gpqa_diamond", "gsm8k")
+RELEX_BENCHMARKS = ("math", "aime25", "aime26", "hmmt_feb_2025", "olympiadbench", "amc23")
+
+
+def arguments(cell: str, runs: Path) -> list[str]:
+    """The arguments of `python -m rlvr_dynamics.run` that run a cell.
+
+    Args:
+        cell: A study cell, a name of `configs/exp`, or such a name with `-shuffled`, `-seedN` or
+            both behind it.
+        runs: The folder of run directories, that of the study in `study` below it.
+
+    Raises:
+        UserError: There is no such cell.
+    """
+    study = _STUDY.get(cell)
+    if study is not None:
+        return _study_arguments(study, runs)
+    match = _VARIANT.fullmatch(cell)
+    if match is None or match["exp"] not in experiments():
+        raise UserError(f"no cell is called {cell}", way_out="python -m experiments.grid lists")
+    found = [f"+exp={match['exp']}"]
+    if match["shuffled"]:
+        found.append("data.shuffle_answers=true")
+    if match["seed"]:
+        found.append(f"seed={match['seed']}")
+    if cell != match["exp"] or runs != Path("outputs"):
+        found.append(f"run_dir={runs / cell}")
+    return found
+
+
+def _study_arguments(cell: StudyCell, runs: Path) -> list[str]:
+    return cell.overrides(runs / STUDY_RUNS.name)
+
+
+def command(*arguments: str) -> str:
+    """What to type."""
+    return shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
+
+
+def typed(folder: Path) -> list[str] | None:
+    """The arguments with which a run was last called, as its log has them; None without a log."""
+    try:
+        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # a full disk cut the line off
+        if isinstance(found, dict) and "command" in found:
+            return shlex.split(found["command"])[3:]
+    return None
+
+
+def run_dirs(runs: Path) -> list[Path]:
+    """Run directories in a folder and in the folders below it (outputs/study, outputs/slurm)."""
+    own = [path.parent for path in runs.glob("*/config.json")]
+    below = [path.parent for path in runs.glob("*/*/config.json") if path.parent.parent not in own]
+    return sorted([*own, *below])
+
+
+def by_cell(folders: Sequence[Path]) -> dict[str, Path]:
+    """Run directories by the name of their folder, which is the name of their cell."""
+    return {folder.name: folder for folder in reversed(folders)}
