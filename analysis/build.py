@@ -1,6 +1,7 @@
 """From runs to the folder with every table, figure, claim and the page."""
 
 import base64
+import errno
 import json
 import traceback
 from collections.abc import Callable, Sequence
@@ -110,14 +111,14 @@ def analyse(
                 try:
                     claims = ledger(study)
                     write_csv(claims, folder / "claims.csv")
-                except Exception:
-                    broken[LEDGER] = _told(strict)
+                except Exception as error:
+                    broken[LEDGER] = _told(error, strict)
             progress.update()
             for artefact in artefacts:
                 try:
                     built.append(_build(artefact, study, folder))
                 except Exception as error:
-                    broken[artefact.name] = _told(strict)
+                    broken[artefact.name] = _told(error, strict)
                     built.append(Built(artefact, error=f"{type(error).__name__}: {error}"))
                     for path in folder.glob(f"figures/{artefact.name}.*"):
                         path.unlink()
@@ -148,11 +149,11 @@ def check_out(out: Path) -> None:
         )
 
 
-def _told(strict: bool) -> str:
-    """The traceback of the error that is being handled; with `strict`, the error itself."""
-    if strict:
-        raise  # noqa: PLE0704 - called while an exception is handled
-    return traceback.format_exc()
+def _told(error: Exception, strict: bool) -> str:
+    """The traceback of an error that stops one part; one that stops everything goes on."""
+    if strict or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return "".join(traceback.format_exception(error))
 
 
 def _build(artefact: Artefact, study: Study, folder: Path) -> Built:

@@ -47,8 +47,9 @@ COLUMNS = (
     + ("by_learning_rate", "note", "cells")
 )
 WORDS = (
-    "95 % intervals: over runs Student's t of their mean, never narrower than the runs' own "
-    "intervals allow; of one run its own (bootstrap over questions or tensors, Wilson for shares). "
+    "95 % intervals: over runs Student's t of their mean, never narrower than that of the means of "
+    "runs that share a base model and its questions (one seed), nor than the runs' own intervals "
+    "allow; of one run its own (bootstrap over questions or tensors, Wilson for shares). "
     "Runs are algorithms and seeds; those of one seed share their base model. Controls stand apart."
 )
 

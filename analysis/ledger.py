@@ -1,7 +1,7 @@
 """A claim over several runs: how the runs' rows become one row, and its verdict."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ CONTRASTS = frozenset(KINDS) - {"dapo"}  # the methods of AlphaRL's tables that 
 RELEASED_CONTRASTS = frozenset(KINDS[name].release for name in CONTRASTS) - {""}
 SHARE, AT_MOST_ONE = (0.0, 1.0), (-math.inf, 1.0)
 CONTROL_PASSES = "a control run passes too"
+NO_CONTROL_RUN = "no control was run at this learning rate"
 
 
 def trained_by_rl(cell: Cell) -> bool:
@@ -146,13 +147,15 @@ def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
         notes.append(f"{_runs(len(measured) - len(with_gain))} left out: {NO_GAIN}")
         measured = with_gain
     found = [row for _, row in measured]
-    value, over = over_runs(found)
+    value, over = over_runs(found, [(cell.model, cell.seed) for cell, _ in measured])
     low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
     value = value._replace(low=low, high=high)
     nulls = [row.null for row in found if not math.isnan(row.null)]
     verdict, reasons = _verdict(found, value, claim.threshold, _mean(nulls))
     if verdict == HOLDS and claim.control_counts and control and _mean(control) > claim.threshold:
         verdict, reasons = INCONCLUSIVE, [*reasons, CONTROL_PASSES]
+    elif verdict == HOLDS and claim.control_counts and not control:
+        reasons = [*reasons, NO_CONTROL_RUN]
     if without_basis:
         verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
     if len(found) == 1 and found[0].note:
@@ -173,12 +176,17 @@ def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
     )
 
 
-def over_runs(rows: Sequence[Claim]) -> tuple[Interval, str]:
+def over_runs(rows: Sequence[Claim], bases: Sequence[Hashable]) -> tuple[Interval, str]:
     """The mean over runs and its interval.
 
-    One run has its own interval. Several have Student's interval of their mean, which is never
-    narrower than what the runs' own intervals give for a mean of independent estimates: runs that
-    agree by luck (or lie at an end of the scale together) show no spread.
+    One run has its own interval. Several have the widest of three: Student's interval of their
+    mean; the same of the means of the runs that share a base, which are not independent; and what
+    the runs' own intervals give for a mean of independent estimates, because runs that agree by
+    luck (or lie at an end of the scale together) show no spread.
+
+    Args:
+        rows: The claim on each run.
+        bases: Model and seed of each run: they decide its base and its questions.
 
     Returns:
         The interval, and what it is over.
@@ -190,11 +198,20 @@ def over_runs(rows: Sequence[Claim]) -> tuple[Interval, str]:
 
     values = np.array([each.value for each in own])
     mean = float(values.mean())
-    half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values)))
+    shared = [
+        float(np.mean([value for value, base in zip(values, bases, strict=True) if base == one]))
+        for one in dict.fromkeys(bases)
+    ]
+    half = max(
+        float(stdtrit(len(units) - 1, 0.975) * np.std(units, ddof=1) / math.sqrt(len(units)))
+        for units in (values, np.array(shared))
+        if len(units) > 1
+    )
     inner = average([each for each in own if not math.isnan(each.low + each.high)])
     reach = (inner.low - inner.value, inner.high - inner.value)
     low, high = np.fmin(-half, reach[0]), np.fmax(half, reach[1])
-    return Interval(mean, mean + float(low), mean + float(high)), "runs"
+    over = f"runs, {len(shared)} bases" if len(shared) > 1 else "runs, all from one base"
+    return Interval(mean, mean + float(low), mean + float(high)), over
 
 
 _ORDER = (FAILS, INCONCLUSIVE, HOLDS)

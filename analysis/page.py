@@ -94,7 +94,8 @@ def write_pages(
         next_command=next_command(study, built),
     )
     (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
-    back = Markup('<p class="kicker"><a href="../index.html#runs">All runs of the study</a></p>')
+    link = '<a href="../index.html#part-runs">All runs of the study</a>'
+    back = Markup(f'<p class="kicker">{link}</p>')  # noqa: S704 - words of ours
     template = environment.get_template("cell.html")
     for cell in study.cells:
         report = runs.own_report(cell)

@@ -149,9 +149,7 @@ def _paired(results: Results, models: list[str]) -> PairedAccuracy | None:
     """The models that were scored in domain, on their common questions: one bootstrap for all."""
     benchmarks = results.benchmarks("in_domain")
     scored = [
-        model
-        for model in models
-        if all(results.samples(model, name) is not None for name in benchmarks)
+        model for model in models if all(results.has_samples(model, name) for name in benchmarks)
     ]
     return paired_accuracy(results, scored, benchmarks) if scored and benchmarks else None
 

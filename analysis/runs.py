@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -148,6 +149,6 @@ def copy_report(cell: Cell, page: Path, cells: Path, back: str) -> None:
             shutil.copyfile(source, beside / name)
     html = page.read_text(encoding="utf-8")
     links = "|".join(re.escape(name) for name in COMPANIONS)
-    html = re.sub(rf'href="({links})', rf'href="{cell.name}/\1', html)
+    html = re.sub(rf'href="({links})', rf'href="{quote(cell.name)}/\1', html)
     html = html.replace("<main>", f"<main>\n{back}", 1)
     (cells / f"{cell.name}.html").write_text(html, encoding="utf-8", newline="\n")

@@ -113,7 +113,7 @@ def _scored(results: Results, benchmarks: Sequence[str]) -> Scored | None:
     models = [
         str(row["model"])
         for row in models_of(results)
-        if all(results.samples(str(row["model"]), name) is not None for name in benchmarks)
+        if all(results.has_samples(str(row["model"]), name) for name in benchmarks)
     ]
     if "base" not in models or f"step_{final}" not in models:
         return None

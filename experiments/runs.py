@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.cells import CELLS
 from experiments.study import RUNS as STUDY_RUNS
 from experiments.study import StudyCell, study_cells
 from rlvr_dynamics.config import experiments
@@ -17,7 +16,6 @@ STUDY = tuple(_STUDY)
 CONTROLS = tuple(name for name, cell in _STUDY.items() if cell.shuffled)
 TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
 DETAILED = TRAINED[0]  # the cell that gets the long lists, such as one projection at a time
-GRID = tuple(cell.name for cell in CELLS)
 
 # A cell of the grid or of configs/exp again, with another seed or as the control.
 _VARIANT = re.compile(r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-seed(?P<seed>\d+))?")

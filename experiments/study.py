@@ -1,10 +1,11 @@
 """The study: every cell of a small grid through the whole loop, then all tables and figures.
 
-`python -m experiments.study [--runs DIR] [--out DIR] [--list]`; `make study` calls it. A finished
-cell is not run again, and one that fails does not stop the others.
+`python -m experiments.study [--runs DIR] [--out DIR] [--list]`; `make study` calls it. What is
+finished is not done again, and a cell that fails does not stop the others.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -83,10 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cell in cells:
             print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))
         return EXIT_DONE
-    failed = _run_all(cells, given.runs)
-    if failed is None:
+    try:
+        failed = _run_all(cells, given.runs)
+        told = _analyse(cells, given.runs, given.out)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
-    told = _analyse(cells, given.runs, given.out)
     if failed:
         print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
         return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
@@ -105,22 +108,30 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
 
 
 def _python(module: str, *arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+    """Exit code of a module; it is left to end by itself after Ctrl-C, which it is told too.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+    """
+    stopped = False
+    with subprocess.Popen([sys.executable, "-m", module, *arguments]) as process:
+        while process.poll() is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                stopped = True
+    if stopped or process.returncode in (EXIT_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
+        raise KeyboardInterrupt
+    return process.returncode
 
 
-def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str] | None:
-    """Run the cells that are not done; names of the failed ones, None after an interruption."""
+def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str]:
+    """Run the cells that are not done; names of the failed ones."""
     failed, begin = [], time.monotonic()
     for number, cell in enumerate(cells, 1):
-        if progress(runs / cell.name, STAGES).state == "done":
-            continue
         minutes = (time.monotonic() - begin) / 60
         print(f"== {cell.name} ({number} of {len(cells)}, {minutes:.0f} min so far)", flush=True)
-        command = [sys.executable, "-m", "rlvr_dynamics.run", *_arguments(cell, runs, cells)]
-        code = subprocess.run(command, check=False).returncode
-        if code == EXIT_INTERRUPTED or code < 0:
-            return None
-        if code:
+        if _python("rlvr_dynamics.run", *_arguments(cell, runs, cells)):
             failed.append(cell.name)
     return failed
 

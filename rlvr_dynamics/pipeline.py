@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import atomic_folder, remove_leftovers, write_json
+from rlvr_dynamics.atomic import atomic_folder, atomic_path, remove_leftovers, write_json
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
 
@@ -258,7 +258,8 @@ def _take_over(run: Run, name: str, key: str, target: Path) -> bool:
     shutil.copytree(other / FOLDERS[name], target, dirs_exist_ok=True)
     for lock in other.glob("*.lock.json"):
         if not (run.folder / lock.name).exists():
-            shutil.copy2(lock, run.folder / lock.name)
+            with atomic_path(run.folder / lock.name) as temporary:
+                shutil.copyfile(lock, temporary)
     return True
 
 

@@ -75,14 +75,24 @@ def pooled(*rows: Claim, controls: tuple[Claim, ...] = (), **settings):
 
 def test_interval_over_runs_is_students():
     values = [0.6, 0.7, 0.9]
-    value, over = over_runs([stub(each, each, each, HOLDS) for each in values])
+    value, over = over_runs([stub(each, each, each, HOLDS) for each in values], [0, 1, 2])
     half = student.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
-    assert over == "runs"
+    assert over == "runs, 3 bases"
     assert value == pytest.approx((np.mean(values), np.mean(values) - half, np.mean(values) + half))
 
 
+def test_runs_that_share_a_base_are_not_independent():
+    values = [0.6, 0.62, 0.8, 0.82]
+    rows = [stub(each, each, each, HOLDS) for each in values]
+    value, over = over_runs(rows, ["one", "one", "other", "other"])
+    half = student.ppf(0.975, 1) * np.std([0.61, 0.81], ddof=1) / math.sqrt(2)
+    assert over == "runs, 2 bases"
+    assert value == pytest.approx((0.71, 0.71 - half, 0.71 + half))
+    assert over_runs(rows, ["one"] * 4)[1] == "runs, all from one base"
+
+
 def test_runs_that_agree_by_luck_keep_their_own_doubt():
-    value, _ = over_runs([stub(0.7, 0.5, 0.9, HOLDS)] * 4)
+    value, _ = over_runs([stub(0.7, 0.5, 0.9, HOLDS)] * 4, range(4))
     # A mean of four independent estimates, each ± 0.2.
     assert value == pytest.approx((0.7, 0.6, 0.8))
 
@@ -172,7 +182,7 @@ def test_mean_over_runs_is_that_of_the_table_by_run(runs, ledger):
     mine = by_run[(by_run["id"] == "B3") & (by_run["control"] == "")]
     assert sorted(mine["cell"]) == ["first", "second"]
     assert ledger.loc["B3", "ours"] == pytest.approx(mine["ours"].mean())
-    assert ledger.loc["B3", "runs"] == 2 and ledger.loc["B3", "interval_over"] == "runs"
+    assert ledger.loc["B3", "runs"] == 2 and ledger.loc["B3", "interval_over"] == "runs, 2 bases"
     assert ledger.loc["B3", "cells"] == "first, second"
     assert set(by_run["cell"]) == {"first", "second", "control"}
 

@@ -1,6 +1,7 @@
 """`python -m analysis`: what it is asked, what it writes, and what it does with odd runs."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from analysis_fixture import build_cells, remove_stage, set_config
 from matplotlib.figure import Figure
+from page_links import faults
 from reporting_fixture import write_config
 
 from analysis import registry
@@ -155,6 +157,10 @@ def test_every_row_names_runs_of_the_study(whole, runs):
         assert set(item.cells) <= names, item.artefact.name
 
 
+def test_the_whole_page_has_no_dead_link_and_no_name_twice(whole):
+    assert faults(whole[0]) == []
+
+
 def test_the_same_runs_give_the_same_bytes(runs, tmp_path):
     found = []
     for seed in ("1", "2"):
@@ -222,6 +228,15 @@ def test_half_of_a_broken_artefact_does_not_stay(runs, tmp_path):
 def test_strict_lets_an_error_through_and_writes_nothing(runs, tmp_path):
     with pytest.raises(ZeroDivisionError):
         analyse(load_study(runs), [figure(draw=refuse)], tmp_path / "out", strict=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_no_broken_table(runs, tmp_path):
+    def full(study):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match="no space left"):
+        analyse(load_study(runs), [figure(draw=full)], tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 

@@ -69,3 +69,25 @@ def test_shuffled_answers_are_the_same_answers_elsewhere(tmp_path):
     rows(answers).to_parquet(table)
     shuffle_answers(table, seed=3)
     assert [reward["ground_truth"] for reward in pd.read_parquet(table)["reward_model"]] == found
+
+
+def test_a_killed_cell_does_not_stop_the_others_and_an_interrupted_one_does(
+    tmp_path, monkeypatch, capsys
+):
+    place = tmp_path / "rlvr_dynamics"
+    place.mkdir()
+    (place / "__init__.py").touch()
+    (place / "run.py").write_text(
+        "import os, sys, pathlib\n"
+        f"log = pathlib.Path({str(tmp_path / 'called')!r})\n"
+        "log.open('a').write('x')\n"
+        "os.kill(os.getpid(), 9) if os.environ['END'] == 'killed' else sys.exit(75)\n"
+    )
+    monkeypatch.chdir(tmp_path)  # `python -m` looks here first
+    monkeypatch.setenv("END", "killed")
+    assert study.main(["--runs", str(tmp_path / "runs")]) == 1
+    assert (tmp_path / "called").read_text() == "x" * 13
+    monkeypatch.setenv("END", "interrupted")
+    assert study.main(["--runs", str(tmp_path / "runs")]) == 75
+    assert (tmp_path / "called").read_text() == "x" * 14
+    assert "goes on" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def _final_accuracy(results: Results) -> pd.DataFrame:
 
 
 def _scored(results: Results, model: str, benchmarks: list[str]) -> bool:
-    return all(results.samples(model, benchmark) is not None for benchmark in benchmarks)
+    return all(results.has_samples(model, benchmark) for benchmark in benchmarks)
 
 
 def methods_table(results: Results) -> Table:
