@@ -18,6 +18,7 @@ from rlvr_dynamics.progress import bar
 from rlvr_dynamics.reporting.tables import Table, write_table
 
 MARK = "analysis.json"
+WRITTEN = {MARK, "cells", "claims.csv", "figures", "index.html", "tables"}
 LARGEST_SVG = 400_000  # bytes; a larger figure is shown as its PNG
 LEDGER = "claims ledger"
 CELL_COLUMNS = ("cell", "cells")  # names of the runs behind a row, separated by commas
@@ -140,8 +141,8 @@ def check_out(out: Path) -> None:
     Raises:
         UserError: It is a file, or a folder with something else in it.
     """
-    ours = (out / MARK).is_file()
-    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or (found and (MARK not in found or found - WRITTEN)):
         raise UserError(
             "out holds something that python -m analysis did not write and would replace",
             where=str(out),

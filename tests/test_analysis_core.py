@@ -286,6 +286,9 @@ def test_out_with_something_else_in_it_is_refused_and_kept(runs, tmp_path, capsy
     assert main(["table_1", f"run_dirs={runs[0]}", f"out={precious.parent}"]) == 2
     assert "would replace" in capsys.readouterr().err
     assert precious.read_text() == "years of work"
+    (precious.parent / "analysis.json").write_text("{}")  # somebody's own file of that name
+    assert main(["table_1", f"run_dirs={runs[0]}", f"out={precious.parent}"]) == 2
+    assert precious.read_text() == "years of work"
 
 
 def test_names(capsys):
