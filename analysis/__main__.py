@@ -67,10 +67,6 @@ def listing() -> str:
 
 
 def _go(request: Request, command: str) -> int:
-    # The runs are looked at last: a name that does not exist should not wait for them.
-    known = registry.artefacts()
-    chosen = [registry.find(name, known) for name in request.names] or known
-
     from analysis.build import analyse
     from analysis.closing import next_command
     from analysis.study import load_study
@@ -78,10 +74,10 @@ def _go(request: Request, command: str) -> int:
     for folder in request.skipped:
         say(f"skipped {folder}: no config.json, so not a run", stream=sys.stderr)
     study = load_study(request.run_dirs)
-    say(f"{len(study.cells)} runs, {len(chosen)} tables and figures")
+    say(f"{len(study.cells)} runs, {len(request.chosen)} tables and figures")
     result = analyse(
         study,
-        chosen,
+        request.chosen,
         request.out,
         ledger=None if request.names else registry.ledger(),
         command=command,

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis import registry
+from analysis.artefact import Artefact
 from rlvr_dynamics.errors import UserError
 
 KEYS = ("run_dirs", "out")
@@ -19,12 +21,14 @@ class Request:
 
     Attributes:
         names: Tables and figures by name; everything when empty.
+        chosen: What the names stand for; all there is when there are none.
         run_dirs: Folders of runs.
         skipped: Folders that a pattern met and that are no runs.
         out: Where it goes.
     """
 
     names: tuple[str, ...]
+    chosen: tuple[Artefact, ...]
     run_dirs: tuple[Path, ...]
     skipped: tuple[Path, ...]
     out: Path
@@ -34,7 +38,7 @@ def parse(arguments: Sequence[str]) -> Request:
     """Read the command line.
 
     Raises:
-        UserError: An unknown key, a key given twice, a pattern without a run, or no runs at all.
+        UserError: An unknown key or name, a key given twice, a pattern without a run, or no runs at all.
     """
     names, given = [], {}
     for argument in arguments:
@@ -52,12 +56,15 @@ def parse(arguments: Sequence[str]) -> Request:
         else:
             given[key] = value
     names = list(dict.fromkeys(names))
+    # Before the runs are looked for: a mistyped name is told whatever is there.
+    known = registry.artefacts()
+    chosen = [registry.find(name, known) for name in names] or known
     if "run_dirs" in given:
         run_dirs, skipped = expand(items(given["run_dirs"]))
     else:
         run_dirs, skipped = default_runs()
     out = Path(given["out"]) if "out" in given else default_out(names)
-    return Request(tuple(names), tuple(run_dirs), tuple(skipped), out)
+    return Request(tuple(names), tuple(chosen), tuple(run_dirs), tuple(skipped), out)
 
 
 def default_out(names: Sequence[str]) -> Path:

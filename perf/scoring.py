@@ -147,7 +147,7 @@ def _benchmarks(folder: Path, small: bool) -> dict[str, Path]:
     from rlvr_dynamics.training.arithmetic import ArithmeticTask, write_task
 
     config = load([])
-    values = config.data.model_dump(exclude={"kind"})
+    values = config.data.model_dump(exclude={"kind", "shuffle_answers"})
     if small:
         values |= {"train_problems": 1, "validation_problems": 1}
         values |= {"test_problems": QUICK_QUESTIONS, "ood_problems": QUICK_QUESTIONS}
