@@ -38,7 +38,8 @@ def parse(arguments: Sequence[str]) -> Request:
     """Read the command line.
 
     Raises:
-        UserError: An unknown key or name, a key given twice, a pattern without a run, or no runs at all.
+        UserError: An unknown key or name, a key given twice, a pattern without a run, or no
+            runs at all.
     """
     names, given = [], {}
     for argument in arguments:
