@@ -158,8 +158,11 @@ def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
         reasons = [*reasons, NO_CONTROL_RUN]
     if without_basis:
         verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
-    if len(found) == 1 and found[0].note:
-        reasons = [found[0].note, *(reason for reason in reasons if reason not in found[0].note)]
+    shared = found[0].note
+    if shared and all(row.note == shared for row in found):
+        reasons = [shared, *(reason for reason in reasons if reason not in shared)]
+    elif noted := sum(bool(row.note) for row in found):
+        reasons = [*reasons, f"{_runs(noted)} with a note of {'its' if noted == 1 else 'their'} own"]
     counts = [row.n for row in found if row.n is not None]
     return Pooled(
         value,

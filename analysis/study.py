@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.reporting.results import Results, config_name, load_results, lookup
+from rlvr_dynamics.reporting.results import Results, config_name, load_results
 
 NO_CONTROL = "none"
 
@@ -119,9 +119,3 @@ def load_study(run_dirs: Sequence[Path]) -> Study:
 def _order(cell: Cell) -> tuple[Any, ...]:
     rate = cell.learning_rate
     return (cell.model, cell.algorithm, rate if rate is not None else 0.0, cell.control, cell.seed)
-
-
-def regime(cell: Cell) -> str:
-    """Learning rate x steps of a run, in words."""
-    steps = lookup(cell.results.config, "steps")
-    return f"lr {cell.learning_rate:.0e} x {steps} steps" if cell.learning_rate else "unknown"

@@ -110,16 +110,20 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
 def _python(module: str, *arguments: str) -> int:
     """Exit code of a module; it is left to end by itself after Ctrl-C, which it is told too.
 
+    SIGTERM comes to this process alone and is passed on.
+
     Raises:
         KeyboardInterrupt: It was interrupted.
     """
     stopped = False
     with subprocess.Popen([sys.executable, "-m", module, *arguments]) as process:
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         while process.poll() is None:
             try:
                 process.wait()
             except KeyboardInterrupt:
                 stopped = True
+        signal.signal(signal.SIGTERM, before)
     if stopped or process.returncode in (EXIT_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
     return process.returncode

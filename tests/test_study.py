@@ -78,9 +78,13 @@ def test_a_killed_cell_does_not_stop_the_others_and_an_interrupted_one_does(
     place.mkdir()
     (place / "__init__.py").touch()
     (place / "run.py").write_text(
-        "import os, sys, pathlib\n"
+        "import os, sys, pathlib, signal, time\n"
         f"log = pathlib.Path({str(tmp_path / 'called')!r})\n"
         "log.open('a').write('x')\n"
+        "if os.environ['END'] == 'told':\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+        "    os.kill(os.getppid(), signal.SIGTERM)\n"
+        "    time.sleep(30)\n"
         "os.kill(os.getpid(), 9) if os.environ['END'] == 'killed' else sys.exit(75)\n"
     )
     monkeypatch.chdir(tmp_path)  # `python -m` looks here first
@@ -91,3 +95,6 @@ def test_a_killed_cell_does_not_stop_the_others_and_an_interrupted_one_does(
     assert study.main(["--runs", str(tmp_path / "runs")]) == 75
     assert (tmp_path / "called").read_text() == "x" * 14
     assert "goes on" in capsys.readouterr().err
+    monkeypatch.setenv("END", "told")  # SIGTERM to the study alone reaches its run
+    assert study.main(["--runs", str(tmp_path / "runs")]) == 75
+    assert (tmp_path / "called").read_text() == "x" * 15
