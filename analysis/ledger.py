@@ -1,6 +1,7 @@
 """A claim over several runs: how the runs' rows become one row, and its verdict."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -158,11 +159,10 @@ def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
         reasons = [*reasons, NO_CONTROL_RUN]
     if without_basis:
         verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
-    shared = found[0].note
-    if shared and all(row.note == shared for row in found):
-        reasons = [shared, *(reason for reason in reasons if reason not in shared)]
-    elif noted := sum(bool(row.note) for row in found):
-        reasons = [*reasons, f"{_runs(noted)} with a note of {'its' if noted == 1 else 'their'} own"]
+    shared = _shared(found)
+    reasons = [*shared, *(reason for reason in reasons if reason not in shared)]
+    if len(found) > 1 and verdict == INCONCLUSIVE:
+        reasons.append(_one_by_one(found))
     counts = [row.n for row in found if row.n is not None]
     return Pooled(
         value,
@@ -252,6 +252,19 @@ def _lacking(claim: LedgerClaim, rows: Sequence[tuple[Cell, Claim]]) -> tuple[st
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
+
+
+def _shared(rows: Sequence[Claim]) -> list[str]:
+    """What every run notes."""
+    parts = [row.note.split("; ") for row in rows]
+    return [part for part in parts[0] if part and all(part in other for other in parts)]
+
+
+def _one_by_one(rows: Sequence[Claim]) -> str:
+    """Runs that agree, of too few bases for an interval over them, should not read as a doubt."""
+    counts = Counter(row.verdict for row in rows)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    return f"each run by itself: {told}"
 
 
 def _runs(count: int) -> str:

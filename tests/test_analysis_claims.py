@@ -110,6 +110,18 @@ def test_verdict_follows_the_interval_over_runs():
     assert pooled(*disagree).verdict == INCONCLUSIVE
 
 
+def test_what_every_run_notes_and_what_each_finds_stand_beside_the_mean():
+    rows = [
+        replace(stub(0.2, 0.1, 0.3, FAILS), note="uses the future; seen 3 %"),
+        replace(stub(0.4, 0.3, 0.45, FAILS), note="seen 4 %; uses the future"),
+    ]
+    found = pooled(*rows)
+    assert found.verdict == INCONCLUSIVE  # two bases: their interval is wide
+    assert found.notes == ("uses the future", "each run by itself: 2 fails")
+    disagree = pooled(rows[0], stub(0.9, 0.85, 0.95, HOLDS))
+    assert disagree.notes == ("each run by itself: 1 fails, 1 holds",)
+
+
 def test_null_or_second_part_of_a_run_holds_the_mean_back():
     good, held = stub(0.8, 0.7, 0.9, HOLDS), stub(0.8, 0.7, 0.9, INCONCLUSIVE)
     found = pooled(good, good, held)
