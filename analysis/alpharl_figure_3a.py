@@ -75,7 +75,7 @@ def _printed(axes: Axes, x_of: dict[str, float]) -> None:
             alpha=0.8,
             label=name,
         )
-    axes.legend(fontsize=6, loc="center left", handlelength=1.2, bbox_to_anchor=(-0.02, 0.42))
+    axes.legend(fontsize=6, loc="upper left", ncols=3, handlelength=1.2, columnspacing=0.8)
 
 
 def _our_label(method: str) -> str:

@@ -1,5 +1,6 @@
 """AlphaRL, figure 5b: token embeddings before and after training."""
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from analysis.artefact import Artefact, Drawing, FigureArtefact
 from analysis.behaviour.drawing import COLUMNS
 from analysis.behaviour.job import TRAINED
 from analysis.behaviour.stored import MISSING, behaviour, lacking, measured
+from analysis.curves import wrapped
 from analysis.run_groups import Group, groups, names_of, runs_and_seeds
 from analysis.study import Cell, Study
 from rlvr_dynamics.reporting.figure_style import BLUE, GREY, ORANGE, VERMILLION, blank
@@ -68,7 +70,7 @@ def _plane(axes: Axes, group: Group) -> None:
     axes.plot(*start.T, linestyle="", marker="o", fillstyle="none", color=BLUE, markersize=4)
     axes.plot(*end.T, linestyle="", marker=".", color=VERMILLION, markersize=3)
     seed = f", seed {cell.seed}" if len(group.cells) > 1 else ""
-    axes.set_title(f"{group.title}{seed}", loc="left", fontsize=7)
+    axes.set_title(wrapped(f"{group.title}{seed}", COLUMNS), loc="left", fontsize=7)
     across, up = (100 * float(values(rows, name)[0]) for name in ("x_explained", "y_explained"))
     axes.set_xlabel(f"axis 1 ({across:.0f} % of variance)", fontsize=6.5)
     axes.set_ylabel(f"axis 2 ({up:.0f} %)", fontsize=6.5)
@@ -111,13 +113,13 @@ def _lengths(figure: Any, found: list[Group]) -> None:
                     )
                     y += 1
         ticks.append((begin + y - 1) / 2)
-        names.append(group.title)
+        names.append(fill(group.title, 26))
         y += 0.7
     axes.set_yticks(ticks, names)
     axes.set_ylim(y - 0.2, -0.8)
     axes.grid(axis="y", visible=False)
     axes.set_xlim(left=0)
-    axes.set_xlabel("length of a token's shift, % of its embedding (median and middle half)")
+    axes.set_xlabel("shift of a token, % of its embedding (median and middle half)")
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
         for _, colour, marker, label in GROUPS

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.artefact import Artefact, Drawing, FigureArtefact
+from analysis.curves import wrapped
 from analysis.random_walk import forecast, held_cosine, reconstruction_cosines, walk_of
 from analysis.relex_figures import (
     NULL_LABEL,
@@ -118,7 +119,7 @@ def draw(study: Study) -> Drawing:
     for row, part in zip(grid, parts, strict=True):
         _rebuilt(row[0], part, looks)
         _predicted(row[1], row[2], part, looks)
-        row[0].set_title(part.title, loc="left")
+        row[0].set_title(wrapped(part.title, 3), loc="left")
         row[1].set_title("RELEX, direction", loc="left")
         row[2].set_title("RELEX, length", loc="left")
     for axes, label in zip(

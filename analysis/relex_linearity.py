@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.artefact import Artefact, Drawing, FigureArtefact
+from analysis.curves import wrapped
 from analysis.random_walk import leading_coefficients, walk_of
 from analysis.relex_figures import (
     NULL_LABEL,
@@ -175,7 +176,7 @@ def _coefficient_panel(axes: Axes, part: Group, looks: Looks) -> None:
         axes.plot(np.arange(1, len(null) + 1), null, **NULL_LOOK)
     last = max((cell.results.final_step or 1 for cell in part.cells), default=1)
     axes.plot([0, last], [0, 1], color=BLACK, linewidth=0.6, linestyle=":")
-    axes.set_title(part.title, loc="left")
+    axes.set_title(wrapped(part.title, 3), loc="left")
     axes.set_xlabel("training step")
 
 

@@ -18,6 +18,7 @@ from analysis.behaviour.stored import (
     measured,
     questions_of,
 )
+from analysis.curves import wrapped
 from analysis.run_groups import Group, groups, names_of, runs_and_seeds
 from analysis.study import Cell, Study
 from rlvr_dynamics.reporting.figure_style import GREY, canvas
@@ -150,7 +151,7 @@ def panels(
     for axes in flat[len(found) :]:
         axes.set_visible(False)
     for place, (axes, group) in enumerate(zip(flat, found, strict=False)):
-        axes.set_title(group.title, loc="left", fontsize=7)
+        axes.set_title(wrapped(group.title, columns), loc="left", fontsize=7)
         if place + columns >= len(found):
             axes.xaxis.set_tick_params(labelbottom=True)
             axes.set_xlabel(xlabel)
