@@ -1,7 +1,7 @@
 """The study: every cell of a small grid through the whole loop, then all tables and figures.
 
-`python -m experiments.study [--seeds N] [--runs DIR] [--out DIR] [--list]`; `make study` calls it. What is
-finished is not done again, and a cell that fails does not stop the others.
+`python -m experiments.study [--seeds N] [--runs DIR] [--out DIR] [--list]`; `make study` calls it.
+What is finished is not done again, and a cell that fails does not stop the others.
 """
 
 import argparse
