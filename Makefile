@@ -15,7 +15,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 demo: $(READY)
 	$(BIN)/python -m rlvr_dynamics.run
 
-# 15 runs and everything the papers show of theirs: about an hour and a half on 2 cores.
+# 13 runs and everything the papers show of theirs: about an hour and a half on 2 cores.
 study: $(READY)
 	$(BIN)/python -m experiments.study
 

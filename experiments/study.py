@@ -1,7 +1,8 @@
 """The study: every cell of a small grid through the whole loop, then all tables and figures.
 
-`python -m experiments.study [--seeds N] [--runs DIR] [--out DIR] [--list]`; `make study` calls it.
-What is finished is not done again, and a cell that fails does not stop the others.
+`python -m experiments.study [--seeds N] [--rates RATE ...] [--runs DIR] [--out DIR] [--list]`;
+`make study` calls it. What is finished is not done again, and a cell that fails does not stop the
+others.
 """
 
 import argparse
@@ -19,7 +20,6 @@ from rlvr_dynamics.schema import STAGES
 
 ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
 LEARNING_RATES = (1.0e-5, 1.0e-4)
-BETWEEN = 3.0e-5  # for one algorithm: where between the two does predictability end?
 SEEDS = 2
 RUNS = Path("outputs/study")
 OUT = Path("outputs/analysis")
@@ -62,13 +62,20 @@ class StudyCell:
         ]
 
 
-def study_cells(seeds: int = SEEDS) -> list[StudyCell]:
-    """All cells, the ones that a look at half of the study needs most first."""
-    control = StudyCell("grpo", LEARNING_RATES[0], 0, shuffled=True)
+def study_cells(seeds: int = SEEDS, rates: Sequence[float] = ()) -> list[StudyCell]:
+    """All cells, the ones that a look at half of the study needs most first.
+
+    Args:
+        seeds: How many.
+        rates: Further learning rates, of GRPO alone.
+    """
+    further = [rate for rate in dict.fromkeys(rates) if rate not in LEARNING_RATES]
     cells = []
     for seed in range(seeds):
         cells += [StudyCell(name, rate, seed) for rate in LEARNING_RATES for name in ALGORITHMS]
-        cells += [StudyCell("grpo", BETWEEN, seed), *([control] if seed == 0 else [])]
+        cells += [StudyCell("grpo", rate, seed) for rate in further]
+        if seed == 0:
+            cells.append(StudyCell("grpo", LEARNING_RATES[0], 0, shuffled=True))
     return cells
 
 
@@ -78,11 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run directories")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the tables and figures")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="0 to N-1 (%(default)s)")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=(), help="further learning rates, of GRPO alone"
+    )
     parser.add_argument("--list", action="store_true", help="show the cells and their commands")
     given = parser.parse_args(arguments)
     if given.seeds < 1:
         raise UserError("at least one seed", where=f"--seeds {given.seeds}")
-    cells = study_cells(given.seeds)
+    cells = study_cells(given.seeds, given.rates)
     if given.list:
         for cell in cells:
             print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))

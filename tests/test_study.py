@@ -22,18 +22,24 @@ def test_every_cell_is_a_run(cell, tmp_path):
 
 def test_the_study_covers_three_algorithms_two_rates_two_seeds_and_a_control():
     cells = study.study_cells()
-    assert len({cell.name for cell in cells}) == len(cells) == 15
+    assert len({cell.name for cell in cells}) == len(cells) == 13
     facts = {(cell.algorithm, cell.learning_rate, cell.seed) for cell in cells if not cell.shuffled}
-    assert len(facts) == 14
-    assert {("grpo", 3e-5, 0), ("grpo", 3e-5, 1)} < facts
-    assert len(study.study_cells(3)) == 22
+    assert len(facts) == 12
     assert [cell.name for cell in cells if cell.shuffled] == ["grpo_lr1e_5_shuffled_seed0"]
+
+
+def test_more_seeds_and_rates_keep_the_cells_that_are_there():
+    more = study.study_cells(3, [3e-5, 1e-5])
+    assert set(study.study_cells()) < set(more) and len(more) == 13 + 6 + 3
+    assert [cell.name for cell in more if cell.learning_rate == 3e-5] == [
+        f"grpo_lr3e_5_seed{seed}" for seed in range(3)
+    ]
 
 
 def test_the_list_names_every_cell_and_starts_nothing(tmp_path, capsys):
     assert study.main(["--list", "--runs", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 15 and all(line.startswith("missing python -m") for line in lines)
+    assert len(lines) == 13 and all(line.startswith("missing python -m") for line in lines)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -43,7 +49,7 @@ def test_a_base_is_made_once_a_seed(tmp_path, capsys):
     (tmp_path / first.name / "prepare" / "stage.json").write_text("{}")
     study.main(["--list", "--runs", str(tmp_path)])
     reused = [line for line in capsys.readouterr().out.splitlines() if "reuse=" in line]
-    assert len(reused) == 6 and all("seed=0" in line for line in reused)
+    assert len(reused) == 5 and all("seed=0" in line for line in reused)
     assert not any("shuffle_answers" in line for line in reused)
 
 
@@ -92,11 +98,11 @@ def test_a_killed_cell_does_not_stop_the_others_and_an_interrupted_one_does(
     monkeypatch.chdir(tmp_path)  # `python -m` looks here first
     monkeypatch.setenv("END", "killed")
     assert study.main(["--runs", str(tmp_path / "runs")]) == 1
-    assert (tmp_path / "called").read_text() == "x" * 15
+    assert (tmp_path / "called").read_text() == "x" * 13
     monkeypatch.setenv("END", "interrupted")
     assert study.main(["--runs", str(tmp_path / "runs")]) == 75
-    assert (tmp_path / "called").read_text() == "x" * 16
+    assert (tmp_path / "called").read_text() == "x" * 14
     assert "goes on" in capsys.readouterr().err
     monkeypatch.setenv("END", "told")  # SIGTERM to the study alone reaches its run
     assert study.main(["--runs", str(tmp_path / "runs")]) == 75
-    assert (tmp_path / "called").read_text() == "x" * 17
+    assert (tmp_path / "called").read_text() == "x" * 15
