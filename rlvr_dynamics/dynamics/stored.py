@@ -27,9 +27,9 @@ RUN = 512
 MANY = 1 << 16
 """Elements from which a prediction of 16-bit weights takes float32 products."""
 
-_STRIP = 8
-_BLOCK_BYTES = 3 << 19
-_LARGEST_BLOCK = 1 << 14
+_STRIP = 10
+_BLOCK_BYTES = 12 << 20
+_LARGEST_BLOCK = 1 << 17
 _SAFE_SQUARES = (1e-24, 1e24)
 _NARROW = (torch.bfloat16, torch.float16)
 
