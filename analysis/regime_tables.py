@@ -94,7 +94,8 @@ def _methods_table(methods: pd.DataFrame) -> Table:
         title,
         "Prediction of the last step from the observed share of the training. Skill: median over "
         "tensors of 1 − SSE / SSE of holding the last observed checkpoint (0 by definition for "
-        "that one), 95 % bootstrap over tensors, and in how many tensors it is positive. Share of "
+        "that one; tensors that a method itself holds, such as norms, are not counted), 95 % "
+        "bootstrap over tensors, and in how many tensors it is positive. Share of "
         "the gain: (accuracy − base) / (real last − base), in domain, paired 95 % interval over "
         "n questions; a dash where training gained nothing.",
         frame,

@@ -107,8 +107,9 @@ def forecasts(study: Study) -> pd.DataFrame:
     Returns:
         cell, model, algorithm, learning_rate, steps, seed, control, relative_update; method (its
         label), name (for readers), observe (last observed step), share (of the training);
-        skill (median over tensors of 1 − SSE / SSE of holding the last checkpoint, 95 % bootstrap
-        in skill_low and skill_high), tensors, positive (how many of them have a skill above 0);
+        skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors that the
+        method does not hold itself, 95 % bootstrap in skill_low and skill_high), tensors (how many
+        these are), positive (how many of them have a skill above 0);
         gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
         and gain_high), accuracy, questions. NaN where missing; `gain` also where the run's
         training did not lift the accuracy.
@@ -160,7 +161,9 @@ def _forecast(
     table = results.tables["forecast"]
     skills = np.empty(0)
     if table is not None and method != HOLD_LAST:
-        skills = numbers(equal(table, method=method, observe=observe, step=final), "skill")
+        rows = equal(table, method=method, observe=observe, step=final)
+        # The two-point line and AlphaRL leave norms as last observed: no forecast of theirs.
+        skills = numbers(select(rows, rows["sse"] != rows["sse_hold"]), "skill")
     skill = bootstrap(skills, np.median, seed=results.seed) if len(skills) else UNDEFINED
     if method == HOLD_LAST:
         skill = Interval(0.0, math.nan, math.nan)

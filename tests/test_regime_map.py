@@ -1,4 +1,5 @@
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_size_of_a_regime_is_read_from_the_norms(runs):
     for name in ("rank1_share", "variance_share", "r2", "heldout_r2"):
         assert (table[f"{name}_low"] <= table[name]).all()
         assert table[f"{name}_null"].notna().all()
+
+
+def test_tensors_that_a_method_holds_are_no_forecast_of_it(tmp_path, runs):
+    run = shutil.copytree(runs[0], tmp_path / "small")
+    path = run / "predictions" / "forecast.parquet"
+    stored = pd.read_parquet(path)
+    relex = (stored["method"] == "relex") & (stored["observe"] == 6) & (stored["step"] == 20)
+    held = stored.index[relex][:2]
+    stored.loc[held, "sse"] = stored.loc[held, "sse_hold"]
+    stored.loc[held, "skill"] = 0.0
+    stored.to_parquet(path)
+    row = forecasts(load_study([run])).query("method == 'relex' and observe == 6").iloc[0]
+    assert row["tensors"] == relex.sum() - 2
+    assert row["skill"] == pytest.approx(stored["skill"][relex].drop(held).median())
 
 
 def test_skill_is_the_median_over_tensors_and_holding_has_none(runs):
