@@ -1,0 +1,32 @@
+"""The typed, frozen configuration: every key, its type and what is allowed."""
+
+from rlvr_dynamics.schema.analyses import Extrapolation, Method, Rebuilt, Scoring, Wandb
+from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable
+from rlvr_dynamics.schema.models import Architecture, Family, GgufPackage, HubModel, TinyModel
+from rlvr_dynamics.schema.run import RunConfig
+from rlvr_dynamics.schema.source import Published
+from rlvr_dynamics.schema.training import Algorithm, Critic, Trainer
+from rlvr_dynamics.schema.types import STAGES, Frozen
+
+__all__ = [
+    "Algorithm",
+    "Architecture",
+    "Benchmark",
+    "Critic",
+    "Extrapolation",
+    "Family",
+    "Frozen",
+    "GgufPackage",
+    "HubData",
+    "HubModel",
+    "HubTable",
+    "Method",
+    "Published",
+    "Rebuilt",
+    "RunConfig",
+    "STAGES",
+    "Scoring",
+    "TinyModel",
+    "Trainer",
+    "Wandb",
+]

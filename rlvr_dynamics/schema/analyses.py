@@ -1,0 +1,165 @@
+"""What follows training: measure, predict and rebuild, score, report, mirror."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, sequence
+
+
+class Measure(Frozen):
+    """What the analysis of a trajectory computes, and with how much of which machine."""
+
+    top_k: Count
+    update_steps: Literal["all"] | Count
+    spectrum_steps: Count
+    null_draws: Annotated[int, Field(ge=20)]
+    directions: bool
+    memory_gib: Positive
+    threads: Count
+    device: Literal["auto", "cpu", "cuda"]
+    engine: Literal["local", "ray"]
+    ray_address: str | None
+
+
+Shares = sequence(Annotated[float, Field(gt=0, lt=1)], min_length=1)
+Targets = sequence(Annotated[float, Field(gt=0, le=1000)], min_length=1)
+Setting = bool | int | float | str
+
+
+class Method(Frozen):
+    """One way of predicting weights; windows and targets are shares of all training steps.
+
+    `label` names a variant in tables; `grid` lists values of one parameter from which the
+    validation problems choose.
+    """
+
+    name: Name
+    label: Name | None = None
+    windows: Shares | None = None  # pyright: ignore[reportInvalidTypeForm]
+    targets: Targets | None = None  # pyright: ignore[reportInvalidTypeForm]
+    parameters: dict[Name, Setting] = {}
+    grid: dict[Name, sequence(Setting, min_length=2)] = Field(default={}, max_length=1)  # pyright: ignore[reportInvalidTypeForm]
+
+    @property
+    def title(self) -> str:
+        """Name in tables."""
+        return self.label or self.name
+
+    @property
+    def variants(self) -> dict[str, dict[str, Any]]:
+        """Label to parameters: the method itself, or one variant per value of its grid."""
+        if not self.grid:
+            return {self.title: dict(self.parameters)}
+        return {
+            f"{self.title}_{parameter}_{_spelled(value)}": {**self.parameters, parameter: value}
+            for parameter, values in self.grid.items()
+            for value in values
+        }
+
+
+def _spelled(value: bool | int | float | str) -> str:
+    return str(value).replace(".", "_").replace("-", "minus_").lower()
+
+
+class Rebuilt(Frozen):
+    """One way of rebuilding real checkpoints from part of their updates."""
+
+    name: Name
+    label: Name | None = None
+    targets: sequence(Annotated[float, Field(gt=0, le=1)], min_length=1) = (1.0,)  # pyright: ignore[reportInvalidTypeForm]
+    parameters: dict[Name, Setting] = {}
+
+    @property
+    def title(self) -> str:
+        """Name in tables."""
+        return self.label or self.name
+
+
+class Extrapolation(Frozen):
+    """Which methods predict which step from which window (shares of all steps)."""
+
+    windows: Shares  # pyright: ignore[reportInvalidTypeForm]
+    targets: Targets  # pyright: ignore[reportInvalidTypeForm]
+    methods: sequence(Method)  # pyright: ignore[reportInvalidTypeForm]
+    reconstructions: sequence(Rebuilt)  # pyright: ignore[reportInvalidTypeForm]
+
+    @field_validator("methods", "reconstructions", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return value
+        return [{"name": item} if isinstance(item, str) else item for item in value]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Extrapolation":
+        titles = [label for method in self.methods for label in {method.title, *method.variants}]
+        titles += [each.title for each in self.reconstructions]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} is listed twice: give one of them another label")
+        for method in self.methods:
+            windows, targets = method.windows or self.windows, method.targets or self.targets
+            # Of a grid of windows and targets the pairs that look ahead are predicted.
+            if max(targets) <= max(windows):
+                raise ValueError(
+                    f"targets of {method.title} must lie after every observed window: "
+                    f"{max(targets)} is not after {max(windows)}"
+                )
+        return self
+
+
+Splits = sequence(Literal["in_domain", "out_of_domain"], min_length=1)
+
+
+class Protocol(Frozen):
+    """One way of sampling answers, for the benchmarks of some splits."""
+
+    name: Name
+    temperature: Annotated[float, Field(ge=0)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    samples: Count
+    splits: Splits = ("in_domain", "out_of_domain")  # pyright: ignore[reportInvalidTypeForm]
+
+
+class Scoring(Frozen):
+    """Which checkpoints vLLM scores, and how.
+
+    `template` says how a question is put: by the model's own chat template (``model``; the bare
+    question where it has none) or by a named text. `system_prompt` stands before it, null for the
+    template's own; `thinking` is the chat template's ``enable_thinking``, null to leave it alone.
+    """
+
+    ladder: sequence(Annotated[float, Field(gt=0, le=1)], min_length=1)  # pyright: ignore[reportInvalidTypeForm]
+    protocols: sequence(Protocol, min_length=1)  # pyright: ignore[reportInvalidTypeForm]
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    template: Literal["model", "plain", "qwen_math"]
+    system_prompt: str | None
+    thinking: bool | None
+    max_model_len: Count
+    max_tokens: Count
+    max_num_seqs: Count
+    kv_cache_gib: Count
+    gpu_memory_share: Share
+    tensor_parallel: Count
+    engines: Count
+    stall_timeout_seconds: Positive
+
+
+class Wandb(Frozen):
+    """A copy of the run on Weights & Biases (`rlvr_dynamics.mirror`); the files are the truth.
+
+    `offline` copies into run_dir/wandb, from where `wandb sync` sends it; `online` sends it when a
+    stage is finished.
+    """
+
+    mode: Literal["disabled", "offline", "online"]
+    project: Annotated[str, Field(min_length=1)]
+    entity: str | None
+
+
+class Reporting(Frozen):
+    """How intervals on the page are computed."""
+
+    bootstrap_draws: Annotated[int, Field(ge=100)]

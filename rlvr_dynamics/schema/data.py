@@ -1,0 +1,111 @@
+"""Training data and benchmarks."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rlvr_dynamics.schema.types import Count, Frozen, Name, sequence
+
+
+class TrainingData(Frozen):
+    """What every kind of training data has.
+
+    With `shuffle_answers` each training problem is given another one's answer, drawn by the seed:
+    a control whose reward says nothing about the task. Validation and benchmarks stay as they are.
+    """
+
+    shuffle_answers: bool = False
+
+
+class ArithmeticData(TrainingData):
+    """Generated step-by-step arithmetic, with in-domain and out-of-domain benchmarks."""
+
+    kind: Literal["arithmetic"]
+    train_problems: Count
+    validation_problems: Count
+    test_problems: Count
+    ood_problems: Count
+
+
+class SumsData(TrainingData):
+    """Generated sums for a language model to complete, with other forms as benchmarks."""
+
+    kind: Literal["sums"]
+    train_problems: Count
+    validation_problems: Count
+    test_problems: Count
+    ood_problems: Count
+
+
+Columns = Annotated[
+    sequence(str, min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+
+
+class HubTable(Frozen):
+    """A table of problems: a hub id, or the path of a local parquet, jsonl, json or csv file.
+
+    `question` and `answer` name a column, or several of which the first that exists is taken.
+    `extract` lists the rules that turn a cell into the answer, and `exceptions` the ids of
+    questions that are left out. `revision` is a commit, branch or tag; without one the newest
+    commit is taken, recorded in benchmarks.lock.json and kept to from then on.
+    """
+
+    repo: str
+    subset: str | None = None
+    revision: str | None = None
+    split: str = "test"
+    fallback_split: str | None = None
+    id: str | None = None
+    question: Columns = ("question",)
+    answer: Columns = ("answer",)
+    extract: sequence(Literal["first", "after_hashes", "boxed", "dollars", "integer"]) = ()  # pyright: ignore[reportInvalidTypeForm]
+    rows: Count
+    exceptions: sequence(str) = ()  # pyright: ignore[reportInvalidTypeForm]
+
+
+class HubData(TrainingData):
+    """Training problems from a published table.
+
+    `instruction` follows the question, unless `{question}` stands in it: then it is the whole text.
+    """
+
+    kind: Literal["hub"]
+    train: HubTable
+    instruction: str
+    validation_problems: Count
+
+    def ask(self, question: str) -> str:
+        """Return what the user says: a question with the instruction."""
+        if "{question}" in self.instruction:
+            return self.instruction.replace("{question}", question)
+        return f"{question}\n{self.instruction}"
+
+
+class Benchmark(HubTable):
+    """A published or generated benchmark; `instruction` follows the question in the user turn.
+
+    Multiple choice (kind letter) names the columns of the `wrong` choices; `seed` shuffles. The
+    puzzles of kind reasoning_gym have a family as `subset`, and `parameters` and `seed` for its
+    generator; `revision` is the version of the package.
+    """
+
+    title: str
+    kind: Literal["math", "integer", "letter", "reasoning_gym"]
+    split_kind: Literal["in_domain", "out_of_domain"]
+    licence: str
+    instruction: str
+    wrong: sequence(str) = ()  # pyright: ignore[reportInvalidTypeForm]
+    parameters: dict[Name, bool | int | float | str] = {}
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Benchmark":
+        if (self.kind == "letter") != bool(self.wrong):
+            raise ValueError("kind=letter and the columns of the wrong choices go together")
+        if self.kind == "reasoning_gym" and self.subset is None:
+            raise ValueError("kind=reasoning_gym needs a family as subset")
+        if self.kind != "reasoning_gym" and self.parameters:
+            raise ValueError("parameters are for kind=reasoning_gym")
+        return self

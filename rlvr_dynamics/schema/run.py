@@ -1,0 +1,68 @@
+"""One run: all parts, and what they demand of one another."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from rlvr_dynamics.schema.analyses import Extrapolation, Measure, Reporting, Scoring, Wandb
+from rlvr_dynamics.schema.data import ArithmeticData, Benchmark, HubData, SumsData
+from rlvr_dynamics.schema.models import HubModel, TinyModel
+from rlvr_dynamics.schema.source import Source
+from rlvr_dynamics.schema.training import Algorithm, Trainer
+from rlvr_dynamics.schema.types import Frozen, Name, StageName, sequence
+
+
+class RunConfig(Frozen):
+    """One run: a cell of the grid, the demo, or somebody else's trajectory."""
+
+    name: Name
+    run_dir: Annotated[str, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    stages: sequence(StageName, min_length=1)  # pyright: ignore[reportInvalidTypeForm]
+    dry_run: bool
+    model: Annotated[TinyModel | HubModel, Field(discriminator="kind")]
+    data: Annotated[ArithmeticData | SumsData | HubData, Field(discriminator="kind")]
+    benchmark: dict[Name, Benchmark]
+    algorithm: Algorithm
+    trainer: Trainer
+    measure: Measure
+    extrapolation: Extrapolation
+    scoring: Scoring
+    report: Reporting
+    source: Source
+    wandb: Wandb
+    reuse: str | None  # a run directory whose `prepare` is taken over where it is the same
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.model.kind == "tiny" and self.data.kind != "arithmetic":
+            raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
+        devices = self.trainer.nodes * max(self.trainer.gpus_per_node, 1)
+        self._check_context()
+        samples = self.trainer.mini_batch_prompts * self.algorithm.group_size
+        if samples % (devices * self.trainer.micro_batch_samples):
+            raise ValueError(
+                f"trainer.micro_batch_samples ({self.trainer.micro_batch_samples}) must divide "
+                f"mini_batch_prompts x group_size / devices ({samples} / {devices})"
+            )
+        if self.scoring.max_model_len < self.scoring.max_tokens:
+            raise ValueError("scoring.max_model_len must be at least scoring.max_tokens")
+        return self
+
+    def _check_context(self) -> None:
+        """The tokens of training and scoring fit into a published model's context."""
+        if self.model.kind != "hub":
+            return
+        context, name = self.model.architecture.context, self.model.name
+        length = self.trainer.max_prompt_tokens + self.trainer.max_response_tokens
+        trains = "train" in self.stages and self.source.published is None
+        if trains and length > context:
+            raise ValueError(
+                f"trainer.max_prompt_tokens + max_response_tokens ({length}) is more than the "
+                f"context of {name} ({context})"
+            )
+        if "score" in self.stages and self.scoring.max_model_len > context:
+            raise ValueError(
+                f"scoring.max_model_len ({self.scoring.max_model_len}) is more than the context of "
+                f"{name} ({context})"
+            )

@@ -1,0 +1,76 @@
+"""Somebody else's checkpoints, or published ones."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, model_validator
+
+from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, sequence
+
+
+def _ranges(value: Any) -> Any:
+    """Write out ranges of steps such as `1-75`."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    steps: list[Any] = []
+    for item in value:
+        first, dash, last = str(item).partition("-")
+        if isinstance(item, str) and dash and first.isdigit() and last.isdigit():
+            steps += range(int(first), int(last) + 1)
+        else:
+            steps.append(item)
+    return steps
+
+
+class Published(Frozen):
+    """A trajectory on the hub, fetched in place of training; the base is the run's model.
+
+    `{step}` in `repo`, `revision` or `folder` stands for the step number: one repository with a
+    branch (or folder) per step, or one repository per step. `steps` lists the steps that are
+    fetched, ranges as `1-75`; they may be uneven. The last of them may stand under a name of its
+    own, `final_revision`. Every revision is resolved to its commit once and recorded in
+    published.lock.json. With `stream` no more than `stream_gib` of the steps' weights is on disk
+    at a time: they are measured group by group and deleted. `method` names what trained them (sft,
+    dist, dpo) where the run's algorithm did not.
+    """
+
+    repo: str
+    revision: str = "main"
+    final_revision: str | None = None
+    folder: str = ""
+    steps: Annotated[sequence(Count, min_length=1), BeforeValidator(_ranges)]  # pyright: ignore[reportInvalidTypeForm]
+    stream: bool = False
+    stream_gib: Positive = 100.0
+    method: Name | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Published":
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError("steps must rise and not repeat")
+        places = (self.repo, self.revision, self.folder)
+        fixed = self.steps[:-1] if self.final_revision is not None else self.steps
+        if len(fixed) > 1 and not any("{step}" in place for place in places):
+            raise ValueError("several steps need {step} in repo, revision or folder")
+        return self
+
+
+class Source(Frozen):
+    """Somebody else's checkpoints, measured without training: on this disk, or on the hub."""
+
+    base: str | None
+    checkpoints: str | None
+    published: Published | None
+    accuracy: str | None
+    allow_gaps: bool
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the checkpoints are somebody else's."""
+        return self.base is not None or self.published is not None
+
+    @model_validator(mode="after")
+    def _both(self) -> "Source":
+        if (self.base is None) != (self.checkpoints is None):
+            raise ValueError("base and checkpoints go together: give both or neither")
+        if self.published is not None and self.base is not None:
+            raise ValueError("published and base are two sources: give one of them")
+        return self

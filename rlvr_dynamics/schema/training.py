@@ -1,0 +1,116 @@
+"""The algorithm and its trainer."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, sequence
+
+
+class Critic(Frozen):
+    """PPO's value model: it starts from the base and has an optimizer of its own.
+
+    `warmup_steps` are those of its learning rate; the policy learns from the first step on.
+    """
+
+    learning_rate: Positive
+    warmup_steps: Annotated[int, Field(ge=0)]
+
+
+class Overlong(Frozen):
+    """DAPO's soft punishment of long responses.
+
+    From `buffer_share` of the longest allowed response before its end, the reward falls linearly
+    to minus `penalty` (arXiv 2503.14476, section 3.4).
+    """
+
+    buffer_share: Annotated[float, Field(gt=0, le=1)]
+    penalty: Positive
+
+
+class Algorithm(Frozen):
+    """What distinguishes one policy-gradient method from another, in verl's terms.
+
+    `kl_loss_coef` weighs a KL term in the loss, `kl_reward_coef` one in the reward; 0 leaves the
+    reference model out. `dynamic_sampling` draws until every group has both right and wrong
+    answers.
+    """
+
+    name: Name
+    adv_estimator: Literal["gae", "grpo", "rloo", "reinforce_plus_plus", "opo"]
+    group_size: Count
+    learning_rate: Positive
+    warmup_steps: Annotated[int, Field(ge=0)]
+    grad_clip: Positive
+    loss_mode: Literal["vanilla", "gspo", "cispo"]
+    loss_agg_mode: Literal[
+        "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"
+    ]
+    clip_ratio_low: Positive
+    clip_ratio_high: Positive
+    clip_ratio_c: Annotated[float, Field(gt=1)]
+    kl_loss_coef: Annotated[float, Field(ge=0)]
+    kl_loss_type: Literal["kl", "abs", "mse", "low_var_kl"]
+    kl_reward_coef: Annotated[float, Field(ge=0)]
+    entropy_coef: Annotated[float, Field(ge=0)]
+    normalize_by_std: bool
+    gamma: Share
+    lam: Share
+    reward_manager: Literal["naive", "dapo"]
+    dynamic_sampling: bool
+    critic: Critic | None
+    overlong: Overlong | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Algorithm":
+        if (self.adv_estimator == "gae") != (self.critic is not None):
+            raise ValueError("adv_estimator=gae and a critic go together")
+        if self.group_size < 2 and self.adv_estimator in ("grpo", "rloo", "opo"):
+            raise ValueError(f"{self.adv_estimator} compares answers: group_size of at least 2")
+        if self.overlong is not None and self.reward_manager != "dapo":
+            raise ValueError("overlong punishment is part of reward_manager=dapo")
+        return self
+
+
+class Trainer(Frozen):
+    """How verl runs: hardware, batch sizes, lengths, precision, and when it counts as stuck.
+
+    `checkpoint_dtype` is what is kept on disk of the float32 weights that verl gathers; bfloat16
+    halves the disk and hides changes below its rounding. The base is kept in the same dtype.
+    """
+
+    device: Literal["cpu", "cuda"]
+    nodes: Count
+    gpus_per_node: Annotated[int, Field(ge=0)]
+    gpu_memory_gib: Annotated[int, Field(ge=0)]
+    steps: Count
+    prompts_per_step: Count
+    mini_batch_prompts: Count
+    micro_batch_samples: Count
+    max_prompt_tokens: Count
+    max_response_tokens: Count
+    temperature: Positive
+    precision: Literal["fp32", "bf16"]
+    checkpoint_dtype: Literal["float32", "bfloat16"]
+    shard: Count
+    tensor_parallel: Count
+    rollout_memory_share: Share
+    offload: bool
+    rollout_sequences: Count
+    start_timeout_seconds: Positive
+    stall_timeout_seconds: Positive
+    keep_optimizer_states: Count
+    verl_overrides: sequence(str)  # pyright: ignore[reportInvalidTypeForm]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Trainer":
+        if self.prompts_per_step % self.mini_batch_prompts:
+            raise ValueError("mini_batch_prompts must divide prompts_per_step")
+        devices = self.nodes * max(self.gpus_per_node, 1)
+        if devices % self.shard:
+            raise ValueError(f"shard must divide the number of GPUs ({devices})")
+        if devices % self.tensor_parallel:
+            raise ValueError(f"tensor_parallel must divide the number of GPUs ({devices})")
+        if self.device == "cuda" and self.gpus_per_node == 0:
+            raise ValueError("device=cuda needs gpus_per_node of at least 1")
+        return self
