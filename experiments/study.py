@@ -66,13 +66,14 @@ def study_cells(seeds: int = SEEDS, rates: Sequence[float] = ()) -> list[StudyCe
     """All cells, the ones that a look at half of the study needs most first.
 
     Args:
-        seeds: How many.
+        seeds: How many; those beyond the second are of GRPO alone.
         rates: Further learning rates, of GRPO alone.
     """
     further = [rate for rate in dict.fromkeys(rates) if rate not in LEARNING_RATES]
     cells = []
     for seed in range(seeds):
-        cells += [StudyCell(name, rate, seed) for rate in LEARNING_RATES for name in ALGORITHMS]
+        names = ALGORITHMS if seed < SEEDS else ALGORITHMS[:1]
+        cells += [StudyCell(name, rate, seed) for rate in LEARNING_RATES for name in names]
         cells += [StudyCell("grpo", rate, seed) for rate in further]
         if seed == 0:
             cells.append(StudyCell("grpo", LEARNING_RATES[0], 0, shuffled=True))
@@ -84,9 +85,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.study", description=__doc__)
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run directories")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the tables and figures")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="0 to N-1 (%(default)s)")
     parser.add_argument(
-        "--rates", type=float, nargs="+", default=(), help="further learning rates, of GRPO alone"
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        metavar="N",
+        help="0 to N-1 (%(default)s); those beyond the second are of GRPO alone",
+    )
+    parser.add_argument(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="RATE",
+        help="further learning rates, of GRPO alone",
     )
     parser.add_argument("--list", action="store_true", help="show the cells and their commands")
     given = parser.parse_args(arguments)
