@@ -2,7 +2,7 @@
 
 Stored rows are widened and turned into updates in blocks of some megabytes, never a whole tensor
 at a time. Smaller blocks would stay closer to the processor, but two threads then wait for each
-other at every call from Python: twice as slow as one thread's share.
+other at every call from Python and are together slower than one.
 
 The Gram matrix is symmetric: strips of a few rows are multiplied with the rows from their own on.
 The products of `RUN` columns are summed in the dtype of the block, the runs in float64. Float32
