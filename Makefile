@@ -22,7 +22,7 @@ study: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slurm and (slow or not grid)"
 
-# Every algorithm and every architecture through verl and vLLM: about half an hour.
+# Every algorithm and every architecture through verl and vLLM: about 20 minutes on 2 cores.
 test-grid: $(READY)
 	$(BIN)/python -m pytest -m grid tests/test_algorithms_training.py tests/test_architectures_training.py
 
