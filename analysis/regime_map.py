@@ -80,7 +80,10 @@ def draw(study: Study) -> Drawing:
         {"rank1_share": ("update: σ₁/‖ΔW‖", SKY), "variance_share": ("trajectory: EV₁", BLACK)},
         shapes,
     )
-    grid[1, 0].set_ylim(0, 1.03)
+    # Below 0 there is room for the legend, whatever the shares are.
+    grid[1, 0].set_ylim(-0.27, 1.03)
+    grid[1, 0].set_yticks(np.linspace(0, 1, 6))
+    grid[1, 0].legend(loc="lower left", handletextpad=0.1)
     grid[1, 0].set_title("Share of one direction", loc="left")
     grid[1, 0].set_ylabel("share; bars: nulls")
     _statistics(
