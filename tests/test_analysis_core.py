@@ -161,6 +161,7 @@ def test_the_whole_page_has_no_dead_link_and_no_name_twice(whole):
     assert faults(whole[0]) == []
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(runs, tmp_path):
     found = []
     for seed in ("1", "2"):

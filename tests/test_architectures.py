@@ -189,6 +189,7 @@ def test_reading_verls_copy_of_a_tied_head_gives_the_same_table(tmp_path):
     assert torch.equal(stored[HEAD], stored[EMBEDDING])
 
 
+@pytest.mark.slow
 def test_the_report_of_a_fused_mlp(tmp_path):
     save_trajectory(tmp_path, "glm4", tied=False)
     assert go(tmp_path) == 0

@@ -165,6 +165,7 @@ def test_seed_decides_everything():
     assert other.train() != SMALL.train()
 
 
+@pytest.mark.slow
 def test_too_many_problems_are_refused():
     with pytest.raises(ValueError, match="validation pool"):
         ArithmeticTask(0, 10, 2000, 10, 10).validation()

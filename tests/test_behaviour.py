@@ -352,6 +352,7 @@ def test_the_base_goes_on_from_the_prefix(place: Path, out: Path) -> None:
     assert went_on
 
 
+@pytest.mark.slow
 def test_what_is_there_stays_and_what_is_missing_is_made(place: Path, tmp_path: Path) -> None:
     folder, said = tmp_path / "out", []
     assert measure(job(place, folder), said.append)
@@ -369,6 +370,7 @@ def test_what_is_there_stays_and_what_is_missing_is_made(place: Path, tmp_path: 
     assert "answers trained" in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_leaves_no_half_table(place: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     begun: list[str] = []

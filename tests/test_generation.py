@@ -227,6 +227,7 @@ def test_a_second_call_does_nothing(fake):
     assert {path: path.stat().st_mtime_ns for path in fake.out.rglob("*.parquet")} == stamps
 
 
+@pytest.mark.slow
 def test_a_change_redoes_only_what_it_touches(fake):
     fake.run()
     other = replace(fake.models[1], identity="other weights")
@@ -304,6 +305,7 @@ def test_a_batch_that_was_not_yet_graded_is_kept(fake, monkeypatch):
     assert len(fake.content()) == 2
 
 
+@pytest.mark.slow
 def test_a_silent_engine_is_ended(fake):
     fake.mode("hang")
     began = time.monotonic()

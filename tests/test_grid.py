@@ -160,6 +160,7 @@ def run(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_failed_stage_is_told_with_its_error(tmp_path):
     missing = tmp_path / "none.parquet"
     process = run(
@@ -184,6 +185,7 @@ def wait_until(state: str, folder: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_running_then_interrupted_then_killed(tmp_path):
     folder = tmp_path / CELL  # what runs in it is the demo's pretraining; the listing cannot tell
     arguments = ["stages=[prepare]", f"run_dir={folder}"]

@@ -87,6 +87,7 @@ def fetch_all(hub, folder, lock, steps=(1, 2, 3, 4)):
 # --- the whole command ---
 
 
+@pytest.mark.slow
 def test_a_published_trajectory_becomes_a_report(hub, tmp_path, capsys):
     assert go(tmp_path, "extrapolation.targets=[1.0]") == 0
     same_files(tmp_path)
@@ -132,6 +133,7 @@ def test_the_base_is_kept_in_the_dtype_of_the_steps(hub, tmp_path, capsys):
     assert set(checkpoints.dtype) == {"float32"}
 
 
+@pytest.mark.slow
 def test_a_pair_is_a_trajectory_of_one_step(hub, tmp_path):
     alone = {"steps": "[1]", "revision": "main", "final_revision": "null"}
     assert go(tmp_path, "extrapolation.methods=[]", **alone) == 0
@@ -351,6 +353,7 @@ def tables(folder):
     return {path.name: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
 
 
+@pytest.mark.slow
 def test_streamed_tables_are_those_of_the_whole_trajectory(hub, tmp_path, capsys):
     stages = "stages=[prepare,train,measure]"
     assert go(tmp_path, stages) == 0

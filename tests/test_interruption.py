@@ -70,9 +70,8 @@ def start(run_dir, steps, then):
     )
 
 
-@pytest.mark.parametrize(
-    "request_to_stop", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("request_to_stop", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_request_to_stop_keeps_every_saved_step_and_leaves_nothing_running(
     tmp_path, request_to_stop
 ):
@@ -122,6 +121,7 @@ def training(tmp_path, monkeypatch):
     assert processes.marked(str(folder.resolve())) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_would_fill_stops_training_before_it_does(training, monkeypatch):
     train, folder = training
 

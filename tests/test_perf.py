@@ -56,6 +56,7 @@ def row(results, part, what):
     return found
 
 
+@pytest.mark.slow
 def test_the_quick_run_writes_table_numbers_and_figure_and_removes_its_files(quick_run):
     out, printed, results = quick_run
     found = {path.name for path in out.iterdir()}
@@ -72,6 +73,7 @@ def test_the_quick_run_writes_table_numbers_and_figure_and_removes_its_files(qui
     assert told["dtype"] == "bfloat16" and told["widths"]["100K"]["hidden"] == 64
 
 
+@pytest.mark.slow
 def test_every_measured_pair_has_a_finite_positive_ratio(quick_run):
     _, _, results = quick_run
     ratios = {
@@ -84,6 +86,7 @@ def test_every_measured_pair_has_a_finite_positive_ratio(quick_run):
     assert all(ratio is not None and 0 < ratio < math.inf for ratio in ratios.values()), ratios
 
 
+@pytest.mark.slow
 def test_both_sides_predict_the_same_checkpoint(quick_run):
     _, _, results = quick_run
     agreement = results["parts"]["trajectory"]["details"]["agreement"]
@@ -92,6 +95,7 @@ def test_both_sides_predict_the_same_checkpoint(quick_run):
     assert agreement["differing_share"] < 0.01
 
 
+@pytest.mark.slow
 def test_only_the_scripts_leave_files_between_reading_and_predicting(quick_run):
     _, _, results = quick_run
     details = results["parts"]["trajectory"]["details"]
@@ -217,6 +221,7 @@ def test_the_updates_have_the_spectrum_that_is_claimed():
     assert 0.5 < float(cosine) < 0.999
 
 
+@pytest.mark.slow
 def test_ours_answers_as_the_full_decomposition_does(quick_run):
     _, _, results = quick_run
     errors = [

@@ -480,6 +480,7 @@ def test_captions_name_n_seed_dtype_and_source(page):
             assert part in caption, caption
 
 
+@pytest.mark.slow
 def test_same_tables_same_bytes(run_dir, report, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
     build_report(run_dir, tmp_path)

@@ -62,6 +62,7 @@ def index_of(source):
     return pd.read_parquet(source / "out" / "predictions" / "index.parquet")
 
 
+@pytest.mark.slow
 def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
     assert go(source) == 0
     assert "alpharl left out" in capsys.readouterr().out
@@ -99,6 +100,7 @@ def test_a_wrong_table_of_accuracies_is_one_line(source, capsys, rows, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_a_short_trajectory_leaves_out_what_needs_more_steps(source, capsys, count):
     for step in range(count + 1, STEPS + 1):
@@ -125,6 +127,7 @@ def test_a_gpu_that_is_not_there_is_refused_first(source, capsys, monkeypatch):
     assert not (source / "out").exists()
 
 
+@pytest.mark.slow
 def test_grids_labels_and_windows(source):
     settings = (
         "extrapolation.methods=[{name:relex,label:relex_rank3,parameters:{rank:3},windows:[0.5]},"
@@ -270,6 +273,7 @@ def test_a_grid_has_nothing_to_choose_on(source, capsys):
     assert "the grid of expo is chosen on held-out training problems" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_changed_checkpoint_redoes_the_measurement(source, capsys):
     assert go(source) == 0
     edit(source, 6, set_value(0.5))
