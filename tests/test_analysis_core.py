@@ -248,6 +248,7 @@ def test_a_broken_ledger_leaves_the_tables(runs, tmp_path):
     assert (tmp_path / "out" / "tables" / "ours_numbers.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [("train", "measure"), ("predictions",), ("scores",)])
 def test_a_run_without_a_stage_breaks_nothing(stages, tmp_path, unsaved):
     run = few_draws(build_cells(tmp_path / "runs", 1)[0])

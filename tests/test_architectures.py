@@ -168,6 +168,7 @@ def test_a_part_of_the_update_changes_that_part_alone(cell):
         assert len(changed) == LAYERS * len(modules)
 
 
+@pytest.mark.slow
 def test_reading_verls_copy_of_a_tied_head_gives_the_same_table(tmp_path):
     """verl stores the head of a tied model beside its embedding; it counts once all the same."""
     from safetensors.torch import save_file

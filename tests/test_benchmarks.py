@@ -261,6 +261,7 @@ def test_puzzles_are_solved_by_their_own_answer_and_differ_by_seed(name):
     assert set(other["prompt"]).isdisjoint(table["prompt"])
 
 
+@pytest.mark.slow
 def test_puzzles_are_the_same_in_every_process():
     overrides = [CELL, "benchmark=beyond_mathematics"]
     overrides += [f"benchmark.{name}.rows=20" for name in SUITES["beyond_mathematics"]]

@@ -171,6 +171,7 @@ def _die(kind, pairs, time_limit):
     return ["correct"] * len(pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "answer", "status"), [(_hang, "hang", "timeout"), (_die, "die", "crash")]
 )

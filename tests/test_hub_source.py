@@ -272,6 +272,7 @@ def test_steps_that_are_not_there_are_named(hub, tmp_path, capsys):
     assert "not on the hub" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_one_repository_per_step(hub, tmp_path, capsys):
     for step in (1, 2):
         hub.publish(f"relex/step-{step}", "main", tmp_path / "source" / f"step_{step}")
@@ -376,6 +377,7 @@ def test_streaming_measures_and_no_more(hub, tmp_path, capsys):
     assert "the weights are gone when extrapolate would need them" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_streamed_wrong_bytes_are_found(hub, tmp_path, capsys):
     assert go(tmp_path, "stages=[prepare,train]", stream="true") == 0
     hub.inject("cdn", "wrong")

@@ -211,6 +211,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
     assert "no stage is called painting" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_mirrors_its_stages_and_its_numbers_do_not_change(source):  # noqa: F811
     assert go(source, "stages=[measure]") == 0
     plain = (source / "out" / "measure" / "linearity.parquet").read_bytes()

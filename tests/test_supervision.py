@@ -134,6 +134,7 @@ def test_a_disk_that_verl_filled_is_the_users_to_free(tmp_path, monkeypatch):
     assert "the same command" in caught.value.way_out
 
 
+@pytest.mark.slow
 def test_a_dead_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "WORKER_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(trainer, "DEAD_WORKER_GRACE_SECONDS", 1.0)

@@ -46,6 +46,7 @@ def go(source, *overrides):
     )
 
 
+@pytest.mark.slow
 def test_report_without_training(source, capsys):
     assert go(source) == 0
     out = source / "out"
@@ -114,6 +115,7 @@ def test_a_short_trajectory_leaves_out_what_needs_more_steps(source, capsys, cou
     assert {"rank1_recovery", "random_update"} <= set(index_of(source).method)
 
 
+@pytest.mark.slow
 def test_nothing_to_predict_is_an_empty_index(source, capsys):
     nothing = ("extrapolation.methods=[alpharl]", "extrapolation.reconstructions=[]")
     assert go(source, *nothing) == 0
