@@ -31,6 +31,8 @@ from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.scoring.prompts import prompt_facts
 from rlvr_dynamics.training.tiny_base import build_tokenizer
 
+pytestmark = pytest.mark.slow  # nearly all of them run models
+
 N = 6
 NAMES = ("tokens", "summary", "embeddings", "prefix")
 STOP_ID = 2
@@ -352,7 +354,6 @@ def test_the_base_goes_on_from_the_prefix(place: Path, out: Path) -> None:
     assert went_on
 
 
-@pytest.mark.slow
 def test_what_is_there_stays_and_what_is_missing_is_made(place: Path, tmp_path: Path) -> None:
     folder, said = tmp_path / "out", []
     assert measure(job(place, folder), said.append)
@@ -370,7 +371,6 @@ def test_what_is_there_stays_and_what_is_missing_is_made(place: Path, tmp_path: 
     assert "answers trained" in said
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_leaves_no_half_table(place: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     begun: list[str] = []
