@@ -95,7 +95,8 @@ def test_a_killed_cell_does_not_stop_the_others_and_an_interrupted_one_does(
         "    time.sleep(30)\n"
         "os.kill(os.getpid(), 9) if os.environ['END'] == 'killed' else sys.exit(75)\n"
     )
-    monkeypatch.chdir(tmp_path)  # `python -m` looks here first
+    monkeypatch.chdir(tmp_path)  # `python -m` looks here first, unless it is told not to
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     monkeypatch.setenv("END", "killed")
     assert study.main(["--runs", str(tmp_path / "runs")]) == 1
     assert (tmp_path / "called").read_text() == "x" * 13
