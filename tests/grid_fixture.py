@@ -128,16 +128,26 @@ def run_cell(
     return folder
 
 
+# Ray passes both streams of a process on as it reads them: lines of the error stream can stand
+# between the printed ones, and a printed line that was half written is passed on in two parts.
+ERROR_STREAM = re.compile(r"(INFO|WARNING|ERROR):|.*\w+Warning: |  \w+\.\w+\(")
+
+
 def verl_configuration(folder: Path) -> dict[str, Any]:
     """The resolved configuration as verl's own process printed it before training."""
-    text = (folder / "train" / "verl" / "verl_1.log").read_text()
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return printed_configuration((folder / "train" / "verl" / "verl_1.log").read_text())
+
+
+def printed_configuration(log: str) -> dict[str, Any]:
+    """The mapping that begins with `actor_rollout_ref` in what a task runner printed."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log)
     lines = [line.split(") ", 1)[1] for line in text.splitlines() if line.startswith("(TaskRunner")]
+    lines = [line for line in lines if not ERROR_STREAM.match(line)]
     begin = next(i for i, line in enumerate(lines) if line.startswith("{'actor_rollout_ref'"))
     for end in range(begin + 1, len(lines) + 1):
         if lines[end - 1].endswith("}"):
             try:
-                return ast.literal_eval("\n".join(lines[begin:end]))
+                return ast.literal_eval("".join(lines[begin:end]))
             except SyntaxError:
                 continue
     raise AssertionError("verl's log holds no whole configuration")

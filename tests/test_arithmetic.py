@@ -107,7 +107,7 @@ def test_noise_makes_the_stated_share_wrong(noise, expected):
     assert sum(right) / len(right) == pytest.approx(expected, abs=0.06)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**31 - 1))
 def test_no_two_sets_share_a_problem(seed):
     task = ArithmeticTask(seed, 300, 16, 128, 48)

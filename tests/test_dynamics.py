@@ -104,7 +104,7 @@ def test_one_and_two_steps(count):
         assert line.r2 == pytest.approx(1.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 9999), st.integers(1, 12))
 def test_invariants_of_any_trajectory(count, d, seed, k):
     updates = gaussian(count, d, seed=seed).float()
@@ -124,7 +124,7 @@ def test_the_gram_matrix_is_accumulated_in_float64():
     assert torch.allclose(trajectory_gram(updates), exact, rtol=1e-13)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 6),
     st.integers(0, 4),
@@ -246,7 +246,7 @@ def test_scores_agree_with_their_definition():
     assert line.heldout_r2 == pytest.approx(1 - ((rest - early) ** 2).sum() / (3 * rest.var()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(3, 12), st.integers(0, 9999))
 def test_press_is_the_refit_without_the_step(count, seed):
     generator = np.random.default_rng(seed)
@@ -270,7 +270,7 @@ def test_a_constant_has_no_r2_and_axes_are_kept():
     assert line.slope == pytest.approx(np.zeros((2, 3)), abs=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(-10, 10), min_size=5, max_size=12),
     st.floats(0.1, 50),
@@ -394,7 +394,7 @@ def test_svd_of_gram_sums_over_columns():
     assert one.coefficients == pytest.approx(two.coefficients, abs=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     count=st.integers(1, 6),
     columns=st.sampled_from([1, 300, 8192, 8192 * 2 + 17]),

@@ -172,7 +172,7 @@ def test_matrices_that_never_moved_stay(tmp_path, variant):
 # The accuracy curve
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     start=st.floats(0.0, 0.5),
     end=st.floats(0.55, 1.0),
@@ -190,7 +190,7 @@ def test_a_saturating_accuracy_is_continued(start, end, tau, spacing):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(st.floats(0.0, 1.0), min_size=3, max_size=10))
 def test_no_accuracy_is_expected_outside_its_range(values):
     accuracy = dict(enumerate(values, start=1))

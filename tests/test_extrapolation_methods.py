@@ -172,7 +172,7 @@ def test_autoregressive_relex(tmp_path):
     assert once.identity != again.identity and near.identity == near_again.identity
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     frequency=st.floats(0.04, 0.4),
     phase=st.floats(-3.0, 3.0),
@@ -296,7 +296,7 @@ def test_updates_without_a_common_direction_fall_back_to_the_base_nearby():
     assert near == pytest.approx([1.0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**6), count=st.integers(4, 12), scale=st.floats(1e-8, 1e8))
 def test_the_shrinkage_is_a_share_and_free_of_scale(seed, count, scale):
     rows = np.random.default_rng(seed).standard_normal((count, 30)).cumsum(axis=0)

@@ -81,7 +81,7 @@ def test_write_repairs_adds_and_removes_and_leaves_others_alone(tmp_path):
 
 def listed(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "experiments.grid", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
 
 
 def row(outputs: Path) -> dict:
@@ -193,14 +193,14 @@ def test_running_then_interrupted_then_killed(tmp_path):
     wait_until("running", folder)
     assert row(tmp_path)["state"] == "running"
     stopped.send_signal(signal.SIGTERM)
-    assert stopped.wait(timeout=60) == 75
+    assert stopped.wait(timeout=180) == 75
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     assert (last["event"], last["stage"]) == ("interrupted", "prepare")
     assert row(tmp_path)["state"] == "interrupted"
     killed = run(*arguments)
     wait_until("running", folder)
     killed.kill()
-    killed.wait(timeout=60)
+    killed.wait(timeout=180)
     found = row(tmp_path)
     assert (found["state"], found["stage"]) == ("interrupted", "prepare")
 

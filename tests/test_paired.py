@@ -69,7 +69,7 @@ MEANS = st.lists(
 ).map(lambda rows: np.array(rows).T)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(MEANS)
 def test_difference_is_a_proper_interval(models):
     a, b, _ = models
@@ -125,7 +125,7 @@ def test_unequal_questions_are_refused():
 # Ratios
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(MEANS)
 def test_ratios_contain_their_estimate(models):
     for contrast in (RATIO, GAIN):

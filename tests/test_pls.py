@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,7 +65,7 @@ def test_a_planted_line_is_explained_and_inverted_exactly():
     assert fit.invert(1.3) == pytest.approx(2.0 + 20.0 * direction)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 15), st.integers(1, 60), st.integers(0, 9999))
 def test_the_kernel_gives_what_the_features_give(count, features, seed):
     x, y = noise(count, features, seed)
@@ -91,7 +89,7 @@ def brute_force_loo(x, y):
     return 1 - error / ((y - y.mean()) ** 2).sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(4, 14), st.integers(1, 40), st.integers(0, 9999))
 def test_leave_one_out_is_the_refit_without_the_step(count, features, seed):
     x, y = noise(count, features, seed)
@@ -189,10 +187,3 @@ def test_permutations_and_walks_are_what_they_say():
     assert walks.shape == (4000, 40)
     assert walks.var(axis=0) == pytest.approx(np.arange(1, 41), rel=0.15)
     assert np.diff(walks, axis=1).std() == pytest.approx(1.0, rel=0.02)
-
-
-def test_leaving_one_out_is_cheap():
-    x, y = noise(120, 4000)
-    start = time.process_time()
-    pls_loo_r2(x, y)
-    assert time.process_time() - start < 1.0  # measured 0.1 s; 120 refits take 3 s

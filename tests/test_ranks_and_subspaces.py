@@ -115,7 +115,7 @@ def test_ranks_of_many_spectra_and_of_none():
     assert numerical_rank(sigma, 0.0).tolist() == [2, 0, 1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=12), st.floats(1e-150, 1e150))
 def test_ranks_ignore_scale_and_stay_in_range(values, scale):
     sigma = np.sort(np.array([*values, 1.0]))[::-1]
@@ -179,7 +179,7 @@ def test_cosines_of_known_planes():
     assert principal_cosines(torch.from_numpy(mixed), tilt) == pytest.approx([1, 1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 12), st.data(), st.integers(0, 999))
 def test_cosines_are_symmetric_and_in_range(m, data, seed):
     k, j = data.draw(st.integers(1, m)), data.draw(st.integers(1, m))

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr_dynamics.scoring.statistics import (
@@ -101,7 +101,6 @@ def test_no_questions_is_undefined():
     assert all(math.isnan(value) for value in (*mean_interval([], 1), *average([])))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40))
 def test_mean_at_k_is_a_proper_interval(correct):
     means = np.array(correct) / 4

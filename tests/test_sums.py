@@ -50,7 +50,7 @@ def test_every_line_of_a_prompt_is_right_and_the_last_is_open(family):
         assert match[2] is None
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**31 - 1))
 def test_no_two_sets_share_a_problem(seed):
     task = SumTask(seed, 400, 16, 128, 40)

@@ -22,7 +22,7 @@ ESCAPING = (
 )
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -46,7 +46,7 @@ def test_closing_the_pipe_ends_every_descendant(tmp_path):
     supervisor = start_supervised(marker, tmp_path / "log")
     assert wait_for(lambda: len(processes.marked(marker)) == 3)
     supervisor.stdin.close()
-    assert supervisor.wait(timeout=20) == 75
+    assert supervisor.wait(timeout=60) == 75
     assert processes.marked(marker) == []
 
 
@@ -216,7 +216,7 @@ def test_shared_memory_of_a_worker_that_died_goes_unless_somebody_else_uses_it(t
         time.sleep(1.0)
         with used.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
             Path(f"{said}.go").touch()
-            supervisor.wait(timeout=20)
+            supervisor.wait(timeout=60)
             assert not lost.exists()
             assert used.exists()
     finally:
@@ -230,6 +230,6 @@ def test_a_signal_to_the_supervisor_ends_what_it_watches(tmp_path):
     supervisor = start_supervised(marker, tmp_path / "log")
     assert wait_for(lambda: len(processes.marked(marker)) == 3)
     supervisor.terminate()
-    assert supervisor.wait(timeout=20) == 75
+    assert supervisor.wait(timeout=60) == 75
     assert processes.marked(marker) == []
     supervisor.stdin.close()

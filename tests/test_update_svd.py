@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -173,7 +171,7 @@ def test_vectors_stay_orthonormal_where_the_gram_matrix_loses_them():
     assert_orthonormal(loose.u, loose.v, strict.u, strict.v)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 14), st.integers(1, 14), st.integers(1, 16), st.integers(0, 999))
 def test_invariants_of_any_small_update(m, n, k, seed):
     delta = gaussian(m, n, seed=seed) @ torch.diag(torch.arange(n) % 3).double()
@@ -212,20 +210,3 @@ def test_a_spectrum_over_ten_orders_is_exact(shape):
 def test_a_spectrum_far_from_zero_is_exact():
     sigma = torch.linspace(3, 0.5, 40, dtype=torch.float64)
     assert torch.allclose(update_spectrum(with_spectrum((90, 40), sigma)), sigma, rtol=1e-12)
-
-
-def test_the_leading_triple_is_far_cheaper_than_all():
-    delta = decaying((1024, 2048))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        update_svd(delta, 1)
-        start = time.process_time()
-        update_svd(delta, 1)
-        ours = time.process_time() - start
-        start = time.process_time()
-        torch.linalg.svdvals(delta)
-        # Against values only, and with room for a busy machine: measured about 15 times.
-        assert ours < (time.process_time() - start) / 4
-    finally:
-        torch.set_num_threads(threads)

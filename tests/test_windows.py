@@ -48,7 +48,7 @@ def test_orthogonal_increments_have_known_values():
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(3, 9), st.integers(1, 30), st.integers(0, 9999))
 def test_agrees_with_the_directions_themselves(count, d, seed):
     updates = walk(count, d, seed)
