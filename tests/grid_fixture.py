@@ -61,7 +61,7 @@ BASE = ["model.steps_clean=260", "model.steps_noisy=10", "model.careful=0.6"]
 SMALL = ["model.hidden=64", "model.layers=2", "model.heads=2", "model.kv_heads=1"]
 
 
-def run(arguments: list[str], *, timeout: float = 900) -> None:
+def run(arguments: list[str], *, timeout: float = 1500) -> None:
     """The command line in a process of its own; a failure shows what it said."""
     command = [sys.executable, "-m", "rlvr_dynamics.run", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)

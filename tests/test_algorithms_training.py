@@ -31,7 +31,6 @@ from safetensors.numpy import load_file
 
 from rlvr_dynamics.scoring.grading import grade
 
-pytestmark = [pytest.mark.timeout(900)]
 GROUPED = ("grpo", "dr_grpo", "rloo", "dapo", "gspo")
 EVERY = [
     pytest.param(name, marks=[pytest.mark.grid, pytest.mark.slow][: 1 + (name in IN_MAKE_TEST)])

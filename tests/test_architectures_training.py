@@ -19,7 +19,7 @@ from rlvr_dynamics.scoring.generation import EngineSettings, Protocol, ScoredMod
 from rlvr_dynamics.training.arithmetic import ArithmeticTask, write_task
 from rlvr_dynamics.training.tiny_base import build_model, build_tokenizer, reproducible
 
-pytestmark = [pytest.mark.grid, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.grid
 
 GREEDY = Protocol("greedy", temperature=0.0, top_p=1.0, samples=1, max_tokens=16)
 HEAD = "lm_head.weight"

@@ -18,7 +18,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.training import processes, trainer
 
 STAND_IN = Path(__file__).with_name("verl_stand_in.py")
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 """What Slurm leaves between its request and the kill (KillWait)."""
 
 # The command line itself, with verl replaced and everything else as it is.
