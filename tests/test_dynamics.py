@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -372,17 +370,6 @@ def test_shuffled_steps_score_one_over_the_steps(count):
 def test_shuffling_a_constant_is_undefined():
     null = permuted_steps_null(np.arange(5), np.full(5, 0.1), 4, seed=0)
     assert np.isnan([getattr(null, name) for name in SCORES]).all()
-
-
-def test_the_null_is_cheap():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        start = time.process_time()
-        random_walk_null(np.arange(1, 121), np.ones(120), 50_000, 200, seed=0)
-        assert time.process_time() - start < 0.6  # measured 0.07 s; room for a busy machine
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_svd_of_gram_sums_over_columns():
