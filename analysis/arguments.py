@@ -75,7 +75,8 @@ def default_out(names: Sequence[str]) -> Path:
 
 def items(value: str) -> list[str]:
     """The parts of `[a,b]`, or of `a`."""
-    inner = value.removeprefix("[").removesuffix("]")
+    # A pattern may end in a bracket of its own.
+    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     return [part.strip().strip("'\"") for part in inner.split(",") if part.strip()]
 
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pandas as pd
 
@@ -139,8 +140,16 @@ def check_out(out: Path) -> None:
     """Refuse a folder whose content is not ours: it would be replaced.
 
     Raises:
-        UserError: It is a file, or a folder with something else in it.
+        UserError: It is a file, or a folder with something else in it, or no place to write.
     """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            "out cannot be written", where=f"{out}: {error}", way_out="out=DIR with a new folder"
+        ) from error
     found = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or (found and (MARK not in found or found - WRITTEN)):
         raise UserError(

@@ -21,7 +21,7 @@ from analysis.ledger import LedgerClaim, Pooled, pool
 from analysis.printed_claims import PrintedClaim
 from analysis.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.reporting.claims import format_interval, format_value
-from rlvr_dynamics.reporting.formatting import general, integer, is_missing
+from rlvr_dynamics.reporting.formatting import general, integer, is_missing, scientific
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.verdicts import FAILS, HOLDS, INCONCLUSIVE, Claim
 
@@ -106,7 +106,10 @@ def _row(claim: LedgerClaim, cells: Sequence[Cell]) -> dict[str, object]:
     if {HOLDS, FAILS} <= {part.verdict for _, part in regimes}:
         # A mean over regimes that contradict each other is about none of them.
         numbers["verdict"] = INCONCLUSIVE
-        numbers["note"] = "; ".join(part for part in (DEPENDS, str(numbers["note"])) if part)
+        told = [DEPENDS, str(numbers["note"])]
+        if found.verdict != INCONCLUSIVE:  # that one says it by itself
+            told.append(found.one_by_one)
+        numbers["note"] = "; ".join(part for part in told if part)
     return {
         **_words(claim, claim.head),
         "kind": MEASURED_HERE,
@@ -136,7 +139,7 @@ def _pooled_by_regime(claim: LedgerClaim, cells: Sequence[Cell]) -> list[tuple[s
 
 
 def _regime(cell: Cell) -> str:
-    rate = "" if cell.learning_rate is None else f"lr {cell.learning_rate:.0e}"
+    rate = "" if cell.learning_rate is None else f"lr {scientific(cell.learning_rate)}"
     steps = "" if cell.steps is None else f"{cell.steps} steps"
     return " x ".join(part for part in (rate, steps) if part) or "unknown"
 

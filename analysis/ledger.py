@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -102,6 +102,7 @@ class Pooled:
         control_runs: How many these are.
         verdict: As in `rlvr_dynamics.reporting.verdicts`.
         notes: What a reader must know beside it.
+        one_by_one: What several runs say each by itself, in words.
         cells: The runs behind it.
     """
 
@@ -115,7 +116,8 @@ class Pooled:
     control_runs: int = 0
     verdict: str = NOT_MEASURED
     notes: tuple[str, ...] = ()
-    cells: tuple[str, ...] = field(default_factory=tuple)
+    one_by_one: str = ""
+    cells: tuple[str, ...] = ()
 
 
 def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
@@ -161,8 +163,9 @@ def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
         verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
     shared = _shared(found)
     reasons = [*shared, *(reason for reason in reasons if reason not in shared)]
-    if len(found) > 1 and verdict == INCONCLUSIVE:
-        reasons.append(_one_by_one(found))
+    one_by_one = _one_by_one(found) if len(found) > 1 else ""
+    if verdict == INCONCLUSIVE and one_by_one:
+        reasons.append(one_by_one)
     counts = [row.n for row in found if row.n is not None]
     return Pooled(
         value,
@@ -175,6 +178,7 @@ def pool(claim: LedgerClaim, cells: Iterable[Cell]) -> Pooled:
         len(control),
         verdict,
         (*notes, *reasons),
+        one_by_one,
         tuple(cell.name for cell, _ in measured),
     )
 

@@ -7,11 +7,24 @@ from typing import Any
 import pandas as pd
 
 from analysis.build import split_cells
+from analysis.claims import PRINTED_NUMBERS
 from rlvr_dynamics.reporting.claims import format_interval, format_value
 from rlvr_dynamics.reporting.formatting import DASH, integer, is_missing
+from rlvr_dynamics.reporting.frames import select
 from rlvr_dynamics.reporting.page import MARKS, link_papers
 
 HEADINGS = ("Verdict", "Claim", "Threshold", "Papers’", "Ours", "Null, control", "Runs, n")
+
+
+def claims_in_words(claims: pd.DataFrame) -> list[str]:
+    """How many claims hold, those about the papers' printed numbers alone in a sentence apart."""
+    printed = claims["kind"] == PRINTED_NUMBERS
+    told = [(~printed, "claims"), (printed, "claims about the papers’ printed numbers alone")]
+    return [
+        f"Of {mask.sum()} {words} {verdicts_in_words(select(claims, mask))}."
+        for mask, words in told
+        if mask.any()
+    ]
 
 
 def verdicts_in_words(claims: pd.DataFrame) -> str:

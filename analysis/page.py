@@ -12,7 +12,7 @@ from analysis import runs
 from analysis.artefact import label
 from analysis.build import CELL_COLUMNS, Built, split_cells
 from analysis.closing import next_command
-from analysis.ledger_view import ledger_view, verdicts_in_words
+from analysis.ledger_view import claims_in_words, ledger_view
 from analysis.printed import PROVENANCE
 from analysis.study import Study
 from rlvr_dynamics import reporting
@@ -43,9 +43,10 @@ SECTIONS = (
 )
 CLAIMS_ABOUT = (
     "Every claim with the papers’ number and ours. It holds when the whole 95 % interval of our "
-    "value lies above its threshold and neither null nor control gets there as well; it fails when "
-    "none of the interval lies above; otherwise it is inconclusive. A claim that no run here could "
-    "test is not measured."
+    "value lies above its threshold and the null does not get there as well, nor, where the claim "
+    "is about learning, the control; it fails when none of the interval lies above; otherwise it "
+    "is inconclusive, as it is where it holds at one learning rate and fails at another. A claim "
+    "that no run here could test is not measured."
 )
 LEGEND = Markup(
     ' <span class="legend"><b>Shaded</b>: printed in the paper; the rest is ours.</span>'
@@ -126,7 +127,7 @@ def _answer(study: Study, built: Sequence[Built], claims: pd.DataFrame | None) -
     words = "; ".join(f"{question} {facts[question]}" for question in asked)
     parts = [f"{words[:1].upper()}{words[1:]}."]
     if claims is not None:
-        parts.append(f"Of {len(claims)} claims {verdicts_in_words(claims)}.")
+        parts += claims_in_words(claims)
     parts.append(f"{there} of {len(built)} tables and figures could be filled from these runs.")
     return " ".join(parts)
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.artefact import Artefact, Drawing, FigureArtefact, TableArtefact
 from analysis.regime_tables import NEEDS, tables
-from analysis.regimes import HOLD_LAST, forecasts, regimes, where_it_ends
+from analysis.regimes import forecasts, regimes, where_it_ends
 from analysis.run_groups import dodge
 from analysis.study import Study
 from rlvr_dynamics.reporting.figure_style import (
@@ -27,6 +27,7 @@ from rlvr_dynamics.reporting.figure_style import (
     canvas,
     plain_ticks,
 )
+from rlvr_dynamics.reporting.forecasts import HOLD_LAST
 from rlvr_dynamics.reporting.formatting import (
     general,
     method_name,

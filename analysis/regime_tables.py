@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.regimes import forecasts, regimes
 from analysis.study import Study
+from rlvr_dynamics.reporting.forecasts import COUNTED
 from rlvr_dynamics.reporting.formatting import general, integer, interval, number, percent
 from rlvr_dynamics.reporting.frames import numbers
 from rlvr_dynamics.reporting.tables import Table
@@ -94,10 +95,9 @@ def _methods_table(methods: pd.DataFrame) -> Table:
         title,
         "Prediction of the last step from the observed share of the training. Skill: median over "
         "tensors of 1 − SSE / SSE of holding the last observed checkpoint (0 by definition for "
-        "that one; tensors that a method itself holds, such as norms, are not counted), 95 % "
-        "bootstrap over tensors, and in how many tensors it is positive. Share of "
-        "the gain: (accuracy − base) / (real last − base), in domain, paired 95 % interval over "
-        "n questions; a dash where training gained nothing.",
+        "that one), 95 % bootstrap over tensors, and in how many tensors it is positive. "
+        f"{COUNTED} Share of the gain: (accuracy − base) / (real last − base), in domain, paired "
+        "95 % interval over n questions; a dash where training gained nothing.",
         frame,
         {
             **dict.fromkeys(["learning_rate", "relative_update"], general),

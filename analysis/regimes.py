@@ -10,6 +10,7 @@ from analysis.claim_measures import prediction
 from analysis.scored import at_places
 from analysis.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.reporting.accuracy import PairedAccuracy, paired_accuracy
+from rlvr_dynamics.reporting.forecasts import HOLD_LAST, own_forecasts
 from rlvr_dynamics.reporting.formatting import method_rank
 from rlvr_dynamics.reporting.frames import equal, known, last_step, mean, median, numbers, select
 from rlvr_dynamics.reporting.intervals import bootstrap
@@ -18,7 +19,6 @@ from rlvr_dynamics.reporting.update_claims import learned
 from rlvr_dynamics.scoring.paired import GAIN
 from rlvr_dynamics.scoring.statistics import UNDEFINED, Interval
 
-HOLD_LAST = "hold_last"
 STATISTICS = ("rank1_share", "variance_share", "r2", "heldout_r2")
 
 
@@ -108,7 +108,7 @@ def forecasts(study: Study) -> pd.DataFrame:
         cell, model, algorithm, learning_rate, steps, seed, control, relative_update; method (its
         label), name (for readers), observe (last observed step), share (of the training);
         skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors that the
-        method does not hold itself, 95 % bootstrap in skill_low and skill_high), tensors (how many
+        method forecasts at all, 95 % bootstrap in skill_low and skill_high), tensors (how many
         these are), positive (how many of them have a skill above 0);
         gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
         and gain_high), accuracy, questions. NaN where missing; `gain` also where the run's
@@ -162,8 +162,7 @@ def _forecast(
     skills = np.empty(0)
     if table is not None and method != HOLD_LAST:
         rows = equal(table, method=method, observe=observe, step=final)
-        # The two-point line and AlphaRL leave norms as last observed: no forecast of theirs.
-        skills = numbers(select(rows, rows["sse"] != rows["sse_hold"]), "skill")
+        skills = numbers(own_forecasts(rows), "skill")
     skill = bootstrap(skills, np.median, seed=results.seed) if len(skills) else UNDEFINED
     if method == HOLD_LAST:
         skill = Interval(0.0, math.nan, math.nan)

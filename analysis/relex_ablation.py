@@ -37,6 +37,7 @@ from analysis.relex_tables import (
     with_ours,
 )
 from analysis.study import Cell, Study
+from rlvr_dynamics.reporting.forecasts import COUNTED
 from rlvr_dynamics.reporting.formatting import integer, number
 from rlvr_dynamics.reporting.tables import Table
 
@@ -122,8 +123,8 @@ def _here(cells: Sequence[Cell], name: str) -> list[Table]:
             "In-domain accuracy in per cent with its 95 % interval over the n questions, what it "
             "is above rank 1 with a line from the same window, in points (paired bootstrap), and "
             "the median over tensors of the forecast's skill in the weights (1 is perfect, 0 no "
-            "better than the last observed checkpoint). Share: observed part of the training; "
-            f"target: predicted step. {facts(cells)}",
+            f"better than the last observed checkpoint). {COUNTED} Share: observed part of the "
+            f"training; target: predicted step. {facts(cells)}",
             pd.DataFrame(rows),
             {
                 **RUN_FORMATS,

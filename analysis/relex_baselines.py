@@ -30,6 +30,7 @@ from analysis.relex_tables import (
     with_ours,
 )
 from analysis.study import Cell, Study
+from rlvr_dynamics.reporting.forecasts import COUNTED
 from rlvr_dynamics.reporting.formatting import integer, interval, number
 from rlvr_dynamics.reporting.frames import equal
 from rlvr_dynamics.reporting.results import Results
@@ -100,7 +101,8 @@ def _here(cells: Sequence[Cell], name: str) -> list[Table]:
         "In-domain accuracy in per cent with its 95 % interval over the n questions, what it is "
         "above the real final checkpoint and above the last observed one, in points (paired "
         "bootstrap), and the median over tensors of the forecast's skill in the weights (1 is "
-        "perfect, 0 no better than the last observed checkpoint). The windows nearest to the "
+        "perfect, 0 no better than the last observed checkpoint). "
+        f"{COUNTED} The windows nearest to the "
         "paper's 15 %, whose shares are in the row. ExPO's factor is the best of a grid on "
         f"validation problems. {facts(cells)}",
         pd.DataFrame(rows),

@@ -25,7 +25,7 @@ from analysis.run_groups import Group, Looks, groups, left_out, names_of, runs_a
 from analysis.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE, blank
-from rlvr_dynamics.reporting.formatting import number
+from rlvr_dynamics.reporting.formatting import number, scientific
 from rlvr_dynamics.reporting.frames import equal, has, highest, known, median
 
 NAME = "relex_linearity"
@@ -138,7 +138,7 @@ def _name_rows(axes: Axes, cells: list[Cell]) -> None:
 
 def row_name(cell: Cell) -> str:
     """Few words for a run: algorithm, learning rate, seed, control."""
-    rate = "" if cell.learning_rate is None else f"{cell.learning_rate:.0e}"
+    rate = "" if cell.learning_rate is None else scientific(cell.learning_rate)
     mark = "" if cell.control == NO_CONTROL else cell.control.split("_")[0]
     parts = (cell.algorithm, rate.replace("e-0", "e−"), f"s{cell.seed}", mark)
     return " ".join(part for part in parts if part)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.reporting.accuracy import PROTOCOLS, PairedAccuracy, paired_accuracy
+from rlvr_dynamics.reporting.forecasts import own_forecasts
 from rlvr_dynamics.reporting.formatting import is_missing
 from rlvr_dynamics.reporting.frames import equal, known, median
 from rlvr_dynamics.reporting.results import Results
@@ -184,7 +185,7 @@ def title_of(results: Results, benchmark: str) -> str:
 
 
 def skill(results: Results, method: str, observe: int, step: int | None = None) -> float:
-    """Median over tensors of a forecast's skill in the weights; NaN where there is none.
+    """Median over the tensors that a method forecasts of its skill; NaN where there is none.
 
     Args:
         results: The run.
@@ -196,7 +197,7 @@ def skill(results: Results, method: str, observe: int, step: int | None = None) 
     if table is None:
         return math.nan
     if "relex skill" not in results.memo:
-        rows = known(table, "skill")
+        rows = known(own_forecasts(table), "skill")
         groups = rows.groupby(["method", "observe", "step"])["skill"].median()
         results.memo["relex skill"] = dict(zip(groups.index, groups, strict=True))
     target = results.final_step if step is None else step

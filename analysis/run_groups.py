@@ -16,6 +16,7 @@ from rlvr_dynamics.reporting.figure_style import (
     SKY,
     VERMILLION,
 )
+from rlvr_dynamics.reporting.formatting import scientific
 
 ALGORITHM_COLOURS = {
     "grpo": BLUE,
@@ -58,7 +59,7 @@ def groups(cells: Iterable[Cell], *, by_algorithm: bool = False) -> list[Group]:
 
 
 def _title(model: str, algorithm: str, learning_rate: float | None, control: str) -> str:
-    rate = "" if learning_rate is None else f"lr\N{NO-BREAK SPACE}{learning_rate:.0e}"
+    rate = "" if learning_rate is None else f"lr\N{NO-BREAK SPACE}{scientific(learning_rate)}"
     mark = "" if control == NO_CONTROL else control.replace("_", " ")
     return ", ".join(part for part in (model, algorithm, rate, mark) if part)
 

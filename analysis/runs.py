@@ -42,7 +42,8 @@ def runs_table(study: Study) -> Table:
         "runs",
         "Runs",
         "In-domain accuracy of the base and of the last checkpoint on the same questions, with 95 "
-        "% intervals (Wilson or the bootstrap, whichever is wider); minutes: all stages together.",
+        "% intervals (Wilson or the bootstrap, whichever is wider); minutes: all stages, "
+        "with a preparation that was taken over from another run.",
         pd.DataFrame(rows),
         formats,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.reporting.formatting import scientific
 from rlvr_dynamics.reporting.results import Results, config_name, load_results
 
 NO_CONTROL = "none"
@@ -63,7 +64,7 @@ class Cell:
     @property
     def label(self) -> str:
         """What a reader sees: model, algorithm, learning rate, seed, control."""
-        rate = "" if self.learning_rate is None else f", lr {self.learning_rate:.0e}"
+        rate = "" if self.learning_rate is None else f", lr {scientific(self.learning_rate)}"
         mark = "" if self.control == NO_CONTROL else f", {self.control.replace('_', ' ')}"
         return f"{self.model}, {self.algorithm}{rate}, seed {self.seed}{mark}"
 

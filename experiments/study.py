@@ -6,6 +6,7 @@ others.
 """
 
 import argparse
+import math
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from experiments.states import progress
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from rlvr_dynamics.reporting.formatting import scientific
 from rlvr_dynamics.schema import STAGES
 
 ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
@@ -46,7 +48,7 @@ class StudyCell:
     def name(self) -> str:
         """Name of the run directory."""
         control = "_shuffled" if self.shuffled else ""
-        rate = f"{self.learning_rate:.0e}".replace("e-0", "e_")
+        rate = scientific(self.learning_rate).replace("e-0", "e_")
         return f"{self.algorithm}_lr{rate}{control}_seed{self.seed}"
 
     def overrides(self, runs: Path) -> list[str]:
@@ -104,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.seeds < 1:
         raise UserError("at least one seed", where=f"--seeds {given.seeds}")
+    if not all(0 < rate < math.inf for rate in given.rates):
+        raise UserError("learning rates are above 0", where=f"--rates {given.rates}")
     cells = study_cells(given.seeds, given.rates)
     if given.list:
         for cell in cells:

@@ -202,6 +202,7 @@ def test_mean_over_runs_is_that_of_the_table_by_run(runs, ledger):
 def test_regimes_that_differ_are_told_apart(runs, ledger):
     assert "holds at one learning rate and fails at another" in ledger.loc["B3", "note"]
     assert ledger.loc["B3", "verdict"] == INCONCLUSIVE
+    assert "each run by itself: 1 fails, 1 holds" in ledger.loc["B3", "note"]
     words = ledger.loc["B3", "by_learning_rate"]
     assert "lr 1e-05 x 20 steps: holds" in words
     assert "lr 1e-04 x 20 steps: fails" in words

@@ -293,6 +293,12 @@ def test_out_with_something_else_in_it_is_refused_and_kept(runs, tmp_path, capsy
     assert precious.read_text() == "years of work"
 
 
+def test_out_where_nothing_can_be_written_is_named(runs, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["table_1", f"run_dirs={runs[0]}", f"out={tmp_path / 'file' / 'out'}"]) == 2
+    assert "out cannot be written" in capsys.readouterr().err
+
+
 def test_names(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where there are no runs: the name is still what is told
     known = [table("alpharl_table_1"), table("relex_table_1"), figure("alpharl_figure_3a")]
@@ -326,6 +332,7 @@ def test_every_artefact_has_words_and_a_question():
         (["run_dirs=a", "run_dirs=b"], "given twice"),
         (["run_dirs=[]"], "empty"),
         (["run_dirs=[/nowhere/*]"], "no run directory matches"),
+        (["run_dirs=/nowhere/*[01]"], r"no run directory matches.*\*\[01\]"),
         (["out="], "empty"),
     ],
 )

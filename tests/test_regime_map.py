@@ -10,8 +10,10 @@ from study_settings import configure
 
 from analysis.regime_map import draw, tables, window_rows
 from analysis.regimes import forecasts, regimes, where_it_ends
+from analysis.relex_models import skill
 from analysis.study import load_study
 from rlvr_dynamics.reporting.figure_style import save, style
+from rlvr_dynamics.reporting.weight_tables import forecast_table
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_size_of_a_regime_is_read_from_the_norms(runs):
         assert table[f"{name}_null"].notna().all()
 
 
-def test_tensors_that_a_method_holds_are_no_forecast_of_it(tmp_path, runs):
+def test_tensors_that_a_method_leaves_alone_are_no_forecast_of_it(tmp_path, runs):
     run = shutil.copytree(runs[0], tmp_path / "small")
     path = run / "predictions" / "forecast.parquet"
     stored = pd.read_parquet(path)
@@ -53,10 +55,20 @@ def test_tensors_that_a_method_holds_are_no_forecast_of_it(tmp_path, runs):
     held = stored.index[relex][:2]
     stored.loc[held, "sse"] = stored.loc[held, "sse_hold"]
     stored.loc[held, "skill"] = 0.0
+    in_base = stored.index[relex][2]
+    stored.loc[in_base, ["skill", "magnitude_ratio"]] = -9.0, 0.0
     stored.to_parquet(path)
-    row = forecasts(load_study([run])).query("method == 'relex' and observe == 6").iloc[0]
-    assert row["tensors"] == relex.sum() - 2
-    assert row["skill"] == pytest.approx(stored["skill"][relex].drop(held).median())
+    study = load_study([run])
+    row = forecasts(study).query("method == 'relex' and observe == 6").iloc[0]
+    assert row["tensors"] == relex.sum() - 3
+    expected = stored["skill"][relex].drop([*held, in_base]).median()
+    assert row["skill"] == pytest.approx(expected)
+    # Other tables and the page of the run give the same number.
+    assert skill(study.cells[0].results, "relex", 6) == pytest.approx(expected)
+    frame = forecast_table(study.cells[0].results).frame
+    assert frame is not None
+    (same,) = frame.query("method == 'RELEX' and observe == 6 and step == 20")["median skill"]
+    assert same == pytest.approx(expected)
 
 
 def test_skill_is_the_median_over_tensors_and_holding_has_none(runs):

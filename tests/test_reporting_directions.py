@@ -59,7 +59,7 @@ def run_dir(tmp_path_factory):
         for observe in (3, 6):
             accuracy[f"{method}__observe_{observe}__step_20"] = 0.5 + 0.02 * place
     folder = build_run(tmp_path_factory.mktemp("run"), accuracy, layers=2)
-    write_forecast(folder, 2, {method: -0.1 * place for place, method in enumerate(METHODS)})
+    write_forecast(folder, 2, {name: -0.1 * place for place, name in enumerate(METHODS, 1)})
     return folder
 
 

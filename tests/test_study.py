@@ -5,6 +5,7 @@ import pytest
 
 from experiments import study
 from rlvr_dynamics import config
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.training.task_tables import shuffle_answers
 
 
@@ -34,6 +35,17 @@ def test_more_seeds_and_rates_keep_the_cells_that_are_there():
     assert [cell.name for cell in more if cell.learning_rate == 3e-5] == [
         f"grpo_lr3e_5_seed{seed}" for seed in range(3)
     ]
+
+
+def test_rates_that_are_near_have_folders_of_their_own():
+    names = [cell.name for cell in study.study_cells(1, [3e-5, 3.2e-5])]
+    assert {"grpo_lr3e_5_seed0", "grpo_lr3.2e_5_seed0"} < set(names) and len(set(names)) == 9
+
+
+@pytest.mark.parametrize("rate", ["0", "nan", "inf", "-1e-5"])
+def test_a_rate_that_is_none_is_refused_before_any_run(rate, tmp_path):
+    with pytest.raises(UserError, match="above 0"):
+        study.main([f"--rates={rate}", "--runs", str(tmp_path)])
 
 
 def test_the_list_names_every_cell_and_starts_nothing(tmp_path, capsys):

@@ -97,6 +97,12 @@ def general(value: Any, digits: int = 3) -> str:
     return shown.replace("e+", "e").replace("-", MINUS)
 
 
+def scientific(value: float) -> str:
+    """A learning rate in a name, always as a power of ten: `1e-04`, `3.2e-05`."""
+    digits, _, power = f"{value:.6e}".partition("e")
+    return f"{float(digits):g}e{power}"
+
+
 def text(value: Any) -> str:
     """Any other value as text, or a dash."""
     return DASH if is_missing(value) or value == "" else str(value)

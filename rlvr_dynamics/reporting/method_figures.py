@@ -20,6 +20,7 @@ from rlvr_dynamics.reporting.figure_style import (
     FigurePlan,
     canvas,
 )
+from rlvr_dynamics.reporting.forecasts import COUNTED, HOLD_LAST, own_forecasts
 from rlvr_dynamics.reporting.formatting import method_rank, number, share_of_training
 from rlvr_dynamics.reporting.frames import equal, known, mean, numbers, select, values
 from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
@@ -107,7 +108,8 @@ def draw_skill(results: Results) -> Figure | None:
     table = results.tables["forecast"]
     if table is None:
         return None
-    table = known(select(table, (table["method"] != "hold_last") & (table["observe"] > 0)), "skill")
+    table = own_forecasts(select(table, (table["method"] != HOLD_LAST) & (table["observe"] > 0)))
+    table = known(table, "skill")
     windows = sorted({int(observe) for observe in table["observe"]})
     if not windows:
         return None
@@ -195,7 +197,7 @@ PLANS = [
         "Forecast skill in the weights",
         "Skill is 1 − SSE / SSE(hold the last observed checkpoint): right of 0 the forecast is "
         "closer to the real weights, 1 is perfect. Marker: median over tensors; thick bar: "
-        "quartiles; thin: 5 to 95 %.",
+        f"quartiles; thin: 5 to 95 %. {COUNTED}",
         ("forecast",),
         draw_skill,
         TensorFacts("forecast"),

@@ -176,9 +176,13 @@ def next_command(results: Results) -> tuple[str, str]:
     if results.missing_stages:
         parts = [part for part in shlex.split(command) if not part.startswith("stages=")]
         return shlex.join(parts), "goes on with the stages that have not run"
-    dropped = ("seed=", "run_dir=", "stages=")
-    parts = [part for part in shlex.split(command) if not part.startswith(dropped)]
+    dropped = ("seed=", "run_dir=", "stages=", "reuse=")
     seed = results.seed + 1
+    parts = [
+        re.sub(r"(?<=_seed)\d+$", str(seed), part) if part.startswith("name=") else part
+        for part in shlex.split(command)
+        if not part.startswith(dropped)
+    ]
     folder = str(results.config.get("run_dir", "outputs/run")).rstrip("/")
     folder = re.sub(r"_seed\d+$", "", folder)
     return (

@@ -248,7 +248,7 @@ def load_results(run_dir: Path) -> Results:
     """
     if not run_dir.is_dir():
         raise UserError(
-            "no such run directory", where=str(run_dir), way_out="give run_dir=DIR of a run"
+            "no such run directory", where=str(run_dir), way_out="name the folder of a run"
         )
     tables = {
         name: _load(run_dir / file, stage, columns)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from rlvr_dynamics.reporting.forecasts import COUNTED, own_forecasts
 from rlvr_dynamics.reporting.formatting import (
     integer,
     interval,
@@ -15,6 +16,7 @@ from rlvr_dynamics.reporting.frames import equal, last_step, mean, median, numbe
 from rlvr_dynamics.reporting.intervals import bootstrap
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.scoring.statistics import UNDEFINED
 
 # arXiv 2510.00553, table 7: share of the update's norm, by how the model was trained.
 PRINTED_SHARES = {
@@ -137,8 +139,13 @@ def forecast_table(results: Results) -> Table:
         for (observe, step, method), rows in table.groupby(["observe", "step", "method"])  # pyright: ignore[reportGeneralTypeIssues]
     }
     for (observe, step, (_, method)), group in sorted(groups.items(), key=lambda item: item[0]):
+        group = own_forecasts(group)
         skill = numbers(group, "skill")
-        middle = bootstrap(skill, np.median, seed=results.seed, draws=results.bootstrap_draws)
+        middle = (
+            bootstrap(skill, np.median, seed=results.seed, draws=results.bootstrap_draws)
+            if len(skill)
+            else UNDEFINED
+        )
         rows.append(
             {
                 "observe": observe or None,
@@ -160,8 +167,8 @@ def forecast_table(results: Results) -> Table:
         title,
         "Skill 1 − SSE / SSE(hold the last observed checkpoint, or the base where none was "
         "observed): median over tensors with its 95 % bootstrap interval, and in how many tensors "
-        "it is above 0. Cosine and magnitude ratio: predicted to true update from the base (the "
-        "paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70).",
+        f"it is above 0. {COUNTED} Cosine and magnitude ratio: predicted to true update from the "
+        "base (the paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70).",
         pd.DataFrame(rows),
         formats,
         {"observe": "observed to"},
