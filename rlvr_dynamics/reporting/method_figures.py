@@ -21,7 +21,7 @@ from rlvr_dynamics.reporting.figure_style import (
     canvas,
 )
 from rlvr_dynamics.reporting.forecasts import COUNTED, HOLD_LAST, own_forecasts
-from rlvr_dynamics.reporting.formatting import method_rank, number, share_of_training
+from rlvr_dynamics.reporting.formatting import method_rank, number, percent, share_of_training
 from rlvr_dynamics.reporting.frames import equal, known, mean, numbers, select, values
 from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
 from rlvr_dynamics.reporting.results import Results
@@ -29,6 +29,7 @@ from rlvr_dynamics.reporting.results import Results
 COLOURS = [VERMILLION, BLUE, GREEN, ORANGE, PURPLE]
 MARKERS = ["o", "s", "^", "D", "v"]
 ROW_INCHES = 0.24
+WIDE = 4  # up to so many panels beside each other have room for words
 
 
 def draw_method_accuracy(results: Results) -> Figure | None:
@@ -123,13 +124,12 @@ def draw_skill(results: Results) -> Figure | None:
             _bars(axes, equal(table, observe=observe, step=step), methods, place, len(targets))
         axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_xlabel("skill")
-        axes.set_title(
-            f"steps 1 to {observe}\n({share_of_training(observe, final)})",
-            loc="left",
-            fontsize=7.5,
-        )
+        narrow = f"1 to {observe}\n{percent(observe / final, 0)}"
+        wide = f"steps 1 to {observe}\n({share_of_training(observe, final)})"
+        axes.set_title(wide if len(windows) <= WIDE else narrow, loc="left", fontsize=7.5)
     groups = table.groupby(["method", "observe", "step"])["skill"]
-    _skill_axis(grid[0, 0], lowest=float(np.min(np.asarray(groups.quantile(0.05)))))
+    lowest = float(np.min(np.asarray(groups.quantile(0.05))))
+    _skill_axis(grid[0, 0], lowest, decades_named=4 if len(windows) <= WIDE else 1)
     _name_rows(grid[0, 0], [results.method_name(method) for method in methods])
     shared_legend(figure, grid[0], 4)
     return figure
@@ -152,7 +152,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, methods: list[str], place: int, count:
         label = None
 
 
-def _skill_axis(axes: Axes, lowest: float) -> None:
+def _skill_axis(axes: Axes, lowest: float, decades_named: int) -> None:
     """Linear down to -2; below that logarithmic, because a bad forecast has no lower end."""
     if lowest > -2:
         axes.set_xlim(min(-0.1, 1.1 * lowest), 1.05)
@@ -160,7 +160,7 @@ def _skill_axis(axes: Axes, lowest: float) -> None:
     axes.set_xscale("symlog", linthresh=1, linscale=1.5)
     powers = range(math.ceil(math.log10(-lowest)), -1, -1)
     decades = [-(10.0**power) for power in powers]
-    every = -(-len(decades) // 4)  # the labels of long scales would run into each other
+    every = -(-len(decades) // decades_named)  # the labels of long scales would run into each other
     ticks = [*decades[::every], 0.0, 1.0]
     axes.set_xticks(ticks, [_decade(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
@@ -196,7 +196,8 @@ PLANS = [
         "forecast_skill",
         "Forecast skill in the weights",
         "Skill is 1 − SSE / SSE(hold the last observed checkpoint): right of 0 the forecast is "
-        "closer to the real weights, 1 is perfect. Marker: median over tensors; thick bar: "
+        "closer to the real weights, 1 is perfect. A panel per observed steps, with their share of "
+        "the training. Marker: median over tensors; thick bar: "
         f"quartiles; thin: 5 to 95 %. {COUNTED}",
         ("forecast",),
         draw_skill,
