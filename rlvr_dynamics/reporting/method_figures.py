@@ -27,7 +27,7 @@ from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
 from rlvr_dynamics.reporting.results import Results
 
 COLOURS = [VERMILLION, BLUE, GREEN, ORANGE, PURPLE]
-MARKERS = ["o", "s", "^", "D", "v"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "<"]
 ROW_INCHES = 0.24
 WIDE = 4  # up to so many panels beside each other have room for words
 
@@ -99,8 +99,11 @@ def _shift(place: int, count: int) -> float:
 
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
-    # The layout gives labels at most so much room, and cuts what is longer.
-    axes.set_yticks(range(len(names)), [fill(name, 23) for name in names])
+    # The layout gives labels at most so much room and cuts what is longer; a row has two lines.
+    labels, size = [fill(name, 23) for name in names], None
+    if any(label.count("\n") > 1 for label in labels):
+        labels, size = [fill(name, 29) for name in names], 6
+    axes.set_yticks(range(len(names)), labels, fontsize=size)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
