@@ -14,9 +14,9 @@ COUNTED = (
 def own_forecasts(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the forecast table in which a method says something of its own.
 
-    The two-point line keeps norms as last observed, AlphaRL keeps all but matrices as in the base;
-    with them a median over tensors would tell how many there are. Holding the last checkpoint
-    keeps its rows: its skill is 0 by definition.
+    The two-point line keeps norms as last observed, AlphaRL keeps embeddings and norms as in the
+    base; with them a median over tensors would tell how many there are. Holding the last
+    checkpoint keeps its rows: its skill is 0 by definition.
     """
     if not has(rows, "sse", "sse_hold", "magnitude_ratio"):
         return rows
