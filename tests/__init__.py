@@ -1,0 +1,1 @@
+"""The tests, and what they are tested by (`python -m tests.mutants`)."""
