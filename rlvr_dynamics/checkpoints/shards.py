@@ -1,8 +1,7 @@
 """The tensors of one Hugging Face folder, found by reading safetensors headers only.
 
-A safetensors file is an 8-byte little-endian header length, a JSON header, then the raw values.
-Reading the header ourselves costs no torch import, shows a truncated file before any value is
-used, and gives byte offsets, so that a reader may fetch any run of elements.
+Reading the headers ourselves costs no torch import, shows a damaged file before any value is used,
+and gives byte offsets, so that a reader may fetch any run of elements.
 """
 
 import json
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.checkpoints.header import NEW_COPY, Stored, read_header
 from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
 from rlvr_dynamics.errors import UserError
 
@@ -20,8 +20,6 @@ INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-HEADER_LIMIT = 100_000_000
-_NEW_COPY = "copy or save this checkpoint again"
 
 
 @dataclass(frozen=True)
@@ -90,51 +88,22 @@ def read_shard(path: Path) -> Shard:
     """Read the header of one safetensors file.
 
     Raises:
-        UserError: The file is truncated, its header is damaged, or its dtype is not a float.
+        UserError: The file is cut short or too long, its header is damaged, or its dtype is not a
+            float that can be analysed.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, HEADER_LIMIT):
-            raise UserError(
-                "truncated safetensors file: its header is cut off",
-                where=str(path),
-                way_out=_NEW_COPY,
-            )
-        text = file.read(length)
-    try:
-        header = json.loads(text)
-        header.pop("__metadata__", None)
-        entries = {name: _entry(name, fields, 8 + length, path) for name, fields in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"damaged safetensors header ({type(error).__name__})",
-            where=str(path),
-            way_out=_NEW_COPY,
-        ) from error
-    expected = max((entry.end for entry in entries.values()), default=8 + length)
-    if size != expected:
-        raise UserError(
-            f"{'truncated' if size < expected else 'oversized'} safetensors file: "
-            f"{size} bytes where its header promises {expected}",
-            where=str(path),
-            way_out=_NEW_COPY,
-        )
-    return Shard(path=path, data_start=8 + length, size=size, entries=entries)
+    header = read_header(path)
+    entries = {name: _entry(name, stored, path) for name, stored in header.tensors.items()}
+    return Shard(path=path, data_start=header.data_start, size=header.size, entries=entries)
 
 
-def _entry(name: str, fields: Any, data_start: int, path: Path) -> TensorEntry:
-    if fields["dtype"] not in DTYPES:
+def _entry(name: str, stored: Stored, path: Path) -> TensorEntry:
+    if stored.dtype not in DTYPES:
         raise UserError(
-            f"tensor {name} has dtype {fields['dtype']}; only {', '.join(DTYPES)} can be analysed",
+            f"tensor {name} has dtype {stored.dtype}; only {', '.join(DTYPES)} can be analysed",
             where=str(path),
             way_out="save the checkpoint unquantised in float32, bfloat16 or float16",
         )
-    begin, end = (data_start + int(offset) for offset in fields["data_offsets"])
-    entry = TensorEntry(DTYPES[fields["dtype"]], tuple(map(int, fields["shape"])), begin, end)
-    if end - begin != entry.numel * ITEM_BYTES[entry.dtype] or begin < data_start:
-        raise ValueError(f"offsets of {name} do not fit its shape")
-    return entry
+    return TensorEntry(DTYPES[stored.dtype], stored.shape, stored.begin, stored.end)
 
 
 def create_shard(
@@ -172,13 +141,13 @@ def read_layout(folder: Path) -> Layout:
                 raise UserError(
                     f"tensor {name} is stored twice, in {home[name]} and in {file}",
                     where=str(folder),
-                    way_out=_NEW_COPY,
+                    way_out=NEW_COPY,
                 )
             home[name] = file
     if (folder / INDEX).exists():
         _check_index(folder, home)
     if not home:
-        raise UserError("a checkpoint without tensors", where=str(folder), way_out=_NEW_COPY)
+        raise UserError("a checkpoint without tensors", where=str(folder), way_out=NEW_COPY)
     return Layout(folder=folder, shards=shards, home=home, tied=_is_tied(folder, home))
 
 
@@ -235,7 +204,7 @@ def _read_weight_map(index: Path) -> dict[str, str]:
         return {str(name): str(file) for name, file in weight_map.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"damaged weight index ({type(error).__name__})", where=str(index), way_out=_NEW_COPY
+            f"damaged weight index ({type(error).__name__})", where=str(index), way_out=NEW_COPY
         ) from error
 
 
@@ -267,7 +236,7 @@ def _check_index(folder: Path, home: dict[str, str]) -> None:
         raise UserError(
             f"the weight index and the shards disagree about {', '.join(wrong[:3])}",
             where=str(folder / INDEX),
-            way_out=_NEW_COPY,
+            way_out=NEW_COPY,
         )
 
 
@@ -281,4 +250,4 @@ def _is_tied(folder: Path, home: dict[str, str]) -> bool:
         settings = json.loads(config.read_text(encoding="utf-8"))
         return bool(settings.get("tie_word_embeddings", False))
     except (ValueError, AttributeError) as error:
-        raise UserError("damaged config.json", where=str(config), way_out=_NEW_COPY) from error
+        raise UserError("damaged config.json", where=str(config), way_out=NEW_COPY) from error
