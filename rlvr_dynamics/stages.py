@@ -151,6 +151,7 @@ def open_trajectory(run: Run) -> "Trajectory":
     return Trajectory.open(
         run.base,
         run.checkpoints,
+        pattern=source.pattern,
         # The steps of a published trajectory are named one by one, so a gap is meant.
         allow_gaps=source.allow_gaps or published is not None,
         cache=None if run.config.dry_run else run.folder / "identities.json",

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -245,7 +246,7 @@ def test_empty_and_foreign_folders(run):
     assert_names(caught.value, "not a checkpoint folder", "notes.md")
 
 
-@pytest.mark.parametrize("file", ["pytorch_model.bin", "model_world_size_1_rank_0.pt"])
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "optimizer.pt"])
 def test_pickled_weights_are_never_opened(run, file):
     folder = run / "checkpoints" / "step_2"
     (folder / "model.safetensors").rename(folder / file)
@@ -253,7 +254,9 @@ def test_pickled_weights_are_never_opened(run, file):
 
 
 def test_verl_step_without_a_hugging_face_model(run):
-    (run / "checkpoints" / "global_step_4" / "actor").mkdir(parents=True)
+    (run / "other" / "global_step_4" / "actor").mkdir(parents=True)
+    shutil.rmtree(run / "checkpoints")
+    (run / "other").rename(run / "checkpoints")
     refused(run, "global_step_4", "hf_model")
 
 
@@ -368,7 +371,7 @@ def test_a_step_that_occurs_twice(run):
     refused(run, "step 3 occurs twice", "step_03")
 
 
-@pytest.mark.parametrize("name", ["step_", "step_x", "step_-1", "step_0", "step_1.5", "step_²"])
+@pytest.mark.parametrize("name", ["step_", "step_x", "step_-1", "step_1.5", "step_²"])
 def test_a_folder_that_is_no_step(run, name):
     (run / "checkpoints" / name).mkdir()
     refused(run, repr(name), "positive integer")

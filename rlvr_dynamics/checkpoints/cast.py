@@ -17,15 +17,14 @@ from rlvr_dynamics.atomic import atomic_folder, write_json
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.names import HEAD
 from rlvr_dynamics.checkpoints.shards import (
-    INDEX,
     ITEM_BYTES,
-    SINGLE,
     Layout,
     Shard,
     create_shard,
     read_layout,
 )
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.checkpoints.writer import copy_companions, put_elements
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes

@@ -24,6 +24,7 @@ BITS = {
 }
 NEW_COPY = "copy or save this checkpoint again"
 _METADATA = "__metadata__"
+_POINTER = b"version https://git-lfs"
 _LARGEST = 2**64 - 1
 
 
@@ -58,7 +59,14 @@ def read_header(path: Path) -> Header:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if start == _POINTER[:8] and start + file.read(len(_POINTER) - 8) == _POINTER:
+            raise UserError(
+                "a pointer of Git LFS lies here instead of the weights",
+                where=str(path),
+                way_out="fetch them: git lfs pull, in the repository that this folder is of",
+            )
         if size < 8 or length > size - 8:
             raise _refused("truncated safetensors file: its header is cut off", path)
         if length > HEADER_LIMIT:

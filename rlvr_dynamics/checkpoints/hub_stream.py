@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.atomic import atomic_folder, full_disk_is_a_user_error
+from rlvr_dynamics.checkpoints.header import HEADER_LIMIT
 from rlvr_dynamics.checkpoints.hub import Pinned, RemoteFile
 from rlvr_dynamics.checkpoints.hub_download import Advance, Job, download
 from rlvr_dynamics.checkpoints.hub_http import Hub, Patience, Stopped, Transient
-from rlvr_dynamics.checkpoints.header import HEADER_LIMIT
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.shards import Layout, read_layout
 from rlvr_dynamics.errors import UserError

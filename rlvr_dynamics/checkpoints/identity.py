@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import write_json
-from rlvr_dynamics.checkpoints.shards import read_layout, weight_file_names
+from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.checkpoints.weight_files import weight_file_names
 from rlvr_dynamics.errors import UserError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+_KEYS = ("format", "step", "dtype", "source", "shards", "identity")
+_KEYS_THAT_TELL = 4  # so damage to some of them does not make a manifest of ours a stranger's
 _BLOCK_BYTES = 1 << 20
 
 
@@ -87,17 +90,22 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a folder, or None when it has none.
+    """Return the manifest of a folder, or None when it has none of ours.
+
+    Other tools have a `manifest.json` too; one with few of our keys is theirs and is left alone.
 
     Raises:
         UserError: The manifest is damaged, or lists other files than the folder holds.
     """
     path = folder / MANIFEST
-    if not path.exists():
+    if not path.is_file():
+        return None
+    text = path.read_bytes()
+    if sum(f'"{key}"'.encode() in text for key in _KEYS) < _KEYS_THAT_TELL:
         return None
     way_out = "delete this manifest if you trust the weights (they are then hashed anew)"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(text.decode("utf-8"))
         shards = dict(manifest["shards"])
         consistent = manifest["identity"] == combine(shards)
     except (ValueError, KeyError, TypeError) as error:

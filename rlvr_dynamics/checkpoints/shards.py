@@ -13,13 +13,11 @@ from typing import Any
 
 from rlvr_dynamics.checkpoints.header import NEW_COPY, Stored, read_header
 from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
+from rlvr_dynamics.checkpoints.weight_files import check_index, weight_file_names
 from rlvr_dynamics.errors import UserError
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def read_layout(folder: Path) -> Layout:
         UserError: The folder is missing, empty, holds no safetensors, lacks a shard of its index,
             or its index points outside the folder.
     """
-    files = _weight_files(folder)
+    files = weight_file_names(folder)
     shards = {file: read_shard(folder / file) for file in files}
     home: dict[str, str] = {}
     for file, shard in shards.items():
@@ -144,100 +142,10 @@ def read_layout(folder: Path) -> Layout:
                     way_out=NEW_COPY,
                 )
             home[name] = file
-    if (folder / INDEX).exists():
-        _check_index(folder, home)
+    check_index(folder, home)
     if not home:
         raise UserError("a checkpoint without tensors", where=str(folder), way_out=NEW_COPY)
     return Layout(folder=folder, shards=shards, home=home, tied=_is_tied(folder, home))
-
-
-def weight_file_names(folder: Path) -> list[str]:
-    """Return the weight files of a folder, sorted, each checked to exist."""
-    return _weight_files(folder)
-
-
-def _weight_files(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise UserError(
-            "checkpoint folder not found", where=str(folder), way_out="check the path that you gave"
-        )
-    single, index = folder / SINGLE, folder / INDEX
-    if single.exists() and index.exists():
-        raise UserError(
-            f"both {SINGLE} and {INDEX} are present; which of them counts is not clear",
-            where=str(folder),
-            way_out="remove the one that is out of date",
-        )
-    if single.exists():
-        return [SINGLE]
-    if index.exists():
-        return _indexed_files(folder)
-    _refuse_folder_without_safetensors(folder)
-    raise AssertionError("unreachable")
-
-
-def _refuse_folder_without_safetensors(folder: Path) -> None:
-    present = sorted(path.name for path in folder.iterdir())
-    pickled = [name for name in present if name.endswith(_PICKLED)]
-    if pickled:
-        raise UserError(
-            f"only safetensors is read, and this folder has {pickled[0]}: such files run code "
-            "when they are opened",
-            where=str(folder),
-            way_out="convert it: AutoModelForCausalLM.from_pretrained(folder)"
-            ".save_pretrained(folder, safe_serialization=True)",
-        )
-    if not present:
-        raise UserError(
-            "empty checkpoint folder", where=str(folder), way_out="check the path that you gave"
-        )
-    raise UserError(
-        f"not a checkpoint folder: neither {SINGLE} nor {INDEX}, but {', '.join(present[:5])}",
-        where=str(folder),
-        way_out="point at the folder that holds the safetensors files",
-    )
-
-
-def _read_weight_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return {str(name): str(file) for name, file in weight_map.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"damaged weight index ({type(error).__name__})", where=str(index), way_out=NEW_COPY
-        ) from error
-
-
-def _indexed_files(folder: Path) -> list[str]:
-    files = sorted(set(_read_weight_map(folder / INDEX).values()))
-    for file in files:
-        if Path(file).name != file or "\\" in file or not file.endswith(".safetensors"):
-            raise UserError(
-                f"the weight index names {file!r}, which is not a safetensors file of this folder",
-                where=str(folder / INDEX),
-                way_out="do not use this checkpoint unless you trust its origin; an index must "
-                "name files beside it",
-            )
-        if not (folder / file).is_file():
-            raise UserError(
-                f"shard {file} is in the weight index but not in the folder",
-                where=str(folder),
-                way_out="finish the download or copy, then run again",
-            )
-    return files
-
-
-def _check_index(folder: Path, home: dict[str, str]) -> None:
-    listed = _read_weight_map(folder / INDEX)
-    wrong = sorted(
-        name for name in listed.keys() | home.keys() if listed.get(name) != home.get(name)
-    )
-    if wrong:
-        raise UserError(
-            f"the weight index and the shards disagree about {', '.join(wrong[:3])}",
-            where=str(folder / INDEX),
-            way_out=NEW_COPY,
-        )
 
 
 def _is_tied(folder: Path, home: dict[str, str]) -> bool:

@@ -1,80 +1,56 @@
-"""Which steps a folder of checkpoints holds.
+"""Which steps a folder of checkpoints holds, and which of them are taken."""
 
-Accepted: `step_<N>` (ours) and `global_step_<N>/actor/huggingface` (as verl saves them).
-"""
-
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from rlvr_dynamics.checkpoints.model_folders import model_folder, refuse_step
+from rlvr_dynamics.checkpoints.step_names import convention_of, named_by, no_steps
 from rlvr_dynamics.errors import UserError
 
-_STEP_FOLDER = re.compile(r"(?:global_)?step_(.*)", re.DOTALL)
 _SHOWN_RUNS = 12
-_VERL_MODEL = Path("actor") / "huggingface"
 
 
-def find_steps(checkpoints: Path) -> dict[int, Path]:
-    """Map step numbers to checkpoint folders, in rising order.
+def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]:
+    """Map step numbers to model folders, in rising order.
 
     Args:
         checkpoints: Folder whose subfolders are the steps; anything else in it is ignored.
+        pattern: Name of a step's folder below `checkpoints`, with `{step}` for the number and
+            perhaps `*` for anything: `run-*-s{step}/hf`. None: the trainers' conventions.
+
+    Returns:
+        Step to folder. Step 0, a base among the steps, is there only if it holds a model.
 
     Raises:
-        UserError: No such folder, no steps, a step that is not a positive number, a number that
-            occurs twice (`step_3` beside `step_03`), or a verl step without its model.
+        UserError: No such folder, no steps, a step whose number is not one, a number that occurs
+            twice (`step_3` beside `step_03`), several conventions at once, or a step without a
+            model.
     """
     if not checkpoints.is_dir():
         raise UserError(
-            "checkpoints folder not found",
+            "checkpoints folder not found"
+            if not checkpoints.is_file()
+            else "source.checkpoints is a file; it must be the folder that holds the steps",
             where=str(checkpoints),
             way_out="check the path that you gave",
         )
-    found: dict[int, Path] = {}
-    for path in sorted(checkpoints.iterdir()):
-        matched = _STEP_FOLDER.fullmatch(path.name)
-        if matched is None or not path.is_dir():
+    convention = (
+        named_by(checkpoints, pattern) if pattern is not None else convention_of(checkpoints)
+    )
+    found = {step: convention.folders[step] for step in sorted(convention.folders)}
+    models: dict[int, Path] = {}
+    for step, path in found.items():
+        if convention.below is not None:
+            models[step] = path / convention.below
             continue
-        step = _step_number(matched.group(1), path)
-        if step in found:
-            raise UserError(
-                f"step {step} occurs twice: {found[step].name} and {path.name}",
-                where=str(checkpoints),
-                way_out="remove or rename one of the two folders",
-            )
-        found[step] = path
-    if not found:
-        raise UserError(
-            "no checkpoints here: no folder is called step_<N> or global_step_<N>",
-            where=str(checkpoints),
-            way_out="point at the folder that holds the steps, not at one of them",
-        )
-    return {step: _model_folder(found[step]) for step in sorted(found)}
-
-
-def _step_number(text: str, path: Path) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) == 0:
-        raise UserError(
-            f"{path.name!r} is not a step: the number must be a positive integer",
-            where=str(path.parent),
-            way_out="rename the folder to step_<N>, or move it away; the base model is step 0 and "
-            "is given apart",
-        )
-    return int(text)
-
-
-def _model_folder(path: Path) -> Path:
-    if not path.name.startswith("global_"):
-        return path
-    model = path / _VERL_MODEL
-    if not model.is_dir():
-        raise UserError(
-            f"{path.name} has no {_VERL_MODEL} folder: verl saved no Hugging Face model",
-            where=str(path),
-            way_out="train with hf_model in actor.checkpoint.save_contents, or merge the shards "
-            "with python -m verl.model_merger",
-        )
-    return model
+        model = model_folder(path)
+        if model is not None:
+            models[step] = model
+        elif step:
+            refuse_step(path)
+    if not models.keys() - {0}:
+        raise no_steps(checkpoints, pattern)
+    return models
 
 
 def check_even(steps: Iterable[int], checkpoints: Path) -> None:

@@ -61,6 +61,7 @@ class Trajectory:
         base: Path | str,
         checkpoints: Path | str,
         *,
+        pattern: str | None = None,
         allow_gaps: bool = False,
         steps: Iterable[int] | None = None,
         cache: Path | None = None,
@@ -70,7 +71,10 @@ class Trajectory:
 
         Args:
             base: Hugging Face folder of the model before training.
-            checkpoints: Folder with `step_<N>` or `global_step_<N>/actor/huggingface` in it.
+            checkpoints: Folder with the steps in it, such as `step_<N>` or
+                `global_step_<N>/actor/huggingface`.
+            pattern: Name of a step's folder below it, with `{step}` for the number, where the
+                trainers' conventions do not fit; see `find_steps`.
             allow_gaps: Accept uneven steps such as 1, 2, 4.
             steps: Only these steps, whatever their spacing; all when None.
             cache: File that remembers the hashes of folders without a manifest.
@@ -83,7 +87,7 @@ class Trajectory:
         """
         base, checkpoints = Path(base), Path(checkpoints)
         base_layout = read_layout(base)
-        folders = find_steps(checkpoints)
+        folders = find_steps(checkpoints, pattern)
         if steps is not None:
             folders = select_steps(folders, steps, checkpoints)
         elif not allow_gaps:

@@ -19,8 +19,9 @@ from torch import Tensor
 from rlvr_dynamics.atomic import atomic_folder
 from rlvr_dynamics.checkpoints.identity import MANIFEST, write_manifest
 from rlvr_dynamics.checkpoints.names import HEAD
-from rlvr_dynamics.checkpoints.shards import INDEX, ITEM_BYTES, TensorEntry, read_layout
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, TensorEntry, read_layout
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.weight_files import INDEX
 from rlvr_dynamics.errors import UserError
 
 _PUSH_BYTES = 32 << 20

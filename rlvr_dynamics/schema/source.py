@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
+from rlvr_dynamics.checkpoints.step_names import check_pattern
 from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, sequence
 
 
@@ -54,11 +55,16 @@ class Published(Frozen):
 
 
 class Source(Frozen):
-    """Somebody else's checkpoints, measured without training: on this disk, or on the hub."""
+    """Somebody else's checkpoints, measured without training: on this disk, or on the hub.
+
+    `pattern` names a step's folder below `checkpoints`, with `{step}` for the number, where its
+    name is none that is known: `run-{step}/hf`.
+    """
 
     base: str | None
     checkpoints: str | None
     published: Published | None
+    pattern: Annotated[str, AfterValidator(check_pattern)] | None
     accuracy: str | None
     allow_gaps: bool
 
@@ -71,6 +77,8 @@ class Source(Frozen):
     def _both(self) -> "Source":
         if (self.base is None) != (self.checkpoints is None):
             raise ValueError("base and checkpoints go together: give both or neither")
+        if self.pattern is not None and self.checkpoints is None:
+            raise ValueError("pattern names the folders below checkpoints: give checkpoints too")
         if self.published is not None and self.base is not None:
             raise ValueError("published and base are two sources: give one of them")
         return self

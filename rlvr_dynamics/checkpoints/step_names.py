@@ -1,0 +1,183 @@
+"""How trainers name the folders of their steps, and what else a folder's names may mean.
+
+`step_5`, `step-5`, `step5`, `global_step_5`, `checkpoint-5`, `iter_0000005`, `DAPO-step-5`,
+`epoch0epochstep4globalstep5` and the like: names that differ in the number of the step only.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlvr_dynamics.checkpoints.model_folders import model_folder
+from rlvr_dynamics.checkpoints.weight_files import holds_adapter, holds_weights
+from rlvr_dynamics.errors import UserError
+
+PLACE = "{step}"
+_SHOWN = 4
+_TAILS = r"(?:[_.-](?:hf|hf_model|huggingface|merged|model|actor|policy|adapter|lora))?"
+_STEP_NAME = re.compile(
+    r"(?P<head>.*?(?:global[_-]?)?(?:step|checkpoint|ckpt|iteration|iter)s?[_=. -]?)"
+    rf"(?P<number>[0-9]+)(?P<tail>{_TAILS})",
+    re.IGNORECASE | re.DOTALL,
+)
+_EPOCH = re.compile(r"(?i)(epoch(?:step)?[_=. -]?)[0-9]+")
+_NAMED_STATES = re.compile(r"(?i)(?:final|last|latest|best)(?:[_.-].*)?")
+_NUMBER = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass
+class Convention:
+    """The folders whose names differ in the step number only.
+
+    Attributes:
+        pattern: Their common name, with `{step}` for the number.
+        folders: Step number to folder.
+        below: Where in each of them the model is; None to look for it.
+    """
+
+    pattern: str
+    folders: dict[int, Path] = field(default_factory=dict)
+    below: Path | None = None
+
+    def add(self, text: str, path: Path) -> None:
+        """Enter a folder under the number that its name gives."""
+        if not _NUMBER.fullmatch(text):
+            raise UserError(
+                f"{path.name!r} is not a step: the number must be a positive integer",
+                where=str(path.parent),
+                way_out="rename the folder to step_<N>, or move it away; the base model is step 0 "
+                "and is given apart",
+            )
+        step = int(text)
+        if step in self.folders:
+            raise UserError(
+                f"step {step} occurs twice: {self.folders[step].name} and {path.name}",
+                where=str(path.parent),
+                way_out="remove or rename one of the two folders",
+            )
+        self.folders[step] = path
+
+
+def named_by(checkpoints: Path, pattern: str) -> Convention:
+    """Return the folders that a pattern names; perhaps none."""
+    first, _, below = pattern.partition("/")
+    prefix = ""
+    while PLACE not in first:  # folders before the one with the number are fixed
+        prefix = f"{prefix}{first}/"
+        first, _, below = below.partition("/")
+    root = checkpoints / prefix
+    convention = Convention(pattern, below=Path(below) if below else None)
+    head, tail = (re.escape(part).replace(r"\*", "[^/]*") for part in first.split(PLACE))
+    name = re.compile(f"{head}([0-9]+){tail}")
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        matched = name.fullmatch(path.name)
+        if matched is not None and path.is_dir():
+            convention.add(matched.group(1), path)
+    return convention
+
+
+def convention_of(checkpoints: Path) -> Convention:
+    """Return the one convention of a folder.
+
+    Where folders of several conventions lie side by side, those that hold no model, such as logs
+    by step, do not count.
+
+    Raises:
+        UserError: None or several, or a folder of the convention whose number is not one.
+    """
+    folders = [path for path in sorted(checkpoints.iterdir()) if path.is_dir()]
+    found: dict[str, Convention] = {}
+    for path in folders:
+        matched = _STEP_NAME.fullmatch(path.name)
+        if matched is not None:
+            pattern = _EPOCH.sub(r"\1*", matched["head"]) + PLACE + matched["tail"]
+            found.setdefault(pattern, Convention(pattern)).add(matched["number"], path)
+    if len(found) > 1:
+        kept = {
+            pattern: each
+            for pattern, each in found.items()
+            if any(model_folder(path) is not None for path in each.folders.values())
+        }
+        found = kept or found
+    if len(found) > 1:
+        named = [f"{pattern} ({len(each.folders)})" for pattern, each in sorted(found.items())]
+        raise UserError(
+            f"steps under several names: {', '.join(named[:_SHOWN])}; which of them are meant is "
+            "not clear",
+            where=str(checkpoints),
+            way_out=f"choose one: source.pattern='{min(found)}'",
+        )
+    if not found:
+        _refuse_odd_names(folders)
+        raise no_steps(checkpoints, None)
+    (convention,) = found.values()
+    head, tail = convention.pattern.split(PLACE)
+    if "*" not in head:
+        for path in folders:
+            rest = path.name.removeprefix(head).removesuffix(tail)
+            same = path.name.startswith(head) and path.name.endswith(tail)
+            if same and not _NAMED_STATES.fullmatch(rest) and path not in _paths(convention):
+                convention.add(rest, path)
+    return convention
+
+
+def _refuse_odd_names(folders: list[Path]) -> None:
+    for path in folders:
+        if re.fullmatch(r"(?:global_)?step_.*", path.name, re.DOTALL):
+            Convention("").add(path.name.split("step_", 1)[1], path)
+
+
+def _paths(convention: Convention) -> set[Path]:
+    return set(convention.folders.values())
+
+
+def no_steps(checkpoints: Path, pattern: str | None) -> UserError:
+    """Return the line for a folder without steps, with what is probably meant."""
+    folders = [path for path in sorted(checkpoints.iterdir()) if path.is_dir()]
+    names = [path.name for path in folders]
+    if pattern is not None:
+        return UserError(
+            f"no folder with a model matches source.pattern={pattern}",
+            where=str(checkpoints),
+            way_out=f"there are: {', '.join(names[:_SHOWN])}" if names else "the folder is empty",
+        )
+    what = "no checkpoints here: no folder is called step_<N>, global_step_<N> or checkpoint-<N>"
+    way_out = (
+        "point at the folder that holds the steps, not at one of them; for other names set "
+        "source.pattern, such as 'run-{step}/hf'"
+    )
+    above = checkpoints.resolve().parent
+    inner = [path for path in folders if any(_STEP_NAME.fullmatch(x.name) for x in _inside(path))]
+    if holds_weights(checkpoints) or holds_adapter(checkpoints):
+        what = "this is one checkpoint, not a folder of steps"
+        way_out = f"source.checkpoints={above}, if the steps lie there; source.base is the model "
+        way_out += "before training"
+    elif any(_EPOCH.fullmatch(name) for name in names):
+        what = "no checkpoints here: the folders are numbered by epoch, and an epoch is not a step"
+        way_out = "rename them to step_<N>, or count epochs as steps: source.pattern='"
+        way_out += re.sub(r"[0-9]+$", PLACE, next(n for n in names if _EPOCH.fullmatch(n))) + "'"
+    elif any(name.isdigit() for name in names):
+        way_out = "if the bare numbers are the steps: source.pattern='{step}'"
+    elif inner:
+        way_out = f"source.checkpoints={inner[0]}"
+    return UserError(what, where=str(checkpoints), way_out=way_out)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_dir()]
+
+
+def check_pattern(pattern: str) -> str:
+    """Return a pattern that can name the folders of steps.
+
+    Raises:
+        ValueError: It has not exactly one `{step}`, other braces, or leaves its folder.
+    """
+    parts = pattern.split("/")
+    if pattern.count(PLACE) != 1 or "{" in pattern.replace(PLACE, "").replace("}", "{"):
+        raise ValueError("must contain {step} once, and no other braces")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in pattern or "\0" in pattern:
+        raise ValueError("must be a path below source.checkpoints, such as run-{step}/hf")
+    if any("*" in part and PLACE not in part for part in parts):
+        raise ValueError("* may stand beside {step} only, in the same folder name")
+    return pattern
