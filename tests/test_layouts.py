@@ -227,3 +227,10 @@ def test_a_base_that_is_no_folder(base):
     with pytest.raises(UserError) as caught:
         Trajectory.open(base, base / "model.safetensors")
     assert "source.checkpoints is a file" in str(caught.value)
+
+
+def test_a_pointer_of_git_lfs(base):
+    lay(base, "step_1")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
+    (base.parent / "run" / "step_1" / "model.safetensors").write_text(pointer)
+    refused(base, "Git LFS", "git lfs pull", "step_1")
