@@ -307,6 +307,9 @@ COLUMNS: dict[str, dict[str, Column]] = {
             "share", "answers spelled as the gold answer: a second, simpler grader; not for puzzles"
         ),
         "graders_disagree": Column("count", "answers on which the two graders disagree"),
+        "golds_as_text": Column(
+            "count", "right answers of the benchmark that algebra cannot read, compared as text"
+        ),
         "correct": Column("count", "answers that the grader takes as right"),
         "incorrect": Column("count", "answers that it takes as wrong"),
         "no_answer": Column("count", "responses in which it finds no answer; scored 0"),

@@ -33,7 +33,11 @@ def prepare_foreign(run: Run, folder: Path) -> None:
         UserError: A table or the base cannot be had.
     """
     from rlvr_dynamics.benchmarks import LOCK_FILE as TABLES_LOCK
-    from rlvr_dynamics.training.hub_data import write_benchmarks, write_tables
+    from rlvr_dynamics.training.hub_data import (
+        print_remarks,
+        write_benchmarks,
+        write_tables,
+    )
     from rlvr_dynamics.training.hub_model import LOCK_FILE as MODELS_LOCK
     from rlvr_dynamics.training.hub_model import fetch_model
 
@@ -50,9 +54,7 @@ def prepare_foreign(run: Run, folder: Path) -> None:
         facts |= {"model": model, "base": base}
         facts["base_dtype"] = {"stored": stored["dtype"], "original": stored["dtype"]}
     write_json(folder / "task.json", facts)
-    for key, table in tables.items():
-        if table["left_out"]:
-            print(f"{key}: {len(table['left_out'])} of {table['rows']} questions left out")
+    print_remarks(tables)
 
 
 def addresses(published: Published) -> dict[int, Address]:

@@ -165,7 +165,11 @@ def open_trajectory(run: Run) -> "Trajectory":
 def _prepare(run: Run, folder: Path) -> None:
     from rlvr_dynamics.benchmarks import LOCK_FILE
     from rlvr_dynamics.checkpoints.cast import store_base
-    from rlvr_dynamics.training.hub_data import write_benchmarks, write_tables
+    from rlvr_dynamics.training.hub_data import (
+        print_remarks,
+        write_benchmarks,
+        write_tables,
+    )
     from rlvr_dynamics.training.hub_model import LOCK_FILE as MODELS_LOCK
     from rlvr_dynamics.training.hub_model import fetch_model
     from rlvr_dynamics.training.task_tables import shuffle_answers
@@ -194,9 +198,7 @@ def _prepare(run: Run, folder: Path) -> None:
     stored = store_base(folder / "base", config.trainer.checkpoint_dtype, str(facts["base"]))
     facts["base_dtype"] = {"stored": stored["dtype"], "original": stored["original_dtype"]}
     write_json(folder / "task.json", facts)
-    for key, table in facts["tables"].items():
-        if table["left_out"]:
-            print(f"{key}: {len(table['left_out'])} of {table['rows']} questions left out")
+    print_remarks(facts["tables"])
 
 
 def _prepare_arithmetic(config: RunConfig, folder: Path, models_lock: Path) -> dict[str, Any]:

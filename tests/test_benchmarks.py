@@ -19,6 +19,7 @@ from rlvr_dynamics.benchmarks.golds import gold_answer
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.grading import grade
 from rlvr_dynamics.scoring.samples import read_benchmark
+from rlvr_dynamics.training.hub_data import print_remarks
 
 CELL = "+exp=grpo_qwen3_4b"
 NAMES = sorted(path.stem for path in (config.CONFIG_FOLDER / "benchmark").glob("*.yaml"))
@@ -147,6 +148,8 @@ def test_ids_come_from_the_table_or_count_its_rows(tmp_path):
         (["$(1,2]$", "$x$"], ["first", "dollars"], "(1,2]"),
         ("27.00", ["integer"], "27"),
         (" -1,000 ", ["integer"], "-1000"),
+        (r"336^\circ", ["integer"], r"336^\circ"),
+        ("27.5", ["integer"], "27.5"),
     ],
 )
 def test_rules_find_the_answer(value, rules, expected):
@@ -157,11 +160,13 @@ def test_rules_find_the_answer(value, rules, expected):
     ("value", "rules", "problem"),
     [
         ("the answer is 5", ["after_hashes"], "no ####"),
-        ("27.5", ["integer"], "not an integer"),
         ("So it is five.\nQuite.", ["boxed"], "no .boxed"),
         ("\\boxed{never closed", ["boxed"], "no .boxed"),
         ([], ["first"], "is empty"),
         (None, [], "is empty"),
+        (None, ["boxed", "integer"], "is empty"),
+        (float("nan"), ["integer"], "is empty"),
+        (float("-inf"), [], "is empty"),
         ("  ", [], "is empty"),
     ],
 )
@@ -196,6 +201,27 @@ def test_answers_that_cannot_be_graded_stop_the_build_and_are_all_named(tmp_path
     assert len(table) == facts["questions"] == 7
     assert (facts["rows"], facts["left_out"]) == (9, ["aime25-2", "aime25-7"])
     assert "aime25-8" in table["question_id"].tolist()
+
+
+def test_golds_that_algebra_cannot_read_are_built_counted_and_graded(tmp_path, capsys):
+    unread = ["2^{1009}", r"\frac{100!}{2^{50}}", "E_{1},E_{2}", "np.arcsin(10/13)"]
+    rows = [
+        {"question": f"{place}?", "answer": gold} for place, gold in enumerate(["1", *unread, "2"])
+    ]
+    benchmark = stored(tmp_path, "minerva", rows)
+    table, facts = build_benchmark("minerva", benchmark)
+    assert table["gold"].tolist() == ["1", *unread, "2"]
+    assert facts["compared_as_text"] == [f"minerva-{place}" for place in (1, 2, 3, 4)]
+    assert facts["left_out"] == []
+    print_remarks({"benchmark.minerva": facts})
+    assert "benchmark.minerva: 4 of 6 right answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("gold", ["nan", "inf", "None", None, float("nan")])
+def test_a_missing_gold_stops_the_build_and_is_named(tmp_path, gold):
+    rows = [{"question": "1?", "answer": "1"}, {"question": "2?", "answer": gold}]
+    with pytest.raises(UserError, match="minerva-1"):
+        build_benchmark("minerva", stored(tmp_path, "minerva", rows))
 
 
 def test_an_exception_that_does_not_exist_stops_the_build(tmp_path):

@@ -261,11 +261,55 @@ def test_one_bad_gold_stops_the_build_and_is_named(kind, good, bad):
 
 
 @pytest.mark.parametrize(
-    "gold", [r"\begin{pmatrix} 1 & 2", "1 +", "(1,2", r"\frac{}{}", "?", r"\foo"]
+    "gold",
+    [
+        *("", " ", "?", "nan", "NaN", "None", "null", "inf", "-inf", "N/A", "<NA>"),
+        *(r"\begin{pmatrix} 1 & 2", r"\frac{1", "1}", "1\x002"),
+    ],
 )
-def test_a_gold_that_math_verify_cannot_read_stops_the_build(gold):
+def test_a_gold_that_is_missing_or_cut_off_stops_the_build(gold):
     with pytest.raises(UserError, match="gold answer"):
-        check_golds([gold], "math")
+        check_golds(["5", gold], "math")
+    with pytest.raises(UserError, match="gold answer"):
+        grade(gold, r"\boxed{5}", "math")
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("-1./3", r"-\frac13", r"\frac13"),
+        ("np.arcsin(10/13)", "np.arcsin(10 / 13)", "np.arcsin(10/14)"),
+        ("E_{1},E_{2}", r"$E_1, E_2$", "E_{1},E_{3}"),
+        ("2^{1009}", "2^{1009}", "2^{1008}"),
+        (r"\frac{100!}{2^{50}}", r"\dfrac{100!}{2^{50}}", r"\frac{100!}{2^{51}}"),
+        (r"\frac{1}{2004!}", r"\tfrac{1}{2004!}", "0"),
+        (r"m_{\max }=2k", "2k", "3k"),
+        (r"m_{\max }=2k", r"m_{\max} = 2 k", "n=2k"),
+        (r"\foo", r"\foo", r"\bar"),
+        ("1" * 101, "1" * 101, "1" * 100),
+        ("x^{" * 20 + "2" + "}" * 20, "x^{" * 20 + "2" + "}" * 20, "x^{" * 19 + "2" + "}" * 19),
+    ],
+)
+def test_a_gold_that_algebra_cannot_read_is_compared_as_text(gold, right, wrong):
+    assert check_golds(["5", gold], "math") == {gold}
+    given = grade_many([(gold, f"\\boxed{{{right}}}"), (gold, f"\\boxed{{{wrong}}}"), (gold, "")])
+    assert given[0].status == "correct"
+    assert given[1].status in ("incorrect", "limit")
+    assert given[2].status == "no_answer"
+
+
+def test_golds_that_algebra_reads_are_not_counted_as_text():
+    golds = [
+        "5",
+        r"\frac{1}{2}",
+        r"336^\circ",
+        "(1,2]",
+        r"\text{Evelyn}",
+        "x=1",
+        "50\\%",
+        r"\{1,2\}",
+    ]
+    assert check_golds(golds, "math") == set()
 
 
 def test_the_training_reward_is_the_grader():

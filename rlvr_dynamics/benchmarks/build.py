@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.benchmarks.choices import shuffled_choices
 from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.benchmarks.generated import generate
-from rlvr_dynamics.benchmarks.golds import bad_golds, gold_answer, ungradable
+from rlvr_dynamics.benchmarks.golds import bad_golds, check, gold_answer
 from rlvr_dynamics.benchmarks.tables import load_table
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Benchmark, HubTable
@@ -33,7 +33,8 @@ class Built:
     Attributes:
         questions: Without the exceptions, in the order of the table.
         facts: What the report and the lock file say of the table: repo, revision, split, rows
-            (before the exceptions), left_out (ids).
+            (before the exceptions), left_out (ids), compared_as_text (ids whose answer algebra
+            cannot read).
     """
 
     questions: list[Question]
@@ -104,12 +105,14 @@ def build_questions(key: str, name: str, table: HubTable, kind: str, revision: s
         except ValueError as problem:
             problems[question_id] = str(problem)
     golds = {question.id: question.gold for question in questions}
-    for question_id in ungradable(list(golds.items()), kind) if golds else ():
+    checked = check(list(golds.items()), kind)
+    for question_id in checked.unusable:
         problems[question_id] = f"{golds[question_id][:60]!r}"
     if problems:
         raise bad_golds(key, kind, problems)
     left_out = [question_id for question_id in ids if question_id in table.exceptions]
-    return Built(questions, source | {"rows": len(cells), "left_out": left_out})
+    facts = {"rows": len(cells), "left_out": left_out, "compared_as_text": checked.as_text}
+    return Built(questions, source | facts)
 
 
 def _cells(

@@ -1,12 +1,14 @@
 r"""The right answers: how a table's column becomes one, and whether the grader can work with it."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.extraction import last_boxed
-from rlvr_dynamics.scoring.grading import KINDS, check_golds
+from rlvr_dynamics.scoring.grading import KINDS, MAX_DIGITS, check_golds
 
 SHORT = 300  # characters; a text without a box that is longer is a solution, not an answer
 SHOWN = 20
@@ -51,11 +53,12 @@ def _dollars(value: Any) -> str:
 
 
 def _integer(value: Any) -> str:
-    """AMC writes 27.0, AIME 025, GSM8K 1,234: the integer in digits alone."""
-    text = str(value).strip().replace(",", "")
-    if not _INTEGER.fullmatch(text):
-        raise ValueError("is not an integer")
-    return str(int(text.partition(".")[0]))
+    """AMC writes 27.0, AIME 025, GSM8K 1,234: the integer in digits alone; all else as it is."""
+    text = str(value).strip()
+    digits = text.replace(",", "")
+    if len(digits) > MAX_DIGITS or not _INTEGER.fullmatch(digits):
+        return text
+    return str(int(digits.partition(".")[0]))
 
 
 RULES: dict[str, Callable[[Any], Any]] = {
@@ -78,15 +81,34 @@ def gold_answer(value: Any, rules: Sequence[str]) -> str:
         ValueError: A rule does not apply, or nothing is left; the text says what is wrong.
     """
     for rule in rules:
-        value = RULES[rule](value)
-    answer = "" if value is None else str(value).strip()
-    if not answer:
+        value = RULES[rule](value) if not _is_missing(value) else value
+    if _is_missing(value):
         raise ValueError("is empty")
-    return answer
+    return str(value).strip()
 
 
-def ungradable(golds: Sequence[tuple[str, str]], kind: str) -> list[str]:
-    """Return the ids of the right answers that are not graded correct against themselves.
+def _is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: no text, or what a table reader puts where there was none."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return value is None or not str(value).strip()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the grader says of right answers.
+
+    Attributes:
+        unusable: Ids of those that are not graded correct against themselves.
+        as_text: Ids of those that algebra cannot read; they are compared as text.
+    """
+
+    unusable: list[str]
+    as_text: list[str]
+
+
+def check(golds: Sequence[tuple[str, str]], kind: str) -> Checked:
+    """Ask the grader about every right answer.
 
     Args:
         golds: (question id, right answer) each.
@@ -98,13 +120,14 @@ def ungradable(golds: Sequence[tuple[str, str]], kind: str) -> list[str]:
     if kind not in KINDS:
         raise UserError(f"unknown kind of answer {kind!r}", way_out=f"one of {', '.join(KINDS)}")
     try:
-        check_golds([gold for _, gold in golds], kind)
+        as_text = check_golds([gold for _, gold in golds], kind)
     except UserError:
         if len(golds) == 1:
-            return [golds[0][0]]
+            return Checked([golds[0][0]], [])
         half = len(golds) // 2
-        return ungradable(golds[:half], kind) + ungradable(golds[half:], kind)
-    return []
+        first, second = check(golds[:half], kind), check(golds[half:], kind)
+        return Checked(first.unusable + second.unusable, first.as_text + second.as_text)
+    return Checked([], [name for name, gold in golds if gold in as_text])
 
 
 def bad_golds(key: str, kind: str, problems: dict[str, str]) -> UserError:

@@ -20,7 +20,7 @@ _NUMBER = re.compile(
     r"|10\s*\^\s*(?:\{\s*(?P<ten>[-+]?\d{1,3})\s*\}|(?P<bare_ten>\d{1,3}))"
     r"|(?:(?P<whole>\d{1,50})\s*)?\\frac\s*\{\s*(?P<above>-?\d{1,50})\s*\}"
     r"\s*\{\s*(?P<below>-?\d{1,50})\s*\}"
-    r"|(?:(?P<whole_plain>\d{1,50})\s+)?(?P<above_plain>\d{1,50})\s*/\s*(?P<below_plain>\d{1,50})"
+    r"|(?:(?P<whole_plain>\d{1,50})\s+)?(?P<above_plain>\d{1,50})\.?\s*/\s*(?P<below_plain>\d{1,50})"
     r")(?(open)\))(?:\s*(?:\\text\s*\{\s*)?(?P<word>hundred|thousand|million|billion|trillion)"
     r"(?:\s*\})?)?",
     re.ASCII,

@@ -37,7 +37,7 @@ _RULES = {
     "letter": ("grading", "extraction"),
     "math": (
         *("grading", "extraction", "math_limits", "answer_text", "exact_rules", "closed_values"),
-        *("math_pool", "math_worker"),
+        *("gold_text", "math_pool", "math_worker"),
     ),
     "reasoning_gym": ("grading", "extraction", "reasoning_tasks", "math_pool", "math_worker"),
 }
@@ -108,7 +108,7 @@ def grade(gold: str, response: str, kind: str = "math") -> Grade:
         kind: One of `KINDS`.
 
     Raises:
-        UserError: The gold answer cannot be parsed, or the kind is unknown.
+        UserError: The gold answer cannot be used, or the kind is unknown.
     """
     return grade_many([(gold, response)], kind=kind)[0]
 
@@ -127,7 +127,7 @@ def grade_many(
         One Grade per pair, in their order.
 
     Raises:
-        UserError: A gold answer cannot be parsed, or the kind is unknown.
+        UserError: A gold answer cannot be used, or the kind is unknown.
     """
     _known(kind)
     if kind == "integer":
@@ -156,19 +156,27 @@ def grade_finished(
     return [verdict("truncated") if is_cut else next(grades) for is_cut in cut]
 
 
-def check_golds(golds: Iterable[str], kind: str) -> None:
+def check_golds(golds: Iterable[str], kind: str) -> set[str]:
     """Make sure that every gold answer is graded correct against itself.
+
+    Returns:
+        The golds of kind ``math`` that algebra cannot read, and that are compared as text.
 
     Raises:
         UserError: Names the first gold answer for which this is not so.
     """
     unique = [str(gold) for gold in dict.fromkeys(golds)]
-    # Without an answer math-verify sees every gold, also where an exact rule would settle it.
-    grade_many([(gold, "") for gold in unique], kind=kind)
     grades = grade_many([(gold, f"\\boxed{{{_itself(gold, kind)}}}") for gold in unique], kind=kind)
     for gold, given in zip(unique, grades, strict=True):
         if given.status != "correct":
             raise bad_gold(gold, kind)
+    return _as_text(unique) if kind == "math" else set()
+
+
+def _as_text(golds: list[str]) -> set[str]:
+    from rlvr_dynamics.scoring.math_pool import golds_as_text
+
+    return golds_as_text(golds, TIME_LIMIT)
 
 
 def _itself(gold: str, kind: str) -> str:
@@ -176,9 +184,9 @@ def _itself(gold: str, kind: str) -> str:
 
 
 def bad_gold(gold: str, kind: str) -> UserError:
-    """Return the error for a gold answer that cannot be parsed."""
+    """Return the error for a gold answer that cannot be used."""
     return UserError(
-        f"gold answer {gold[:80]!r} cannot be parsed as {kind}",
+        f"gold answer {gold[:80]!r} cannot be used as {kind}",
         way_out="correct the benchmark or leave the question out",
     )
 

@@ -16,7 +16,8 @@ from pebble import ProcessExpired, ProcessPool
 from rlvr_dynamics.scoring.answer_text import normalise
 from rlvr_dynamics.scoring.clean_spawn import CleanSpawnContext
 from rlvr_dynamics.scoring.exact_rules import decide, without_percent
-from rlvr_dynamics.scoring.math_limits import is_balanced, over_limit
+from rlvr_dynamics.scoring.gold_text import is_usable, same_text
+from rlvr_dynamics.scoring.math_limits import MAX_EXPRESSION_CHARS, is_balanced, over_limit
 from rlvr_dynamics.scoring.math_worker import BAD_GOLD, NOT_DONE, compare_chunk, start
 
 CHUNK = 16
@@ -29,6 +30,7 @@ KILL_FACTOR = 6
 GRACE_SECONDS = 1.0
 
 Pair = tuple[str, str | None]
+_VERDICTS = ("correct", "incorrect")
 
 
 class _Settled:
@@ -50,6 +52,8 @@ class _Settled:
 
 
 _settled = _Settled(16384)
+_readable: dict[str, bool] = {}  # normalised gold -> whether algebra reads it by itself
+_READABLE_SIZE = 16384
 _lock = threading.Lock()
 _pool: ProcessPool | None = None
 _owner = 0
@@ -83,8 +87,10 @@ def compare_many(
 ) -> list[str]:
     """Compare answers with their golds.
 
+    A gold that algebra cannot read (see `golds_as_text`) is compared as text and by exact rules.
+
     Args:
-        pairs: (gold, answer) each, bare expressions; an answer of None only checks the gold.
+        pairs: (gold, answer) each, bare expressions; an answer of None is none.
         time_limit: Seconds of processor time that one comparison may take.
         exact_rules: Whether `exact_rules` may decide; without them math-verify sees every pair.
 
@@ -101,22 +107,62 @@ def compare_many(
         if status is None:
             unique.setdefault(pair, []).append(i)
     if unique:
-        for pair, status in run_in_pool("math", list(unique), time_limit).items():
-            if status in ("correct", "incorrect"):
+        done = run_in_pool("math", list(unique), time_limit)
+        unsure = {gold for (gold, _), status in done.items() if status not in _VERDICTS}
+        as_text = _unreadable(unsure, time_limit)
+        for pair, status in done.items():
+            if pair[0] in as_text:
+                status = _as_text(*pair)
+            if status in _VERDICTS:
                 _settled.put(pair, status)
             for i in unique[pair]:
                 statuses[i] = status
     return [status or "crash" for status in statuses]
 
 
+def golds_as_text(golds: Sequence[str], time_limit: float) -> set[str]:
+    """Return the usable golds that algebra cannot read: over its limits, or no expression to it."""
+    found, normalised = set(), {}
+    for gold in golds:
+        text = _normalised(gold)
+        if text is not None and is_balanced(text):
+            normalised[gold] = without_percent(text)
+        elif is_usable(gold):
+            found.add(gold)
+    unreadable = _unreadable(set(normalised.values()), time_limit)
+    return found | {gold for gold, text in normalised.items() if text in unreadable}
+
+
+def _unreadable(golds: set[str], time_limit: float) -> set[str]:
+    """Return the normalised golds that algebra cannot read by themselves; asks once for each."""
+    known = {gold: _readable[gold] for gold in golds if gold in _readable}
+    unknown: list[Pair] = [(gold, None) for gold in sorted(golds - known.keys())]
+    found = {
+        gold: status == "no_answer"
+        for (gold, _), status in run_in_pool("math", unknown, time_limit).items()
+    }
+    if len(_readable) + len(found) > _READABLE_SIZE:
+        _readable.clear()
+    _readable.update(found)
+    return {gold for gold, reads in (known | found).items() if not reads}
+
+
+def _as_text(gold: str, answer: str | None) -> str:
+    if answer is None:
+        return "no_answer"
+    return "correct" if same_text(gold, answer) else "incorrect"
+
+
 @functools.lru_cache(maxsize=16384)
 def _without_algebra(gold: str, answer: str | None, exact_rules: bool) -> tuple[str | None, Pair]:
     """Settle what needs no algebra, or return the normalised pair for the pool."""
-    right = _normalised(gold)
-    if not right or not is_balanced(right):
+    if not is_usable(gold):
         return BAD_GOLD, (gold, answer)
     if answer is None:
-        return None, (without_percent(right), None)
+        return "no_answer", (gold, None)
+    right = _normalised(gold)
+    if right is None or not is_balanced(right):
+        return _against_text(gold, answer, exact_rules), (gold, answer)
     given = _normalised(answer)
     if given is None:
         return "limit", (gold, answer)
@@ -125,6 +171,18 @@ def _without_algebra(gold: str, answer: str | None, exact_rules: bool) -> tuple[
     if exact_rules and (decided := decide(right, given)):
         return ("correct" if decided[1] else "incorrect"), (gold, answer)
     return None, (without_percent(right), without_percent(given))
+
+
+def _against_text(gold: str, answer: str, exact_rules: bool) -> str:
+    """Compare with a gold that no parser gets to see: as text, then by the exact rules."""
+    if same_text(gold, answer):
+        return "correct"
+    given = _normalised(answer)
+    if given is None:
+        return "limit"
+    short = len(gold) <= MAX_EXPRESSION_CHARS
+    decided = decide(normalise(gold), given) if exact_rules and short else None
+    return "correct" if decided and decided[1] else "incorrect"
 
 
 def _normalised(text: str) -> str | None:

@@ -30,7 +30,7 @@ from rlvr_dynamics.scoring.samples import (
 RAW_FOLDER = ".raw"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Benchmark:
     """One benchmark as read from its file.
 
@@ -38,11 +38,13 @@ class Benchmark:
         path: The parquet file.
         sha256: Hash of its questions (`content_sha256`), whatever file holds them.
         table: Its questions (see `samples.read_benchmark`).
+        golds_as_text: How many right answers algebra cannot read; known once they were checked.
     """
 
     path: Path
     sha256: str
     table: pd.DataFrame
+    golds_as_text: int = 0
 
     @property
     def kind(self) -> str:
@@ -182,6 +184,7 @@ def publish(
         "grader": grader,
         "weights": plan.model.identity,
         "benchmark": benchmark.sha256,
+        "golds_as_text": benchmark.golds_as_text,
         "template": template_hash(plan.model.folder),
         "prompt": plan.prompt,
         "versions": generating_versions(),

@@ -85,6 +85,7 @@ def scores_table(
                         "split": about[benchmark]["split"],
                         "protocol": protocol,
                         **_summary(samples, protocol, str(about[benchmark]["kind"])),
+                        "golds_as_text": metadata.get("golds_as_text", 0),
                         "dtype": metadata["dtype"],
                         "seed": metadata["seed"],
                         "grader": metadata.get("grader"),

@@ -29,7 +29,8 @@ def write_tables(
 
     Returns:
         Facts for the report, by the table's key in the configuration (``data.train``,
-        ``benchmark.math500``): its repository, revision, rows, left_out and content.
+        ``benchmark.math500``): its repository, revision, rows, left_out, compared_as_text and
+        content.
 
     Raises:
         UserError: A table cannot be had, is not what was meant or was recorded, or has answers
@@ -85,3 +86,19 @@ def write_benchmarks(
     if benchmarks:
         write_json(lock_file, lock)
     return facts
+
+
+def print_remarks(tables: dict[str, Any]) -> None:
+    """Say what was left out of the tables, and how many right answers are compared as text.
+
+    Args:
+        tables: Facts from `write_tables`.
+    """
+    for key, table in tables.items():
+        if table["left_out"]:
+            print(f"{key}: {len(table['left_out'])} of {table['rows']} questions left out")
+        if table["compared_as_text"]:
+            print(
+                f"{key}: {len(table['compared_as_text'])} of {table['rows']} right answers are "
+                "nothing that algebra reads, and compared as text"
+            )
