@@ -138,6 +138,25 @@ def test_an_instruction_follows_the_question_or_surrounds_it():
     assert "{question}" not in asked
 
 
+def test_what_a_model_asks_of_a_machine_reaches_trainer_and_scoring():
+    asked = {
+        "nodes": 3, "gpus_per_node": 4, "gpu_memory_gib": 141, "shard": 6, "tensor_parallel": 12,
+        "offload": True, "rollout_memory_share": 0.37, "scoring_parallel": 2,
+    }  # fmt: skip
+    given = [f"model.hardware.{key}={value}" for key, value in asked.items()]
+    batch = ["trainer.prompts_per_step=96", "trainer.mini_batch_prompts=48"]
+    loaded = config.load(["+exp=grpo_qwen3_4b", *given, *batch])
+    found = {key: getattr(loaded.trainer, key) for key in asked if key != "scoring_parallel"}
+    assert {**found, "scoring_parallel": loaded.scoring.tensor_parallel} == asked
+
+
+def test_the_papers_training_is_that_of_a_gpu_cell():
+    trainer = config.load(["+exp=grpo_qwen3_4b"]).trainer
+    assert (trainer.prompts_per_step, trainer.mini_batch_prompts) == (512, 512)
+    assert (trainer.max_prompt_tokens, trainer.max_response_tokens) == (2048, 20480)
+    assert (trainer.steps, trainer.temperature) == (500, 1.0)
+
+
 def test_frozen():
     loaded = config.load([])
     with pytest.raises(ValueError, match="frozen"):

@@ -1,8 +1,6 @@
 """AlphaRL against a brute-force implementation with scikit-learn, and its accuracies."""
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from extrapolation_fixture import accuracies, build, gaussian, load, wandering
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr_dynamics.checkpoints import Trajectory, identity_of, read_manifest
+from rlvr_dynamics.checkpoints import identity_of, read_manifest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.extrapolation.accuracy import (
@@ -19,10 +17,8 @@ from rlvr_dynamics.extrapolation.accuracy import (
     saturating_curve,
     wanted_accuracies,
 )
-from rlvr_dynamics.extrapolation.alpharl import rank1_features
 
 ALPHARL = EXTRAPOLATORS["alpharl"]
-ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles"
 ACCURACY = {1: 0.2, 2: 0.35, 3: 0.3, 4: 0.5, 5: 0.55, 6: 0.7}
 
 
@@ -206,28 +202,3 @@ def test_a_line_stands_in_for_a_curve_that_fails(monkeypatch):
     found = wanted_accuracies({1: 0.1, 2: 0.2, 3: 0.3, 9: 0.0}, 3, [4, 90], remarks)
     assert found == pytest.approx([0.4, 1.0]) and "a line instead" in remarks[0]
     assert accuracy_line([1, 2], [0.5, 0.2], [9]) == pytest.approx([0.0])
-
-
-# The released code
-
-
-@pytest.mark.skipif(not ORACLES.is_dir(), reason=f"reference answers not found in {ORACLES}")
-def test_the_released_features_and_their_inverse():
-    from rlvr_dynamics.dynamics import fit_pls
-
-    expected_of = json.loads((ORACLES / "alpharl_expected.json").read_text())
-    trajectory = Trajectory.open(ORACLES / "trajectory" / "base", ORACLES / "trajectory")
-    window = trajectory.until(5)
-    steps = list(window.steps)
-    checked = 0
-    for name in window.block_matrices:
-        block = "mlp" if ".mlp." in name else "self_attn"
-        layer, projection = name.split(".")[2], name.split(".")[4]
-        expected = expected_of["pls"][f"layer_{layer}_{block}_{projection}.weight"]
-        features, v = rank1_features(window, name, steps, rescaled=False)
-        fit = fit_pls(features, np.array(expected_of["accuracy"][:5]))
-        update = np.outer(fit.invert(1.0), v.numpy())
-        norm = expected["predicted_scaled_u_norm_steps1_5_y1"]
-        assert np.linalg.norm(update) == pytest.approx(norm, rel=1e-5), name
-        checked += 1
-    assert checked == len(expected_of["pls"])

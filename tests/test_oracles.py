@@ -1,7 +1,8 @@
 """Agreement with what the papers' released codes answer on a tiny trajectory.
 
-The reference answers lie in a folder beside the checkout; without it these tests are skipped.
-Tolerances are those at which an exact float64 computation agrees with the released codes.
+Tolerances are those at which an exact float64 computation agrees with the released codes, whose
+decomposition for PLS is in float32: their u1 is good to 1e-7 over the relative gap of the first two
+singular values (0.01 and more), and the R² moves by as much as 1.3e-5 with it.
 """
 
 import json
@@ -14,17 +15,18 @@ from safetensors.torch import load_file
 
 from rlvr_dynamics.checkpoints import Differences, Trajectory
 from rlvr_dynamics.dynamics import (
+    feature_kernel,
+    fit_pls,
+    pls_r2,
     rank_k_update,
     trajectory_svd,
     update_spectrum,
     update_svd,
 )
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
+from rlvr_dynamics.extrapolation.alpharl import rank1_features
 
-ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles"
-pytestmark = pytest.mark.skipif(
-    not ORACLES.is_dir(), reason=f"reference answers not found in {ORACLES}"
-)
+ORACLES = Path(__file__).parent / "data" / "oracles"
 OBSERVE = 8
 
 
@@ -35,7 +37,7 @@ def trajectory():
 
 @pytest.fixture(scope="module")
 def relex():
-    return json.loads((ORACLES / "relex_expected.json").read_text())["fits"]
+    return json.loads((ORACLES / "relex_expected.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +69,16 @@ def test_trajectory_svd(trajectory, relex, rank):
 
 
 @pytest.mark.parametrize(
-    ("fit", "rank", "percent"),
+    ("fit", "rank", "targets", "percent"),
     [
-        ("linear", 1, 99.8),
-        ("linear", 3, 99.5),
-        ("polynomial", 1, 99.5),
-        ("polynomial", 3, 94.6),
+        ("linear", 1, [12, 40], 99.8),
+        ("linear", 3, [40], 99.5),
+        ("polynomial", 1, [12], 99.7),
+        ("polynomial", 3, [12], 98.4),
     ],
 )
-def test_predicted_checkpoints(trajectory, tmp_path, fit, rank, percent):
-    made = EXTRAPOLATORS["relex"].run(trajectory, OBSERVE, [12, 40], tmp_path, rank=rank, fit=fit)
+def test_predicted_checkpoints(trajectory, tmp_path, fit, rank, targets, percent):
+    made = EXTRAPOLATORS["relex"].run(trajectory, OBSERVE, targets, tmp_path, rank=rank, fit=fit)
     equal = exact = total = 0
     for prediction in made:
         ours = load_file(prediction.folder / "model.safetensors")
@@ -93,7 +95,7 @@ def test_predicted_checkpoints(trajectory, tmp_path, fit, rank, percent):
                 # Where base and update cancel to almost nothing, a digit is almost nothing too.
                 sizeable = tensor.float().abs() > 2.0**-12
                 assert int((bf16_digits_apart(ours[name], tensor) * sizeable).max()) <= 1, name
-    # The stated shares are over both targets together, rounded to a tenth of a per cent.
+    # Shares of an exact computation, rounded to a tenth of a per cent.
     assert round(100 * equal / total, 1) >= percent
     assert exact / total >= 0.9999
 
@@ -120,19 +122,10 @@ def bf16_digits_apart(one, two):
     return (position(one) - position(two)).abs()
 
 
-def name_of(key):
-    """Turn `layer_0.self_attn_q_proj.weight` into the checkpoint's tensor name."""
-    layer, module, weight = key.split(".")
-    block = "self_attn" if module.startswith("self_attn") else "mlp"
-    number, projection = layer.removeprefix("layer_"), module.removeprefix(block + "_")
-    return f"model.layers.{number}.{block}.{projection}.{weight}"
-
-
 def test_update_singular_values(trajectory, alpharl):
     expected_of = alpharl["singular_values_step12"]
-    assert {name_of(key) for key in expected_of} == set(trajectory.block_matrices)
-    for key, expected in expected_of.items():
-        name = name_of(key)
+    assert set(expected_of) == set(trajectory.block_matrices)
+    for name, expected in expected_of.items():
         sigma = np.array(expected["singular_values"])
         delta = trajectory.tensor(12, name).float() - trajectory.tensor(0, name).float()
         spectrum = update_spectrum(delta)[: len(sigma)]
@@ -146,13 +139,56 @@ def test_recovered_checkpoints(trajectory, tmp_path, rank):
     expected = load_file(ORACLES / f"alpharl_rank{rank}_step12.safetensors")
     (made,) = RECONSTRUCTIONS["rank1_recovery"].run(trajectory, [12], tmp_path, rank=rank)
     stored = load_file(made.folder / "model.safetensors")
-    assert stored.keys() == expected.keys()
-    for name, tensor in expected.items():
+    assert set(expected) == set(trajectory.block_matrices)
+    for name in trajectory.names:
         base = trajectory.tensor(0, name).double()
-        if name in trajectory.block_matrices:
+        ours = base
+        if name in expected:
             delta = trajectory.tensor(12, name).float() - base.float()
             ours = base + rank_k_update(delta, rank)
-        else:
-            ours = base
-        assert float((ours - tensor).abs().max()) <= 2e-6, name
+            assert float((ours - expected[name]).abs().max()) <= 2e-6, name
         assert torch.equal(stored[name], ours.to(torch.bfloat16)), name
+
+
+def aligned_leading_vectors(trajectory, name, steps):
+    """Return σ1, shape (T,), and u1, shape (T, m), aligned from the last step to the first."""
+    base = trajectory.tensor(0, name).float()
+    sigma, vectors = [], []
+    for step in steps:
+        delta = (trajectory.tensor(step, name).float() - base).double()
+        u, values, _ = torch.linalg.svd(delta, full_matrices=False)
+        sigma.append(float(values[0]))
+        vectors.append(u[:, 0].numpy())
+    for row in range(len(steps) - 2, -1, -1):
+        if vectors[row] @ vectors[row + 1] < 0:
+            vectors[row] = -vectors[row]
+    return np.array(sigma), np.array(vectors)
+
+
+def test_in_sample_r2(trajectory, alpharl):
+    accuracy = np.array(alpharl["accuracy"])
+    assert set(alpharl["pls"]) == set(trajectory.block_matrices)
+    for key, expected in alpharl["pls"].items():
+        _, u = aligned_leading_vectors(trajectory, key, range(1, 13))
+        r2 = expected["pls_r2_u_steps1_12"]
+        assert fit_pls(u, accuracy).r2 == pytest.approx(r2, abs=3e-5), key
+        assert pls_r2(feature_kernel(u), accuracy) == pytest.approx(r2, abs=3e-5), key
+
+
+def test_predicted_update_at_full_accuracy(trajectory, alpharl):
+    accuracy = np.array(alpharl["accuracy"])[:5]
+    for key, expected in alpharl["pls"].items():
+        sigma, u = aligned_leading_vectors(trajectory, key, range(1, 6))
+        predicted = fit_pls(sigma[:, None] * u, accuracy).invert(1.0)
+        norm = expected["predicted_scaled_u_norm_steps1_5_y1"]
+        assert np.linalg.norm(predicted) == pytest.approx(norm, rel=1e-5), key
+
+
+def test_features_of_a_window_and_their_inverse(trajectory, alpharl):
+    window = trajectory.until(5)
+    for name, expected in alpharl["pls"].items():
+        features, v = rank1_features(window, name, list(window.steps), rescaled=False)
+        fit = fit_pls(features, np.array(alpharl["accuracy"][:5]))
+        update = np.outer(fit.invert(1.0), v.numpy())
+        norm = expected["predicted_scaled_u_norm_steps1_5_y1"]
+        assert np.linalg.norm(update) == pytest.approx(norm, rel=1e-5), name
