@@ -3,11 +3,11 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from analysis import registry
 from analysis.arguments import Request, parse
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+from rlvr_dynamics.command_line import HELP, VERSION, check_options, end, say, version
+from rlvr_dynamics.errors import EXIT_DONE
 
 EXIT_PARTIAL = 3
 
@@ -31,25 +31,21 @@ exit codes: 0 done, 2 a mistake in what was given, 3 something broke and the res
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if {"-h", "--help", "help"} & set(given):
-            say(USAGE)
-            return EXIT_DONE
-        if given == ["list"]:
-            say(listing())
-            return EXIT_DONE
-        return _go(parse(given), shlex.join(["python", "-m", "analysis", *given]))
-    except UserError as error:
-        say(f"error: {error}", stream=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        say("interrupted: nothing was replaced", stream=sys.stderr)
-        return EXIT_INTERRUPTED
+    return end(lambda: _main(given), "interrupted: nothing was replaced")
 
 
-def say(text: str, stream: Any = None) -> None:
-    """Write a line to the terminal."""
-    print(text, file=stream or sys.stdout, flush=True)
+def _main(given: list[str]) -> int:
+    if {*HELP, "help"} & set(given):
+        say(USAGE)
+        return EXIT_DONE
+    if VERSION in given:
+        say(version())
+        return EXIT_DONE
+    if given == ["list"]:
+        say(listing())
+        return EXIT_DONE
+    check_options(given)
+    return _go(parse(given), shlex.join(["python", "-m", "analysis", *given]))
 
 
 def listing() -> str:

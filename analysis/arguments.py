@@ -1,6 +1,8 @@
 """`python -m analysis [NAME ...] [key=value ...]`: what was asked for, and which runs."""
 
 import glob
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +10,13 @@ from pathlib import Path
 from analysis import registry
 from analysis.artefact import Artefact
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.overrides import unquoted
 
 KEYS = ("run_dirs", "out")
 STUDY = "outputs/study/*"
 ANY = "outputs/*"
 OUT = Path("outputs/analysis")
+MOST_COMMAS = 16  # parts that are tried as one name
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def parse(arguments: Sequence[str]) -> Request:
         run_dirs, skipped = expand(items(given["run_dirs"]))
     else:
         run_dirs, skipped = default_runs()
-    out = Path(given["out"]) if "out" in given else default_out(names)
+    out = Path(unquoted(given["out"])) if "out" in given else default_out(names)
     return Request(tuple(names), tuple(chosen), tuple(run_dirs), tuple(skipped), out)
 
 
@@ -74,10 +78,32 @@ def default_out(names: Sequence[str]) -> Path:
 
 
 def items(value: str) -> list[str]:
-    """The parts of `[a,b]`, or of `a`."""
-    # A pattern may end in a bracket of its own.
-    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-    return [part.strip().strip("'\"") for part in inner.split(",") if part.strip()]
+    """The parts of `[a,b]`, or of `a`; a comma inside quotes or a name that exists is no border."""
+    # A pattern may end in a bracket of its own, and so may a folder.
+    bracketed = value.startswith("[") and value.endswith("]") and not os.path.lexists(value)
+    pieces = _pieces(value[1:-1] if bracketed else value)
+    found = []
+    while pieces:
+        count = next(
+            (
+                count
+                for count in range(min(len(pieces), MOST_COMMAS), 1, -1)
+                if _is_there(unquoted(",".join(pieces[:count]).strip()))
+            ),
+            1,
+        )
+        found.append(unquoted(",".join(pieces[:count]).strip()))
+        pieces = pieces[count:]
+    return [part for part in found if part]
+
+
+def _is_there(pattern: str) -> bool:
+    return bool(os.path.lexists(pattern) or glob.glob(_existing_as_they_are(pattern)))
+
+
+def _pieces(text: str) -> list[str]:
+    """Text cut at its commas, those inside quotes left alone."""
+    return re.findall(r"""(?:^|(?<=,))(\s*"[^"]*"\s*(?=,|$)|\s*'[^']*'\s*(?=,|$)|[^,]*)""", text)
 
 
 def is_run(folder: Path) -> bool:
@@ -96,10 +122,11 @@ def expand(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     runs: dict[Path, Path] = {}
     skipped: list[Path] = []
     for pattern in patterns:
-        if not glob.has_magic(pattern):
+        if not glob.has_magic(pattern) or os.path.lexists(pattern):
             runs.setdefault(Path(pattern).resolve(), Path(pattern))
             continue
-        met = [Path(path) for path in sorted(glob.glob(pattern)) if Path(path).is_dir()]
+        paths = sorted(glob.glob(_existing_as_they_are(pattern)))
+        met = [Path(path) for path in paths if Path(path).is_dir()]
         found = [folder for folder in met if is_run(folder)]
         if not found:
             raise UserError("no run directory matches", where=pattern, way_out="run_dirs=[DIR,...]")
@@ -107,6 +134,13 @@ def expand(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
             runs.setdefault(folder.resolve(), folder)
         skipped += [folder for folder in met if not is_run(folder)]
     return list(runs.values()), skipped
+
+
+def _existing_as_they_are(pattern: str) -> str:
+    """A pattern in which the folders that exist under just this name stand for themselves."""
+    path = Path(pattern)
+    named = next(parent for parent in path.parents if parent.is_dir() or parent == parent.parent)
+    return str(Path(glob.escape(str(named))) / path.relative_to(named))
 
 
 def default_runs() -> tuple[list[Path], list[Path]]:

@@ -1,6 +1,5 @@
 """`python -m experiments.grid`: the cells of the grid, what each needs and how far it has come."""
 
-import argparse
 import fnmatch
 import json
 import sys
@@ -12,7 +11,8 @@ from experiments.files import write
 from experiments.states import STATES, Progress, progress
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics import estimates
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
+from rlvr_dynamics.command_line import Parser, end, say
+from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.schema import RunConfig
 
 COMMON = ["trainer=gpu_node", "measure=large"]
@@ -32,26 +32,26 @@ class Need:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return end(lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
-    try:
-        if asked.write:
-            changed = write()
-            print(f"{len(CELLS)} cells declared, {len(changed)} files changed")
-            return EXIT_DONE
-        cells = select(asked.cells)
-        found = [
-            (cell, need_of(made), progress(Path(asked.outputs) / cell.name, made.stages))
-            for cell, made in zip(cells, configurations(cells), strict=True)
-        ]
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    print(as_json(found) if asked.json else as_text(found))
+    if asked.write:
+        changed = write()
+        say(f"{len(CELLS)} cells declared, {len(changed)} files changed")
+        return EXIT_DONE
+    cells = select(asked.cells)
+    found = [
+        (cell, need_of(made), progress(Path(asked.outputs) / cell.name, made.stages))
+        for cell, made in zip(cells, configurations(cells), strict=True)
+    ]
+    say(as_json(found) if asked.json else as_text(found))
     return EXIT_DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m experiments.grid",
         description="List the cells of the grid: GPUs, estimated GPU-hours and disk, and state.",
     )

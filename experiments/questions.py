@@ -1,6 +1,5 @@
 """`python -m experiments.questions`: what each question has, what it lacks, what to type next."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ from experiments.groups import WRITTEN, write_groups
 from experiments.needs import Missing, missing
 from experiments.question import Question
 from experiments.runs import run_dirs
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
+from rlvr_dynamics.command_line import Parser, end, say
+from rlvr_dynamics.errors import EXIT_DONE, UserError
 
 # One module each, in the order of the papers.
 MODULES = (
@@ -55,26 +55,26 @@ def select(names: Sequence[str]) -> list[Question]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return end(lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
         changed = write_groups(all_questions())
-        print(f"{len(WRITTEN)} questions written to configs/extrapolation, {len(changed)} changed")
+        say(f"{len(WRITTEN)} questions written to configs/extrapolation, {len(changed)} changed")
         return EXIT_DONE
-    try:
-        questions = select(asked.names)
-        runs = Path(asked.runs)
-        folders = run_dirs(runs)
-        found = [(question, missing([question], folders, runs)) for question in questions]
-        following = next_command(questions, folders, runs)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    print(as_json(found, following) if asked.json else as_text(found, following, bool(asked.names)))
+    questions = select(asked.names)
+    runs = Path(asked.runs)
+    folders = run_dirs(runs)
+    found = [(question, missing([question], folders, runs)) for question in questions]
+    following = next_command(questions, folders, runs)
+    say(as_json(found, following) if asked.json else as_text(found, following, bool(asked.names)))
     return EXIT_DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m experiments.questions",
         description="List the questions of the papers: which runs answer them, what is missing, "
         "and the next command. Several names: one command that serves them all.",

@@ -5,8 +5,8 @@
 others.
 """
 
-import argparse
 import math
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.states import progress
+from rlvr_dynamics.command_line import Parser, end
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from rlvr_dynamics.overrides import quoted
 from rlvr_dynamics.reporting.formatting import scientific
 from rlvr_dynamics.schema import STAGES
 
@@ -84,7 +86,11 @@ def study_cells(seeds: int = SEEDS, rates: Sequence[float] = ()) -> list[StudyCe
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.study", description=__doc__)
+    return end(lambda: _main(arguments), "interrupted: the same command goes on")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m experiments.study", description=__doc__)
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run directories")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the tables and figures")
     parser.add_argument(
@@ -113,12 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cell in cells:
             print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))
         return EXIT_DONE
-    try:
-        failed = _run_all(cells, given.runs)
-        told = _analyse(cells, given.runs, given.out)
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    failed = _run_all(cells, given.runs)
+    told = _analyse(cells, given.runs, given.out)
     if failed:
         print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
         return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
@@ -131,7 +133,7 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
     if not done:
         return EXIT_FAILED
     codes = [_python("analysis.behaviour", f"run_dir={folder}") for folder in done]
-    given = ",".join(str(folder) for folder in done)
+    given = ",".join(quoted(folder) for folder in done)
     codes.append(_python("analysis", f"run_dirs=[{given}]", f"out={out}"))
     return next((code for code in reversed(codes) if code), EXIT_DONE)
 
@@ -179,14 +181,8 @@ def _arguments(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> list[
 
 
 def _command(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> str:
-    return f"python -m rlvr_dynamics.run {' '.join(_arguments(cell, runs, cells))}"
+    return shlex.join(["python", "-m", "rlvr_dynamics.run", *_arguments(cell, runs, cells)])
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(main())

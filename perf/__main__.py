@@ -1,6 +1,5 @@
 """Command line: `python -m perf [part ...] [--quick] [--keep]`, from the root of the repository."""
 
-import argparse
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from perf import (
     trajectory,
     update_svd,
 )
+from rlvr_dynamics.command_line import Parser, end
 from rlvr_dynamics.hardware import free_bytes
 
 PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Part]] = {
@@ -34,9 +34,9 @@ OUT = Path("outputs") / "perf"
 FULL_BYTES = 12 << 30
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
+    parser = Parser(prog="python -m perf", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all when none"
     )
@@ -55,6 +55,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run the chosen parts, write the results, print the table."""
+    return end(_main)
+
+
+def _main() -> int:
     parser = arguments()
     given = parser.parse_args()
     unknown = [part for part in given.parts if part not in PARTS]

@@ -1,6 +1,5 @@
 """Files and folders that appear whole or not at all: temporary name, fsync, rename."""
 
-import errno
 import json
 import os
 import shutil
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import UserError, no_room
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,22 +27,15 @@ def _fsync(path: Path) -> None:
 
 @contextmanager
 def full_disk_is_a_user_error(path: Path) -> Iterator[None]:
-    """Turn 'no space left on device' (or a quota) into a UserError that names the place.
-
-    Libraries wrap the operating system's error, so the message is looked at as well.
-    """
+    """Turn 'no space left on device' (a quota, a limit) into a UserError that names the place."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
-        number = getattr(error, "errno", None)
-        text = str(error).lower()
-        if number in (errno.ENOSPC, errno.EDQUOT) or "no space left on device" in text:
-            raise UserError(
-                "no space left on the disk",
-                where=str(path),
-                way_out="free some space or choose run_dir on another disk, then run the same "
-                "command again; what was finished is kept",
-            ) from error
+        told = no_room(error, path)
+        if told is not None:
+            raise told from error
         raise
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.overrides import as_typed
 from rlvr_dynamics.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _composed(overrides: list[str]) -> "DictConfig":
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    _check_words(overrides)
     if not CONFIG_FOLDER.is_dir():
         raise UserError(
             "the folder configs/ is missing",
@@ -89,9 +91,23 @@ def _composed(overrides: list[str]) -> "DictConfig":
         )
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            return compose("config", overrides=overrides)
+            return compose("config", overrides=[as_typed(item, RunConfig) for item in overrides])
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(error, overrides) from error
+
+
+def _check_words(overrides: list[str]) -> None:
+    """Refuse words that are no settings, and settings of Hydra itself, which does not run here."""
+    for item in overrides:
+        key = item.lstrip("+~").partition("=")[0]
+        if "=" not in item and not item.startswith("~"):
+            raise UserError(f"{item!r} is not key=value", way_out="--help shows what is understood")
+        if re.match(r"hydra\b", key):
+            raise UserError(
+                f"{key}: Hydra only composes the configuration here",
+                where=item,
+                way_out="run_dir=DIR says where everything goes",
+            )
 
 
 def _resolved(composed: "DictConfig", overrides: list[str]) -> dict[str, Any]:
@@ -127,7 +143,21 @@ def _explain_reference(error: Exception, composed: "DictConfig", overrides: list
 
 def _explain(error: Exception, overrides: list[str]) -> UserError:
     """Hydra's several lines about an override, as one that says what is allowed."""
+    from hydra.errors import OverrideParseException
+
     text = str(error)
+    if "--multirun" in text:
+        swept = re.search(r"'([^']+)'", text)
+        return UserError(
+            f"{swept[1] if swept else text}: one value makes one run",
+            way_out="a list is [A,B]; `python -m slurm submit CELL seed=0,1` makes several runs",
+        )
+    if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        return UserError(
+            f"{key}: {value} cannot be read: {' '.join(text.splitlines()[0].split())}",
+            way_out=f"""put quotes around the value, inside your shell's: '{key}="..."'""",
+        )
     for item in overrides:
         key = item.lstrip("+~").split("=")[0]
         group, _, given = item.lstrip("+").partition("=")

@@ -1,4 +1,7 @@
-"""The user's mistakes, and the exit codes of the command line."""
+"""The user's mistakes, what a system refuses, and the exit codes of the command line."""
+
+import errno
+import os
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -30,3 +33,60 @@ class TooLittle(UserError):
 
 class StageFailed(Exception):
     """A stage broke for a reason that is not the user's input (exit code 1)."""
+
+
+# What the operating system refuses for a reason that lies outside: its text says which.
+_REFUSED = {
+    "EACCES": "check the owner and the permissions",
+    "EPERM": "check the owner and the permissions",
+    "EROFS": "choose a folder that can be written",
+    "ENOTDIR": "a file is where a folder belongs: check the path",
+    "EISDIR": "a folder is where a file belongs: check the path",
+    "ELOOP": "the path leads in circles through links: check it",
+    "ENAMETOOLONG": "choose a shorter path",
+    "ENXIO": "this is no ordinary file: check the path",
+    "ENODEV": "this is no ordinary file: check the path",
+    "EMFILE": "raise the limit on open files (ulimit -n)",
+    "ENFILE": "raise the system's limit on open files",
+    "ENOMEM": "free some memory, or lower measure.memory_gib",
+    "EIO": "the disk or its server does not work: check it, then run the same command again",
+    "ESTALE": "the disk's server was restarted: run the same command again",
+    "ETIMEDOUT": "the disk's server does not answer: run the same command again",
+    "ENOTCONN": "the disk's server does not answer: run the same command again",
+}
+_NO_ROOM = ("no space left on device", "disk quota exceeded")
+_TOO_LARGE = "file too large"
+
+
+def no_room(error: BaseException, where: object) -> UserError | None:
+    """Say that a disk, a quota or a limit on files is full, where an error says so.
+
+    Libraries wrap the operating system's error, so the message is looked at as well.
+    """
+    number, text = getattr(error, "errno", None), str(error).lower()
+    kept = "then run the same command again; what was finished is kept"
+    if number == errno.EFBIG or _TOO_LARGE in text:
+        return UserError(
+            "a file may not grow larger here",
+            where=str(where),
+            way_out=f"raise the limit (ulimit -f), or choose run_dir on another disk, {kept}",
+        )
+    if number in (errno.ENOSPC, errno.EDQUOT) or any(words in text for words in _NO_ROOM):
+        return UserError(
+            "no space left on the disk",
+            where=str(where),
+            way_out=f"free some space or choose run_dir on another disk, {kept}",
+        )
+    return None
+
+
+def refusal(error: BaseException) -> UserError | None:
+    """An error of the operating system that is nobody's bug, as one line; None for any other."""
+    where = getattr(error, "filename", None)
+    full = no_room(error, where or "this machine")
+    if full is not None or not isinstance(error, OSError) or error.errno is None:
+        return full
+    way_out = _REFUSED.get(errno.errorcode.get(error.errno, ""))
+    if way_out is None:
+        return None
+    return UserError(os.strerror(error.errno), where=str(where or error), way_out=way_out)

@@ -5,7 +5,6 @@ own, so that an absent package, a missing key or a dead network costs it nothing
 stderr. `python -m rlvr_dynamics.mirror RUN_DIR` makes the copies of a run by hand.
 """
 
-import argparse
 import os
 import signal
 import subprocess
@@ -16,7 +15,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_USER_ERROR, UserError
+from rlvr_dynamics.command_line import Parser, end
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
 from rlvr_dynamics.pipeline import FOLDERS
 from rlvr_dynamics.schema import Wandb
 
@@ -123,7 +123,11 @@ def _tell(text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Make the copies of a run by hand; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    return end(lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
+    parser = Parser(
         prog="python -m rlvr_dynamics.mirror",
         description="Copy a run directory to Weights & Biases: offline into RUN_DIR/wandb, from "
         "where `wandb sync` sends it, or online.",
@@ -132,21 +136,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="only these (default: all)")
     parser.add_argument("--mode", choices=("offline", "online"), help="default: the run's own")
     asked = parser.parse_args(arguments)
+    wrong = sorted(set(asked.stages) - FOLDERS.keys())
+    if wrong:
+        raise UserError(f"no stage is called {wrong[0]}", way_out=f"allowed: {', '.join(FOLDERS)}")
     try:
-        wrong = sorted(set(asked.stages) - FOLDERS.keys())
-        if wrong:
-            raise UserError(
-                f"no stage is called {wrong[0]}", way_out=f"allowed: {', '.join(FOLDERS)}"
-            )
         from rlvr_dynamics.mirror_copy import copy_stages
 
         copy_stages(asked.run_dir.absolute(), asked.stages or list(FOLDERS), asked.mode)
     except ImportError as error:
         _tell(f"no copy is made: {error}")
         return EXIT_FAILED
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
     return EXIT_DONE
 
 

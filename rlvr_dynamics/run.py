@@ -14,16 +14,11 @@ from types import FrameType
 from typing import Any
 
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics.errors import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USER_ERROR,
-    StageFailed,
-    UserError,
-)
+from rlvr_dynamics.command_line import HELP, VERSION, check_options, end, say, version
+from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.schema import STAGES, RunConfig
 
+CONFIGURATION = "--cfg"
 USAGE = """\
 How predictable are the weights of a language model under RLVR?
 
@@ -34,6 +29,7 @@ usage: python -m rlvr_dynamics.run [+exp=NAME] [key=value ...]
   stages=[a,b]       only these of: {stages}
   run_dir=DIR        where everything goes (default: outputs/NAME)
   trainer.steps=20   any key of configs/; --cfg prints them all with their values
+  --version          say which version this is
 
 The same command goes on where it stopped.
 exit codes: 0 done, 1 a stage failed, 2 a mistake in what was given, 75 interrupted (run again)
@@ -42,35 +38,27 @@ exit codes: 0 done, 1 a stage failed, 2 a mistake in what was given, 75 interrup
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if {"-h", "--help"} & set(arguments):
-            say(
-                USAGE.format(
-                    experiments=", ".join(configuration.experiments()),
-                    stages=", ".join(STAGES),
-                )
+    given = sys.argv[1:] if arguments is None else arguments
+    return end(lambda: _main(given))
+
+
+def _main(arguments: list[str]) -> int:
+    if set(HELP) & set(arguments):
+        say(
+            USAGE.format(
+                experiments=", ".join(configuration.experiments()), stages=", ".join(STAGES)
             )
-            return EXIT_DONE
-        settings = configuration.load([item for item in arguments if item != "--cfg"])
-        if "--cfg" in arguments:
-            say(json.dumps(settings.model_dump(mode="json"), indent=2))
-            return EXIT_DONE
-        return _go(settings, arguments)
-    except UserError as error:
-        say(f"error: {error}", stream=sys.stderr)
-        return EXIT_USER_ERROR
-    except StageFailed as error:
-        say(f"failed: {error}", stream=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        say("interrupted: run the same command again to go on", stream=sys.stderr)
-        return EXIT_INTERRUPTED
-
-
-def say(text: str, stream: Any = None) -> None:
-    """Write a line to the terminal."""
-    print(text, file=stream or sys.stdout, flush=True)
+        )
+        return EXIT_DONE
+    if VERSION in arguments:
+        say(version())
+        return EXIT_DONE
+    check_options(arguments, (CONFIGURATION,))
+    settings = configuration.load([item for item in arguments if item != CONFIGURATION])
+    if CONFIGURATION in arguments:
+        say(json.dumps(settings.model_dump(mode="json"), indent=2))
+        return EXIT_DONE
+    return _go(settings, arguments)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_USER_ERROR, UserError
-from rlvr_dynamics.run import say
+from rlvr_dynamics.command_line import HELP, VERSION, end, say, version
+from rlvr_dynamics.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
     from slurm.site import Site
@@ -36,29 +36,32 @@ OPTIONS = ("--site", "--runs", "--throttle")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if not arguments or {"-h", "--help"} & set(arguments):
-            say(USAGE)
-            return EXIT_DONE if arguments else EXIT_USER_ERROR
-        command, *rest = arguments
-        if command == "submit":
-            return _submit(rest)
-        if command in ("status", "retry", "merge"):
-            folders, overrides, options, dry = _parse(rest)
-            allowed = {"--site"} if command == "retry" else set()
-            if len(folders) != 1 or overrides or dry or options.keys() - allowed:
-                raise UserError(f"{command} takes one folder", way_out=f"slurm {command} DIR")
-            runs = Path(folders[0]).absolute()
-            if command == "retry":
-                return _retry(runs, _site(options))
-            return _status(runs) if command == "status" else _merge(runs)
-        raise UserError(
-            f"{command}: no such command", way_out="allowed: submit, status, retry, merge"
-        )
-    except UserError as error:
-        say(f"error: {error}", stream=sys.stderr)
-        return EXIT_USER_ERROR
+    given = sys.argv[1:] if arguments is None else arguments
+    return end(lambda: _main(given))
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments:
+        raise UserError("no command was given", way_out="submit, status, retry, merge, or --help")
+    if set(HELP) & set(arguments):
+        say(USAGE)
+        return EXIT_DONE
+    if VERSION in arguments:
+        say(version())
+        return EXIT_DONE
+    command, *rest = arguments
+    if command == "submit":
+        return _submit(rest)
+    if command in ("status", "retry", "merge"):
+        folders, overrides, options, dry = _parse(rest)
+        allowed = {"--site"} if command == "retry" else set()
+        if len(folders) != 1 or overrides or dry or options.keys() - allowed:
+            raise UserError(f"{command} takes one folder", way_out=f"slurm {command} DIR")
+        runs = Path(folders[0]).absolute()
+        if command == "retry":
+            return _retry(runs, _site(options))
+        return _status(runs) if command == "status" else _merge(runs)
+    raise UserError(f"{command}: no such command", way_out="allowed: submit, status, retry, merge")
 
 
 def _parse(arguments: list[str]) -> tuple[list[str], list[str], dict[str, str], bool]:

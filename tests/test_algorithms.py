@@ -12,7 +12,8 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.training.verl_command import quoted, verl_command, verl_overrides
+from rlvr_dynamics.overrides import quoted
+from rlvr_dynamics.training.verl_command import verl_command, verl_overrides
 from rlvr_dynamics.training.verl_schema import check, resolved
 
 needs_verl = pytest.mark.skipif(
@@ -197,7 +198,8 @@ def test_what_verl_reads_is_let_through(right):
 
 @needs_verl
 @pytest.mark.parametrize(
-    "name", ["plain", "a b", "x=y", "it's", r"back\slash", "a,b{c}[d]", "ü(1)"]
+    "name",
+    ["plain", "a b", "x=y", "it's", r"back\slash", "ends\\", "a,b{c}[d]", "ü(1)", "ü", "~x#y"],
 )
 def test_any_path_reaches_verl_unchanged(name):
     folder = Path("/runs") / name

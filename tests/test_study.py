@@ -5,7 +5,6 @@ import pytest
 
 from experiments import study
 from rlvr_dynamics import config
-from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.training.task_tables import shuffle_answers
 
 
@@ -43,9 +42,9 @@ def test_rates_that_are_near_have_folders_of_their_own():
 
 
 @pytest.mark.parametrize("rate", ["0", "nan", "inf", "-1e-5"])
-def test_a_rate_that_is_none_is_refused_before_any_run(rate, tmp_path):
-    with pytest.raises(UserError, match="above 0"):
-        study.main([f"--rates={rate}", "--runs", str(tmp_path)])
+def test_a_rate_that_is_none_is_refused_before_any_run(rate, tmp_path, capsys):
+    assert study.main([f"--rates={rate}", "--runs", str(tmp_path)]) == 2
+    assert "above 0" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
 def test_the_list_names_every_cell_and_starts_nothing(tmp_path, capsys):

@@ -8,12 +8,9 @@ from types import FrameType
 from typing import Any
 
 from analysis.behaviour.job import BASE, RANDOM, RANK1, TRAINED, Job
-from rlvr_dynamics.errors import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    EXIT_USER_ERROR,
-    UserError,
-)
+from rlvr_dynamics.command_line import HELP, VERSION, check_options, end, say, version
+from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.overrides import unquoted
 
 USAGE = """\
 What does a trained model do that its base would not?
@@ -82,7 +79,7 @@ def job_from(arguments: list[str]) -> Job:
             )
         if key in given:
             raise UserError(f"{key} is given twice", way_out=f"give {key} once")
-        given[key] = value
+        given[key] = unquoted(value)
     changes: dict[str, Any] = {}
     for key in [key for key in given if key in _OPTIONS]:
         try:
@@ -126,22 +123,23 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return EXIT_DONE
-    try:
-        job = job_from(arguments)
-        from analysis.behaviour.measure import measure
+    given = sys.argv[1:] if arguments is None else arguments
+    return end(lambda: _main(given))
 
-        worked = measure(job, lambda line: print(line, flush=True))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    print(f"tables: {job.out}" if worked else f"everything was done already: {job.out}")
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or set(HELP) & set(arguments):
+        say(USAGE)
+        return EXIT_DONE
+    if VERSION in arguments:
+        say(version())
+        return EXIT_DONE
+    check_options(arguments)
+    job = job_from(arguments)
+    from analysis.behaviour.measure import measure
+
+    worked = measure(job, say)
+    say(f"tables: {job.out}" if worked else f"everything was done already: {job.out}")
     return EXIT_DONE
 
 

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from rlvr_dynamics.overrides import quoted
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
@@ -13,7 +14,6 @@ REFERENCE = "actor_rollout_ref.ref"
 ROLLOUT = "actor_rollout_ref.rollout"
 CRITIC = "critic"
 REWARD_ARGUMENTS = "+reward.reward_kwargs"
-PLAIN = re.compile(r"[\w./~+-]+")
 # Without it verl trains under bf16 autocast whatever dtype the model has.
 FLOAT32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 
@@ -58,14 +58,6 @@ def verl_overrides(
         *(_cpu(temporary, critic is not None) if trainer.device == "cpu" else _cuda(config)),
         *trainer.verl_overrides,
     ]
-
-
-def quoted(value: object) -> str:
-    """A value as Hydra's grammar reads it back: quoted where it holds more than plain letters."""
-    text = str(value)
-    if PLAIN.fullmatch(text):
-        return text
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
 
 
 def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""`key=value` as a shell passes it, in Hydra's grammar.
+
+Hydra gives `=`, commas, brackets, `#`, `~` and letters beyond ASCII a meaning of their own. Where a
+key holds text (a path, a name, a pattern) what was typed is the value, as it stands.
+"""
+
+import re
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
+_QUOTES = ("'", '"')
+_ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")  # what Hydra lets a backslash stand before
+
+
+def quoted(value: object) -> str:
+    """A value as Hydra's grammar reads it back: quoted where it holds more than plain letters."""
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    return "'" + re.sub(r"(\\*)('|$)", _doubled, text, flags=re.DOTALL) + "'"
+
+
+def _doubled(found: re.Match[str]) -> str:
+    # Before a quote, and at the end, backslashes count twice.
+    return found[1] * 2 + ("\\'" if found[2] else "")
+
+
+def is_quoted(text: str) -> bool:
+    """Whether a value stands in quotes that its shell has left."""
+    return len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]
+
+
+def unquoted(text: str) -> str:
+    """The value of a key of our own grammars: as it stands, or what its quotes hold."""
+    return text[1:-1] if is_quoted(text) else text
+
+
+def as_typed(override: str, config: type[BaseModel]) -> str:
+    """An override whose value Hydra reads as it was typed, where the key holds text.
+
+    Quotes, and backslashes before what Hydra gives a meaning, are read as Hydra reads them;
+    `${...}` stays a reference.
+
+    Args:
+        override: `key=value`, also with `+` in front.
+        config: The typed configuration, which says what a key holds.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or key.startswith("~") or is_quoted(value):
+        return override
+    holds_text = str in _kinds(key.lstrip("+").split("."), [config])
+    if not holds_text or value.strip().lower() == "null":
+        return override
+    text = quoted(_ESCAPED.sub(r"\1", value))
+    # A number, `true` and the like would be read as what they look like.
+    return f"{key}={text if text[:1] == _QUOTES[0] else _QUOTES[0] + text + _QUOTES[0]}"
+
+
+def _kinds(path: list[str], annotations: list[Any]) -> list[Any]:
+    """What stands at a dotted key: types, unions taken apart; empty for an unknown key."""
+    found = [kind for annotation in annotations for kind in _members(annotation)]
+    if not path:
+        return found
+    below = []
+    for kind in found:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(path[0])
+            below += [] if field is None else [field.annotation]
+        elif get_origin(kind) is dict:
+            below.append(get_args(kind)[1])
+    return _kinds(path[1:], below)
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for each in get_args(annotation) for kind in _members(each)]
+    return [annotation]
