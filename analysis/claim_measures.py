@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rlvr_dynamics.reporting.accuracy import POINTS, paired_accuracy
 from rlvr_dynamics.reporting.formatting import percent, share_of_training
-from rlvr_dynamics.reporting.frames import numbers, values
+from rlvr_dynamics.reporting.frames import has, known, numbers, values
 from rlvr_dynamics.reporting.intervals import bootstrap
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.update_claims import NO_GAIN, learned, protocol_note
@@ -129,9 +129,10 @@ def over_tensors(
         statistic: `np.mean` or `np.median`.
         n_unit: What a row is.
     """
-    found = numbers(table, column)
-    if not len(found):
+    if not has(table, column):
         return words
+    table = known(table, column)  # the null is that of the same tensors
+    found = values(table, column)
     value = bootstrap(found, statistic, seed=results.seed)
     nulls = numbers(table, null) if null is not None else np.empty(0)
     row = Claim(words.id, words.claim, words.source, words.statistic, words.threshold).measured(

@@ -11,7 +11,7 @@ from analysis.claim_measures import (
     over_tensors,
 )
 from analysis.ledger import AT_MOST_ONE, SHARE, LedgerClaim
-from analysis.relex_weight_claims import PAPER_WINDOWS
+from analysis.relex_weight_claims import PAPER_WINDOWS, forecast_rows
 from rlvr_dynamics.reporting.frames import equal, has, last_step, values
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.verdicts import Claim
@@ -130,12 +130,9 @@ def momentum(results: Results) -> Claim:
         "an independent study of short horizons on Qwen2.5-1.5B (comm-eff)",
         "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
         "> 0",
-        note="needs a forecast by momentum of the final step",
+        note="needs a forecast by momentum of the final step from 15 or 20 %",
     )
-    table = results.tables["forecast"]
-    if table is None:
-        return words
-    rows = equal(table, method="momentum", step=results.final_step)
+    rows = forecast_rows(results, "momentum")
     return over_tensors(
         results, words, rows, "skill", threshold=0, statistic=np.median, n_unit="tensors"
     )

@@ -97,7 +97,7 @@ def direction(results: Results) -> Claim:
     return over_tensors(
         results,
         words,
-        _forecast(results),
+        forecast_rows(results),
         "cosine",
         threshold=0.35,
         statistic=np.median,
@@ -118,7 +118,7 @@ def overshoots(results: Results) -> Claim:
     return over_tensors(
         results,
         words,
-        _forecast(results),
+        forecast_rows(results),
         "magnitude_ratio",
         threshold=1,
         statistic=np.median,
@@ -126,12 +126,13 @@ def overshoots(results: Results) -> Claim:
     )
 
 
-def _forecast(results: Results) -> pd.DataFrame:
+def forecast_rows(results: Results, method: str = "relex") -> pd.DataFrame:
+    """A method's forecasts of the final step from the first of the paper's windows that it has."""
     table, final = results.tables["forecast"], results.final_step
     for share in PAPER_WINDOWS:
         observe = results.window_near(share)
         if table is not None and observe is not None:
-            rows = equal(table, method="relex", observe=observe, step=final)
+            rows = equal(table, method=method, observe=observe, step=final)
             if len(rows):
                 return rows
     return pd.DataFrame()

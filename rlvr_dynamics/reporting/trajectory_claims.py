@@ -64,7 +64,9 @@ def _share_in_first_five(table: pd.DataFrame) -> str:
     if not len(equal(leading, index=5)):
         return number(math.nan)
     variances = leading.pivot(index="tensor", columns="index", values="sigma").to_numpy(float) ** 2
-    return number(np.mean(variances[:, 0] / np.nansum(variances, axis=1)), 3)
+    whole = np.nansum(variances, axis=1)
+    moved = whole > 0
+    return number(np.mean(variances[moved, 0] / whole[moved]), 3)
 
 
 def linear_in_sample(results: Results) -> Claim:

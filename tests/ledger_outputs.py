@@ -1,0 +1,34 @@
+"""The ledger of one run and the ledger of a study, as the package writes them; for tests only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import registry
+from analysis.build import analyse
+from analysis.claims import build_by_regime, build_by_run
+from analysis.study import load_study
+from rlvr_dynamics.reporting.claims import build_claims
+from rlvr_dynamics.reporting.results import load_results
+
+
+def run_ledger(run: Path) -> pd.DataFrame:
+    """The claims of a run's report, by id."""
+    return build_claims(load_results(run)).set_index("id")
+
+
+def study_ledger(runs: Sequence[Path], out: Path) -> pd.DataFrame:
+    """claims.csv of `python -m analysis` over some runs, by id."""
+    analyse(load_study(runs), [], out, ledger=registry.ledger(), strict=True)
+    return pd.read_csv(out / "claims.csv", keep_default_na=True).set_index("id")
+
+
+def by_regime(runs: Sequence[Path]) -> pd.DataFrame:
+    """The claims of a study, one row per claim and learning rate."""
+    return build_by_regime(load_study(runs))
+
+
+def by_run(runs: Sequence[Path]) -> pd.DataFrame:
+    """The claims of a study, one row per claim and run."""
+    return build_by_run(load_study(runs))
