@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.benchmarks.choices import shuffled_choices
 from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.benchmarks.generated import generate
-from rlvr_dynamics.benchmarks.golds import bad_golds, check, gold_answer
+from rlvr_dynamics.benchmarks.golds import bad_golds, cell_text, check, gold_answer
 from rlvr_dynamics.benchmarks.tables import load_table
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Benchmark, HubTable
@@ -101,7 +101,7 @@ def build_questions(key: str, name: str, table: HubTable, kind: str, revision: s
         if question_id in table.exceptions:
             continue
         try:
-            questions.append(_question(question_id, text.strip(), value, table))
+            questions.append(_question(question_id, text, value, table))
         except ValueError as problem:
             problems[question_id] = str(problem)
     golds = {question.id: question.gold for question in questions}
@@ -117,7 +117,7 @@ def build_questions(key: str, name: str, table: HubTable, kind: str, revision: s
 
 def _cells(
     table: HubTable, revision: str | None
-) -> tuple[list[tuple[str, str, Any]], dict[str, str]]:
+) -> tuple[list[tuple[str, Any, Any]], dict[str, str]]:
     """Return (id, question, answer or choices) per row, and repo, revision and split."""
     if isinstance(table, Benchmark) and table.kind == "reasoning_gym":
         entries, found = generate(table, revision)
@@ -131,16 +131,18 @@ def _cells(
     loaded = load_table(table, revision, wanted)
     columns, cells = loaded.columns, []
     for number, row in enumerate(loaded.rows):
-        own = number if table.id is None else row[columns["id"]]
+        own = str(number) if table.id is None else _own_id(table, row[columns["id"]], number)
         answer = row[columns["answer"]]
         value = [answer, *(row[column] for column in wrong)] if wrong else answer
-        cells.append((str(own), str(row[columns["question"]] or ""), value))
+        cells.append((own, row[columns["question"]], value))
     return cells, {"repo": table.repo, "revision": loaded.revision, "split": loaded.split}
 
 
-def _question(question_id: str, text: str, value: Any, table: HubTable) -> Question:
-    if not text:
-        raise ValueError("belongs to an empty question")
+def _question(question_id: str, asked: Any, value: Any, table: HubTable) -> Question:
+    try:
+        text = cell_text(asked)
+    except ValueError as problem:
+        raise ValueError(f"belongs to a question that {problem}") from problem
     if not isinstance(table, Benchmark) or table.kind in ("math", "integer"):
         return Question(question_id, text, gold_answer(value, table.extract))
     if table.kind == "letter":
@@ -148,6 +150,16 @@ def _question(question_id: str, text: str, value: Any, table: HubTable) -> Quest
         lines, letter = shuffled_choices(right, wrong, table.seed, question_id)
         return Question(question_id, f"{text}\n\n{lines}\n", letter)
     return Question(question_id, text, value)
+
+
+def _own_id(table: HubTable, cell: Any, number: int) -> str:
+    try:
+        return cell_text(cell)
+    except ValueError as problem:
+        raise UserError(
+            f"the id of row {number + 1} of {table.repo} {problem}",
+            way_out="repair the table, or id=null counts the rows instead",
+        ) from problem
 
 
 def _check_ids(key: str, table: HubTable, ids: list[str]) -> None:

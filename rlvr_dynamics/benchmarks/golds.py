@@ -13,6 +13,7 @@ from rlvr_dynamics.scoring.grading import KINDS, MAX_DIGITS, check_golds
 SHORT = 300  # characters; a text without a box that is longer is a solution, not an answer
 SHOWN = 20
 
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d+(?:\.0*)?", re.ASCII)
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox) +([^$]+?)\s*\$")
@@ -82,9 +83,23 @@ def gold_answer(value: Any, rules: Sequence[str]) -> str:
     """
     for rule in rules:
         value = RULES[rule](value) if not _is_missing(value) else value
+    return cell_text(value)
+
+
+def cell_text(value: Any) -> str:
+    """Return the text of a cell, without spaces around it.
+
+    Raises:
+        ValueError: It has none, or is no text; the text says what is wrong.
+    """
     if _is_missing(value):
         raise ValueError("is empty")
-    return str(value).strip()
+    if isinstance(value, (list, tuple, dict, set, bytes)):
+        raise ValueError(f"is a {type(value).__name__}, not a text")
+    text = str(value).strip()
+    if _HALF_CHARACTER.search(text):
+        raise ValueError("holds half a character (a lone surrogate)")
+    return text
 
 
 def _is_missing(value: Any) -> bool:

@@ -1,17 +1,16 @@
 """Rows of a published table: from the hub at one commit, or from a local file in its place."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.benchmarks.local_file import READERS, read_local
 from rlvr_dynamics.benchmarks.lock import LOCK_FILE
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import HubTable
 
-LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -44,17 +43,26 @@ def load_table(table: HubTable, revision: str | None, wanted: dict[str, Iterable
         UserError: The table cannot be had, or has other columns, splits or rows.
     """
     path = Path(table.repo)
-    local = path.suffix in LOADERS
-    data, found, split = _local(path, revision) if local else _hub(table, revision)
-    columns = _columns(table, list(data.column_names), wanted)
-    if len(data) != table.rows:
+    if path.suffix.lower() in READERS:
+        possible = {name for names in wanted.values() for name in names}
+        present, rows, found = read_local(path, possible)
+        if revision not in (None, found):
+            raise _other_revision(str(path), found, str(revision))
+        split = "the whole file"
+    else:
+        data, found, split = _hub(table, revision)
+        present, rows = list(data.column_names), data
+    columns = _columns(table, present, wanted)
+    if len(rows) != table.rows:
         raise UserError(
-            f"table {table.repo} has {len(data)} rows, {table.rows} were expected",
+            f"table {table.repo} has {len(rows)} rows, {table.rows} were expected",
             where=f"{found}, split {split}",
             way_out="pin the revision, or set rows to what you mean to use",
         )
-    rows = data.select_columns(sorted(set(columns.values()))).to_list()
-    return Loaded(rows, columns, found, split)
+    names = sorted(set(columns.values()))
+    if not isinstance(rows, list):
+        rows = rows.select_columns(names).to_list()
+    return Loaded([{name: row.get(name) for name in names} for row in rows], columns, found, split)
 
 
 def _columns(
@@ -70,28 +78,6 @@ def _columns(
             )
         columns[role] = found[0]
     return columns
-
-
-def _local(path: Path, revision: str | None) -> tuple[Any, str, str]:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    if not path.is_file():
-        raise UserError(
-            f"table {path} cannot be loaded: there is no such file",
-            way_out="give the path of a .parquet, .jsonl, .json or .csv file, or a hub id",
-        )
-    with path.open("rb") as file:
-        found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    if revision not in (None, found):
-        raise _other_revision(str(path), found, str(revision))
-    try:
-        data = load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
-    except (OSError, ValueError, DatasetsError) as error:
-        raise UserError(
-            f"table {path} cannot be loaded: {_first_line(error)}", way_out="repair the file"
-        ) from error
-    return data, found, "the whole file"
 
 
 def _hub(table: HubTable, revision: str | None) -> tuple[Any, str, str]:

@@ -99,9 +99,9 @@ def score_models(
     remove_leftovers(out)
     plans = [plan_model(m, loaded, protocols, settings, seed, out) for m in models]
     for name in {name for plan in plans for name in plan.stale}:
-        golds = loaded[name].table["gold"].astype(str)
+        golds = [str(gold) for gold in loaded[name].table["gold"]]
         as_text = check_golds(golds, loaded[name].kind)
-        loaded[name].golds_as_text = int(golds.isin(as_text).sum())
+        loaded[name].golds_as_text = sum(gold in as_text for gold in golds)
 
     with contextlib.closing(
         _Scoring(plans, loaded, protocols, settings, out, seed, on_progress)
