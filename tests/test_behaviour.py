@@ -31,8 +31,6 @@ from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.scoring.prompts import prompt_facts
 from rlvr_dynamics.training.tiny_base import build_tokenizer
 
-pytestmark = pytest.mark.slow  # nearly all of them run models
-
 N = 6
 NAMES = ("tokens", "summary", "embeddings", "prefix")
 STOP_ID = 2
@@ -281,7 +279,6 @@ def test_tables_say_the_same_thing(out: Path) -> None:
         rows = tokens[(tokens["reader"] == reader) & (tokens["writer"] == writer)]
         share = metric(summary, "non_greedy_share", writer, reader)
         assert share["value"] == pytest.approx((rows["token"] != rows["greedy_token"]).mean())
-        assert share["low"] <= share["value"] <= share["high"]
         assert share["tokens"] == len(rows)
         surprise = metric(summary, "perplexity", writer, reader)["value"]
         assert surprise == pytest.approx(np.exp(-rows["log_prob"].mean()))
@@ -291,9 +288,13 @@ def test_tables_say_the_same_thing(out: Path) -> None:
             & (summary["writer"] == writer)
         ]
         assert len(parts) == 10
-        assert parts["null"].sum() == pytest.approx(1)
+        place = (rows["position"] + 0.5) / rows["length"]
+        bins = np.linspace(0, 1, 11)
+        counts = np.histogram(place, bins)[0]
+        assert parts["null"].tolist() == pytest.approx((counts / len(rows)).tolist())
+        hits = np.histogram(place[rows["token"] != rows["greedy_token"]], bins)[0]
         if share["non_greedy_tokens"]:
-            assert parts["value"].sum() == pytest.approx(1)
+            assert parts["value"].tolist() == pytest.approx((hits / hits.sum()).tolist())
     # Unrelated random models disagree nearly everywhere: the share is not 0 by a mistake.
     assert metric(summary, "non_greedy_share", "trained", "base")["value"] > 0.5
 

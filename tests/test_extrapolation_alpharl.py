@@ -185,7 +185,6 @@ def test_a_saturating_accuracy_is_continued(start, end, tau, spacing):
     assert found is not None and found == pytest.approx(curve(targets), abs=2e-3)
 
 
-@pytest.mark.slow
 @settings(max_examples=60)
 @given(values=st.lists(st.floats(0.0, 1.0), min_size=3, max_size=10))
 def test_no_accuracy_is_expected_outside_its_range(values):

@@ -564,7 +564,9 @@ def test_scores_table(fake):
     row = table[(table["model"] == "step_1") & (table["benchmark"] == "long")].iloc[0]
     assert row["protocol"] == "greedy"
     assert (row["questions"], row["samples"], row["correct"]) == (3, 1, 0)
-    assert 0 <= row["ci_low"] <= row["accuracy"] <= row["ci_high"] <= 1
+    # Wilson's interval of none of three: its upper end is z²/(3 + z²).
+    assert (row["accuracy"], row["ci_low"]) == (0.0, 0.0)
+    assert row["ci_high"] == pytest.approx(1.959964**2 / (3 + 1.959964**2), abs=1e-6)
     statuses = ["correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash"]
     assert (table[statuses].sum(axis=1) == table["questions"] * table["samples"]).all()
     assert table["title"].unique().tolist() == ["Chain", "Long"]

@@ -354,7 +354,6 @@ def tables(folder):
     return {path.name: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
 
 
-@pytest.mark.slow
 def test_streamed_tables_are_those_of_the_whole_trajectory(hub, tmp_path, capsys):
     stages = "stages=[prepare,train,measure]"
     assert go(tmp_path, stages) == 0

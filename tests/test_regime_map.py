@@ -16,6 +16,34 @@ from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.reporting.weight_tables import forecast_table
 
 
+def stored(run: Path, table: str) -> pd.DataFrame:
+    return pd.read_parquet(run / f"{table}.parquet")
+
+
+def vary(run: Path, seed: int, columns: dict[str, tuple[str, ...]]) -> None:
+    """Columns that are the same in all rows of a synthetic run get values of their own."""
+    generator = np.random.default_rng(seed)
+    for table, names in columns.items():
+        frame = stored(run, f"measure/{table}")
+        for name in names:
+            frame[name] *= generator.uniform(0.6, 1.0, len(frame))
+        frame.to_parquet(run / "measure" / f"{table}.parquet", index=False)
+
+
+VARIED = {
+    "trajectory_svd": ("explained_variance", "null_mean"),
+    "linearity": ("r2_null_mean", "heldout_r2_null_mean"),
+    "update_svd": ("norm_share_null",),
+}
+
+
+def resampled(values: np.ndarray, of, seed: int = 99) -> tuple[float, float]:
+    """The middle 95 % of a statistic over resamples of its values."""
+    generator = np.random.default_rng(seed)
+    places = generator.integers(0, len(values), (6000, len(values)))
+    return tuple(np.quantile(of(values[places], axis=1), [0.025, 0.975]))
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
     """A small update that is predictable, a larger one that is not, and a control."""
@@ -31,20 +59,47 @@ def runs(tmp_path_factory) -> list[Path]:
     control = build_run(folder / "control")
     configure(control, seed=0, rate=1e-5, shuffled=True)
     write_forecast(control, skill={**SKILL, "relex": -3.0})
+    for seed, run in enumerate((small, large, control)):
+        vary(run, seed, VARIED)
     return [small, large, control]
 
 
-def test_size_of_a_regime_is_read_from_the_norms(runs):
+def test_size_of_a_regime_is_that_of_its_last_step(runs):
     table = regimes(load_study(runs)).set_index("cell")
-    assert table.loc["large", "relative_update"] == pytest.approx(
-        10 * table.loc["small", "relative_update"]
+    for run in runs:
+        norms = stored(run, "measure/norms")
+        last = norms["relative_update"][norms["step"] == 20]
+        row = table.loc[run.name]
+        found = row[["update_low", "relative_update", "update_high"]].tolist()
+        assert found == pytest.approx(np.quantile(last, [0.25, 0.5, 0.75]))
+    assert table["rate_x_steps"].to_dict() == pytest.approx(
+        {"small": 1e-5 * 20, "large": 1e-4 * 20, "control": 1e-5 * 20}
     )
-    assert table.loc["small", "rate_x_steps"] == pytest.approx(1e-5 * 20)
-    assert (table["update_low"] <= table["relative_update"]).all()
-    assert table.loc["control", "control"] == "shuffled rewards"
-    for name in ("rank1_share", "variance_share", "r2", "heldout_r2"):
-        assert (table[f"{name}_low"] <= table[name]).all()
-        assert table[f"{name}_null"].notna().all()
+    assert table["control"].to_dict() == {"small": "", "large": "", "control": "shuffled rewards"}
+    assert table["tensors"].tolist() == [22] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "column", "null", "of"),
+    [
+        ("rank1_share", "update_svd", "norm_share", "norm_share_null", np.mean),
+        ("variance_share", "trajectory_svd", "explained_variance", "null_mean", np.mean),
+        ("r2", "linearity", "r2", "r2_null_mean", np.median),
+        ("heldout_r2", "linearity", "heldout_r2", "heldout_r2_null_mean", np.median),
+    ],
+)
+def test_what_is_said_of_a_regime_is_of_the_leading_component(runs, name, source, column, null, of):
+    table = regimes(load_study(runs)).set_index("cell")
+    for run in runs:
+        rows = stored(run, f"measure/{source}")
+        if "index" in rows:
+            rows = rows[rows["index"] == 1]
+        values, row = rows[column].to_numpy(), table.loc[run.name]
+        assert row[name] == pytest.approx(of(values))
+        assert row[f"{name}_null"] == pytest.approx(of(rows[null]))
+        ends = resampled(values, of)
+        width = ends[1] - ends[0]
+        assert [row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx(ends, abs=0.09 * width)
 
 
 def test_tensors_that_a_method_leaves_alone_are_no_forecast_of_it(tmp_path, runs):
@@ -73,31 +128,77 @@ def test_tensors_that_a_method_leaves_alone_are_no_forecast_of_it(tmp_path, runs
 
 def test_skill_is_the_median_over_tensors_and_holding_has_none(runs):
     table = forecasts(load_study(runs))
-    stored = pd.read_parquet(runs[0] / "predictions" / "forecast.parquet")
-    mine = stored.query("method == 'relex' and observe == 6 and step == 20")["skill"]
-    row = table.query("cell == 'small' and method == 'relex' and observe == 6").iloc[0]
-    assert row["skill"] == pytest.approx(np.median(mine))
-    assert row["skill_low"] < row["skill"] < row["skill_high"]
-    assert row["positive"] == (mine > 0).sum() and row["tensors"] == len(mine)
+    forecast = stored(runs[0], "predictions/forecast")
+    for observe in (3, 6):
+        mine = forecast.query(f"method == 'relex' and observe == {observe} and step == 20")["skill"]
+        row = table.query(f"cell == 'small' and method == 'relex' and observe == {observe}").iloc[0]
+        assert row["skill"] == pytest.approx(np.median(mine))
+        ends = resampled(mine.to_numpy(), np.median)
+        width = ends[1] - ends[0]
+        assert [row["skill_low"], row["skill_high"]] == pytest.approx(ends, abs=0.09 * width)
+        assert (row["positive"], row["tensors"]) == ((mine > 0).sum(), len(mine))
+        assert row["share"] == observe / 20
     held = table.query("method == 'hold_last'")
     assert (held["skill"] == 0).all() and held["skill_low"].isna().all()
-    # 55 % of the held checkpoint between 35 % of the base and 74 % of the end.
-    gain = held.query("cell == 'small' and observe == 6")["gain"].iloc[0]
-    assert gain == pytest.approx((0.55 - 0.35) / (0.74 - 0.35), abs=0.1)
+
+
+def test_gain_is_the_share_of_the_real_one(runs):
+    table = forecasts(load_study(runs))
+    scores = stored(runs[0], "scores/scores").query("benchmark == 'sums' and protocol == 'sampled'")
+    accuracy = scores.set_index("model")["accuracy"]
+    gained = accuracy["step_20"] - accuracy["base"]
+    for method, model in {"relex": "relex__observe_6__step_20", "hold_last": "step_6"}.items():
+        row = table.query(f"cell == 'small' and method == '{method}' and observe == 6").iloc[0]
+        assert row["accuracy"] == pytest.approx(accuracy[model])
+        assert row["gain"] == pytest.approx((accuracy[model] - accuracy["base"]) / gained)
+        assert row["questions"] == 500
+    # Paired: over the same questions, resampled together.
+    answers = [
+        stored(runs[0], f"scores/samples/{name}/sums").query("protocol == 'sampled'")
+        for name in ("step_6", "step_20", "base")
+    ]
+    right = np.array([each.groupby("question_id")["score"].mean() for each in answers])
+    draws = right[:, np.random.default_rng(5).integers(0, 500, (4000, 500))].mean(axis=2)
+    ends = np.quantile((draws[0] - draws[2]) / (draws[1] - draws[2]), [0.025, 0.975])
+    held = table.query("cell == 'small' and method == 'hold_last' and observe == 6").iloc[0]
+    width = ends[1] - ends[0]
+    assert [held["gain_low"], held["gain_high"]] == pytest.approx(ends, abs=0.09 * width)
 
 
 def test_end_of_predictability_is_what_the_runs_say(runs):
-    study = load_study(runs)
-    table, sizes = window_rows(forecasts(study)), regimes(study).set_index("cell")
+    table = window_rows(forecasts(load_study(runs)))
+    sizes = {
+        run.name: float(
+            stored(run, "measure/norms").query("step == 20")["relative_update"].median()
+        )
+        for run in runs
+    }
     said = where_it_ends(table, "relex")
     assert "in 1 of 2 runs" in said  # the control does not count
-    assert f"= {sizes.loc['large', 'relative_update']:.2g}" in said
-    assert f"is {sizes.loc['small', 'relative_update']:.2g}" in said
+    assert f"the smallest such update is ‖ΔW‖/‖W‖ = {sizes['large']:.2g}" in said
+    assert said.endswith(f"the largest at which it does is {sizes['small']:.2g}")
     only_small = table[table["cell"] == "small"]
     assert where_it_ends(only_small, "relex").startswith("beats holding in all 1 runs")
     only_large = table[table["cell"] == "large"]
     assert where_it_ends(only_large, "relex").endswith("none beats holding")
     assert where_it_ends(table, "momentum") == "has no forecast here"
+
+
+def test_the_edge_lies_between_the_largest_won_and_the_smallest_lost_update():
+    table = pd.DataFrame(
+        {
+            "method": "relex",
+            "control": ["", "", "", "", "shuffled rewards"],
+            "skill": [0.4, -0.1, 0.2, -0.5, -3.0],
+            "relative_update": [0.0011, 0.0093, 0.0042, 0.031, 0.0007],
+        }
+    )
+    assert where_it_ends(table, "relex") == (
+        "does not beat holding in 2 of 4 runs; the smallest such update is ‖ΔW‖/‖W‖ = 0.0093, "
+        "the largest at which it does is 0.0042"
+    )
+    won = table[table["skill"] > 0]
+    assert where_it_ends(won, "relex").endswith("all 2 runs, up to a median ‖ΔW‖/‖W‖ of 0.0042")
 
 
 def test_nearest_window_is_one_per_run():

@@ -11,6 +11,7 @@ from rlvr_dynamics.checkpoints import write_manifest
 from rlvr_dynamics.config import load
 from rlvr_dynamics.pipeline import Run
 from rlvr_dynamics.scoring.generation import Work
+from rlvr_dynamics.scoring.jobs import Protocol
 
 REGRADED = 21
 ACCURACY = {"expo_alpha_0_1": 0.5, "expo_alpha_0_3": 0.7, "expo_alpha_0_5": 0.7}
@@ -122,14 +123,18 @@ def test_what_was_regraded_is_said(run, calls, capsys):
 
 
 def test_the_protocols_of_a_paper_reach_the_engine(run, calls):
-    config = load([f"run_dir={run.folder}", "scoring=relex_1_5b", "scoring.tensor_parallel=1"])
+    given = ["scoring=relex_1_5b", "scoring.tensor_parallel=1", "scoring.max_tokens=4001"]
+    config = load([f"run_dir={run.folder}", "seed=7919", *given])
     score_stage.score(Run(config, run.folder), run.of("score"))
     validation, test = calls
     # Validation problems belong to no benchmark's split.
     (chosen,) = validation["protocols"]
     assert (chosen.samples, chosen.splits) == (8, None)
-    facts = [(each.name, each.samples, each.splits) for each in test["protocols"]]
-    assert facts == [("greedy", 1, ("in_domain",)), ("sampled", 8, ("out_of_domain",))]
+    assert test["protocols"] == [
+        Protocol("greedy", 0.0, 1.0, samples=1, max_tokens=4001, splits=("in_domain",)),
+        Protocol("sampled", 0.7, 0.8, samples=8, max_tokens=4001, splits=("out_of_domain",)),
+    ]
+    assert (validation["seed"], test["seed"]) == (7919, 7919)
     settings = test["settings"]
     assert (settings.template, settings.system_prompt, settings.thinking) == (
         "qwen_math",

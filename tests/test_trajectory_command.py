@@ -63,7 +63,6 @@ def index_of(source):
     return pd.read_parquet(source / "out" / "predictions" / "index.parquet")
 
 
-@pytest.mark.slow
 def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
     assert go(source) == 0
     assert "alpharl left out" in capsys.readouterr().out
@@ -275,7 +274,6 @@ def test_a_grid_has_nothing_to_choose_on(source, capsys):
     assert "the grid of expo is chosen on held-out training problems" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_changed_checkpoint_redoes_the_measurement(source, capsys):
     assert go(source) == 0
     edit(source, 6, set_value(0.5))
