@@ -14,8 +14,10 @@ from typing import Any
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings
 from rlvr_dynamics.scoring.keys import chat_template, digest
+from rlvr_dynamics.scoring.plain_text import encode, foreign_part
 
 MODEL, PLAIN, CHAT_TEMPLATE = "model", "plain", "chat_template"
+_MARK = "\ue000question\ue001"  # of characters that no template and no question has
 
 
 @dataclass(frozen=True)
@@ -92,26 +94,43 @@ def prompt_facts(folder: Path, settings: EngineSettings) -> dict[str, Any]:
 def render(tokenizer: Any, prompt: Mapping[str, Any], question: str) -> tuple[str, list[int]]:
     """Return the whole prompt of one question and its token ids.
 
+    What the question contains is text to the model, the template's own tokens too.
+
     Args:
         tokenizer: The model's.
         prompt: From `prompt_facts`.
         question: Prompt of the benchmark.
+
+    Raises:
+        UserError: The chat template refuses the question, or it cannot be read as text.
     """
-    if prompt["form"] == CHAT_TEMPLATE:
-        messages = [{"role": "user", "content": question}]
-        if prompt["system"] is not None:
-            messages.insert(0, {"role": "system", "content": prompt["system"]})
-        more = {} if prompt["thinking"] is None else {"enable_thinking": prompt["thinking"]}
-        text = tokenizer.apply_chat_template(
+    if prompt["form"] == PLAIN:
+        return question, encode(tokenizer, question, slice(0, len(question)), begin=True)
+    # Templates and named texts write the special tokens themselves.
+    text = _rendered(tokenizer, prompt, question)
+    part = foreign_part(text, _rendered(tokenizer, prompt, _MARK), _MARK)
+    return text, encode(tokenizer, text, part)
+
+
+def _rendered(tokenizer: Any, prompt: Mapping[str, Any], question: str) -> str:
+    if prompt["form"] != CHAT_TEMPLATE:
+        before, _, after = TEXTS[prompt["form"]].text.partition("{prompt}")
+        return f"{before.replace('{system}', prompt['system'])}{question}{after}"
+    from jinja2 import TemplateError
+
+    messages = [{"role": "user", "content": question}]
+    if prompt["system"] is not None:
+        messages.insert(0, {"role": "system", "content": prompt["system"]})
+    more = {} if prompt["thinking"] is None else {"enable_thinking": prompt["thinking"]}
+    try:
+        return tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **more
         )
-    elif prompt["form"] == PLAIN:
-        return question, tokenizer.encode(question)
-    else:
-        before, _, after = TEXTS[prompt["form"]].text.partition("{prompt}")
-        text = f"{before.replace('{system}', prompt['system'])}{question}{after}"
-    # Templates and named texts write the special tokens themselves.
-    return text, tokenizer.encode(text, add_special_tokens=False)
+    except TemplateError as error:
+        raise UserError(
+            f"the model's chat template cannot be filled in: {error}",
+            way_out="scoring.system_prompt=null, or another scoring.template",
+        ) from error
 
 
 def stop_tokens(tokenizer: Any, prompt: Mapping[str, Any]) -> list[int]:
