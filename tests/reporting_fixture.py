@@ -386,7 +386,7 @@ def write_forecast(
                             "sse_hold": hold,
                             "skill": value,
                             "cosine": HELD_COSINE + 0.1 * value,
-                            "magnitude_ratio": 1.2,
+                            "magnitude_ratio": 1.2 + 0.3 * np.tanh(noise) * (-1) ** len(rows),
                             "uses_future": method in FUTURE,
                             "dtype": "float32",
                         }

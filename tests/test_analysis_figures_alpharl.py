@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixture import build_cells, remove_stage
-from reporting_fixture import ACCURACY, T, build_run, write_scores
+from reporting_fixture import ACCURACY, BENCHMARKS, T, build_run, write_scores
 
 from analysis.accuracies import accuracy, main_benchmark, model_of, relative_accuracy, steps_of
 from analysis.alpharl_figure_3a import rank_places
@@ -43,12 +43,19 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(folder):
-    """GRPO with two seeds, RLOO, and a control; the same scores in all."""
+    """GRPO with two seeds, RLOO, and a control; no two runs have the same scores."""
     runs = build_cells(folder, 4)
-    write_scores(folder / ".first", MODELS)
-    for run in runs:
-        write_scores(run, MODELS)
+    for place, run in enumerate(runs):
+        remove_stage(run, "scores")  # links to the files of the first
+        write_scores(run, {name: value * (1 - 0.07 * place) for name, value in MODELS.items()})
     return load_study(runs)
+
+
+def stored(cell, model: str, benchmark: str = "sums") -> float:
+    """The accuracy of sampled answers that a run's table of scores has."""
+    scores = cell.results.tables["scores"]
+    rows = scores[(scores["model"] == model) & (scores["benchmark"] == benchmark)]
+    return rows[rows["protocol"] == "sampled"]["accuracy"].item()
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +126,13 @@ def test_scores_are_found_by_method_and_step(study):
 
 
 def test_relative_accuracy_is_the_plain_ratio(study):
-    cell = study.cells[0]
-    part, full = (accuracy(cell, model, "sums") for model in ("rank1_recovery__step_20", "step_20"))
-    ratio = relative_accuracy(cell, "rank1_recovery__step_20", "sums")
-    assert ratio.value == pytest.approx(part.value / full.value)
-    assert ratio.low < ratio.value < ratio.high
-    assert relative_accuracy(cell, "step_20", "sums").value == 1
+    for cell in study.cells:
+        part, full = (stored(cell, model) for model in ("rank1_recovery__step_20", "step_20"))
+        ratio = relative_accuracy(cell, "rank1_recovery__step_20", "sums")
+        assert ratio.value == pytest.approx(part / full)
+        assert accuracy(cell, "step_20", "sums").value == pytest.approx(full)
+        assert 0.8 * ratio.value < ratio.low < ratio.value < ratio.high < 1
+        assert relative_accuracy(cell, "step_20", "sums").value == 1
     assert relative_accuracy(cell, None, "sums") is None
 
 
@@ -166,7 +174,7 @@ def test_figure_3a_draws_the_ratios_and_the_printed_values(study, drawings):
     control = next(one for one in axes if "shuffled" in one.get_title(loc="left"))
     cell = groups(study.cells)[-1].cells[0]
     expected = [
-        (place.x, relative_accuracy(cell, model, "sums").value)
+        (place.x, stored(cell, model) / stored(cell, "step_20"))
         for place in rank_places(study)
         if (model := model_of(cell, place.method)) is not None
     ]
@@ -185,15 +193,25 @@ def test_figure_4b_has_the_base_at_zero_and_every_scale_in_place(study):
     assert places["base"].joined and not places["random_update"].joined
 
 
-def test_figure_3b_starts_both_curves_at_the_base(study, drawings):
-    base = accuracy(study.cells[0], "base", "sums").value
+def test_figure_3b_draws_checkpoints_and_rank_1_updates_from_the_base_on(study, drawings):
     axes = drawings["3b"].figure.axes[0]
     curves = [
-        bars.lines[0].get_ydata() for bars in axes.containers if len(bars.lines[0].get_ydata()) > 1
+        (bars.lines[0].get_xdata(), bars.lines[0].get_ydata())
+        for bars in axes.containers
+        if len(bars.lines[0].get_ydata()) > 1
     ]
-    assert len(curves) == 2 * len(groups(study.cells, by_algorithm=True)[0].cells)
-    assert {float(curve[0]) for curve in curves} == {base}
-    assert sorted(map(len, curves)) == [4, 4, 5, 5]  # base, and 3 rank-1 updates or 4 checkpoints
+    expected = []
+    for cell in groups(study.cells, by_algorithm=True)[0].cells:
+        for steps, name in (((3, 6, 10, 20), "step_{}"), ((3, 10, 20), "rank1_recovery__step_{}")):
+            points = [(0, stored(cell, "base"))]
+            points += [(step, stored(cell, name.format(step))) for step in steps]
+            expected.append(points)
+    # Curves stand side by side, less than half a step apart.
+    drawn = [
+        [(round(float(at)), float(y)) for at, y in zip(*curve, strict=True)] for curve in curves
+    ]
+    for one, other in zip(sorted(drawn), sorted(expected), strict=True):
+        assert np.array(one) == pytest.approx(np.array(other))
 
 
 def test_figure_10_is_of_grpo_alone_on_every_benchmark(study, drawings):
@@ -207,13 +225,15 @@ def test_figure_1_bars_are_means_over_seeds(study, drawings):
     axes = drawings["1"].figure.axes[0]
     group = groups(study.cells)[0]
     algorithms = list(dict.fromkeys(cell.algorithm for cell in group.cells))
-    assert len(axes.patches) == 2 * len(algorithms) * 4  # benchmarks
-    scores = [
-        accuracy(cell, "step_20", "sums").value
-        for cell in group.cells
-        if cell.algorithm == algorithms[0]
-    ]
-    assert axes.patches[0].get_height() == pytest.approx(np.mean(scores))
+    assert [len([c for c in group.cells if c.algorithm == name]) for name in algorithms] == [2, 1]
+    for filled, model in ((True, "step_20"), (False, "rank1_recovery__step_20")):
+        drawn = [bar.get_height() for bar in axes.patches if (not bar.get_hatch()) == filled]
+        expected = [
+            np.mean([stored(c, model, name) for c in group.cells if c.algorithm == algorithm])
+            for name in BENCHMARKS
+            for algorithm in algorithms
+        ]
+        assert sorted(drawn) == pytest.approx(sorted(expected))
 
 
 def test_figure_5a_shares_are_ratios_of_sums_with_a_null(tmp_path):

@@ -387,18 +387,29 @@ def test_spectrum_divides_by_the_length_of_the_whole_trajectory(study):
 def test_geometry_recovers_the_cosine_of_the_held_checkpoint(study):
     found = relex_geometry.predictions(study.cells[0])
     assert {(each.observe, each.step) for each in found} == {(3, 10), (3, 20), (6, 10), (6, 20)}
+    table = study.cells[0].results.tables["forecast"]
+    assert table is not None
     for each in found:
         assert each.held == pytest.approx(HELD_COSINE)
-        assert each.ratio.value == pytest.approx(1.2)
-        assert each.cosine.low <= each.cosine.value <= each.cosine.high
+        rows = table.query(
+            f"method == 'relex' and observe == {each.observe} and step == {each.step}"
+        )
+        for interval, column in ((each.cosine, "cosine"), (each.ratio, "magnitude_ratio")):
+            assert [interval.low, interval.value, interval.high] == pytest.approx(
+                np.quantile(rows[column], [0.25, 0.5, 0.75])
+            )
 
 
-def test_coefficients_end_at_one(study):
+def test_coefficients_are_shares_of_their_own_end(study):
     curve = relex_linearity.coefficient_curve(study.cells[0])
-    assert curve is not None
-    assert curve.loc[T, "middle"] == 1
-    assert (curve["low"] <= curve["high"]).all()
-    assert 0.3 < curve.loc[T // 2, "middle"] < 0.7
+    table = study.cells[0].results.tables["coefficients"]
+    assert curve is not None and table is not None
+    first = table[table["index"] == 1].sort_values("step")
+    values = np.array([rows["coefficient"] for _, rows in first.groupby("tensor")])
+    assert values.shape == (22, T)
+    expected = np.quantile(values / values[:, -1:], [0.25, 0.5, 0.75], axis=0).T
+    assert curve.index.tolist() == list(range(1, T + 1))
+    np.testing.assert_allclose(curve[["low", "middle", "high"]], expected)
 
 
 def test_curves_are_the_points_above_the_real_final_checkpoint(study):

@@ -54,7 +54,13 @@ def test_tables_from_local_files(problems, tmp_path):
     validation = pd.read_parquet(tmp_path / "out" / "val.parquet")
     assert (len(train), len(validation)) == (8, 2)
     assert train["prompt"][0][0]["content"].startswith("What is 2+2?\nPlease reason")
-    assert train["reward_model"][0]["ground_truth"] == "4"
+    # The first rows are held out, and every problem keeps its own answer.
+    for table, numbers in ((validation, range(2)), (train, range(2, 10))):
+        asked = [messages[0]["content"].split("?")[0] for messages in table["prompt"]]
+        assert asked == [f"What is {n}+{n}" for n in numbers]
+        assert [row["ground_truth"] for row in table["reward_model"]] == [
+            str(2 * n) for n in numbers
+        ]
     benchmark = pd.read_parquet(tmp_path / "out" / "benchmarks" / "math.parquet")
     assert benchmark["gold"].tolist() == [str(2 * n) for n in range(10)]
     assert benchmark["question_id"].is_unique
