@@ -2,7 +2,6 @@
 
 import math
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from analysis.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.copies import copy_file, copy_folder, keep_inside
 from rlvr_dynamics.reporting.accuracy import paired_accuracy
 from rlvr_dynamics.reporting.formatting import (
     DASH,
@@ -140,14 +140,15 @@ def copy_report(cell: Cell, page: Path, cells: Path, back: str) -> None:
         cells: The folder of all runs' pages; exists.
         back: HTML that leads back to the study, put at the top.
     """
+    keep_inside(page, page.parent)
     beside = cells / cell.name
     beside.mkdir()
     for name in COMPANIONS:
         source = page.parent / name
         if source.is_dir():
-            shutil.copytree(source, beside / name)
-        elif source.is_file():
-            shutil.copyfile(source, beside / name)
+            copy_folder(source, beside / name, page.parent)
+        elif source.exists():
+            copy_file(source, beside / name, page.parent)
     html = page.read_text(encoding="utf-8")
     links = "|".join(re.escape(name) for name in COMPANIONS)
     html = re.sub(rf'href="({links})', rf'href="{quote(cell.name)}/\1', html)

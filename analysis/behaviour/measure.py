@@ -60,7 +60,7 @@ def _material(subjects: Subjects) -> dict[str, Any]:
     return {
         "tables": TABLES_VERSION,
         "asked": subjects.asked,
-        "models": dict(subjects.identities),
+        "models": {role: subjects.answering(role) for role in subjects.roles},
         "guide_tokens": job.guide_tokens,
         "seed": job.seed,
         "draws": job.draws,

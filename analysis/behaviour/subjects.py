@@ -57,12 +57,21 @@ class Subjects:
         return str(self.questions["kind"].iloc[0])
 
     @cached_property
+    def frames(self) -> dict[str, str]:
+        """Role -> hash of all that lies beside the weights of its model."""
+        return {role: frame_of(self.job.models[role]) for role in self.roles}
+
+    def answering(self, role: str) -> dict[str, str]:
+        """All of a model that its answers depend on."""
+        return {"weights": self.identities[role], "frame": self.frames[role]}
+
+    @cached_property
     def asked(self) -> dict[str, Any]:
         """All that an answer depends on besides the model that gives it."""
         return {
             "version": VERSION,
             "questions": content_sha256(self.questions),
-            "frame": frame_of(self.job.models[BASE]),
+            "frame": self.frames[BASE],
             "prompt": dict(self.prompt),
             "max_new_tokens": self.job.max_new_tokens,
             "context": self.context,

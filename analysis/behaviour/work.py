@@ -34,7 +34,7 @@ class Work:
 
     def material(self, writer: str) -> dict[str, Any]:
         """All that a writer's answers depend on."""
-        return {**self._subjects.asked, "writer": self._subjects.identities[writer]}
+        return {**self._subjects.asked, "writer": self._subjects.answering(writer)}
 
     def answers(self, writer: str) -> pd.DataFrame:
         """A model's greedy answers, one row per question: tokens, finish, text, status, score."""
@@ -69,7 +69,7 @@ class Work:
                 }
             )
 
-        material = {**self.material(writer), "reader": self._subjects.identities[reader]}
+        material = {**self.material(writer), "reader": self._subjects.answering(reader)}
         return self._parts.get(f"reading__{reader}__{writer}", material, make)
 
     def guided(self, guide: str, k: int) -> pd.DataFrame:
@@ -106,7 +106,7 @@ class Work:
             table["continued"] = [row in continued for row in range(len(final))]
             return table
 
-        material = {**self.material(guide), "base": self._subjects.identities[BASE], "k": k}
+        material = {**self.material(guide), "base": self._subjects.answering(BASE), "k": k}
         return self._parts.get(f"prefix__{guide}__{k}", material, make)
 
     def shifts(self, role: str) -> pd.DataFrame:
@@ -142,7 +142,7 @@ class Work:
 
         material = {
             **self.material(TRAINED),
-            "base": self._subjects.identities[BASE],
+            "base": self._subjects.answering(BASE),
             "model": self._subjects.identities[role],
             "seed": self._subjects.job.seed,
         }

@@ -25,7 +25,8 @@ from rlvr_dynamics.checkpoints.shards import (
 )
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
-from rlvr_dynamics.checkpoints.writer import copy_companions, put_elements
+from rlvr_dynamics.checkpoints.writer import put_elements
+from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
 

@@ -18,12 +18,13 @@ from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.checkpoints.hub_http import Hub, NotThere
 from rlvr_dynamics.checkpoints.identity import MANIFEST
 from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.companions import SUFFIXES
 from rlvr_dynamics.errors import UserError
 
 LOCK_FILE = "published.lock.json"
 FORMAT = 1
 _WEIGHTS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
-_COMPANIONS = (".json", ".txt", ".model", ".jinja")
+_COMPANIONS = tuple(sorted(SUFFIXES - {".py"}))  # no foreign code, which nothing here would run
 _LARGEST_COMPANION_BYTES = 256 << 20
 _PLAIN_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")

@@ -17,27 +17,15 @@ import torch
 from torch import Tensor
 
 from rlvr_dynamics.atomic import atomic_folder
-from rlvr_dynamics.checkpoints.identity import MANIFEST, write_manifest
+from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.names import HEAD
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, TensorEntry, read_layout
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.weight_files import INDEX
+from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
 
 _PUSH_BYTES = 32 << 20
-_COMPANION_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"}
-_COMPANION_FOLDERS = ("additional_chat_templates",)
-
-
-def copy_companions(source: Path, target: Path) -> None:
-    """Copy config, tokenizer and chat template, but neither weights nor the manifest."""
-    for path in sorted(source.iterdir()):
-        if path.name in (MANIFEST, INDEX) or path.name.startswith("."):
-            continue
-        if path.is_file() and path.suffix in _COMPANION_SUFFIXES:
-            shutil.copyfile(path, target / path.name)
-        elif path.is_dir() and path.name in _COMPANION_FOLDERS:
-            shutil.copytree(path, target / path.name)
 
 
 def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor) -> None:

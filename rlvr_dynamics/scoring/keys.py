@@ -15,14 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.companions import companion_files
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 
-FORMAT = 2
+FORMAT = 3
 # Differences in these do not reach the engine: the dtype is set explicitly.
 _IDLE_CONFIG = frozenset(
     {
-        "transformers_version",
         "_name_or_path",
         "dtype",
         "torch_dtype",
@@ -62,16 +62,26 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"not a JSON file: {error}", where=str(path)) from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not a JSON file: {error}") from error
+    if not isinstance(found, dict):
+        raise _damaged(path, "not a JSON file with named values")
+    return found
+
+
+def _damaged(path: Path, problem: str) -> UserError:
+    return UserError(problem, where=str(path), way_out="fetch or save this model again")
 
 
 def chat_template(folder: Path) -> str | None:
     """Return the chat template of a model folder, None if it has none."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise _damaged(file, "not UTF-8 text") from error
     template = _read_json(folder / "tokenizer_config.json").get("chat_template")
     return None if template is None else json.dumps(template)
 
@@ -85,36 +95,27 @@ def template_hash(folder: Path) -> str:
 def frame_of(folder: Path) -> str:
     """Hash everything of a model folder but its weights: architecture, tokenizer, chat template.
 
-    One engine can hold models of one frame only.
+    Every companion file counts, because each can change an answer: vLLM takes the end token from
+    tokenizer_config.json and generation_config.json, and tokens from four further files. One
+    engine can hold models of one frame only.
 
     Raises:
-        UserError: The folder is missing or is not a Hugging Face model folder.
+        UserError: The folder is missing, is not a Hugging Face model folder, or has a damaged file
+            or a link that leaves it.
     """
     if not (folder / "config.json").is_file():
         raise UserError(
             "no model here: config.json is missing" if folder.is_dir() else "model folder missing",
             where=str(folder),
         )
-    config = _read_json(folder / "config.json")
-    tokenizer_files = sorted(
-        file.name
-        for pattern in ("tokenizer.json", "*.model", "vocab.json", "merges.txt")
-        for file in folder.glob(pattern)
-    )
-    generation = _read_json(folder / "generation_config.json")
-    return digest(
-        {
-            "config": {name: value for name, value in config.items() if name not in _IDLE_CONFIG},
-            "stop": generation.get("eos_token_id"),
-            "template": template_hash(folder),
-            "tokenizer": {
-                name: digest(_read_json(folder / name))
-                if name.endswith(".json")
-                else file_sha256(folder / name)
-                for name in tokenizer_files
-            },
-        }
-    )
+    return digest({name: _content(folder / name) for name in companion_files(folder)})
+
+
+def _content(path: Path) -> str:
+    if path.name != "config.json":
+        return file_sha256(path)
+    config = _read_json(path)
+    return digest({key: value for key, value in config.items() if key not in _IDLE_CONFIG})
 
 
 def unit_key(

@@ -21,7 +21,7 @@ from rlvr_dynamics.checkpoints.hub_download import Job, download
 from rlvr_dynamics.checkpoints.hub_http import Hub
 from rlvr_dynamics.checkpoints.identity import hash_files
 from rlvr_dynamics.checkpoints.weight_files import INDEX, weight_file_names
-from rlvr_dynamics.checkpoints.writer import copy_companions
+from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
 from rlvr_dynamics.progress import bar
