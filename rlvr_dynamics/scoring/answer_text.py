@@ -6,17 +6,24 @@ alike, to text within the limits of `math_limits`, so every expression here sees
 """
 
 import re
+import unicodedata
 
+from rlvr_dynamics.scoring.number_words import number_of_words
+
+# The decimal digits of every script: ５, ٥ and ५ are 5.
+_DIGITS = [chr(code) for code in range(128, 0x1FBFA) if unicodedata.category(chr(code)) == "Nd"]
 _CHARACTERS = str.maketrans(
     {
-        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
+        **{digit: str(unicodedata.digit(digit)) for digit in _DIGITS},
         **{mark: f"^{{{power}}}" for power, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
         **{dash: "-" for dash in "−–－‐‑"},
         **{space: " " for space in "\u00a0\u2009\u202f\u3000"},
         **{"½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}"},
         **{"＋": "+", "．": ".", "，": ",", "（": "(", "）": ")", "％": "%", "⁄": "/"},
-        **{"π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "×": r"\times ", "·": r"\cdot "},
+        **{"π": r"\pi ", "°": r"^\circ ", "×": r"\times ", "·": r"\cdot "},
         **{"÷": "/", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap "},
+        **{"√": r"\sqrt", "∞": r"\infty ", "ℝ": r"\mathbb{R}", "⋅": r"\cdot ", "∗": "*"},
+        **{"⟨": "(", "⟩": ")", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda "},
         **{"∅": r"\emptyset ", "±": r"\pm ", "∈": r"\in ", "≈": r"\approx ", "’": "'"},
     }
 )
@@ -24,29 +31,41 @@ _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"
 _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"√\s*(\d+|[a-z])", r"\\sqrt{\1}"),
-        (r"√\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*(\d{2,}|[a-z])(?![\d{])", r"\\sqrt{\1}"),
         (r"\\(?:text|mathrm|mbox)\s*\{\s*\\?[$€£¥]\s*\}", ""),
         (r"\\?\$|[€£¥]", ""),
         (r"(?<!\\)\\[()\[\]]", " "),
         (r"\\(?:displaystyle|textstyle|qquad|quad|bigg?|Bigg?)(?![a-zA-Z])", " "),
+        (r"\\\\(?=(?:le|ge|leq|geq|ne|neq|frac|dfrac|sqrt|pi|cup|infty|text|cdot|times|left|right|in)(?![a-zA-Z]))"
+         r"(?!.*\\begin)", r"\\"),
         (r"\\(?:left|right)(?![a-zA-Z.])", ""),
         (r"\\langle(?![a-zA-Z])", "("),
         (r"\\rangle(?![a-zA-Z])", ")"),
+        (r"(?<![a-zA-Z\\])(?:np|numpy|math)\.(?=[a-z])", ""),
         (r"\\!\s*", ""),
         (r"\s*\{\s*,\s*\}", ","),
         (r"(?<=\d)(?:\\[,;: ]|~)\s*(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\[,;: ]|~", " "),
         (r"\\(?:textbf|textrm|textit|textnormal|textsf|mbox)(?=\s*\{)", r"\\text"),
+        (r"\\(?:mathrm|mathit|operatorname\*?)\s*\{\s*((?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|lcm|gcd"
+         r"|max|min|det)\s*\}", r"\\\1 "),
         (r"\\(?:mathrm|mathit)(?=\s*\{[^{}]{2,}\})", r"\\text"),
-        (r"\\(?:boldsymbol|bm|mathbf|underline)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\(?:mathrm|text)\s*\{\s*([ie])\s*\}", r"\1"),
+        (r"\\(?:imath|mathbf\{i\})(?![a-zA-Z])", "i"),
+        (r"\\(?:boldsymbol|bm|mathbf|underline|fbox|boxed|mathord)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\[lr]?vert(?![a-zA-Z])", "|"),
+        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+        (r"\\(?:dots|ldots|cdots|dotsc)(?![a-zA-Z])", r"\\ldots"),
+        (r"\\ast(?![a-zA-Z])", "*"),
         (r"\\text\s*\{\s*(-?\d+(?:\.\d+)?)\s*\}", r"\1"),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
         (r"(\\frac\s*\{[^{}]*\})\s*(\d)(?!\d)", r"\1{\2}"),
         (r"\\(?:varnothing|O)(?![a-zA-Z])", r"\\emptyset"),
-        (r"\\([gl])e(?:q|qslant)(?![a-zA-Z])", r"\\\1e"),
+        (r"\\([gl])e(?:q|qq|qslant)(?![a-zA-Z])", r"\\\1e"),
         (r"\\log\s*_\s*(?:\{\s*e\s*\}|e(?![a-zA-Z]))", r"\\ln "),
         (r"\\neq(?![a-zA-Z])", r"\\ne"),
         (r"\^\s*\{\s*\\circ\s*\}|\\degree(?:s)?(?![a-zA-Z])", r"^\\circ"),
@@ -61,6 +80,12 @@ _DECIMAL_POWER = re.compile(r"\^\s*(?:\{\s*(-?\d{0,6}\.\d{1,6})\s*\}|(\d{0,6}\.\
 _MORE = re.compile(r"(>|\\ge(?![a-zA-Z]))")
 _LESS = re.compile(r"<|=|\\(?:le|lt|ne|text)(?![a-zA-Z])|,")
 _EMPHASIS = re.compile(r"^\*{1,3}(?![*])(.*?)(?<![*])\*{1,3}$", re.DOTALL)
+_LEADING = re.compile(r"^(?:=|\\approx(?![a-zA-Z])|approximately(?=\s*-?\d*\.\d))\s*")
+_REASON = re.compile(r"[,;]?\s*\\text\s*\{\s*,?\s*(?:because|since|so|as|hence|thus)\s[^{}]*\}$")
+_PLAIN_TEXT = re.compile(r"^\\text\s*\{([^{}]*)\}$")
+_DOLLARS = re.compile(r"^\\\$\s*(\d[\d,]*(?:\.\d+)?)$", re.ASCII)
+_NO_SOLUTION = re.compile(r"(?:there (?:is|are) )?no (?:real )?solutions?|empty set", re.IGNORECASE)
+_ALL_REALS = re.compile(r"(?:all )?(?:the )?real(?: numbers?|s)|all reals", re.IGNORECASE)
 _APPROXIMATELY = re.compile(r"^\\approx(?![a-zA-Z])\s*")
 
 
@@ -71,13 +96,32 @@ def normalise(text: str) -> str:
         text: Gold or answer, within the limits of `math_limits`.
     """
     text = text.translate(_CHARACTERS)
-    text = _strip_wrapping(text)
+    text = _DOLLARS.sub(r"\1\\text{ dollars}", _strip_wrapping(text))
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     text = _BASE_WORD.sub(lambda match: f"_{{{_BASES.index(match[1]) + 2}}}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
     text = _DECIMAL_POWER.sub(_decimal_power_as_fraction, text)
-    return _rising(_strip_wrapping(text))
+    return _in_digits(_rising(_strip_wrapping(_without_comment(text))))
+
+
+def _without_comment(text: str) -> str:
+    """Take off what an answer adds in words: a leading "=", an explanation at the end."""
+    text = _LEADING.sub("", text.strip())
+    return _REASON.sub("", text)
+
+
+def _in_digits(text: str) -> str:
+    """Write a number in words in digits, and the set of all real numbers as a symbol."""
+    bare = _PLAIN_TEXT.sub(r"\1", text).strip()
+    if not 2 < len(bare) < 200 or not bare[0].isalpha():
+        return text
+    if _ALL_REALS.fullmatch(bare):
+        return r"\mathbb{R}"
+    if _NO_SOLUTION.fullmatch(bare):
+        return r"\emptyset"
+    value = number_of_words(bare)
+    return text if value is None else str(value)
 
 
 def _strip_wrapping(text: str) -> str:

@@ -1,15 +1,18 @@
-r"""Comparisons that need no computer algebra: strings, numbers, bases, percent, units, values.
+r"""Comparisons of two single values: numbers, bases, percent, ratios, units, words, formulas.
 
-Each is exact, or says only that two closed expressions clearly differ in value. They come before
-math-verify, for two reasons. Most answers are plain numbers, and a comparison of two fractions is
-a thousand times faster. And math-verify rounds to six decimals and drops subscripts and units, so
-it takes 1.6e-19 for 1.6e-18, 52_9 for 52_8 and 5 m for 5 cm.
+Each is exact or says that it does not apply. math-verify is asked only where none of them does:
+it rounds to six decimals and drops subscripts, units and words, so it takes 1.6e-19 for 1.6e-18,
+52_9 for 52_8, 5 m for 5 cm and ``4\text{ plus five}`` for 4.
 """
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
-from rlvr_dynamics.scoring.closed_values import differ_clearly
+from rlvr_dynamics.scoring import units
+from rlvr_dynamics.scoring.closed_form import is_number, names_operation, worked_out
+from rlvr_dynamics.scoring.formula_reader import Tree, read
+from rlvr_dynamics.scoring.formula_values import same
 
 _UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _NUMBER = re.compile(
@@ -27,47 +30,31 @@ _NUMBER = re.compile(
 )
 _WORDS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?", re.ASCII)
-_PERCENT = re.compile(r"\s*(?:\\?%|\s(?:percent|pct)|\\text\s*\{\s*(?:percent|\\?%)\s*\})$")
-_BASED = re.compile(r"\(?\s*((?=[A-F]*\d)[0-9A-F]{1,60})\s*\)?\s*_\s*\{\s*(\d{1,2})\s*\}", re.ASCII)
+_PERCENT = re.compile(
+    r"\s*(?:\\?%|\s(?:percent|pct|percentage)|\\text\s*\{\s*(?:percent|percentage|pct|\\?%)\s*\})$"
+)
+_BASED = re.compile(r"\(?\s*((?=[A-Z]*\d)[0-9A-Z]{1,60})\s*\)?\s*_\s*\{\s*(\d{1,2})\s*\}", re.ASCII)
 _DEGREES = re.compile(r"\s*(?:\^\\circ|\\text\s*\{\s*degrees?\s*\}|\sdegrees?)$")
+_RATIO = re.compile(
+    r"\d{1,12}(?:\.\d{1,12})?(?:\s*(?::|\\colon)\s*\d{1,12}(?:\.\d{1,12})?){1,5}", re.ASCII
+)
+_CLOCK = re.compile(
+    r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?(?:\s*(?:\\text\s*\{)?\s*([apAP])\.?\s?[mM]\.?\s*\}?)?", re.ASCII
+)
+_COLON = re.compile(r"\s*(?::|\\colon)\s*")
 
-_UNITS: dict[str, tuple[str, Fraction]] = {
-    name: (dimension, Fraction(factor))
-    for dimension, names in {
-        "length": {
-            **{"mm": "1/1000", "millimeters": "1/1000", "cm": "1/100", "centimeters": "1/100"},
-            **{"m": "1", "meters": "1", "km": "1000", "kilometers": "1000"},
-            **{"inches": "0.0254", "feet": "0.3048", "yards": "0.9144", "miles": "1609.344"},
-        },
-        "time": {
-            **{"s": "1", "seconds": "1", "minutes": "60", "hours": "3600", "days": "86400"},
-        },
-        "mass": {"mg": "1/1000", "g": "1", "grams": "1", "kg": "1000", "kilograms": "1000"},
-        "money": {"dollars": "1", "cents": "1/100", "USD": "1"},
-    }.items()
-    for name, factor in names.items()
-}
-_SINGULAR = {name[:-1]: name for name in _UNITS if name.endswith("s") and len(name) > 2}
-_SINGULAR |= {"foot": "feet", "inch": "inches"}
-_UNIT = re.compile(
-    r"(.*?[\d}])\s*\\text\s*\{\s*([A-Za-z/. ]{1,40}?)\s*\}(\s*\^\s*\{?\s*-?\d\s*\}?)?"
-    r"|(.*?\d)\s+([A-Za-z]{2,12})(\s*\^\s*\{?\s*-?\d\s*\}?)?"
-)
-# Words after a number that change its value, or say that it is not the whole answer.
-_NO_UNIT = re.compile(
-    r"\b(?:hundred|thousand|million|billion|trillion|dozen|half|pi|squared|cubed|factorial|mod|and"
-    r"|or|to|remainder|percent|pct|base|less|more|not|at|above|below)\b"
-)
-_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\(?:text|mathrm|operatorname)\s*\{([^{}]*)\}")
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\w{2})")
+_OPTION = re.compile(
+    r"(?:\(?(?P<alone>[A-Ea-e])\)?[.:]?|\((?P<named>[A-E])\)[.:]?\s*(?P<text>[^\s,;)].*))", re.DOTALL
+)
+_PURE_WORDS = re.compile(r"(?=.*[a-z]{3})[a-z][a-z' ,.-]*", re.DOTALL)
+
+Verdict = tuple[str, bool] | None
 
 
-def decide(gold: str, answer: str) -> tuple[str, bool] | None:
-    """Compare two normalised texts exactly.
-
-    Args:
-        gold: From `answer_text.normalise`.
-        answer: From `answer_text.normalise`.
+def compare_values(gold: str, answer: str) -> Verdict:
+    """Compare two normalised texts, each a single value.
 
     Returns:
         The name of the rule that decided and whether the answer is right; None if no rule applies.
@@ -79,6 +66,16 @@ def decide(gold: str, answer: str) -> tuple[str, bool] | None:
         if verdict is not None:
             return name, verdict
     return None
+
+
+def is_value(text: str) -> bool:
+    """Whether a rule other than equality of texts understands a normalised text."""
+    if text == r"\emptyset" or _based(text) or _ratio(text) or _CLOCK.fullmatch(text):
+        return True
+    value, unit = units.split(without_percent(_DEGREES.sub("", text)))
+    if number(value) is not None or read(value) is not None:
+        return True
+    return unit is None and _PURE_WORDS.fullmatch(words(text)) is not None
 
 
 def without_percent(text: str) -> str:
@@ -125,15 +122,26 @@ def _numbers(gold: str, answer: str) -> bool | None:
     return right == given
 
 
+def _based(text: str) -> tuple[str, int] | None:
+    """Digits and base; 3E_1 is three times E_1, since 1 is no base and E no digit of it."""
+    match = _BASED.fullmatch(text)
+    if match is None:
+        return None
+    base = int(match[2])
+    if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in match[1]):
+        return None
+    return match[1].lstrip("0"), base
+
+
 def _bases(gold: str, answer: str) -> bool | None:
-    right, given = _BASED.fullmatch(gold), _BASED.fullmatch(answer)
+    right, given = _based(gold), _based(answer)
     if right and given:
-        return right[1].lstrip("0") == given[1].lstrip("0") and int(right[2]) == int(given[2])
+        return right == given
     # A base given on one side only was named in the question.
     if right and answer.isalnum():
-        return right[1].lstrip("0") == answer.lstrip("0")
+        return right[0] == answer.lstrip("0")
     if given and gold.isalnum():
-        return given[1].lstrip("0") == gold.lstrip("0")
+        return given[0] == gold.lstrip("0")
     return None
 
 
@@ -144,6 +152,8 @@ def _percents(gold: str, answer: str) -> bool | None:
         return None
     right, given = number(bare_gold), number(bare_answer)
     if right is None or given is None:
+        if gold_has and answer_has:
+            return _verdict(compare_values(bare_gold, bare_answer))
         return None
     # "What percent" is answered by 50 as well as by 50 %, and by what 50 % is worth.
     hundredth = Fraction(1, 100)
@@ -154,48 +164,142 @@ def _percents(gold: str, answer: str) -> bool | None:
     )
 
 
-def _with_unit(text: str) -> tuple[Fraction | None, str | None]:
-    r"""Split a quantity; a word without ``\text`` counts as a unit only if it is a known one."""
-    match = _UNIT.fullmatch(text)
-    if match is None:
-        return number(text), None
-    unit = match[2] or match[5]
-    unit = _SINGULAR.get(unit, unit)
-    if unit not in _UNITS and (match[2] is None or _NO_UNIT.search(unit)):
-        return None, None
-    power = "".join((match[3] or match[6] or "").split()).strip("^{}")
-    return number(match[1] or match[4]), unit + power
+def _clocks(gold: str, answer: str) -> bool | None:
+    """Times of day: 6:30 is 6:30 p.m. or a.m., and 18:30 is 6:30 p.m."""
+    right, given = _CLOCK.fullmatch(gold), _CLOCK.fullmatch(answer)
+    if right is None or given is None:
+        return None
+    if right[4] and given[4] and right[4][:1].lower() != given[4][:1].lower():
+        return False
+    times = [
+        {_seconds(match), _seconds(match) % (12 * 3600) + 12 * 3600 * (match[4] in ("p", "P"))}
+        if match[4]
+        else {_seconds(match)}
+        for match in (right, given)
+    ]
+    return bool(times[0] & times[1])
+
+
+def _seconds(match: re.Match[str]) -> int:
+    return int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
+
+
+def _ratios(gold: str, answer: str) -> bool | None:
+    right, given = _ratio(gold), _ratio(answer)
+    if right is None and given is None:
+        return None
+    if right is None or given is None:
+        ratio, value = right or given, number(answer if right else gold)
+        if ratio is None or value is None or len(ratio) != 2 or ratio[1] == 0:
+            return None
+        return ratio[0] / ratio[1] == value
+    if len(right) != len(given):
+        return False
+    one, other = right[0], given[0]
+    if 0 in right or 0 in given:
+        return right == given
+    return all(a * other == b * one for a, b in zip(right, given, strict=True))
+
+
+def _ratio(text: str) -> list[Fraction] | None:
+    if not _RATIO.fullmatch(text):
+        return None
+    return [Fraction(part) for part in _COLON.split(text)]
 
 
 def _units(gold: str, answer: str) -> bool | None:
-    (right, gold_unit), (given, answer_unit) = _with_unit(gold), _with_unit(answer)
-    if right is None or given is None or (gold_unit is None and answer_unit is None):
+    (right, gold_unit), (given, answer_unit) = units.split(gold), units.split(answer)
+    if gold_unit is None and answer_unit is None:
         return None
-    if gold_unit is None or answer_unit is None or gold_unit == answer_unit:
-        return right == given
-    if gold_unit in _UNITS and answer_unit in _UNITS:
-        (dimension, factor), (other, other_factor) = _UNITS[gold_unit], _UNITS[answer_unit]
-        return dimension == other and right * factor == given * other_factor
-    return None if right == given else False
+    if gold_unit is not None and answer_unit is not None:
+        if not units.same_dimension(gold_unit, answer_unit):
+            return False
+        factor = units.ratio(answer_unit, gold_unit)
+        if factor == 1:
+            return _verdict(compare_values(right, given))
+        one, other = _tree(right), _tree(given)
+        if one is None or other is None:
+            return None
+        return same(one, ("multiply", other, ("number", factor)))
+    verdict = _verdict(compare_values(right, given))
+    if not verdict:
+        # 6m in the gold answer may be six metres.
+        one, other = read(_TEXT.sub(r" \1 ", gold)), read(_TEXT.sub(r" \1 ", answer))
+        if one is not None and other is not None and same(one, other):
+            return True
+    return verdict
 
 
-def _words(text: str) -> str:
+def _tree(text: str) -> Tree | None:
+    value = number(text)
+    return read(text) if value is None else ("number", value)
+
+
+def _verdict(decided: Verdict) -> bool | None:
+    return None if decided is None else decided[1]
+
+
+def words(text: str) -> str:
+    """Return a text without its markup, in lower case and single spaces."""
     text = " ".join(_TEXT.sub(r" \1 ", text).casefold().replace("\\", "").split())
     return _ARTICLE.sub("", text).strip(" .,")
 
 
 def _texts(gold: str, answer: str) -> bool | None:
-    """Equal words are right; different ones are left to math-verify."""
-    if "\\text" not in gold and "\\text" not in answer:
+    """Equal words are right; two texts of words alone that differ are wrong."""
+    verdict = _options(_TEXT.sub(r"\1", gold).strip(), _TEXT.sub(r"\1", answer).strip())
+    if verdict is not None:
+        return verdict
+    right, given = words(gold), words(answer)
+    if right == given and ("\\text" in gold or "\\text" in answer or _PURE_WORDS.fullmatch(right)):
+        return True
+    both = _PURE_WORDS.fullmatch(right) and _PURE_WORDS.fullmatch(given)
+    return False if both and ("\\text" in gold or "\\text" in answer) else None
+
+
+def _options(gold: str, answer: str) -> bool | None:
+    """Letters of a multiple choice: A, (A), and (A) with the text of the option behind it."""
+    right, given = _OPTION.fullmatch(gold), _OPTION.fullmatch(answer)
+    if right is None or (given is None and not right["text"]):
         return None
-    return True if _words(gold) == _words(answer) else None
+    if given is None:
+        return _verdict(compare_values(right["text"], answer))
+    return (right["alone"] or right["named"]) == (given["alone"] or given["named"]).upper()
 
 
-_RULES = (
+def _formulas(gold: str, answer: str) -> bool | None:
+    one, other = read(gold), read(answer)
+    if names_operation(gold, answer, numeric=is_number(one)):
+        return False
+    if one is None or other is None:
+        return None
+    equal = _same_in_degrees(one, other)
+    if "/" in gold + answer and not equal:
+        # 1/2x has two readings, and either may be meant.
+        tight = (read(gold, tight=True), read(answer, tight=True))
+        if tight[0] is not None and tight[1] is not None and tight != (one, other):
+            pairs = ((tight[0], tight[1]), (one, tight[1]), (tight[0], other))
+            equal = any(same(a, b) for a, b in pairs) or equal
+    if equal and not worked_out(one, other):
+        return False
+    return equal
+
+
+def _same_in_degrees(one: Tree, other: Tree) -> bool | None:
+    equal = same(one, other)
+    if not equal and (one[0] == "degrees") != (other[0] == "degrees"):
+        bare = [tree[1] if tree[0] == "degrees" else tree for tree in (one, other)]
+        return same(bare[0], bare[1]) or equal
+    return equal
+
+
+_RULES: tuple[tuple[str, Callable[[str, str], bool | None]], ...] = (
     ("number", _numbers),
     ("base", _bases),
     ("percent", _percents),
+    ("clock", _clocks),
+    ("ratio", _ratios),
     ("unit", _units),
     ("text", _texts),
-    ("value", lambda gold, answer: False if differ_clearly(gold, answer) else None),
+    ("formula", _formulas),
 )

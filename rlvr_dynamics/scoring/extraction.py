@@ -1,4 +1,4 @@
-r"""Where in a response the answer stands: the last box, "answer is", the last number or letter.
+r"""Where in a response the answer stands: the last box, else the prose (`prose`).
 
 Everything here is a scan of bounded length: no expression can backtrack over a long response,
 and nothing is evaluated.
@@ -7,25 +7,23 @@ and nothing is evaluated.
 import re
 from dataclasses import dataclass
 
+from rlvr_dynamics.scoring.turns import final_part
+
 MAX_ANSWER_CHARS = 1000
 TAIL_CHARS = 4000
+MAX_BOXES = 20
 
 _BOX = "\\boxed"
-_PHRASE = re.compile(r"answer\s{0,4}(?:is|:|=)\s{0,4}:?\s{0,4}", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3}){1,20}|\d{1,400})(?:\.\d{1,400})?", re.ASCII)
-# A box may add the option's text after the letter: \boxed{\text{(B) } 5} and \boxed{B: 5}.
-_MARKUP = r"(?:\\(?:text|textbf|mathrm|mathbf|bf|rm)|[\s{}()\[\]$*]){0,12}"
-_BOXED_LETTER = re.compile(
-    rf"{_MARKUP}(?:(?:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?([A-Da-d])"
-    r"(?:[\s.)}\]$*]{0,12}|[).:}](?![A-Za-z]).{0,900})",
-    re.DOTALL | re.ASCII,
+# Between two boxes that are one answer: \boxed{2} \text{ and } \boxed{3}.
+_AND = re.compile(
+    r"[\s$]*(?:\\[)\]])?[\s$,]*(?:\\quad)?[\s$,]*(?P<word>,|and|or|\\text\s?\{\s?,?(?:and|or)\s?\})"
+    r"[\s$,]*(?:\\quad)?[\s$]*(?:\\[(\[])?[\s$]*(?:[a-zA-Z](?:_\{?\w\}?)?\s?=\s?)?"
 )
-_ANNOUNCED_LETTER = re.compile(
-    rf"{_MARKUP}(?:(?i:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?"
-    r"(?:([A-D])(?![\w^=+'’-])|(?<=\()([a-d])\))"
+# The prompt said again: "put your answer within \boxed{}".
+_ASKED = re.compile(
+    r"(?:within|in|inside|into|using|with|use)\s(?:(?:a|the|your)\s)?[`'\"$(\\]{0,4}\s?$", re.IGNORECASE
 )
-_LONE_LETTER = re.compile(r"(?<![\w\\'’^+-])(?!A\s{1,4}[a-z])([A-D])(?![\w'’^=+-])")
-_SENTENCE_END = re.compile(r"\n|\.(?:\s|$)")
+_PLACEHOLDER = re.compile(r"\s*(?:\.{3}|\\[lc]?dots|(?:\\text\{)?(?:your |the )?(?:final )?answer\}?)?\s*")
 
 
 @dataclass(frozen=True)
@@ -35,100 +33,91 @@ class Extracted:
     Attributes:
         text: The answer as written, without surrounding spaces; None if there is none.
         too_long: The answer is there but longer than `MAX_ANSWER_CHARS`.
+        boxed: A box decided, also where it is empty or never closed.
     """
 
     text: str | None
     too_long: bool = False
+    boxed: bool = False
 
 
 NOTHING = Extracted(None)
+EMPTY_BOX = Extracted(None, boxed=True)
 
 
 def last_boxed(response: str) -> Extracted:
     r"""Return the content of the last ``\boxed{...}``, braces balanced.
 
-    The last ``\boxed`` decides. If it is never closed, there is no answer: an earlier box was
-    about to be replaced.
+    The last ``\boxed`` decides. If it is empty or never closed, there is no answer: an earlier box
+    was about to be replaced. Boxes that only repeat the prompt are passed over, and boxes joined by
+    "and", "or" or a comma are one answer.
 
     Args:
         response: Any text, of any length.
     """
-    start = response.rfind(_BOX)
-    if start < 0:
+    found: list[str] = []
+    end = len(response)
+    following = end
+    for _ in range(MAX_BOXES):
+        start = response.rfind(_BOX, 0, end)
+        if start < 0:
+            break
+        box, close = _box_at(response, start)
+        end = start
+        if not found:
+            asked = _ASKED.search(response[max(0, start - 40) : start])
+            if asked and (box.text is None or _PLACEHOLDER.fullmatch(box.text)) and not box.too_long:
+                if box.text is not None or close >= 0 or not _opens(response, start):
+                    continue
+            if box.text is None:
+                return box
+        elif box.text is None or following - close > 80:
+            break
+        else:
+            between = _AND.fullmatch(response, close, following)
+            if between is None:
+                break
+            joint = ", " if between["word"] == "," else f" {between['word']} "
+            found[0] = box.text + joint + found[0]
+            following = start
+            continue
+        found.append(box.text)
+        following = start
+    if not found:
         return NOTHING
+    if len(found[0]) > MAX_ANSWER_CHARS:
+        return Extracted(None, too_long=True, boxed=True)
+    return Extracted(found[0], boxed=True)
+
+
+def _opens(response: str, start: int) -> bool:
+    return response[start + len(_BOX) : start + len(_BOX) + 20].lstrip(" \t").startswith("{")
+
+
+def _box_at(response: str, start: int) -> tuple[Extracted, int]:
+    """Return the box that begins at `start` and where it ends (-1 if it does not)."""
     opening = start + len(_BOX)
     while opening < len(response) and response[opening] in " \t" and opening - start < 20:
         opening += 1
     if response[opening : opening + 1] != "{":
-        return NOTHING
+        return EMPTY_BOX, -1
     window = response[opening : opening + MAX_ANSWER_CHARS + 2]
     depth = 0
+    escaped = False
     for position, character in enumerate(window):
-        if character == "{":
+        if escaped or character == "\\":
+            escaped = not escaped  # \{ is a brace that is printed, not one that groups
+        elif character == "{":
             depth += 1
         elif character == "}":
             depth -= 1
             if depth == 0:
                 text = window[1:position].strip()
-                return Extracted(text or None)
-    return Extracted(None, too_long=len(window) > MAX_ANSWER_CHARS)
+                return Extracted(text or None, boxed=True), opening + position + 1
+    return Extracted(None, too_long=len(window) > MAX_ANSWER_CHARS, boxed=True), -1
 
 
 def has_box(response: str) -> bool:
-    r"""Whether the last ``\boxed`` of the response is closed or too long to tell."""
-    box = last_boxed(response)
+    r"""Whether the last ``\boxed`` of the answer is closed or too long to tell."""
+    box = last_boxed(final_part(response))
     return box.text is not None or box.too_long
-
-
-def after_phrase(response: str) -> Extracted:
-    """Return what follows the last "answer is" (or "answer:") up to the end of its sentence."""
-    tail = response[-TAIL_CHARS:]
-    announced = [match.end() for match in _PHRASE.finditer(tail)]
-    if not announced:
-        return NOTHING
-    rest = tail[announced[-1] :]
-    end = _SENTENCE_END.search(rest)
-    text = (rest[: end.start()] if end else rest).strip().strip("*").strip().rstrip(".")
-    if len(text) > MAX_ANSWER_CHARS:
-        return Extracted(None, too_long=True)
-    return Extracted(text or None)
-
-
-def last_number(response: str) -> Extracted:
-    """Return the last decimal number of the response."""
-    found = _NUMBER.findall(response[-TAIL_CHARS:])
-    return Extracted(found[-1]) if found else NOTHING
-
-
-def mathematical_answer(response: str) -> Extracted:
-    """Return the last box, else what "answer is" announces, else the last number."""
-    for rule in (last_boxed, after_phrase, last_number):
-        extracted = rule(response)
-        if extracted.text is not None or extracted.too_long:
-            return extracted
-    return NOTHING
-
-
-def chosen_letter(response: str) -> Extracted:
-    r"""Return the letter of a multiple-choice answer, A to D, as a capital.
-
-    The last box with a letter in it, else what follows the last "answer is", else the last lone
-    capital letter. A box with several letters is returned whole. A letter inside a word, a formula
-    or a name such as D-glucose is none, and neither is the article A.
-    """
-    box = last_boxed(response)
-    if box.too_long:
-        return box
-    if box.text is not None:
-        found = _BOXED_LETTER.fullmatch(box.text)
-        if found:
-            return Extracted(found[1].upper())
-        if len(set(_LONE_LETTER.findall(box.text))) > 1:
-            return box
-    announced = after_phrase(response)
-    if announced.text is not None:
-        found = _ANNOUNCED_LETTER.match(announced.text)
-        if found:
-            return Extracted((found[1] or found[2]).upper())
-    lone = _LONE_LETTER.findall(response[-TAIL_CHARS:])
-    return Extracted(lone[-1]) if lone else NOTHING

@@ -24,8 +24,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.extraction import chosen_letter, has_box, last_boxed, mathematical_answer
+from rlvr_dynamics.scoring.extraction import has_box, last_boxed
+from rlvr_dynamics.scoring.letters import chosen_letter
+from rlvr_dynamics.scoring.prose import mathematical_answer
 from rlvr_dynamics.scoring.reasoning_tasks import task_answer
+from rlvr_dynamics.scoring.turns import final_part
 
 STATUSES = ("correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash")
 KINDS = ("integer", "math", "letter", "reasoning_gym")
@@ -33,16 +36,20 @@ MAX_DIGITS = 400
 TIME_LIMIT = 3.0
 
 _RULES = {
-    "integer": ("grading", "extraction"),
-    "letter": ("grading", "extraction"),
+    "integer": ("grading", "extraction", "turns"),
+    "letter": ("grading", "extraction", "turns", "prose", "letters"),
     "math": (
-        *("grading", "extraction", "math_limits", "answer_text", "exact_rules", "closed_values"),
-        *("gold_text", "math_pool", "math_worker"),
+        *("grading", "extraction", "turns", "prose", "math_limits", "answer_text", "number_words"),
+        *("same_answer", "structures", "relations", "exact_rules", "units", "closed_form"),
+        *("formula_reader", "formula_values", "gold_text", "math_pool", "math_worker"),
     ),
-    "reasoning_gym": ("grading", "extraction", "reasoning_tasks", "math_pool", "math_worker"),
+    "reasoning_gym": (
+        *("grading", "extraction", "turns", "prose", "reasoning_tasks"),
+        *("math_pool", "math_worker"),
+    ),
 }
 _LIBRARIES = {
-    "math": ("math-verify", "latex2sympy2_extended", "sympy", "antlr4-python3-runtime"),
+    "math": ("math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime"),
     "reasoning_gym": ("reasoning_gym", "sympy"),
 }
 
@@ -200,7 +207,7 @@ def _grade_integer(gold: str, response: str) -> Grade:
     right = _integer(str(gold)) if len(str(gold)) <= MAX_DIGITS else None
     if right is None:
         raise bad_gold(str(gold), "integer")
-    box = last_boxed(response)
+    box = last_boxed(final_part(response))
     # int() is quadratic in the number of digits, hence the limit before it.
     if box.too_long or (box.text is not None and len(box.text) > MAX_DIGITS):
         return verdict("limit")

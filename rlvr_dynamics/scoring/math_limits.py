@@ -25,11 +25,21 @@ _BIG_OPERATOR = re.compile(r"\\(?:sum|prod|int|lim|Gamma|zeta)(?![a-zA-Z])")
 
 
 def over_limit(expression: str) -> bool:
-    """Whether an expression is too long, too deep or too explosive to be parsed."""
+    """Whether an expression is too long, too deep or too explosive for computer algebra."""
+    return too_large(expression) or explosive(expression)
+
+
+def too_large(expression: str) -> bool:
+    """Whether an expression is too long or too deep for any parser."""
     if len(expression) > MAX_EXPRESSION_CHARS or "\x00" in expression:
         return True
+    return _depth(expression) > MAX_DEPTH
+
+
+def explosive(expression: str) -> bool:
+    """Whether an expression may be too large to compute although its text is short."""
     expression = expression.replace("**", "^")
-    if expression.count("^") > MAX_POWERS or _depth(expression) > MAX_DEPTH:
+    if expression.count("^") > MAX_POWERS:
         return True
     if "^" in expression and any(
         pattern.search(expression) for pattern in (_TOWER, _NUMBER_TOWER, _LARGE_EXPONENT)

@@ -15,10 +15,11 @@ from pebble import ProcessExpired, ProcessPool
 
 from rlvr_dynamics.scoring.answer_text import normalise
 from rlvr_dynamics.scoring.clean_spawn import CleanSpawnContext
-from rlvr_dynamics.scoring.exact_rules import decide, without_percent
+from rlvr_dynamics.scoring.exact_rules import without_percent
 from rlvr_dynamics.scoring.gold_text import is_usable, same_text
-from rlvr_dynamics.scoring.math_limits import MAX_EXPRESSION_CHARS, is_balanced, over_limit
+from rlvr_dynamics.scoring.math_limits import explosive, is_balanced, too_large
 from rlvr_dynamics.scoring.math_worker import BAD_GOLD, NOT_DONE, compare_chunk, start
+from rlvr_dynamics.scoring.same_answer import decide, has_words, is_read
 
 CHUNK = 16
 MAX_WORKERS = 8
@@ -121,11 +122,13 @@ def compare_many(
 
 
 def golds_as_text(golds: Sequence[str], time_limit: float) -> set[str]:
-    """Return the usable golds that algebra cannot read: over its limits, or no expression to it."""
+    """Return the usable golds that neither `same_answer` nor algebra can read."""
     found, normalised = set(), {}
     for gold in golds:
         text = _normalised(gold)
-        if text is not None and is_balanced(text):
+        if text is not None and is_read(text):
+            continue
+        if text is not None and is_balanced(text) and not explosive(text):
             normalised[gold] = without_percent(text)
         elif is_usable(gold):
             found.add(gold)
@@ -160,37 +163,33 @@ def _without_algebra(gold: str, answer: str | None, exact_rules: bool) -> tuple[
         return BAD_GOLD, (gold, answer)
     if answer is None:
         return "no_answer", (gold, None)
-    right = _normalised(gold)
+    right, given = _normalised(gold), _normalised(answer)
     if right is None or not is_balanced(right):
-        return _against_text(gold, answer, exact_rules), (gold, answer)
-    given = _normalised(answer)
+        same = same_text(gold, answer)
+        return "correct" if same else "limit" if given is None else "incorrect", (gold, answer)
     if given is None:
         return "limit", (gold, answer)
     if not is_balanced(given):
         return "incorrect", (gold, answer)
-    if exact_rules and (decided := decide(right, given)):
-        return ("correct" if decided[1] else "incorrect"), (gold, answer)
+    if exact_rules:
+        decided = decide(right, given)
+        if decided is not None:
+            return ("correct" if decided[1] else "incorrect"), (gold, answer)
+        if has_words(given) and not has_words(right):
+            return "incorrect", (gold, answer)
+    if explosive(right):
+        return _as_text(right, given), (gold, answer)
+    if explosive(given):
+        return "limit", (gold, answer)
     return None, (without_percent(right), without_percent(given))
 
 
-def _against_text(gold: str, answer: str, exact_rules: bool) -> str:
-    """Compare with a gold that no parser gets to see: as text, then by the exact rules."""
-    if same_text(gold, answer):
-        return "correct"
-    given = _normalised(answer)
-    if given is None:
-        return "limit"
-    short = len(gold) <= MAX_EXPRESSION_CHARS
-    decided = decide(normalise(gold), given) if exact_rules and short else None
-    return "correct" if decided and decided[1] else "incorrect"
-
-
 def _normalised(text: str) -> str | None:
-    """Return the text as compared, None if it is over the limits before or after."""
-    if over_limit(text):
+    """Return the text as compared, None if it is too large before or after."""
+    if too_large(text):
         return None
     text = normalise(text)
-    return None if over_limit(text) else text
+    return None if too_large(text) else text
 
 
 def run_in_pool(kind: str, pairs: Sequence[Pair], time_limit: float) -> dict[Pair, str]:

@@ -91,16 +91,28 @@ def _forget() -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _parse(text: str) -> tuple[Any, ...]:
-    from math_verify import LatexExtractionConfig, parse
+    from math_verify import parse
 
     return tuple(
         parse(
             f"\\boxed{{{text}}}",
-            extraction_config=[LatexExtractionConfig(boxed_match_priority=0)],
+            extraction_config=[_extraction()],
             parsing_timeout=None,  # pyright: ignore[reportArgumentType]
             raise_on_error=False,
         )
     )
+
+
+@functools.cache
+def _extraction() -> Any:
+    """Return math-verify's rules for LaTeX without the one that drops letters and words as units."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig
+
+    spelling = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"
+    )
+    return LatexExtractionConfig(boxed_match_priority=0, normalization_config=spelling)
 
 
 def _compare(gold: str, answer: str | None) -> str:

@@ -18,9 +18,10 @@ from rlvr_dynamics.scoring.extraction import (
     NOTHING,
     TAIL_CHARS,
     Extracted,
-    after_phrase,
     last_boxed,
 )
+from rlvr_dynamics.scoring.prose import after_phrase
+from rlvr_dynamics.scoring.turns import final_part
 
 FAMILIES = ("knights_knaves", "countdown", "spell_backward", "number_sorting")
 MAX_ARITHMETIC_CHARS = 200
@@ -52,8 +53,9 @@ def task_of(gold: str) -> dict[str, Any] | None:
 
 def task_answer(response: str) -> Extracted:
     r"""Return the last ``\boxed{}``, else the last ``<answer>``, else what follows "answer is"."""
+    response = final_part(response)
     boxed = last_boxed(response)
-    if boxed.too_long:
+    if boxed.too_long or (boxed.boxed and boxed.text is None):
         return boxed
     if boxed.text is not None:
         return Extracted(_TEXT.sub(r"\1", boxed.text).strip() or None)

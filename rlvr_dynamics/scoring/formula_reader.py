@@ -1,0 +1,355 @@
+r"""Reads a formula into a tree: numbers, symbols, ``\frac``, ``\sqrt``, powers, functions.
+
+A tree is a nested tuple: ``("number", value)``, ``("symbol", name)``, ``("add", a, b)``,
+``("multiply", a, b)``, ``("divide", a, b)``, ``("power", a, b)``, ``("negative", a)``,
+``("root", index, a)``, ``("call", function, a)``, ``("factorial", a)``, ``("binomial", n, k)``,
+``("degrees", a)``. A letter is a symbol, ``i`` is the imaginary unit and ``e`` Euler's number.
+Nothing is evaluated here. Words, units, sums over an index, integrals and everything else that is
+not understood to the last character are not read at all.
+"""
+
+import functools
+import re
+from fractions import Fraction
+
+Tree = tuple
+
+MAX_TOKENS = 200
+
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp".split()
+)
+_GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
+    "rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi "
+    "Omega ell hbar infty"
+).split()
+_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+
+_TOKEN = re.compile(
+    r"\s*(?:"
+    r"(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3}(?!\d))?)"
+    r"|(?P<bold>\\math(?:bb|cal|bf|rm|it)\s*\{\s*[A-Za-z]\s*\})"
+    r"|(?P<command>\\[a-zA-Z]+|\\\||(?:arc)?(?:sin|cos|tan)(?![a-z])|(?:ln|log|sqrt|exp|cot|sec|csc)(?![a-z]))"
+    r"|(?P<letter>[a-zA-Z])"
+    r"|(?P<sign>[-+*/^_(){}\[\]|!'])"
+    r")",
+    re.ASCII,
+)
+_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}")
+_KNOWN_WORD = re.compile(r"(?:arc)?(?:sin|cos|tan)|sqrt")
+_EXPONENT = re.compile(r"[eE]")
+_STARTS = frozenset(("number", "letter", "bold"))
+_ATOMS = frozenset(("(", "{", "[", r"\frac", r"\sqrt", "sqrt", r"\binom", r"\lfloor", r"\lceil"))
+
+
+class Unreadable(Exception):
+    """The text is no formula of the kind read here."""
+
+
+@functools.lru_cache(maxsize=8192)
+def read(text: str, *, tight: bool = False) -> Tree | None:
+    """Return the tree of a normalised formula, None for anything else.
+
+    Args:
+        text: From `answer_text.normalise`.
+        tight: Whether a product without a sign binds closer than a slash: 1/2x is 1/(2x) then,
+            and (1/2)x otherwise.
+    """
+    try:
+        return _Reader(_tokens(text), tight).whole()
+    except (Unreadable, ValueError, RecursionError):
+        return None
+
+
+def symbols(tree: Tree) -> frozenset[str]:
+    """Return the names of all symbols of a tree but i, e and pi."""
+    return frozenset(part[1] for part in parts(tree) if part[0] == "symbol" and not constant(part))
+
+
+def constant(part: Tree) -> bool:
+    """Whether a part is one of the symbols that stand for a number."""
+    return part[1] in ("i", "e", r"\pi")
+
+
+def parts(tree: Tree):
+    """Yield the tree and all trees inside it."""
+    yield tree
+    for child in tree[1:]:
+        if isinstance(child, tuple):
+            yield from parts(child)
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    for word in _WORD.findall(text):
+        if not _KNOWN_WORD.match(word):
+            raise Unreadable
+    tokens, position, text = [], 0, text.rstrip()
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None or len(tokens) == MAX_TOKENS:
+            raise Unreadable
+        kind = match.lastgroup or ""
+        tokens.append((kind, match[kind]))
+        position = match.end()
+    return tokens
+
+
+def _number(text: str) -> Tree:
+    text = text.replace(",", "").rstrip(".")
+    return ("number", int(text) if text.isdigit() else Fraction(text))
+
+
+class _Reader:
+    """Recursive descent over at most `MAX_TOKENS` tokens."""
+
+    def __init__(self, tokens: list[tuple[str, str]], tight: bool) -> None:
+        self.tokens = [*tokens, ("end", "")]
+        self.at = 0
+        self.tight = tight
+        self.bars = 0
+
+    @property
+    def kind(self) -> str:
+        return self.tokens[self.at][0]
+
+    @property
+    def token(self) -> str:
+        return self.tokens[self.at][1]
+
+    def whole(self) -> Tree:
+        tree = self.sum()
+        if self.kind != "end":
+            raise Unreadable
+        return tree
+
+    def expect(self, token: str) -> None:
+        if self.token != token or self.kind == "end":
+            raise Unreadable
+        self.at += 1
+
+    def accept(self, *tokens: str) -> str | None:
+        token = self.token
+        if self.kind == "end" or token not in tokens:
+            return None
+        self.at += 1
+        return token
+
+    def sum(self) -> Tree:
+        tree = self.product()
+        while sign := self.accept("+", "-"):
+            term = self.product()
+            tree = ("add", tree, term if sign == "+" else ("negative", term))
+        return tree
+
+    def product(self) -> Tree:
+        tree = self.signed()
+        while True:
+            if self.accept("*", r"\cdot", r"\times"):
+                tree = ("multiply", tree, self.signed())
+            elif self.accept("/", r"\div"):
+                below = self.signed()
+                while self.tight and self.starts_factor():
+                    below = ("multiply", below, self.power())
+                tree = ("divide", tree, below)
+            elif self.starts_factor():
+                tree = self.next_to(tree)
+            else:
+                return tree
+
+    def starts_factor(self) -> bool:
+        if self.kind == "number" and self.tokens[self.at - 1][0] == "number":
+            raise Unreadable  # 5 5
+        if self.kind in _STARTS or (self.kind == "sign" and self.token in "({["):
+            return True
+        if self.token == "|" or self.token == r"\|":
+            return not self.bars
+        return self.kind == "command" and (
+            self.token in _ATOMS or _function(self.token) is not None or _letter(self.token)
+        )
+
+    def next_to(self, tree: Tree) -> Tree:
+        mixed = (
+            self.token == r"\frac"
+            and tree[0] == "number"
+            and tree[1].denominator == 1
+            and self.tokens[self.at - 1][0] == "number"
+        )
+        factor = self.power()
+        if mixed and factor[0] == "divide" and factor[1][0] == factor[2][0] == "number":
+            return ("add", tree, factor)
+        return ("multiply", tree, factor)
+
+    def signed(self) -> Tree:
+        sign = self.accept("+", "-")
+        if sign:
+            tree = self.signed()
+            return ("negative", tree) if sign == "-" else tree
+        return self.power()
+
+    def power(self) -> Tree:
+        tree = self.atom()
+        powered = False
+        while True:
+            if self.accept("!"):
+                tree = ("factorial", tree)
+            elif self.token == "^" and self.kind == "sign":
+                self.at += 1
+                if self.accept(r"\circ"):
+                    tree = ("degrees", tree)
+                    continue
+                if powered:
+                    raise Unreadable  # a double superscript
+                tree, powered = ("power", tree, self.exponent()), True
+            else:
+                return tree
+
+    def exponent(self) -> Tree:
+        if self.token == "{":
+            return self.group()
+        if self.accept("-"):
+            return ("negative", self.exponent())
+        return self.atom()
+
+    def group(self) -> Tree:
+        self.expect("{")
+        bars, self.bars = self.bars, 0
+        tree = self.sum()
+        self.bars = bars
+        self.expect("}")
+        return tree
+
+    def argument(self) -> Tree:
+        """What follows a command: a group, or one digit or letter."""
+        if self.token == "{":
+            return self.group()
+        if self.kind == "number":
+            digits = self.token
+            if not digits.isdigit():
+                raise Unreadable
+            if len(digits) == 1:
+                self.at += 1
+            else:
+                self.tokens[self.at] = ("number", digits[1:])
+            return _number(digits[0])
+        return self.atom()
+
+    def atom(self) -> Tree:
+        kind, token = self.tokens[self.at]
+        self.at += 1
+        if kind == "number":
+            return self.based(_number(token))
+        if kind == "letter" or kind == "bold" or (kind == "command" and _letter(token)):
+            return self.symbol(token)
+        if kind == "sign" and token in "([{":
+            bars, self.bars = self.bars, 0
+            tree = self.sum()
+            self.bars = bars
+            self.expect({"(": ")", "[": "]", "{": "}"}[token])
+            return tree
+        if token == "|":
+            self.bars += 1
+            tree = self.sum()
+            self.bars -= 1
+            self.expect("|")
+            return ("call", "abs", tree)
+        if kind == "command":
+            return self.command(token)
+        raise Unreadable
+
+    def based(self, tree: Tree) -> Tree:
+        if self.token == "_":
+            raise Unreadable
+        return tree
+
+    def symbol(self, token: str) -> Tree:
+        name = token if not token.startswith(r"\math") else "".join(token.split())
+        if token.startswith((r"\mathrm", r"\mathit", r"\mathbf")):
+            name = token[token.index("{") + 1 : -1].strip()
+        if self.accept("_"):
+            name = f"{name}_{self.subscript()}"
+        while self.accept("'"):
+            name += "'"
+        return ("symbol", name)
+
+    def subscript(self) -> str:
+        if not self.accept("{"):
+            if self.kind not in ("number", "letter", "command"):
+                raise Unreadable
+            self.at += 1
+            return self.tokens[self.at - 1][1]
+        depth, texts = 1, []
+        while True:
+            if self.kind == "end":
+                raise Unreadable
+            depth += (self.token == "{") - (self.token == "}")
+            self.at += 1
+            if depth == 0:
+                return "".join(texts)
+            texts.append(self.tokens[self.at - 1][1])
+
+    def command(self, token: str) -> Tree:
+        if token == r"\frac":
+            above = self.argument()
+            return ("divide", above, self.argument())
+        if token == r"\binom":
+            above = self.argument()
+            return ("binomial", above, self.argument())
+        if token in (r"\sqrt", "sqrt"):
+            return self.root()
+        if token in (r"\lfloor", r"\lceil"):
+            tree = self.sum()
+            self.expect(token.replace("l", "r", 1))
+            return ("call", "floor" if token == r"\lfloor" else "ceil", tree)
+        name = _function(token)
+        if name is None:
+            raise Unreadable
+        return self.function(name)
+
+    def root(self) -> Tree:
+        index: Tree = ("number", 2)
+        if self.accept("["):
+            index = self.sum()
+            self.expect("]")
+        if self.kind == "number" and len(self.token) > 1:
+            raise Unreadable  # \sqrt12 is the root of 1, times 2, and hardly ever meant so
+        return ("root", index, self.argument())
+
+    def function(self, name: str) -> Tree:
+        base: Tree | None = None
+        power: Tree | None = None
+        if name == "log" and self.accept("_"):
+            base = self.argument()
+        if self.token == "^" and self.kind == "sign":
+            self.at += 1
+            power = self.exponent()
+            if power == ("negative", ("number", 1)):
+                if name not in _INVERSES:
+                    raise Unreadable
+                name, power = _INVERSES[name], None
+        argument = self.function_argument()
+        tree: Tree = ("call", name, argument)
+        if base is not None:
+            tree = ("divide", ("call", "ln", argument), ("call", "ln", base))
+        return tree if power is None else ("power", tree, power)
+
+    def function_argument(self) -> Tree:
+        if self.token in ("(", "{", "[") and self.kind == "sign":
+            return self.atom()
+        tree = self.signed()
+        while self.starts_factor() and _function(self.token) is None:
+            if self.token in ("(", "["):
+                break
+            tree = ("multiply", tree, self.power())
+        if self.tokens[self.at][1] == "/" and tree[0] == "number":
+            raise Unreadable  # \ln 2/3 has two readings
+        return tree
+
+
+def _function(token: str) -> str | None:
+    name = token.removeprefix("\\")
+    return name if name in FUNCTIONS else None
+
+
+def _letter(token: str) -> bool:
+    return token == r"\pi" or token.removeprefix("\\") in _GREEK

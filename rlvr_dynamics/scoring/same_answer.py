@@ -1,0 +1,256 @@
+r"""Whether an answer says what the gold answer says: values by value, structures by their parts.
+
+A list and a set are compared without order, a point and an interval with it, an equation by its
+value if it names one and up to a factor if it does not.
+"""
+
+import functools
+import re
+from collections.abc import Sequence
+
+from rlvr_dynamics.scoring.exact_rules import compare_values, is_value, words
+from rlvr_dynamics.scoring.formula_reader import read
+from rlvr_dynamics.scoring.relations import (
+    interval,
+    is_constant,
+    is_name,
+    lone_symbol,
+    named_value,
+    same_relation,
+    tree_of,
+)
+from rlvr_dynamics.scoring.structures import Group, Matrix, Relation, Shape, Value, shape
+
+_LISTS = ("", "or", "{}")
+REALS = r"\mathbb{R}"
+_ALL_REALS = Group("()", (Value(r"-\infty"), Value(r"\infty")))
+_EMPTY = Value(r"\emptyset")
+
+
+@functools.lru_cache(maxsize=16384)
+def decide(gold: str, answer: str) -> tuple[str, bool] | None:
+    """Compare two normalised texts.
+
+    Args:
+        gold: From `answer_text.normalise`.
+        answer: From `answer_text.normalise`.
+
+    Returns:
+        The name of the rule that decided and whether the answer is right; None where algebra has
+        to be asked.
+    """
+    whole = compare_values(gold, answer)
+    if whole is not None and (whole[1] or whole[0] not in ("unit", "ratio")):
+        return whole
+    verdict = _same(shape(gold), shape(answer))
+    if verdict is None and whole is not None:
+        return whole
+    if not verdict and "," in gold and "," in answer:
+        apart = _same(shape(gold, thousands=False), shape(answer, thousands=False))
+        verdict = apart if apart else verdict
+    return None if verdict is None else ("shape", verdict)
+
+
+def is_read(text: str) -> bool:
+    """Whether every part of a normalised text is understood: as a number, a formula or words."""
+    found = shape(text)
+    return found is not None and _is_read(found)
+
+
+def _is_read(found: Shape) -> bool:
+    if isinstance(found, Value):
+        return is_value(found.text)
+    if isinstance(found, Matrix):
+        return all(is_read(cell) for row in found.rows for cell in row)
+    if isinstance(found, Relation):
+        named = named_value(found)
+        return _is_read(named[1]) if named else all(_is_read(side) for side in found.sides)
+    return all(_is_read(item) for item in found.items)
+
+
+def has_words(text: str) -> bool:
+    """Whether words are left in a text that no rule understood."""
+    return "\\text" in text or "\\mathrm" in text
+
+
+def _same(gold: Shape | None, answer: Shape | None) -> bool | None:
+    if gold is None or answer is None:
+        return None
+    gold, answer = _canonical(gold), _canonical(answer)
+    if gold == answer:
+        return True
+    if isinstance(gold, Relation) and isinstance(answer, Relation):
+        return _relations(gold, answer)
+    if isinstance(answer, Relation):
+        return _answer_is_relation(gold, answer)
+    if isinstance(gold, Relation):
+        return _gold_is_relation(gold, answer)
+    if isinstance(gold, Value) and isinstance(answer, Value):
+        decided = compare_values(gold.text, answer.text)
+        return None if decided is None else decided[1]
+    if isinstance(gold, Matrix) and isinstance(answer, Matrix):
+        return _matrices(gold, answer)
+    if isinstance(gold, Group) and isinstance(answer, Group):
+        return _groups(gold, answer)
+    return _unlike(gold, answer)
+
+
+def _canonical(found: Shape) -> Shape:
+    if isinstance(found, Value) and found.text == REALS:
+        return _ALL_REALS
+    if isinstance(found, Group):
+        if found.brackets == "{}" and not found.items:
+            return _EMPTY
+        if found.brackets in _LISTS and len(found.items) == 1:
+            return _canonical(found.items[0])
+        if found.brackets in ("", "or") and all(isinstance(i, Relation) for i in found.items):
+            sets = [interval(i) for i in found.items if isinstance(i, Relation)]
+            inequalities = all(r"\ne" not in i.signs for i in found.items if isinstance(i, Relation))
+            if inequalities and all(one is not None for one in sets):
+                return Group("cup", tuple(one for one in sets if one is not None))
+    return found
+
+
+def _relations(gold: Relation, answer: Relation) -> bool | None:
+    right, given = named_value(gold, strict=True), named_value(answer)
+    if right is not None and given is not None:
+        named = None if right[0] is None or given[0] is None else _same_name(right[0], given[0])
+        verdict = _same(right[1], given[1])
+        if named is not False and (verdict or named is None):
+            return verdict
+        if named and verdict is None:
+            return None
+        if is_constant(right[1]) or tree_of(right[1]) is None:
+            return False
+        return same_relation(gold, answer)
+    right_set, given_set = interval(gold), interval(answer)
+    if right_set is not None:
+        return _same(right_set, given_set) if given_set is not None else False
+    if right is not None and is_constant(right[1]):
+        return False  # the gold answer is a solution, the answer an equation to solve
+    return same_relation(gold, answer)
+
+
+def _same_name(gold: Shape, answer: Shape) -> bool | None:
+    if isinstance(gold, Value) and isinstance(answer, Value):
+        applied = [re.fullmatch(r"[a-zA-Z]\s*\([a-zA-Z]\)", one.text) for one in (gold, answer)]
+        if "y" in (gold.text, answer.text) and any(applied):
+            return True  # y = x^2 and f(x) = x^2
+    return _same(gold, answer)
+
+
+def _answer_is_relation(gold: Shape, answer: Relation) -> bool | None:
+    value = named_value(answer)
+    if value is not None:
+        return _same(gold, value[1])
+    solved = interval(answer)
+    if solved is not None:
+        return _same(gold, solved) if isinstance(gold, Group) else False
+    if _is_text(gold):
+        return None
+    return False
+
+
+def _gold_is_relation(gold: Relation, answer: Shape) -> bool | None:
+    value = named_value(gold, strict=True)
+    if value is not None and set(gold.signs) <= {"=", r"\in", r"\approx"}:
+        return _same(value[1], answer)
+    solved = interval(gold)
+    if solved is not None:
+        return _same(solved, answer)
+    if isinstance(answer, Value) and read(answer.text) is not None:
+        return False
+    return None
+
+
+def _groups(gold: Group, answer: Group) -> bool | None:
+    if "cup" in (gold.brackets, answer.brackets):
+        if gold.brackets != answer.brackets or len(gold.items) != len(answer.items):
+            return None
+        return _without_order(gold.items, answer.items)
+    if gold.brackets in _LISTS and answer.brackets in _LISTS:
+        if _named(gold.items) and not _named(answer.items):
+            return _in_order(gold.items, answer.items)
+        return _without_order(gold.items, answer.items)
+    if gold.brackets in _LISTS or answer.brackets in _LISTS:
+        plain, other = (gold, answer) if gold.brackets in _LISTS else (answer, gold)
+        if plain.brackets != "" or other.brackets != "()":
+            return False
+        items = [tuple(_by_name(group.items)) for group in (gold, answer)]
+        return _in_order(items[0], items[1])
+    if gold.brackets != answer.brackets:
+        return False
+    return _in_order(gold.items, answer.items)
+
+
+def _named(items: Sequence[Shape]) -> bool:
+    """Whether the items are x = 1, y = 2: of different names."""
+    names = _names(items)
+    return names is not None and len(set(names)) == len(items) > 1
+
+
+def _names(items: Sequence[Shape]) -> list[str] | None:
+    names = []
+    for item in items:
+        if not isinstance(item, Relation) or not is_name(item.sides[0]):
+            return None
+        names.append(str(item.sides[0]))
+    return names
+
+
+def _by_name(items: Sequence[Shape]) -> Sequence[Shape]:
+    """Order y = 2, x = 1 as the point (x, y) has them, where the names are single letters."""
+    if not _named(items):
+        return items
+    letters = [lone_symbol(item.sides[0]) for item in items if isinstance(item, Relation)]
+    if not all(letter is not None and len(letter) == 1 for letter in letters):
+        return items
+    return [item for _, item in sorted(zip(letters, items, strict=True), key=lambda pair: pair[0])]
+
+
+def _in_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:
+    if len(gold) != len(answer):
+        return False
+    return _all([_same(right, given) for right, given in zip(gold, answer, strict=True)])
+
+
+def _without_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:
+    """Whether each item of one side is among those of the other."""
+    table = [[_same(right, given) for given in answer] for right in gold]
+    found = [_any(row) for row in table]
+    found += [_any([row[i] for row in table]) for i in range(len(answer))]
+    return _all(found)
+
+
+def _all(verdicts: Sequence[bool | None]) -> bool | None:
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _any(verdicts: Sequence[bool | None]) -> bool | None:
+    return True if True in verdicts else None if None in verdicts else False
+
+
+def _matrices(gold: Matrix, answer: Matrix) -> bool | None:
+    if len(gold.rows) != len(answer.rows) or len(gold.rows[0]) != len(answer.rows[0]):
+        return False
+    cells = [
+        _same(shape(right), shape(given))
+        for row, other in zip(gold.rows, answer.rows, strict=True)
+        for right, given in zip(row, other, strict=True)
+    ]
+    return _all(cells)
+
+
+def _unlike(gold: Shape, answer: Shape) -> bool | None:
+    """A value against a structure: wrong, unless one of them is not understood."""
+    for one in (gold, answer):
+        if isinstance(one, Value):
+            if one == _EMPTY:
+                return False
+            if read(one.text) is None:
+                return None
+    return False if Matrix not in (type(gold), type(answer)) else None
+
+
+def _is_text(found: Shape) -> bool:
+    return isinstance(found, Value) and ("\\text" in found.text or words(found.text).isalpha())
