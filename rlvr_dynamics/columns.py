@@ -310,6 +310,10 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "golds_as_text": Column(
             "count", "right answers of the benchmark that algebra cannot read, compared as text"
         ),
+        "copied": Column(
+            "count",
+            "correct answers that stand verbatim in the question: right by themselves or not",
+        ),
         "correct": Column("count", "answers that the grader takes as right"),
         "incorrect": Column("count", "answers that it takes as wrong"),
         "no_answer": Column("count", "responses in which it finds no answer; scored 0"),

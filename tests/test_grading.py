@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.extraction import last_boxed, mathematical_answer
+from rlvr_dynamics.scoring.extraction import last_boxed
 from rlvr_dynamics.scoring.grading import (
     STATUSES,
     Grade,
@@ -15,6 +15,7 @@ from rlvr_dynamics.scoring.grading import (
     grade_finished,
     grade_many,
 )
+from rlvr_dynamics.scoring.prose import mathematical_answer
 
 INTEGER_CASES = [
     ("5", r"\boxed{5}", "correct"),
@@ -165,7 +166,10 @@ def test_math_cases():
 
 
 def test_what_ignores_the_limits_is_stopped_and_the_pool_lives_on():
-    pairs = [("5", r"\boxed{\prod_{k=1}^{999} k^k}"), (r"\frac{x}{2}", r"\boxed{x/2}")]
+    pairs = [
+        (r"\prod_{k=1}^{3} k^k", r"\boxed{\prod_{k=1}^{999} k^k}"),
+        (r"\frac{x}{2}", r"\boxed{x/2}"),
+    ]
     assert [g.status for g in grade_many(pairs, time_limit=0.5)] == ["timeout", "correct"]
     assert grade(*pairs[1]).status == "correct"
 

@@ -11,20 +11,22 @@ from hypothesis import strategies as st
 
 from rlvr_dynamics.scoring import math_pool
 from rlvr_dynamics.scoring.answer_text import normalise
-from rlvr_dynamics.scoring.exact_rules import decide
 from rlvr_dynamics.scoring.grading import STATUSES, grade, grade_many
 from rlvr_dynamics.scoring.math_limits import over_limit
+from rlvr_dynamics.scoring.same_answer import decide
 
+# A gold answer that is a product over an index itself lets an answer be one.
+SLOW_GOLD = r"\prod_{k=1}^{3} k^k"
 SLOW = r"\prod_{k=1}^{999} k^k"
 
 HOSTILE = {
     "tower": (r"9^9^9^9", "limit"),
     "braced tower": (r"9^{9^{9^9}}", "limit"),
     "python tower": ("9**9**9**9", "limit"),
-    "large power": (r"9^{99999}", "limit"),
-    "power of a power": (r"(9^{999})^{999}", "limit"),
+    "large power": (r"9^{99999}", "incorrect"),
+    "power of a power": (r"(9^{999})^{999}", "incorrect"),
     "factorial tower": ("((10!)!)!", "limit"),
-    "factorial": ("99999!", "limit"),
+    "factorial": ("99999!", "incorrect"),
     "double factorial": ("9!!!!", "limit"),
     "binomial": (r"\binom{10000000}{5000000}", "limit"),
     "choose": (r"{10000000 \choose 5000000}", "limit"),
@@ -33,7 +35,7 @@ HOSTILE = {
     "digits": ("7" * 10_000_000, "limit"),
     "decimals": ("0." + "3" * 10_000_000, "limit"),
     "null byte": ("5\x00", "limit"),
-    "products": (r"\prod_{k=1}^{99} \prod_{j=1}^{99} jk", "limit"),
+    "products": (r"\prod_{k=1}^{99} \prod_{j=1}^{99} jk", "incorrect"),
     "right to left": ("\u202e5", "incorrect"),
     "surrogate": ("5\ud800", "incorrect"),
     "import": ("__import__('os').abort()", "incorrect"),
@@ -148,7 +150,7 @@ def test_planted_code_never_runs(tmp_path):
 
 
 def test_a_slow_comparison_is_a_timeout_and_the_pool_lives_on():
-    pairs = [("5", f"\\boxed{{{SLOW}}}"), (r"\frac{x}{2}", r"\boxed{x/2}")]
+    pairs = [(SLOW_GOLD, f"\\boxed{{{SLOW}}}"), (r"\frac{x}{2}", r"\boxed{x/2}")]
     assert [g.status for g in grade_many(pairs, time_limit=0.5)] == ["timeout", "correct"]
     assert grade(*pairs[1]).status == "correct"
 
@@ -271,7 +273,7 @@ def test_grading_inside_ray_workers():
 
         pairs = [
             (r"\frac{x}{3}", r"\boxed{\frac{2x}{6}}"),
-            ("5", f"\\boxed{{{SLOW}}}"),
+            (SLOW_GOLD, f"\\boxed{{{SLOW}}}"),
             ("5", r"\boxed{9^9^9^9}"),
             ("5", r"\boxed{6}"),
         ]

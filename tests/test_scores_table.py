@@ -36,6 +36,7 @@ def rows(answers, first_only=False):
             "answer": answer,
             "status": status,
             "score": float(status == "correct"),
+            "copied": answer in ("1", "5"),
             "finish_reason": "length" if status == "truncated" else "stop",
             "tokens": 10 * (sample + 1),
         }
@@ -95,6 +96,7 @@ def test_every_answer_is_counted_once(scores):
 
 def test_a_second_grader_compares_texts(scores, tmp_path):
     row = scores.loc["sampled"]
+    assert row.copied == 1  # of the three answers that stand in their question one is correct
     assert row.string_match == pytest.approx(3 / 12) and row.graders_disagree == 0
     answers = {
         **ANSWERS,

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from rlvr_dynamics import config
 from rlvr_dynamics.schema import Algorithm, Trainer
 from rlvr_dynamics.training.reward import compute_score
-from rlvr_dynamics.training.verl_command import verl_command
+from rlvr_dynamics.training.verl_command import MANAGERS_FILE, verl_command
 from rlvr_dynamics.training.verl_schema import resolved, verl_folder
 
 pytestmark = pytest.mark.skipif(verl_folder() is None, reason="verl is not installed")
@@ -77,7 +77,7 @@ GPUS: Rows = {
     "algorithm.normalize_by_std": same(False, "algorithm.norm_adv_by_std_in_grpo"),
     "algorithm.gamma": same(0.91, "algorithm.gamma"),
     "algorithm.lam": same(0.83, "algorithm.lam"),
-    "algorithm.reward_manager": same("dapo", "reward.reward_manager.name"),
+    "algorithm.reward_manager": ("dapo", {"reward.reward_manager.name": "Dapo"}),
     "algorithm.dynamic_sampling": (
         True,
         {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "acc"},
@@ -184,7 +184,7 @@ CPU: Rows = {
     "algorithm.normalize_by_std": same(True, "algorithm.norm_adv_by_std_in_grpo"),
     "algorithm.gamma": same(0.94, "algorithm.gamma"),
     "algorithm.lam": same(0.88, "algorithm.lam"),
-    "algorithm.reward_manager": same("naive", "reward.reward_manager.name"),
+    "algorithm.reward_manager": ("naive", {"reward.reward_manager.name": "Naive"}),
     "algorithm.dynamic_sampling": (False, {"algorithm.filter_groups.enable": False}),
     "algorithm.critic": (None, {"critic.enable": False}),
     "trainer.device": (
@@ -268,6 +268,8 @@ ALWAYS = {
     f"{ROLLOUT}.name": "vllm",
     "reward.custom_reward_function.path": compute_score.__code__.co_filename,
     "reward.custom_reward_function.name": "compute_score",
+    "reward.reward_manager.source": "importlib",
+    "reward.reward_manager.module.path": str(MANAGERS_FILE),
     "trainer.logger": ["console", "file"],
     "trainer.project_name": "rlvr_dynamics",
     "trainer.default_local_dir": "/out/checkpoints",

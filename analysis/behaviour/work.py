@@ -155,7 +155,8 @@ class Work:
         )
         golds = of.questions["gold"].astype(str)
         finishes = [answer.finish for answer in answers]
-        grades = grade_finished(list(zip(golds, texts, strict=True)), finishes, of.kind)
+        questions = of.questions["prompt"].astype(str).tolist()
+        grades = grade_finished(list(zip(golds, texts, strict=True)), finishes, of.kind, questions)
         return pd.DataFrame(
             {
                 "question_id": of.questions["question_id"].astype(str).to_numpy(),

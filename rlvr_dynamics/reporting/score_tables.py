@@ -29,14 +29,14 @@ def scores_table(results: Results) -> Table:
     votes += ["majority", "majority_low", "majority_high"]
     second = ["string_match", "graders_disagree"]
     rest = ["ci_low", "ci_high", *votes, *second, *STATUSES, "finish_length", "mean_tokens"]
-    rest += ["golds_as_text", "grader"]
+    rest += ["copied", "golds_as_text", "grader"]
     places = [method_rank(str(method)) for method in scores["method"]]
     frame = scores.assign(order=places).sort_values(order, na_position="first")
     frame = frame.filter(items=shown + rest).reset_index(drop=True)
     frame["method"] = [results.method_name(str(method)) for method in frame["method"]]
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
-        **dict.fromkeys(["finish_length", "graders_disagree", "golds_as_text"], integer),
+        **dict.fromkeys(["finish_length", "graders_disagree", "copied", "golds_as_text"], integer),
         **dict.fromkeys(["accuracy", "ci_low", "ci_high", *votes, "string_match"], percent),
         "mean_tokens": lambda value: number(value, 1),
     }
@@ -54,6 +54,7 @@ def scores_table(results: Results) -> Table:
         "graders_disagree": "graders disagree",
         "finish_length": "at the token limit",
         "mean_tokens": "mean tokens",
+        "copied": "right and copied",
         "golds_as_text": "golds compared as text",
     }
     return Table(
@@ -63,7 +64,8 @@ def scores_table(results: Results) -> Table:
         "Wilson, with several samples also the bootstrap over questions. pass@n: questions with a "
         "correct sample; majority@n: the most frequent answer. By spelling alone: accuracy by a "
         "second grader that only compares texts, and on how many answers the two disagree. Then "
-        "what became of every answer; all but the correct ones count as wrong. Golds compared as "
+        "what became of every answer; all but the correct ones count as wrong. Right and copied: "
+        "correct answers that stand verbatim in the question. Golds compared as "
         "text: right answers of the benchmark that algebra cannot read.",
         frame,
         formats,

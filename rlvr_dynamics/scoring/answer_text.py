@@ -37,8 +37,11 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"\\?\$|[€£¥]", ""),
         (r"(?<!\\)\\[()\[\]]", " "),
         (r"\\(?:displaystyle|textstyle|qquad|quad|bigg?|Bigg?)(?![a-zA-Z])", " "),
-        (r"\\\\(?=(?:le|ge|leq|geq|ne|neq|frac|dfrac|sqrt|pi|cup|infty|text|cdot|times|left|right|in)(?![a-zA-Z]))"
-         r"(?!.*\\begin)", r"\\"),
+        (
+            r"\\\\(?=(?:le|ge|leq|geq|ne|neq|frac|dfrac|sqrt|pi|cup|infty|text|cdot|times|left|right|in)(?![a-zA-Z]))"
+            r"(?!.*\\begin)",
+            r"\\",
+        ),
         (r"\\(?:left|right)(?![a-zA-Z.])", ""),
         (r"\\langle(?![a-zA-Z])", "("),
         (r"\\rangle(?![a-zA-Z])", ")"),
@@ -48,8 +51,11 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"(?<=\d)(?:\\[,;: ]|~)\s*(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\[,;: ]|~", " "),
         (r"\\(?:textbf|textrm|textit|textnormal|textsf|mbox)(?=\s*\{)", r"\\text"),
-        (r"\\(?:mathrm|mathit|operatorname\*?)\s*\{\s*((?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|lcm|gcd"
-         r"|max|min|det)\s*\}", r"\\\1 "),
+        (
+            r"\\(?:mathrm|mathit|operatorname\*?)\s*\{\s*((?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|lcm|gcd"
+            r"|max|min|det)\s*\}",
+            r"\\\1 ",
+        ),
         (r"\\(?:mathrm|mathit)(?=\s*\{[^{}]{2,}\})", r"\\text"),
         (r"\\(?:mathrm|text)\s*\{\s*([ie])\s*\}", r"\1"),
         (r"\\(?:imath|mathbf\{i\})(?![a-zA-Z])", "i"),

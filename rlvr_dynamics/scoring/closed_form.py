@@ -28,9 +28,7 @@ def names_operation(gold: str, answer: str, *, numeric: bool) -> bool:
         numeric: Whether the gold answer has a number as its value.
     """
     pattern = [_ALWAYS, _OF_NUMBERS] if numeric else [_ALWAYS]
-    return any(
-        set(found.findall(answer)) - set(found.findall(gold)) for found in pattern
-    )
+    return any(set(found.findall(answer)) - set(found.findall(gold)) for found in pattern)
 
 
 def is_number(tree: Tree | None) -> bool:

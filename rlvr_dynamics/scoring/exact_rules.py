@@ -17,7 +17,7 @@ from rlvr_dynamics.scoring.formula_values import same
 _UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _NUMBER = re.compile(
     rf"(?P<sign>(?:[-+]\s*){{0,2}})(?P<open>\()?(?P<inner>-)?(?:"
-    rf"(?P<decimal>{_UNSIGNED})(?:[eE](?P<e>[-+]?\d{{1,3}}))?"
+    rf"(?P<decimal>{_UNSIGNED})(?:[eE](?P<e>-?\d{{1,3}}|\+\d{{2,3}}))?"
     r"(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*(?P<power>[-+]?\d{1,3})\s*\}"
     r"|(?P<bare_power>[-+]?\d{1,3})))?"
     r"|10\s*\^\s*(?:\{\s*(?P<ten>[-+]?\d{1,3})\s*\}|(?P<bare_ten>\d{1,3}))"
@@ -39,14 +39,16 @@ _RATIO = re.compile(
     r"\d{1,12}(?:\.\d{1,12})?(?:\s*(?::|\\colon)\s*\d{1,12}(?:\.\d{1,12})?){1,5}", re.ASCII
 )
 _CLOCK = re.compile(
-    r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?(?:\s*(?:\\text\s*\{)?\s*([apAP])\.?\s?[mM]\.?\s*\}?)?", re.ASCII
+    r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?(?:\s*(?:\\text\s*\{)?\s*([apAP])\.?\s?[mM]\.?\s*\}?)?",
+    re.ASCII,
 )
 _COLON = re.compile(r"\s*(?::|\\colon)\s*")
 
 _TEXT = re.compile(r"\\(?:text|mathrm|operatorname)\s*\{([^{}]*)\}")
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\w{2})")
 _OPTION = re.compile(
-    r"(?:\(?(?P<alone>[A-Ea-e])\)?[.:]?|\((?P<named>[A-E])\)[.:]?\s*(?P<text>[^\s,;)].*))", re.DOTALL
+    r"(?:\(?(?P<alone>[A-Ea-e])\)?[.:]?|\((?P<named>[A-E])\)[.:]?\s*(?P<text>[^\s,;)].*))",
+    re.DOTALL,
 )
 _PURE_WORDS = re.compile(r"(?=.*[a-z]{3})[a-z][a-z' ,.-]*", re.DOTALL)
 
@@ -75,7 +77,8 @@ def is_value(text: str) -> bool:
     value, unit = units.split(without_percent(_DEGREES.sub("", text)))
     if number(value) is not None or read(value) is not None:
         return True
-    return unit is None and _PURE_WORDS.fullmatch(words(text)) is not None
+    commands = "\\" in _TEXT.sub(" ", text)
+    return unit is None and not commands and _PURE_WORDS.fullmatch(words(text)) is not None
 
 
 def without_percent(text: str) -> str:
@@ -86,7 +89,7 @@ def without_percent(text: str) -> str:
 def number(text: str) -> Fraction | None:
     """Return the value of a normalised decimal, fraction, mixed number or power of ten.
 
-    ``3e-5`` is read as scientific notation, not as three times e minus five.
+    ``3e-5`` and ``3e+05`` are read as scientific notation, ``3e+5`` as a sum.
     """
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")

@@ -12,6 +12,7 @@ from rlvr_dynamics.scoring.turns import final_part
 MAX_ANSWER_CHARS = 1000
 TAIL_CHARS = 4000
 MAX_BOXES = 20
+MAX_BETWEEN = 80
 
 _BOX = "\\boxed"
 # Between two boxes that are one answer: \boxed{2} \text{ and } \boxed{3}.
@@ -21,9 +22,12 @@ _AND = re.compile(
 )
 # The prompt said again: "put your answer within \boxed{}".
 _ASKED = re.compile(
-    r"(?:within|in|inside|into|using|with|use)\s(?:(?:a|the|your)\s)?[`'\"$(\\]{0,4}\s?$", re.IGNORECASE
+    r"(?:within|in|inside|into|using|with|use)\s(?:(?:a|the|your)\s)?[`'\"$(\\]{0,4}\s?$",
+    re.IGNORECASE,
 )
-_PLACEHOLDER = re.compile(r"\s*(?:\.{3}|\\[lc]?dots|(?:\\text\{)?(?:your |the )?(?:final )?answer\}?)?\s*")
+_PLACEHOLDER = re.compile(
+    r"\s*(?:\.{3}|\\[lc]?dots|(?:\\text\{)?(?:your |the )?(?:final )?answer\}?)?\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -55,39 +59,44 @@ def last_boxed(response: str) -> Extracted:
     Args:
         response: Any text, of any length.
     """
-    found: list[str] = []
     end = len(response)
-    following = end
     for _ in range(MAX_BOXES):
         start = response.rfind(_BOX, 0, end)
         if start < 0:
             break
         box, close = _box_at(response, start)
+        if not _is_prompt(response, start, box, close):
+            return box if box.text is None else _joined(response, start, box.text)
         end = start
-        if not found:
-            asked = _ASKED.search(response[max(0, start - 40) : start])
-            if asked and (box.text is None or _PLACEHOLDER.fullmatch(box.text)) and not box.too_long:
-                if box.text is not None or close >= 0 or not _opens(response, start):
-                    continue
-            if box.text is None:
-                return box
-        elif box.text is None or following - close > 80:
+    return NOTHING
+
+
+def _is_prompt(response: str, start: int, box: Extracted, close: int) -> bool:
+    """Whether a box only repeats the prompt: "within", and nothing or "answer" in the box."""
+    if box.too_long or not _ASKED.search(response[max(0, start - 40) : start]):
+        return False
+    if box.text is None:
+        return close >= 0 or not _opens(response, start)
+    return _PLACEHOLDER.fullmatch(box.text) is not None
+
+
+def _joined(response: str, start: int, text: str) -> Extracted:
+    """Put the boxes that lead to the one at `start` by "and", "or" or a comma before its text."""
+    for _ in range(MAX_BOXES):
+        earlier = response.rfind(_BOX, 0, start)
+        if earlier < 0:
             break
-        else:
-            between = _AND.fullmatch(response, close, following)
-            if between is None:
-                break
-            joint = ", " if between["word"] == "," else f" {between['word']} "
-            found[0] = box.text + joint + found[0]
-            following = start
-            continue
-        found.append(box.text)
-        following = start
-    if not found:
-        return NOTHING
-    if len(found[0]) > MAX_ANSWER_CHARS:
+        box, close = _box_at(response, earlier)
+        if box.text is None or not 0 <= start - close <= MAX_BETWEEN:
+            break
+        between = _AND.fullmatch(response, close, start)
+        if between is None:
+            break
+        joint = ", " if between["word"] == "," else f" {between['word']} "
+        text, start = box.text + joint + text, earlier
+    if len(text) > MAX_ANSWER_CHARS:
         return Extracted(None, too_long=True, boxed=True)
-    return Extracted(found[0], boxed=True)
+    return Extracted(text, boxed=True)
 
 
 def _opens(response: str, start: int) -> bool:
@@ -103,11 +112,8 @@ def _box_at(response: str, start: int) -> tuple[Extracted, int]:
         return EMPTY_BOX, -1
     window = response[opening : opening + MAX_ANSWER_CHARS + 2]
     depth = 0
-    escaped = False
     for position, character in enumerate(window):
-        if escaped or character == "\\":
-            escaped = not escaped  # \{ is a brace that is printed, not one that groups
-        elif character == "{":
+        if character == "{":
             depth += 1
         elif character == "}":
             depth -= 1

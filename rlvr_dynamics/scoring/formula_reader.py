@@ -10,27 +10,34 @@ not understood to the last character are not read at all.
 
 import functools
 import re
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
-Tree = tuple
+Tree = tuple[Any, ...]
 
 MAX_TOKENS = 200
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp".split()
-)
-_GREEK = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
-    "rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi "
-    "Omega ell hbar infty"
-).split()
+_FUNCTIONS = """
+    sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp
+"""
+_GREEK = """
+    alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi
+    rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega
+    ell hbar infty
+"""
+FUNCTIONS = frozenset(_FUNCTIONS.split())
+_LETTERS = frozenset(_GREEK.split()) | {"pi"}
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 
 _TOKEN = re.compile(
     r"\s*(?:"
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3}(?!\d))?)"
+    r"(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)"
+    # 2e+1 is a sum, 2e+10 is not
+    r"(?:[eE](?:-?\d{1,3}|\+\d{2,3})(?!\d))?)"
     r"|(?P<bold>\\math(?:bb|cal|bf|rm|it)\s*\{\s*[A-Za-z]\s*\})"
-    r"|(?P<command>\\[a-zA-Z]+|\\\||(?:arc)?(?:sin|cos|tan)(?![a-z])|(?:ln|log|sqrt|exp|cot|sec|csc)(?![a-z]))"
+    r"|(?P<command>\\[a-zA-Z]+|\\\||(?:arc)?(?:sin|cos|tan)(?![a-z])"
+    r"|(?:ln|log|sqrt|exp|cot|sec|csc)(?![a-z]))"
     r"|(?P<letter>[a-zA-Z])"
     r"|(?P<sign>[-+*/^_(){}\[\]|!'])"
     r")",
@@ -72,7 +79,7 @@ def constant(part: Tree) -> bool:
     return part[1] in ("i", "e", r"\pi")
 
 
-def parts(tree: Tree):
+def parts(tree: Tree) -> Iterator[Tree]:
     """Yield the tree and all trees inside it."""
     yield tree
     for child in tree[1:]:
@@ -114,7 +121,7 @@ class _Reader:
         return self.tokens[self.at][0]
 
     @property
-    def token(self) -> str:
+    def text(self) -> str:
         return self.tokens[self.at][1]
 
     def whole(self) -> Tree:
@@ -123,17 +130,17 @@ class _Reader:
             raise Unreadable
         return tree
 
-    def expect(self, token: str) -> None:
-        if self.token != token or self.kind == "end":
+    def expect(self, piece: str) -> None:
+        if self.text != piece or self.kind == "end":
             raise Unreadable
         self.at += 1
 
     def accept(self, *tokens: str) -> str | None:
-        token = self.token
-        if self.kind == "end" or token not in tokens:
+        piece = self.text
+        if self.kind == "end" or piece not in tokens:
             return None
         self.at += 1
-        return token
+        return piece
 
     def sum(self) -> Tree:
         tree = self.product()
@@ -153,32 +160,20 @@ class _Reader:
                     below = ("multiply", below, self.power())
                 tree = ("divide", tree, below)
             elif self.starts_factor():
-                tree = self.next_to(tree)
+                tree = ("multiply", tree, self.power())
             else:
                 return tree
 
     def starts_factor(self) -> bool:
         if self.kind == "number" and self.tokens[self.at - 1][0] == "number":
             raise Unreadable  # 5 5
-        if self.kind in _STARTS or (self.kind == "sign" and self.token in "({["):
+        if self.kind in _STARTS or (self.kind == "sign" and self.text in "({["):
             return True
-        if self.token == "|" or self.token == r"\|":
+        if self.text == "|" or self.text == r"\|":
             return not self.bars
         return self.kind == "command" and (
-            self.token in _ATOMS or _function(self.token) is not None or _letter(self.token)
+            self.text in _ATOMS or _function(self.text) is not None or _letter(self.text)
         )
-
-    def next_to(self, tree: Tree) -> Tree:
-        mixed = (
-            self.token == r"\frac"
-            and tree[0] == "number"
-            and tree[1].denominator == 1
-            and self.tokens[self.at - 1][0] == "number"
-        )
-        factor = self.power()
-        if mixed and factor[0] == "divide" and factor[1][0] == factor[2][0] == "number":
-            return ("add", tree, factor)
-        return ("multiply", tree, factor)
 
     def signed(self) -> Tree:
         sign = self.accept("+", "-")
@@ -193,7 +188,7 @@ class _Reader:
         while True:
             if self.accept("!"):
                 tree = ("factorial", tree)
-            elif self.token == "^" and self.kind == "sign":
+            elif self.text == "^" and self.kind == "sign":
                 self.at += 1
                 if self.accept(r"\circ"):
                     tree = ("degrees", tree)
@@ -205,7 +200,7 @@ class _Reader:
                 return tree
 
     def exponent(self) -> Tree:
-        if self.token == "{":
+        if self.text == "{":
             return self.group()
         if self.accept("-"):
             return ("negative", self.exponent())
@@ -221,10 +216,10 @@ class _Reader:
 
     def argument(self) -> Tree:
         """What follows a command: a group, or one digit or letter."""
-        if self.token == "{":
+        if self.text == "{":
             return self.group()
         if self.kind == "number":
-            digits = self.token
+            digits = self.text
             if not digits.isdigit():
                 raise Unreadable
             if len(digits) == 1:
@@ -235,37 +230,46 @@ class _Reader:
         return self.atom()
 
     def atom(self) -> Tree:
-        kind, token = self.tokens[self.at]
+        kind, piece = self.tokens[self.at]
         self.at += 1
         if kind == "number":
-            return self.based(_number(token))
-        if kind == "letter" or kind == "bold" or (kind == "command" and _letter(token)):
-            return self.symbol(token)
-        if kind == "sign" and token in "([{":
+            return self.mixed(_number(piece))
+        if kind == "letter" or kind == "bold" or (kind == "command" and _letter(piece)):
+            return self.symbol(piece)
+        if kind == "sign" and piece in "([{":
             bars, self.bars = self.bars, 0
             tree = self.sum()
             self.bars = bars
-            self.expect({"(": ")", "[": "]", "{": "}"}[token])
+            self.expect({"(": ")", "[": "]", "{": "}"}[piece])
             return tree
-        if token == "|":
+        if piece == "|":
             self.bars += 1
             tree = self.sum()
             self.bars -= 1
             self.expect("|")
             return ("call", "abs", tree)
         if kind == "command":
-            return self.command(token)
+            return self.command(piece)
         raise Unreadable
 
-    def based(self, tree: Tree) -> Tree:
-        if self.token == "_":
-            raise Unreadable
+    def mixed(self, tree: Tree) -> Tree:
+        """A whole number right before a fraction of numbers is added to it."""
+        if self.text == "_":
+            raise Unreadable  # a number in another base
+        if self.text != r"\frac" or not isinstance(tree[1], int):
+            return tree
+        start, tokens = self.at, list(self.tokens)
+        self.at += 1
+        fraction = self.command(r"\frac")
+        if fraction[1][0] == fraction[2][0] == "number":
+            return ("add", tree, fraction)
+        self.at, self.tokens = start, tokens
         return tree
 
-    def symbol(self, token: str) -> Tree:
-        name = token if not token.startswith(r"\math") else "".join(token.split())
-        if token.startswith((r"\mathrm", r"\mathit", r"\mathbf")):
-            name = token[token.index("{") + 1 : -1].strip()
+    def symbol(self, piece: str) -> Tree:
+        name = piece if not piece.startswith(r"\math") else "".join(piece.split())
+        if piece.startswith((r"\mathrm", r"\mathit", r"\mathbf")):
+            name = piece[piece.index("{") + 1 : -1].strip()
         if self.accept("_"):
             name = f"{name}_{self.subscript()}"
         while self.accept("'"):
@@ -282,26 +286,26 @@ class _Reader:
         while True:
             if self.kind == "end":
                 raise Unreadable
-            depth += (self.token == "{") - (self.token == "}")
+            depth += (self.text == "{") - (self.text == "}")
             self.at += 1
             if depth == 0:
                 return "".join(texts)
             texts.append(self.tokens[self.at - 1][1])
 
-    def command(self, token: str) -> Tree:
-        if token == r"\frac":
+    def command(self, piece: str) -> Tree:
+        if piece == r"\frac":
             above = self.argument()
             return ("divide", above, self.argument())
-        if token == r"\binom":
+        if piece == r"\binom":
             above = self.argument()
             return ("binomial", above, self.argument())
-        if token in (r"\sqrt", "sqrt"):
+        if piece in (r"\sqrt", "sqrt"):
             return self.root()
-        if token in (r"\lfloor", r"\lceil"):
+        if piece in (r"\lfloor", r"\lceil"):
             tree = self.sum()
-            self.expect(token.replace("l", "r", 1))
-            return ("call", "floor" if token == r"\lfloor" else "ceil", tree)
-        name = _function(token)
+            self.expect(piece.replace("l", "r", 1))
+            return ("call", "floor" if piece == r"\lfloor" else "ceil", tree)
+        name = _function(piece)
         if name is None:
             raise Unreadable
         return self.function(name)
@@ -311,7 +315,7 @@ class _Reader:
         if self.accept("["):
             index = self.sum()
             self.expect("]")
-        if self.kind == "number" and len(self.token) > 1:
+        if self.kind == "number" and len(self.text) > 1:
             raise Unreadable  # \sqrt12 is the root of 1, times 2, and hardly ever meant so
         return ("root", index, self.argument())
 
@@ -320,7 +324,7 @@ class _Reader:
         power: Tree | None = None
         if name == "log" and self.accept("_"):
             base = self.argument()
-        if self.token == "^" and self.kind == "sign":
+        if self.text == "^" and self.kind == "sign":
             self.at += 1
             power = self.exponent()
             if power == ("negative", ("number", 1)):
@@ -334,11 +338,11 @@ class _Reader:
         return tree if power is None else ("power", tree, power)
 
     def function_argument(self) -> Tree:
-        if self.token in ("(", "{", "[") and self.kind == "sign":
+        if self.text in ("(", "{", "[") and self.kind == "sign":
             return self.atom()
         tree = self.signed()
-        while self.starts_factor() and _function(self.token) is None:
-            if self.token in ("(", "["):
+        while self.starts_factor() and _function(self.text) is None:
+            if self.text in ("(", "["):
                 break
             tree = ("multiply", tree, self.power())
         if self.tokens[self.at][1] == "/" and tree[0] == "number":
@@ -346,10 +350,10 @@ class _Reader:
         return tree
 
 
-def _function(token: str) -> str | None:
-    name = token.removeprefix("\\")
+def _function(piece: str) -> str | None:
+    name = piece.removeprefix("\\")
     return name if name in FUNCTIONS else None
 
 
-def _letter(token: str) -> bool:
-    return token == r"\pi" or token.removeprefix("\\") in _GREEK
+def _letter(piece: str) -> bool:
+    return piece.startswith("\\") and piece[1:] in _LETTERS

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-
 from mpmath import MPContext
 
 from rlvr_dynamics.scoring.formula_reader import Tree, parts, symbols
@@ -161,9 +160,7 @@ def _points(names: tuple[str, ...]) -> tuple[tuple[Point, bool], ...]:
     return tuple(points)
 
 
-def _values(
-    trees: tuple[Tree, ...], point: Point, logarithm: str
-) -> list[tuple[Any, Any]] | None:
+def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple[Any, Any]] | None:
     """Value and scale of each formula at a point; None where one of them has none.
 
     The scale is the largest sum on the way: what cancels is zero only to that precision. A formula
@@ -229,10 +226,7 @@ def _exact_root(index: Rational, value: Rational) -> Rational:
 def _whole_root(number: int, index: int) -> int:
     if number.bit_length() > 1000:
         raise Undefined
-    if index == 2:
-        root = math.isqrt(number)
-    else:
-        root = round(number ** (1 / index))
+    root = math.isqrt(number) if index == 2 else round(number ** (1 / index))
     if root**index != number:
         raise Undefined
     return root
@@ -245,7 +239,7 @@ def _exact_factorial(value: Rational) -> Rational:
 
 
 def _exact_binomial(n: Rational, k: Rational) -> Rational:
-    if n.denominator != 1 or k.denominator != 1 or not 0 <= k or not 0 <= n <= 1000:
+    if n.denominator != 1 or k.denominator != 1 or not k >= 0 or not 0 <= n <= 1000:
         raise Undefined
     return math.comb(int(n), int(k))
 

@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,12 +36,21 @@ MAX_DIGITS = 400
 TIME_LIMIT = 3.0
 
 _RULES = {
-    "integer": ("grading", "extraction", "turns"),
+    "integer": ("grading", "extraction", "turns", "question_text"),
     "letter": ("grading", "extraction", "turns", "prose", "letters"),
     "math": (
         *("grading", "extraction", "turns", "prose", "math_limits", "answer_text", "number_words"),
-        *("same_answer", "structures", "relations", "exact_rules", "units", "closed_form"),
-        *("formula_reader", "formula_values", "gold_text", "math_pool", "math_worker"),
+        *(
+            "same_answer",
+            "structures",
+            "relations",
+            "exact_rules",
+            "units",
+            "unit_table",
+            "closed_form",
+        ),
+        *("formula_reader", "formula_values", "gold_text", "question_text"),
+        *("math_pool", "math_worker"),
     ),
     "reasoning_gym": (
         *("grading", "extraction", "turns", "prose", "reasoning_tasks"),
@@ -52,6 +61,9 @@ _LIBRARIES = {
     "math": ("math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime"),
     "reasoning_gym": ("reasoning_gym", "sympy"),
 }
+
+# Kinds whose answers may be spans of the question; a letter stands in every one.
+_COPYABLE = ("integer", "math")
 
 _LETTER = re.compile(r"[\s(]*([A-D])[\s).]*")
 _INTEGER = re.compile(r"([+-]?)[ \t]*([0-9]+)", re.ASCII)
@@ -65,11 +77,13 @@ class Grade:
         status: One of `STATUSES`.
         answer: The answer as extracted, None if there is none (or it is over the limit).
         score: 1.0 if correct, else 0.0.
+        copied: Whether the answer stands verbatim in the question; False where that is not known.
     """
 
     status: str
     answer: str | None
     score: float
+    copied: bool = False
 
 
 def verdict(status: str, answer: str | None = None) -> Grade:
@@ -106,22 +120,28 @@ def _version(library: str) -> str:
         ) from error
 
 
-def grade(gold: str, response: str, kind: str = "math") -> Grade:
+def grade(gold: str, response: str, kind: str = "math", question: str | None = None) -> Grade:
     r"""Grade one response.
 
     Args:
         gold: The right answer: an integer, LaTeX or plain text, a letter, the JSON of a task.
         response: What the model wrote; any text of any length.
         kind: One of `KINDS`.
+        question: The prompt. With it an answer that only repeats the question is recognised.
 
     Raises:
         UserError: The gold answer cannot be used, or the kind is unknown.
     """
-    return grade_many([(gold, response)], kind=kind)[0]
+    questions = None if question is None else [question]
+    return grade_many([(gold, response)], kind=kind, questions=questions)[0]
 
 
 def grade_many(
-    pairs: Iterable[tuple[str, str]], kind: str = "math", *, time_limit: float = TIME_LIMIT
+    pairs: Iterable[tuple[str, str]],
+    kind: str = "math",
+    *,
+    time_limit: float = TIME_LIMIT,
+    questions: Sequence[str] | None = None,
 ) -> list[Grade]:
     """Grade many responses.
 
@@ -129,6 +149,7 @@ def grade_many(
         pairs: (gold, response) each.
         kind: One of `KINDS`.
         time_limit: Seconds of processor time for one answer of kind ``math`` or ``reasoning_gym``.
+        questions: The prompt of each pair, where they are known.
 
     Returns:
         One Grade per pair, in their order.
@@ -137,15 +158,34 @@ def grade_many(
         UserError: A gold answer cannot be used, or the kind is unknown.
     """
     _known(kind)
+    pairs = list(pairs)
     if kind == "integer":
-        return [_grade_integer(gold, response) for gold, response in pairs]
-    if kind == "letter":
-        return [_grade_letter(gold, response) for gold, response in pairs]
-    return _grade_in_pool(kind, list(pairs), time_limit)
+        grades = [_grade_integer(gold, response) for gold, response in pairs]
+    elif kind == "letter":
+        grades = [_grade_letter(gold, response) for gold, response in pairs]
+    else:
+        grades = _grade_in_pool(kind, pairs, time_limit)
+    if questions is None or kind not in _COPYABLE:
+        return grades
+    golds = [str(gold) for gold, _ in pairs]
+    return [_beside_question(kind, *each) for each in zip(golds, grades, questions, strict=True)]
+
+
+def _beside_question(kind: str, gold: str, given: Grade, question: str) -> Grade:
+    from rlvr_dynamics.scoring.question_text import restates, stands_in
+
+    if given.answer is None or not stands_in(given.answer, question):
+        return given
+    again = kind == "math" and given.status == "correct" and restates(gold, given.answer, question)
+    found = verdict("incorrect", given.answer) if again else given
+    return replace(found, copied=True)
 
 
 def grade_finished(
-    pairs: Sequence[tuple[str, str]], finish_reasons: Sequence[str], kind: str
+    pairs: Sequence[tuple[str, str]],
+    finish_reasons: Sequence[str],
+    kind: str,
+    questions: Sequence[str] | None = None,
 ) -> list[Grade]:
     """Grade generated responses: cut off by the token limit and without a box is `truncated`.
 
@@ -153,13 +193,16 @@ def grade_finished(
         pairs: (gold, response) each.
         finish_reasons: vLLM's reason per response; ``length`` means cut off.
         kind: One of `KINDS`.
+        questions: The prompt of each pair, where they are known.
     """
     cut = [
         reason == "length" and not has_box(response)
         for (_, response), reason in zip(pairs, finish_reasons, strict=True)
     ]
     whole = [pair for pair, is_cut in zip(pairs, cut, strict=True) if not is_cut]
-    grades = iter(grade_many(whole, kind=kind))
+    if questions is not None:
+        questions = [q for q, is_cut in zip(questions, cut, strict=True) if not is_cut]
+    grades = iter(grade_many(whole, kind=kind, questions=questions))
     return [verdict("truncated") if is_cut else next(grades) for is_cut in cut]
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from rlvr_dynamics.scoring.extraction import TAIL_CHARS, NOTHING, Extracted, last_boxed
+from rlvr_dynamics.scoring.extraction import NOTHING, TAIL_CHARS, Extracted, last_boxed
 from rlvr_dynamics.scoring.prose import after_phrase
 from rlvr_dynamics.scoring.turns import final_part
 
@@ -21,14 +21,16 @@ _LONE = re.compile(r"(?<![\w\\'’^+-])(?!A\s{1,4}[a-z])([A-D])(?![\w'’^=+-])"
 _SEVERAL = r"\(?[A-D]\)?(?:(?:\s?,\s?|\s)(?:(?:and|or|nor|&)\s)?\(?[A-D]\)?){0,3}"
 _OPTION = r"(?:the\s|an?\s)?(?:options?\s|choices?\s|answers?\s|letters?\s)?"
 _NEGATION = (
-    r"(?:not|n't|n’t|cannot be|never|neither|nor|rather than|instead of|other than|than|except"
-    r"|exclud\w{1,3}|eliminat\w{1,3}|reject\w{0,3}|rul\w{1,3} out|discard\w{0,3}|without|unlike|against)"
+    r"(?:n['’]t|\b(?:not|cannot be|never|neither|nor|rather than|instead of|other than|than|except"
+    r"|exclud\w{1,3}|eliminat\w{1,3}|reject\w{0,3}|rul\w{1,3} out|discard\w{0,3}|without"
+    r"|unlike|against))"
 )
 _REJECTED = re.compile(
-    rf"\b{_NEGATION}(?:\sbe)?[\s:]{{1,3}}{_OPTION}(?P<before>{_SEVERAL})(?![\w'’^=+-])"
+    rf"{_NEGATION}(?:\sbe)?[\s:]{{1,3}}{_OPTION}(?P<before>{_SEVERAL})(?![\w'’^=+-])"
     rf"|(?<![\w\\'’^+-])(?P<after>{_SEVERAL})\s(?:is|are|was|were|can|could|must|does|do|would)"
     r"(?:\s(?:also|clearly|therefore|thus|then|be|both|all))?"
-    r"(?:\s(?:wrong|incorrect|false|not|out|eliminated|excluded|rejected|ruled|impossible|invalid|bad)\b|n['’]t\b|not\b)",
+    r"(?:\s(?:wrong|incorrect|false|not|out|eliminated|excluded|rejected|ruled|impossible|invalid"
+    r"|bad)\b|n['’]t\b|not\b)",
     re.IGNORECASE,
 )
 

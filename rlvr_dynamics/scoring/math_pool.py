@@ -19,7 +19,7 @@ from rlvr_dynamics.scoring.exact_rules import without_percent
 from rlvr_dynamics.scoring.gold_text import is_usable, same_text
 from rlvr_dynamics.scoring.math_limits import explosive, is_balanced, too_large
 from rlvr_dynamics.scoring.math_worker import BAD_GOLD, NOT_DONE, compare_chunk, start
-from rlvr_dynamics.scoring.same_answer import decide, has_words, is_read
+from rlvr_dynamics.scoring.same_answer import decide, is_read, leftovers
 
 CHUNK = 16
 MAX_WORKERS = 8
@@ -175,7 +175,7 @@ def _without_algebra(gold: str, answer: str | None, exact_rules: bool) -> tuple[
         decided = decide(right, given)
         if decided is not None:
             return ("correct" if decided[1] else "incorrect"), (gold, answer)
-        if has_words(given) and not has_words(right):
+        if leftovers(given) - leftovers(right):
             return "incorrect", (gold, answer)
     if explosive(right):
         return _as_text(right, given), (gold, answer)

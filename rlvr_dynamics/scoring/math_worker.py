@@ -105,7 +105,7 @@ def _parse(text: str) -> tuple[Any, ...]:
 
 @functools.cache
 def _extraction() -> Any:
-    """Return math-verify's rules for LaTeX without the one that drops letters and words as units."""
+    """Return math-verify's rules for LaTeX without the one that drops letters as units."""
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig
 

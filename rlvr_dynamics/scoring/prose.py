@@ -19,11 +19,11 @@ _PHRASE = re.compile(r"answer\s{0,4}(?:is|:|=)\s{0,4}:?\s{0,4}", re.IGNORECASE)
 _TAGGED = "<answer>"
 _DISPLAY = re.compile(r"\s{0,9}(?:\*\*\s?)?(\$\$|\\\[)")
 _CLOSES = {"$$": "$$", "\\[": "\\]"}
-_SENTENCE_END = re.compile(r"\n|[.!?]{1,3}(?:\*{1,2})?(?:\s|$)")
+_SENTENCE_END = re.compile(r"\n|(?<!\\)[.!?]{1,3}(?:\*{1,2})?(?:\s|$)")
 # What follows gives a reason or goes on, and is no part of the answer.
 _CLAUSE = re.compile(
-    r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|hence|thus|therefore|due to|given that|whereas"
-    r"|i\.e\.|that is|by|using|see|from|according|I hope"
+    r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|hence|thus|therefore|due to|given that"
+    r"|whereas|i\.e\.|that is|by|using|see|from|according|I hope"
     r"|and (?:thus|so|hence|therefore|this|that|it|we|I))(?![\w-])"
     r"|\s{1,9}(?:--?|[–—])\s{1,9}(?=[A-Za-z]{3})|\s{0,9},\s{1,9}(?:where|not)\s"
 )
@@ -47,7 +47,10 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _LISTED = re.compile(r"(?:^|\n)[ \t]{0,9}[(]?$")
-_SPAN = re.compile(r"\$\$([^$]{1,1000})\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\[(.{1,1000}?)\\\]|\\\((.{1,1000}?)\\\)", re.DOTALL)
+_SPAN = re.compile(
+    r"\$\$([^$]{1,1000})\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\[(.{1,1000}?)\\\]|\\\((.{1,1000}?)\\\)",
+    re.DOTALL,
+)
 
 
 def mathematical_answer(response: str) -> Extracted:
@@ -124,11 +127,9 @@ def announcement(rest: str) -> str:
 
 def _complement(found: str) -> str:
     """Of "the volume of the box is 120" return 120; of a text with one number that number."""
-    named = None
-    for named in _COMPLEMENT.finditer(found):
-        pass
-    if named is not None and found[named.end() :].strip():
-        return found[named.end() :].strip(" *_`").rstrip(".")
+    named = [match.end() for match in _COMPLEMENT.finditer(found)]
+    if named and found[named[-1] :].strip():
+        return found[named[-1] :].strip(" *_`").rstrip(".")
     if re.match(r"[\s$\\(\[{+-]*[\d$\\]", found):
         return found
     numbers = _NUMBER.findall(found)
@@ -141,7 +142,10 @@ def last_value(text: str) -> Extracted:
     Numbers of steps, examples, list items and their like are none.
     """
     tail = text[-TAIL_CHARS:]
-    spans = [(match.start(), match.end(), next(filter(None, match.groups()))) for match in _SPAN.finditer(tail)]
+    spans = [
+        (match.start(), match.end(), next(filter(None, match.groups())))
+        for match in _SPAN.finditer(tail)
+    ]
     number = None
     for match in _NUMBER.finditer(tail):
         before = tail[max(0, match.start() - 20) : match.start()]

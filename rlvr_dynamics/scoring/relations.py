@@ -112,9 +112,9 @@ def _turned(sides: list[Shape]) -> tuple[Shape, Shape] | None:
 
 
 def interval(relation: Relation) -> Group | None:
-    """Return the solution set of a solved inequality as an interval or a union.
+    r"""Return the solution set of a solved inequality as an interval or a union.
 
-    Solved is ``a < x \\le b``, ``x > a``, ``|x| < a``, ``x \\ne a``: a symbol between formulas that
+    Solved is ``a < x \le b``, ``x > a``, ``|x| < a``, ``x \ne a``: a symbol between formulas that
     do not contain it.
     """
     signs = relation.signs
@@ -199,13 +199,14 @@ def same_relation(gold: Relation, answer: Relation) -> bool | None:
     right, given = _difference(gold), _difference(answer)
     if right is None or given is None:
         return None
-    if gold.signs[0] == "=" or answer.signs[0] == "=":
-        return gold.signs[0] == answer.signs[0] and proportional(right, given)
-    if gold.signs[0] not in INEQUALITIES or answer.signs[0] not in INEQUALITIES:
+    wanted, sign = next(iter(gold.signs)), next(iter(answer.signs))
+    if "=" in (wanted, sign):
+        return wanted == sign and proportional(right, given)
+    if wanted not in INEQUALITIES or sign not in INEQUALITIES:
         return None
-    if _strict(gold.signs[0]) != _strict(answer.signs[0]):
+    if _strict(wanted) != _strict(sign):
         return False
-    if _TURNED[gold.signs[0]] in answer.signs[0]:
+    if _TURNED[wanted] == sign:
         given = ("negative", given)
     return positive_ratio(right, given)
 
@@ -226,4 +227,6 @@ def is_constant(shape: Shape) -> bool:
     if isinstance(shape, Group):
         return all(is_constant(item) for item in shape.items)
     tree = tree_of(shape)
-    return is_closed(shape) or (tree is not None and not any(part[0] == "symbol" for part in parts(tree)))
+    return is_closed(shape) or (
+        tree is not None and not any(part[0] == "symbol" for part in parts(tree))
+    )

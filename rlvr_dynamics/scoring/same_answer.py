@@ -68,9 +68,9 @@ def _is_read(found: Shape) -> bool:
     return all(_is_read(item) for item in found.items)
 
 
-def has_words(text: str) -> bool:
-    """Whether words are left in a text that no rule understood."""
-    return "\\text" in text or "\\mathrm" in text
+def leftovers(text: str) -> frozenset[str]:
+    """Return the kinds of things in a text that algebra would drop: words, dots."""
+    return frozenset(mark for mark in (r"\text", r"\mathrm", r"\ldots") if mark in text)
 
 
 def _same(gold: Shape | None, answer: Shape | None) -> bool | None:
@@ -105,7 +105,9 @@ def _canonical(found: Shape) -> Shape:
             return _canonical(found.items[0])
         if found.brackets in ("", "or") and all(isinstance(i, Relation) for i in found.items):
             sets = [interval(i) for i in found.items if isinstance(i, Relation)]
-            inequalities = all(r"\ne" not in i.signs for i in found.items if isinstance(i, Relation))
+            inequalities = all(
+                r"\ne" not in i.signs for i in found.items if isinstance(i, Relation)
+            )
             if inequalities and all(one is not None for one in sets):
                 return Group("cup", tuple(one for one in sets if one is not None))
     return found
@@ -202,10 +204,11 @@ def _by_name(items: Sequence[Shape]) -> Sequence[Shape]:
     """Order y = 2, x = 1 as the point (x, y) has them, where the names are single letters."""
     if not _named(items):
         return items
-    letters = [lone_symbol(item.sides[0]) for item in items if isinstance(item, Relation)]
-    if not all(letter is not None and len(letter) == 1 for letter in letters):
+    letters = [lone_symbol(item.sides[0]) or "" for item in items if isinstance(item, Relation)]
+    if not all(len(letter) == 1 for letter in letters):
         return items
-    return [item for _, item in sorted(zip(letters, items, strict=True), key=lambda pair: pair[0])]
+    named = dict(zip(letters, items, strict=True))
+    return [named[letter] for letter in sorted(named)]
 
 
 def _in_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:

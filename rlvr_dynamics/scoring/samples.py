@@ -27,7 +27,7 @@ ANSWER_COLUMNS = [
 RAW_COLUMNS = ["benchmark", *ANSWER_COLUMNS]
 SAMPLE_COLUMNS = [
     *("question_id", "protocol", "sample", "prompt", "response", "gold"),
-    *("answer", "status", "score", "finish_reason", "tokens", "seed"),
+    *("answer", "status", "score", "copied", "finish_reason", "tokens", "seed"),
 ]
 BENCHMARK_COLUMNS = ["question_id", "prompt", "gold", "kind", "split", "title"]
 
@@ -96,12 +96,16 @@ def graded(raw: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
     asked = raw["question_id"].tolist()
     pairs = [(gold[q], response) for q, response in zip(asked, raw["response"], strict=True)]
     kind = str(benchmark["kind"].tolist()[0])
-    grades = grade_finished(pairs, raw["finish_reason"].tolist(), kind)
+    prompts = dict(zip(questions, benchmark["prompt"].astype(str), strict=True))
+    grades = grade_finished(
+        pairs, raw["finish_reason"].tolist(), kind, [prompts[question] for question in asked]
+    )
     table = raw.assign(
         gold=[right for right, _ in pairs],
         answer=pd.array([grade.answer for grade in grades], dtype="str"),
         status=[grade.status for grade in grades],
         score=[grade.score for grade in grades],
+        copied=[grade.copied for grade in grades],
         place=[place[question] for question in asked],
     ).sort_values(["place", "protocol", "sample"], kind="stable")
     return table.reindex(columns=SAMPLE_COLUMNS).reset_index(drop=True)

@@ -98,7 +98,9 @@ def _shape(text: str, thousands: bool) -> Shape:
         return Group("cup", tuple(_shape(piece.strip(), thousands) for piece in union))
     if _PLUS_MINUS.search(text) and "\\pm" in text:
         return Group("", tuple(Value(_signed(text, sign)) for sign in "+-"))
-    matrix = _MATRIX.fullmatch(text.removeprefix("(").removesuffix(")").removeprefix("[").removesuffix("]").strip())
+    matrix = _MATRIX.fullmatch(
+        text.removeprefix("(").removesuffix(")").removeprefix("[").removesuffix("]").strip()
+    )
     if matrix is not None:
         return _matrix(matrix["rows"])
     return _bracketed(text, thousands) or Value(text)
@@ -177,9 +179,8 @@ def _depths(text: str) -> list[int]:
             depths.append(len(stack) + begins)
             if character == "{":
                 stack.append("\\}")
-            elif character == "}":
-                if not stack or stack.pop() != "\\}":
-                    raise ValueError
+            elif character == "}" and (not stack or stack.pop() != "\\}"):
+                raise ValueError
             continue
         if character == "\\":
             begins += text.startswith("\\begin", position) - text.startswith("\\end", position)

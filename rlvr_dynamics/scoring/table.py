@@ -99,16 +99,17 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
     questions: dict[str, list[tuple[str | None, float]]] = {}
     statuses: Counter[str] = Counter()
     finished: Counter[str] = Counter()
-    tokens, same_text, disagree = [], 0, 0
-    columns = ("protocol", "question_id", "gold", "answer", "score", "status")
+    tokens, same_text, disagree, copied = [], 0, 0, 0
+    columns = ("protocol", "question_id", "gold", "answer", "score", "status", "copied")
     rows = zip(
         *(samples[column].tolist() for column in (*columns, "finish_reason", "tokens")), strict=True
     )
-    for of, question, gold, answer, score, status, reason, length in rows:
+    for of, question, gold, answer, score, status, from_question, reason, length in rows:
         if of != protocol:
             continue
         questions.setdefault(question, []).append((answer, score))
         statuses[status] += 1
+        copied += bool(from_question) and score == 1
         finished[reason if reason in FINISH_REASONS else "other"] += 1
         tokens.append(length)
         same = isinstance(answer, str) and spelling(answer, kind) == spelling(gold, kind)
@@ -131,6 +132,7 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
         "string_match": math.nan if kind == PUZZLE else same_text / len(tokens),
         "graders_disagree": math.nan if kind == PUZZLE else disagree,
         **{status: statuses[status] for status in STATUSES},
+        "copied": copied,
         **{f"finish_{reason}": finished[reason] for reason in (*FINISH_REASONS, "other")},
         "mean_tokens": sum(tokens) / len(tokens),
     }

@@ -36,11 +36,9 @@ def final_part(response: str) -> str:
 
 
 def _after_thoughts(text: str) -> str:
-    end = None
-    for end in _CLOSED.finditer(text):
-        pass
-    if end is not None:
-        text = text[end.end() :]
+    closed = [match.end() for match in _CLOSED.finditer(text)]
+    if closed:
+        text = text[closed[-1] :]
     opened = _OPENED.search(text)
     return text[: opened.start()] if opened else text
 

@@ -1,163 +1,15 @@
 r"""Units of measurement: dimensions and factors, and where a unit stands in an answer.
 
 A letter right behind a number is a symbol, never a unit: 6m is six times m. A unit stands in
-``\text{...}`` or ``\mathrm{...}``, or is a word of two letters or more (5 cm, 12 apples, 3 miles per hour).
+``\text{...}`` or ``\mathrm{...}``, or is a word of two
+letters or more (5 cm, 12 apples, 3 miles per hour).
 """
 
 import functools
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 
-Dimensions = tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit as a product of powers of base units.
-
-    Attributes:
-        dimensions: Base quantity and its power, in alphabetical order; the power is never 0.
-        factor: Size in base units.
-        counted: A noun that is counted (apples, ways) or a word such as "units", which measures
-            nothing by itself.
-    """
-
-    dimensions: Dimensions
-    factor: Fraction
-    counted: bool = False
-
-
-_BASE = {
-    "length": "m meter meters metre metres",
-    "time": "s sec secs second seconds",
-    "mass": "g gram grams gm",
-    "current": "A amp amps ampere amperes",
-    "temperature": "K kelvin kelvins",
-    "amount": "mol mole moles",
-    "luminosity": "cd",
-    "money": "dollar dollars USD usd buck bucks",
-    "euro": "euro euros EUR",
-    "pound": "GBP",
-    "yuan": "yuan RMB",
-    "rupee": "rupee rupees",
-    "data": "bit bits",
-    "angle": "rad radian radians",
-    "celsius": "°C celsius Celsius",
-    "fahrenheit": "°F fahrenheit Fahrenheit",
-    "decibel": "dB",
-}
-# name: (names, factor, powers of the base quantities)
-_DERIVED: tuple[tuple[str, str, dict[str, int]], ...] = (
-    ("inch inches in", "0.0254", {"length": 1}),
-    ("foot feet ft", "0.3048", {"length": 1}),
-    ("yard yards yd yds", "0.9144", {"length": 1}),
-    ("mile miles mi", "1609.344", {"length": 1}),
-    ("angstrom angstroms Å", "1/10000000000", {"length": 1}),
-    ("minute minutes min mins", "60", {"time": 1}),
-    ("hour hours hr hrs h", "3600", {"time": 1}),
-    ("day days", "86400", {"time": 1}),
-    ("week weeks", "604800", {"time": 1}),
-    ("month months", "2629746", {"time": 1}),
-    ("year years yr yrs", "31556952", {"time": 1}),
-    ("pound pounds lb lbs", "453.59237", {"mass": 1}),
-    ("ounce ounces oz", "28.349523125", {"mass": 1}),
-    ("ton tons tonne tonnes", "1000000", {"mass": 1}),
-    ("cent cents", "1/100", {"money": 1}),
-    ("byte bytes B", "8", {"data": 1}),
-    ("degree degrees deg", "1", {"degree": 1}),
-    ("mph", "0.44704", {"length": 1, "time": -1}),
-    ("kmh kph kmph", "5/18", {"length": 1, "time": -1}),
-    ("N newton newtons", "1000", {"mass": 1, "length": 1, "time": -2}),
-    ("J joule joules", "1000", {"mass": 1, "length": 2, "time": -2}),
-    ("cal calorie calories", "4184", {"mass": 1, "length": 2, "time": -2}),
-    ("eV", "0.0000000000000001602176634", {"mass": 1, "length": 2, "time": -2}),
-    ("erg ergs", "1/10000", {"mass": 1, "length": 2, "time": -2}),
-    ("dyn dyne dynes", "1/100", {"mass": 1, "length": 1, "time": -2}),
-    ("W watt watts", "1000", {"mass": 1, "length": 2, "time": -3}),
-    ("Pa pascal pascals", "1000", {"mass": 1, "length": -1, "time": -2}),
-    ("atm", "101325000", {"mass": 1, "length": -1, "time": -2}),
-    ("bar bars", "100000000", {"mass": 1, "length": -1, "time": -2}),
-    ("Hz hertz", "1", {"time": -1}),
-    ("C coulomb coulombs", "1", {"current": 1, "time": 1}),
-    ("V volt volts", "1000", {"mass": 1, "length": 2, "time": -3, "current": -1}),
-    ("Ω ohm ohms Ohm", "1000", {"mass": 1, "length": 2, "time": -3, "current": -2}),
-    ("F farad farads", "1/1000", {"mass": -1, "length": -2, "time": 4, "current": 2}),
-    ("T tesla teslas", "1000", {"mass": 1, "time": -2, "current": -1}),
-    ("G gauss", "1/10", {"mass": 1, "time": -2, "current": -1}),
-    ("Wb weber webers", "1000", {"mass": 1, "length": 2, "time": -2, "current": -1}),
-    ("H henry henries", "1000", {"mass": 1, "length": 2, "time": -2, "current": -2}),
-    ("L l liter liters litre litres", "1/1000", {"length": 3}),
-    ("cc", "1/1000000", {"length": 3}),
-    ("gallon gallons gal", "0.003785411784", {"length": 3}),
-    ("quart quarts", "0.000946352946", {"length": 3}),
-    ("pint pints", "0.000473176473", {"length": 3}),
-    ("cup cups", "0.0002365882365", {"length": 3}),
-    ("acre acres", "4046.8564224", {"length": 2}),
-    ("hectare hectares ha", "10000", {"length": 2}),
-    ("M molar", "1000", {"amount": 1, "length": -3}),
-    ("rpm", "1/60", {"time": -1}),
-)
-_PREFIXES = {
-    **{"k": 3, "c": -2, "m": -3, "d": -1, "M": 6, "G": 9, "T": 12, "n": -9, "p": -12, "μ": -6},
-    **{"µ": -6, "u": -6, "h": 2, "f": -15},
-}
-_LONG_PREFIXES = {
-    **{"kilo": 3, "centi": -2, "milli": -3, "deci": -1, "mega": 6, "giga": 9, "micro": -6},
-    **{"nano": -9, "pico": -12, "tera": 12, "hecto": 2},
-}
-_PREFIXED = frozenset("m s g A K mol N J W Pa Hz C V Ω F T L l eV B cal bar H Wb sec".split())
-# Nouns measure nothing by themselves; "units" may be squared.
-_GENERIC = frozenset("unit units".split())
-_IRREGULAR = frozenset(
-    "people men women children feet mice geese teeth sheep fish deer series person child man woman "
-    "apple student".split()
-)
-# Words that change a value, compare it or say something about it.
-_NO_NOUN = frozenset(
-    "times plus minus over modulo mod dozen dozens half halves thirds fourths quarters fifths "
-    "sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths hundred "
-    "hundreds thousand thousands million millions billion billions trillion trillions percent "
-    "percents divides equals guess is was are not less more fewer least most twos threes fours "
-    "fives sixes sevens eights nines tens elevens twelves zeros ones factors powers squares cubes "
-    "roots exponents negatives inverses reciprocals squared cubed factorials perhaps always "
-    "remainders bases digits decimals pis yes unless plusses minuses sums products differences "
-    "quotients multiples does has this thus cos".split()
-)
-_NUMERALS = frozenset(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety and "
-    "or if when to of i it the by than at above below".split()
-)
-
-
-def _sorted(powers: dict[str, int]) -> Dimensions:
-    return tuple(sorted((name, power) for name, power in powers.items() if power))
-
-
-def _table() -> dict[str, Unit]:
-    table = {
-        name: Unit(((quantity, 1),), Fraction(1))
-        for quantity, names in _BASE.items()
-        for name in names.split()
-    }
-    for names, factor, powers in _DERIVED:
-        table |= {name: Unit(_sorted(powers), Fraction(factor)) for name in names.split()}
-    for name in _PREFIXED:
-        for prefix, power in _PREFIXES.items():
-            unit = table[name]
-            scaled = Unit(unit.dimensions, unit.factor * Fraction(10) ** power)
-            table.setdefault(prefix + name, scaled)
-    words = [name for name in table if len(name) > 3 and name.islower()]
-    for name in words:
-        for prefix, power in _LONG_PREFIXES.items():
-            unit = table[name]
-            scaled = Unit(unit.dimensions, unit.factor * Fraction(10) ** power)
-            table.setdefault(prefix + name, scaled)
-    return table | {name: Unit((("unit", 1),), Fraction(1), counted=True) for name in _GENERIC}
-
-
-_UNITS = _table()
+from rlvr_dynamics.scoring.unit_table import IRREGULAR, NO_NOUN, UNITS, Unit, sorted_powers
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<power>\^\s*(?:\{\s*)?(?P<exponent>[-+]?\d)(?:\s*\})?)|(?P<name>°?[A-Za-zµμΩÅ]+)"
@@ -177,7 +29,7 @@ _QUALIFIER = re.compile(
     r"\s+(?:old|each|long|wide|tall|high|deep|away|ago|later|apart|left|(?:in )?total|altogether)$"
 )
 # Without a space these alone are units: 2mg is more often two times m times g.
-_GLUED = frozenset("cm mm km kg".split())
+_GLUED = frozenset(["cm", "mm", "km", "kg"])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -186,7 +38,7 @@ def split(text: str) -> tuple[str, Unit | None]:
     temperature = _TEMPERATURE.search(text)
     if temperature:
         name = "°" + (temperature[1] or temperature[2])
-        return text[: temperature.start()].strip(), _UNITS[name]
+        return text[: temperature.start()].strip(), UNITS[name]
     text = _FRACTION.sub(r"\1/(\2)", text)
     marked = _MARK.search(text)
     if marked and marked.start() > 0:
@@ -265,12 +117,12 @@ def _noun(text: str, marked: bool) -> Unit | None:
     words = text.split()
     if not 1 <= len(words) <= 4 or not all(word.replace("-", "").isalpha() for word in words):
         return None
-    if any(word.casefold() in _NO_NOUN or word.casefold() in _NUMERALS for word in words):
+    if any(word.casefold() in NO_NOUN for word in words):
         return None
     if any(len(word) < 3 for word in words) or (len(words) > 1 and not words[-1].islower()):
         return None
     plural = [
-        word for word in words if word in _IRREGULAR or re.fullmatch(r"[a-z]{2,}[^s\W\d]s", word)
+        word for word in words if word in IRREGULAR or re.fullmatch(r"[a-z]{2,}[^s\W\d]s", word)
     ]
     return Unit((("noun", 1),), Fraction(1), counted=True) if plural else None
 
@@ -322,11 +174,11 @@ def _compound(text: str) -> Unit | None:
                 add(last, sign * (_SQUARED[name] - 1))
                 last = None
                 continue
-            unit = _UNITS.get(name)
+            unit = UNITS.get(name)
             if unit is None:
                 return None
             add(unit, sign * pending)
             last, pending = unit, 1
     if pending != 1 or not powers:
         return None
-    return Unit(_sorted(powers), factor, counted)
+    return Unit(sorted_powers(powers), factor, counted)

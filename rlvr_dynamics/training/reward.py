@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rlvr_dynamics.scoring.grading import grade
+from rlvr_dynamics.scoring.grading import grade_finished
 
 # By data source; every other source is mathematics.
 KINDS = {"arithmetic": "integer", "reasoning_gym": "reasoning_gym"}
@@ -17,20 +17,30 @@ def compute_score(
 ) -> dict[str, float]:
     """Grade one rollout (the signature is verl's ``reward.custom_reward_function``).
 
+    A response that the token limit cut off before its answer is truncated, as it is in scoring, and
+    earns nothing.
+
     Args:
         data_source: Column of the training table; chooses the kind of answer.
         solution_str: The decoded response.
         ground_truth: The gold answer; for a reasoning-gym task its entry as JSON.
-        extra_info: Column of the training table; not used.
+        extra_info: Column of the training table, to which `reward_managers` adds ``cut_at_limit``
+            (whether the response was cut off) and ``question`` (the prompt).
 
     Returns:
         ``score`` and ``acc`` (1.0 for a correct answer, else 0.0; `acc` is the name that DAPO's
-        group filter reads) and ``answered`` (1.0 where an answer was found).
+        group filter reads), ``answered`` (1.0 where an answer was found) and ``truncated``.
     """
-    verdict = grade(ground_truth, solution_str, kind=KINDS.get(data_source, "math"))
+    known = extra_info or {}
+    kind = KINDS.get(data_source, "math")
+    reason = "length" if known.get("cut_at_limit") else "stop"
+    question = known.get("question")
+    questions = [question] if isinstance(question, str) and kind == "math" else None
+    verdict = grade_finished([(ground_truth, solution_str)], [reason], kind, questions)[0]
     correct = float(verdict.status == "correct")
     return {
         "score": correct,
         "acc": correct,
         "answered": float(verdict.status in ("correct", "incorrect")),
+        "truncated": float(verdict.status == "truncated"),
     }

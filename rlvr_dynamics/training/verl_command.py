@@ -9,6 +9,9 @@ from rlvr_dynamics.overrides import quoted
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
+MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
+# The classes of reward_managers.py, by verl's names of what they extend.
+MANAGERS = {"naive": "Naive", "dapo": "Dapo"}
 ACTOR = "actor_rollout_ref.actor"
 REFERENCE = "actor_rollout_ref.ref"
 ROLLOUT = "actor_rollout_ref.rollout"
@@ -233,7 +236,9 @@ def _reward(algorithm: Algorithm, trainer: Trainer) -> list[str]:
         # The old top-level key custom_reward_function.* is silently ignored by this verl.
         f"reward.custom_reward_function.path={quoted(REWARD_FILE)}",
         "reward.custom_reward_function.name=compute_score",
-        f"reward.reward_manager.name={algorithm.reward_manager}",
+        "reward.reward_manager.source=importlib",
+        f"reward.reward_manager.module.path={quoted(MANAGERS_FILE)}",
+        f"reward.reward_manager.name={MANAGERS[algorithm.reward_manager]}",
         *punishment,
     ]
 
