@@ -49,26 +49,36 @@ NOTHING = Extracted(None)
 EMPTY_BOX = Extracted(None, boxed=True)
 
 
-def last_boxed(response: str) -> Extracted:
+def last_boxed(text: str) -> Extracted:
     r"""Return the content of the last ``\boxed{...}``, braces balanced.
 
     The last ``\boxed`` decides. If it is empty or never closed, there is no answer: an earlier box
-    was about to be replaced. Boxes that only repeat the prompt are passed over, and boxes joined by
-    "and", "or" or a comma are one answer.
+    was about to be replaced. Boxes that only repeat the prompt are passed over.
 
     Args:
-        response: Any text, of any length.
+        text: Any text, of any length.
     """
-    end = len(response)
+    return _deciding(text)[0]
+
+
+def boxed_answer(text: str) -> Extracted:
+    r"""Return the last box, and with it those that lead to it by "and", "or" or a comma."""
+    box, start = _deciding(text)
+    return box if box.text is None else _joined(text, start, box.text)
+
+
+def _deciding(text: str) -> tuple[Extracted, int]:
+    """Return the box that decides and where it begins."""
+    end = len(text)
     for _ in range(MAX_BOXES):
-        start = response.rfind(_BOX, 0, end)
+        start = text.rfind(_BOX, 0, end)
         if start < 0:
             break
-        box, close = _box_at(response, start)
-        if not _is_prompt(response, start, box, close):
-            return box if box.text is None else _joined(response, start, box.text)
+        box, close = _box_at(text, start)
+        if not _is_prompt(text, start, box, close):
+            return box, start
         end = start
-    return NOTHING
+    return NOTHING, -1
 
 
 def _is_prompt(response: str, start: int, box: Extracted, close: int) -> bool:

@@ -24,7 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.extraction import has_box, last_boxed
+from rlvr_dynamics.scoring.extraction import boxed_answer, has_box
 from rlvr_dynamics.scoring.letters import chosen_letter
 from rlvr_dynamics.scoring.prose import mathematical_answer
 from rlvr_dynamics.scoring.reasoning_tasks import task_answer
@@ -250,7 +250,7 @@ def _grade_integer(gold: str, response: str) -> Grade:
     right = _integer(str(gold)) if len(str(gold)) <= MAX_DIGITS else None
     if right is None:
         raise bad_gold(str(gold), "integer")
-    box = last_boxed(final_part(response))
+    box = boxed_answer(final_part(response))
     # int() is quadratic in the number of digits, hence the limit before it.
     if box.too_long or (box.text is not None and len(box.text) > MAX_DIGITS):
         return verdict("limit")

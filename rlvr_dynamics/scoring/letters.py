@@ -2,7 +2,7 @@
 
 import re
 
-from rlvr_dynamics.scoring.extraction import NOTHING, TAIL_CHARS, Extracted, last_boxed
+from rlvr_dynamics.scoring.extraction import NOTHING, TAIL_CHARS, Extracted, boxed_answer
 from rlvr_dynamics.scoring.prose import after_phrase
 from rlvr_dynamics.scoring.turns import final_part
 
@@ -44,7 +44,7 @@ def chosen_letter(response: str) -> Extracted:
     is the article A.
     """
     text = final_part(response)
-    box = last_boxed(text)
+    box = boxed_answer(text)
     if box.too_long or (box.boxed and box.text is None):
         return box
     if box.text is not None:

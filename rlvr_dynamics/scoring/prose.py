@@ -11,7 +11,7 @@ from rlvr_dynamics.scoring.extraction import (
     NOTHING,
     TAIL_CHARS,
     Extracted,
-    last_boxed,
+    boxed_answer,
 )
 from rlvr_dynamics.scoring.turns import final_part
 
@@ -63,7 +63,7 @@ def mathematical_answer(response: str) -> Extracted:
         response: Any text, of any length.
     """
     text = final_part(response)
-    box = last_boxed(text)
+    box = boxed_answer(text)
     if box.boxed:
         return box
     for rule in (tagged, after_phrase, last_value):

@@ -18,7 +18,7 @@ from rlvr_dynamics.scoring.extraction import (
     NOTHING,
     TAIL_CHARS,
     Extracted,
-    last_boxed,
+    boxed_answer,
 )
 from rlvr_dynamics.scoring.prose import after_phrase
 from rlvr_dynamics.scoring.turns import final_part
@@ -54,7 +54,7 @@ def task_of(gold: str) -> dict[str, Any] | None:
 def task_answer(response: str) -> Extracted:
     r"""Return the last ``\boxed{}``, else the last ``<answer>``, else what follows "answer is"."""
     response = final_part(response)
-    boxed = last_boxed(response)
+    boxed = boxed_answer(response)
     if boxed.too_long or (boxed.boxed and boxed.text is None):
         return boxed
     if boxed.text is not None:

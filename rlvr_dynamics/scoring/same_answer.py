@@ -245,7 +245,10 @@ def _matrices(gold: Matrix, answer: Matrix) -> bool | None:
 
 
 def _unlike(gold: Shape, answer: Shape) -> bool | None:
-    """A value against a structure: wrong, unless one of them is not understood."""
+    """A value against a structure: right only if all alternatives are the value, spelled anew."""
+    for value, several in ((gold, answer), (answer, gold)):
+        if isinstance(value, Value) and isinstance(several, Group) and several.brackets == "or":
+            return _all([_same(value, item) for item in several.items])
     for one in (gold, answer):
         if isinstance(one, Value):
             if one == _EMPTY:
