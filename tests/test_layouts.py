@@ -234,3 +234,28 @@ def test_a_pointer_of_git_lfs(base):
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n"
     (base.parent / "run" / "step_1" / "model.safetensors").write_text(pointer)
     refused(base, "Git LFS", "git lfs pull", "step_1")
+
+
+def test_base_and_checkpoints_swapped(base):
+    lay(base, "step_1", "step_2")
+    with pytest.raises(UserError) as caught:
+        Trajectory.open(base.parent / "run", base)
+    assert "look swapped" in str(caught.value)
+
+
+# A base among the steps
+
+
+@pytest.mark.parametrize("name", ["step_{}", "global_step_{}", "checkpoint-{}"])
+def test_a_base_among_the_steps(base, name):
+    lay(base, *(name.format(step) for step in (1, 2)))
+    zero = save_model(base.parent / "run" / name.format(0), random_tensors(0), shards=2)
+    assert opened(base).steps == (1, 2)
+    assert "is the base and no step" in opened(base).notes[0]
+    assert Trajectory.open(zero, base.parent / "run").notes == ()
+    shutil.rmtree(zero)
+    save_model(zero, random_tensors(7))
+    refused(base, "step 0 among the checkpoints is not the base", f"source.base={zero}")
+    shutil.rmtree(zero)
+    zero.mkdir()
+    assert opened(base).steps == (1, 2)

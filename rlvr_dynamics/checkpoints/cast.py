@@ -4,7 +4,6 @@ Widening (bfloat16 or float16 to float32) is exact; narrowing rounds to nearest,
 block of one tensor is in memory at a time.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from rlvr_dynamics.atomic import atomic_folder, write_json
 from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.model_config import set_config_dtype
 from rlvr_dynamics.checkpoints.names import HEAD
 from rlvr_dynamics.checkpoints.shards import (
     ITEM_BYTES,
@@ -25,7 +25,7 @@ from rlvr_dynamics.checkpoints.shards import (
 )
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
-from rlvr_dynamics.checkpoints.writer import put_elements
+from rlvr_dynamics.checkpoints.writer import copy_others, put_elements
 from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
@@ -83,14 +83,19 @@ def cast_checkpoint(
         )
     with atomic_folder(target) as folder:
         copy_companions(companions, folder)
-        _set_config_dtype(folder, dtype)
+        set_config_dtype(folder, dtype)
         home = {}
         for file, shard in layout.shards.items():
             names = [name for name in shard.entries if not (layout.tied and name == HEAD)]
-            if names:
-                shapes = {name: shard.entries[name].shape for name in names}
-                _fill(layout, create_shard(folder / file, shapes, dtype), dtype)
-                home |= dict.fromkeys(names, file)
+            if names or shard.others:
+                kept = {name: shard.entries[name] for name in names} | shard.others
+                shapes = {name: entry.shape for name, entry in kept.items()}
+                others = {name: entry.dtype for name, entry in shard.others.items()}
+                dtypes = dict.fromkeys(names, dtype) | others
+                made = create_shard(folder / file, shapes, dtypes)
+                copy_others(shard, made)
+                _fill(layout, made, dtype)
+                home |= dict.fromkeys(shapes, file)
         if set(home.values()) != {SINGLE}:
             metadata = {"total_size": need}
             write_json(folder / INDEX, {"metadata": metadata, "weight_map": home})
@@ -120,7 +125,7 @@ def store_base(folder: Path, dtype: str, origin: str) -> dict[str, Any]:
     bad = first_not_finite(layout)
     if bad is not None:
         raise _not_finite(bad, dtype, folder)
-    _set_config_dtype(folder, dtype)
+    set_config_dtype(folder, dtype)
     return write_manifest(folder, 0, origin, original_dtype=dtype)
 
 
@@ -136,7 +141,7 @@ def take_companions(folder: Path, base: Path, dtype: str) -> None:
         elif path.suffix != ".safetensors" and path.name != INDEX:
             path.unlink()
     copy_companions(base, folder)
-    _set_config_dtype(folder, dtype)
+    set_config_dtype(folder, dtype)
 
 
 def _blocks(layout: Layout, name: str) -> Iterator[tuple[int, Tensor]]:
@@ -182,19 +187,3 @@ def _not_finite(name: str, dtype: str, folder: Path) -> UserError:
         way_out="take another checkpoint, or trainer.checkpoint_dtype=float32 if it is rounding "
         "that made them so",
     )
-
-
-def _set_config_dtype(folder: Path, dtype: str) -> None:
-    # transformers loads weights in the dtype that the config names, whatever the file holds.
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    try:
-        config = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            "damaged config.json", where=str(path), way_out="fetch or save this model again"
-        ) from error
-    named = {config.pop("torch_dtype", None), config.get("dtype")} - {None}
-    if named != {dtype}:
-        write_json(path, config | {"dtype": dtype})

@@ -182,7 +182,7 @@ class Differences:
         for start in range(0, self.d, STORED_COLUMNS):
             stop = min(self.d, start + STORED_COLUMNS)
             try:
-                rows = [tensor.elements(start, stop) for tensor in self._mapped]
+                rows = [tensor.elements(start, stop).to(self.dtype) for tensor in self._mapped]
             except OSError as error:
                 raise UserError(
                     f"{self.name} cannot be read ({error.strerror}): a file was cut short, or its "
@@ -201,7 +201,8 @@ class Differences:
             layout = self.trajectory.layout(step)
             path = layout.shards[layout.home[self.name]].path
             try:
-                mapped.append(MappedTensor(path, layout.entry(self.name), self.dtype))
+                entry = layout.entry(self.name)
+                mapped.append(MappedTensor(path, entry, TORCH_DTYPES[entry.dtype]))
             except (OSError, ValueError):  # such as too many open files: they are read instead
                 return []
         return mapped

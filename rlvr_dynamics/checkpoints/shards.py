@@ -7,17 +7,20 @@ and gives byte offsets, so that a reader may fetch any run of elements.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.header import NEW_COPY, Stored, read_header
+from rlvr_dynamics.checkpoints.buffers import is_buffer
+from rlvr_dynamics.checkpoints.header import BITS, NEW_COPY, Stored, read_header
 from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
 from rlvr_dynamics.checkpoints.weight_files import check_index, weight_file_names
+from rlvr_dynamics.checkpoints.wrappers import unwrapped
 from rlvr_dynamics.errors import UserError
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_QUANTISED = ("F8", "F6", "F4")
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,23 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class Shard:
-    """One safetensors file: where its values start, its size in bytes, its tensors."""
+    """One safetensors file.
+
+    Attributes:
+        path: The file.
+        data_start: Where its values start.
+        size: Its size in bytes.
+        entries: Its weights.
+        others: What is no weight, by its stored name; `dtype` may be any of the format's.
+        stored: The names in the file of those weights whose names were changed.
+    """
 
     path: Path
     data_start: int
     size: int
     entries: dict[str, TensorEntry]
+    others: dict[str, TensorEntry] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,13 @@ class Layout:
         """Return the place of a tensor."""
         return self.shards[self.home[name]].entries[name]
 
+    def renamed(self, names: Mapping[str, str]) -> "Layout":
+        """Return this layout with some tensors, those of `names`, under other names."""
+        every = {name: names.get(name, name) for name in self.home}
+        shards = {file: _renamed(shard, every) for file, shard in self.shards.items()}
+        home = {every[name]: file for name, file in self.home.items()}
+        return replace(self, shards=shards, home=home)
+
     @property
     def dtype(self) -> str:
         """The stored dtype, joined by `+` when tensors differ."""
@@ -90,29 +111,44 @@ def read_shard(path: Path) -> Shard:
             float that can be analysed.
     """
     header = read_header(path)
-    entries = {name: _entry(name, stored, path) for name, stored in header.tensors.items()}
-    return Shard(path=path, data_start=header.data_start, size=header.size, entries=entries)
+    shard = Shard(path=path, data_start=header.data_start, size=header.size, entries={})
+    for name, stored in header.tensors.items():
+        entry = _entry(name, stored, path)
+        buffer = is_buffer(name, entry.dtype, entry.shape, ITEM_BYTES)
+        (shard.others if buffer else shard.entries)[name] = entry
+    return shard
 
 
 def _entry(name: str, stored: Stored, path: Path) -> TensorEntry:
-    if stored.dtype not in DTYPES:
+    if stored.dtype.startswith(_QUANTISED):
         raise UserError(
             f"tensor {name} has dtype {stored.dtype}; only {', '.join(DTYPES)} can be analysed",
             where=str(path),
             way_out="save the checkpoint unquantised in float32, bfloat16 or float16",
         )
-    return TensorEntry(DTYPES[stored.dtype], stored.shape, stored.begin, stored.end)
+    dtype = DTYPES.get(stored.dtype, stored.dtype)
+    return TensorEntry(dtype, stored.shape, stored.begin, stored.end)
 
 
 def create_shard(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "float32"
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: str | Mapping[str, str] = "float32",
 ) -> Shard:
-    """Create a safetensors file of the given tensors, all zero, to be filled later."""
-    tag = next(tag for tag, known in DTYPES.items() if known == dtype)
+    """Create a safetensors file of the given tensors, all zero, to be filled later.
+
+    Args:
+        path: The file.
+        shapes: Name and shape of each tensor, in the file's order.
+        dtype: Their dtype, or the dtype of each.
+    """
+    tags = {known: tag for tag, known in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     offset = 0
     for name, shape in shapes.items():
-        end = offset + math.prod(shape) * ITEM_BYTES[dtype]
+        kind = dtype if isinstance(dtype, str) else dtype[name]
+        tag = tags.get(kind, kind)
+        end = offset + math.prod(shape) * BITS[tag] // 8
         header[name] = {"dtype": tag, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
@@ -126,36 +162,78 @@ def create_shard(
 def read_layout(folder: Path) -> Layout:
     """Find every tensor of a Hugging Face folder, sharded or not.
 
+    Wrappers' names are taken off the tensors' (see `wrappers`).
+
     Raises:
         UserError: The folder is missing, empty, holds no safetensors, lacks a shard of its index,
-            or its index points outside the folder.
+            or its index points outside the folder; its weights are quantised, or hold an adapter.
     """
-    files = weight_file_names(folder)
-    shards = {file: read_shard(folder / file) for file in files}
-    home: dict[str, str] = {}
+    shards = {file: read_shard(folder / file) for file in weight_file_names(folder)}
+    places: dict[str, str] = {}
     for file, shard in shards.items():
-        for name in shard.entries:
-            if name in home:
-                raise UserError(
-                    f"tensor {name} is stored twice, in {home[name]} and in {file}",
-                    where=str(folder),
-                    way_out=NEW_COPY,
-                )
-            home[name] = file
-    check_index(folder, home)
+        for name in (*shard.entries, *shard.others):
+            if name in places:
+                raise _twice(name, places[name], file, folder)
+            places[name] = file
+    check_index(folder, places)
+    _refuse_what_is_no_plain_model(folder, shards)
+    names = unwrapped(name for shard in shards.values() for name in shard.entries)
+    home: dict[str, str] = {}
+    for stored, name in names.items():
+        if name in home:
+            raise _twice(name, home[name], places[stored], folder)
+        home[name] = places[stored]
     if not home:
         raise UserError("a checkpoint without tensors", where=str(folder), way_out=NEW_COPY)
+    if any(stored != name for stored, name in names.items()):
+        shards = {file: _renamed(shard, names) for file, shard in shards.items()}
     return Layout(folder=folder, shards=shards, home=home, tied=_is_tied(folder, home))
 
 
+def _renamed(shard: Shard, names: Mapping[str, str]) -> Shard:
+    return replace(
+        shard,
+        entries={names[stored]: entry for stored, entry in shard.entries.items()},
+        stored={names[stored]: shard.stored.get(stored, stored) for stored in shard.entries},
+    )
+
+
+def _twice(name: str, first: str, second: str, folder: Path) -> UserError:
+    return UserError(
+        f"tensor {name} is stored twice, in {first} and in {second}",
+        where=str(folder),
+        way_out=NEW_COPY,
+    )
+
+
+def _refuse_what_is_no_plain_model(folder: Path, shards: Mapping[str, Shard]) -> None:
+    for shard in shards.values():
+        for name in shard.entries:
+            if ".lora_A." in name or ".lora_B." in name or ".base_layer." in name:
+                raise UserError(
+                    f"weights with an adapter that is not merged into them: {name}",
+                    where=str(folder),
+                    way_out="merge it with peft's merge_and_unload(), or give the adapters "
+                    "(adapter_model.safetensors) of the steps",
+                )
+    integers = [name for shard in shards.values() for name in shard.others]
+    if integers and "quantization_config" in _config(folder):
+        raise UserError(
+            f"the weights are quantised ({integers[0]}), and config.json says so",
+            where=str(folder),
+            way_out="give the unquantised model, in float32, bfloat16 or float16",
+        )
+
+
 def _is_tied(folder: Path, home: dict[str, str]) -> bool:
-    if HEAD not in home:
-        return True
+    return HEAD not in home or bool(_config(folder).get("tie_word_embeddings", False))
+
+
+def _config(folder: Path) -> dict[str, Any]:
     config = folder / "config.json"
-    if not config.exists():
-        return False
+    if not config.is_file():
+        return {}
     try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-        return bool(settings.get("tie_word_embeddings", False))
-    except (ValueError, AttributeError) as error:
+        return dict(json.loads(config.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError("damaged config.json", where=str(config), way_out=NEW_COPY) from error

@@ -25,6 +25,11 @@ _NAMED_STATES = re.compile(r"(?i)(?:final|last|latest|best)(?:[_.-].*)?")
 _NUMBER = re.compile(r"[0-9]{1,12}")
 
 
+def is_step(name: str) -> bool:
+    """Return whether a folder's name is that of a step in some convention."""
+    return _STEP_NAME.fullmatch(name) is not None
+
+
 @dataclass
 class Convention:
     """The folders whose names differ in the step number only.

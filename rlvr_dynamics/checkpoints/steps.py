@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.model_folders import model_folder, refuse_step
-from rlvr_dynamics.checkpoints.step_names import convention_of, named_by, no_steps
+from rlvr_dynamics.checkpoints.step_names import convention_of, is_step, named_by, no_steps
+from rlvr_dynamics.checkpoints.weight_files import holds_adapter, holds_weights
 from rlvr_dynamics.errors import UserError
 
 _SHOWN_RUNS = 12
@@ -51,6 +52,29 @@ def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]
     if not models.keys() - {0}:
         raise no_steps(checkpoints, pattern)
     return models
+
+
+def base_folder(base: Path, checkpoints: Path) -> Path:
+    """Return the folder of the base's weights: the one given, or the one below it, as of a step.
+
+    A folder that holds none is returned as it is; reading it says why.
+
+    Raises:
+        UserError: It holds steps, and is no model.
+    """
+    if not base.is_dir() or holds_weights(base) or holds_adapter(base):
+        return base
+    steps = [path.name for path in sorted(base.iterdir()) if path.is_dir() and is_step(path.name)]
+    if steps:
+        swapped = checkpoints.is_dir() and holds_weights(checkpoints)
+        raise UserError(
+            f"source.base is a folder of steps ({steps[0]}, ...), not a model",
+            where=str(base),
+            way_out="source.base and source.checkpoints look swapped: give them the other way round"
+            if swapped
+            else "give the model before training, the one that all steps started from",
+        )
+    return model_folder(base) or base
 
 
 def check_even(steps: Iterable[int], checkpoints: Path) -> None:

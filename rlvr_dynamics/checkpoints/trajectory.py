@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +12,25 @@ import torch
 from torch import Tensor
 
 from rlvr_dynamics import progress
+from rlvr_dynamics.checkpoints.buffers import check_buffers
 from rlvr_dynamics.checkpoints.identity import (
     HashCache,
     identity_of,
     read_manifest,
     verify_folder,
 )
+from rlvr_dynamics.checkpoints.matching import (
+    check_match,
+    dtype_note,
+    under_names_of,
+    working_dtypes,
+)
 from rlvr_dynamics.checkpoints.names import is_block_matrix
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, read_layout
-from rlvr_dynamics.checkpoints.steps import check_even, find_steps, select_steps
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, TensorEntry, read_layout
+from rlvr_dynamics.checkpoints.steps import base_folder, check_even, find_steps, select_steps
 from rlvr_dynamics.errors import UserError
 
+_PIECE = 1 << 22
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -41,10 +49,18 @@ class Trajectory:
         steps: Step numbers, rising, without the base.
         names: Tensor names, sorted; a tied head counts once, as the embedding.
         tied: Whether the output head is the embedding.
-        dtype: Stored dtype, such as `bfloat16`.
+        dtypes: The dtype in which each tensor is read: the steps', to which the base is cast.
+        dtype: The same, of all tensors: `bfloat16`, or `bfloat16+float32`.
+        notes: What is said of how base and steps were made to fit, in sentences.
     """
 
-    def __init__(self, layouts: dict[int, Layout], cache: HashCache, verified: set[int]) -> None:
+    def __init__(
+        self,
+        layouts: dict[int, Layout],
+        cache: HashCache,
+        verified: set[int],
+        dtypes: dict[str, str] | None = None,
+    ) -> None:
         """Use `Trajectory.open`; this takes layouts that have been checked against each other."""
         self._layouts = layouts
         self._cache = cache
@@ -53,7 +69,9 @@ class Trajectory:
         self.steps: tuple[int, ...] = tuple(step for step in layouts if step != 0)
         self.names: tuple[str, ...] = tuple(base.names)
         self.tied = base.tied
-        self.dtype = base.dtype
+        self.dtypes = working_dtypes(layouts) if dtypes is None else dtypes
+        self.dtype = "+".join(sorted(set(self.dtypes.values())))
+        self.notes: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -86,17 +104,29 @@ class Trajectory:
                 the steps have a gap or a repeated number.
         """
         base, checkpoints = Path(base), Path(checkpoints)
-        base_layout = read_layout(base)
+        base_layout = read_layout(base_folder(base, checkpoints))
         folders = find_steps(checkpoints, pattern)
+        zero = folders.pop(0, None)
         if steps is not None:
             folders = select_steps(folders, steps, checkpoints)
         elif not allow_gaps:
             check_even(folders, checkpoints)
-        layouts = {0: base_layout}
+        layouts, notes = {0: base_layout}, {}
         for step, folder in folders.items():
-            layouts[step] = read_layout(folder)
-            _check_match(base_layout, layouts[step], step)
-        return cls(layouts, HashCache(cache), set(trusted))
+            layouts[step], note = under_names_of(base_layout, read_layout(folder))
+            notes[note] = None
+            _check_tied(base_layout, layouts[step], step)
+            check_match(base_layout, layouts[step], step)
+        opened = cls(layouts, HashCache(cache), set(trusted))
+        here = {step: layout for step, layout in layouts.items() if step not in opened._verified}
+        buffers = check_buffers(here)
+        if buffers:
+            notes[f"not analysed, since they are the same at all steps: {shown(buffers)}"] = None
+        notes[dtype_note(base_layout, opened.dtypes)] = None
+        if zero is not None:
+            notes[_check_step_zero(opened, zero)] = None
+        opened.notes = tuple(note for note in notes if note is not None)
+        return opened
 
     def until(self, last: int) -> "Trajectory":
         """Return the same trajectory with the steps up to and including `last`."""
@@ -106,12 +136,12 @@ class Trajectory:
         """Return the same trajectory restricted to some of its steps."""
         keep = {0, *steps}
         layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
-        return Trajectory(layouts, self._cache, self._verified)
+        return Trajectory(layouts, self._cache, self._verified, self.dtypes)
 
     def of_tensors(self, names: Iterable[str]) -> "Trajectory":
         """Return the same trajectory restricted to some of its tensors."""
         keep = set(names)
-        part = Trajectory(self._layouts, self._cache, self._verified)
+        part = Trajectory(self._layouts, self._cache, self._verified, self.dtypes)
         part.names = tuple(name for name in self.names if name in keep)
         return part
 
@@ -122,9 +152,10 @@ class Trajectory:
             UserError: The folder is not a checkpoint of the same model.
         """
         layout = read_layout(Path(folder))
-        _check_match(self._layouts[0], layout, step)
+        layout, _ = under_names_of(self._layouts[0], layout)
+        check_match(self._layouts[0], layout, step)
         layouts = {0: self._layouts[0], step: layout}
-        return Trajectory(layouts, self._cache, self._verified & {0})
+        return Trajectory(layouts, self._cache, self._verified & {0}, self.dtypes)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
@@ -135,8 +166,8 @@ class Trajectory:
         return self._layouts[0].entry(name).numel
 
     def dtype_of(self, name: str) -> str:
-        """Return a tensor's stored dtype."""
-        return self._layouts[0].entry(name).dtype
+        """Return the dtype in which a tensor is read."""
+        return self.dtypes[name]
 
     @cached_property
     def block_matrices(self) -> tuple[str, ...]:
@@ -152,22 +183,21 @@ class Trajectory:
         return self._layouts[step]
 
     def tensor(self, step: int, name: str) -> Tensor:
-        """Read one tensor in its stored dtype and shape; step 0 is the base."""
+        """Read one tensor in its dtype and shape; step 0 is the base."""
         return self.elements(step, name, 0, self.numel(name)).view(self.shape(name))
 
     def elements(self, step: int, name: str, start: int, stop: int) -> Tensor:
-        """Read elements `start` to `stop` of a flattened tensor, in its stored dtype.
+        """Read elements `start` to `stop` of a flattened tensor, in its dtype.
 
         Returns:
             Tensor of shape (stop - start,), owned by the caller.
         """
-        entry = self._layouts[step].entry(name)
-        values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype])
+        values = torch.empty(stop - start, dtype=TORCH_DTYPES[self.dtypes[name]])
         self.read_elements(step, name, start, values)
         return values
 
     def read_elements(self, step: int, name: str, start: int, out: Tensor) -> None:
-        """Read elements of a flattened tensor into contiguous room of its stored dtype.
+        """Read elements of a flattened tensor into contiguous room of its dtype.
 
         Args:
             step: The step; 0 is the base.
@@ -179,6 +209,18 @@ class Trajectory:
             return
         layout = self._layouts[step]
         entry = layout.entry(name)
+        dtype = TORCH_DTYPES[entry.dtype]
+        if out.dtype != dtype:
+            stored = torch.empty_like(out, dtype=dtype)
+            self._read_stored(step, name, entry, start, stored)
+            out.copy_(stored)
+            return
+        self._read_stored(step, name, entry, start, out)
+
+    def _read_stored(
+        self, step: int, name: str, entry: TensorEntry, start: int, out: Tensor
+    ) -> None:
+        layout = self._layouts[step]
         path = layout.shards[layout.home[name]].path
         room = raw_bytes(out)
         with path.open("rb", buffering=0) as file:
@@ -251,7 +293,7 @@ class Trajectory:
                 self._verified.add(step)
 
 
-def _check_match(base: Layout, other: Layout, step: int) -> None:
+def _check_tied(base: Layout, other: Layout, step: int) -> None:
     if base.tied != other.tied:
         words = {True: "tied to the embedding", False: "of its own"}
         raise UserError(
@@ -261,29 +303,33 @@ def _check_match(base: Layout, other: Layout, step: int) -> None:
             way_out="give the base that this run started from, saved with the same "
             "tie_word_embeddings",
         )
-    ours, theirs = set(base.names), set(other.names)
-    if ours != theirs:
-        offenders = [f"{name} only in the base" for name in sorted(ours - theirs)[:2]]
-        offenders += [f"{name} only in the checkpoint" for name in sorted(theirs - ours)[:2]]
-        raise UserError(
-            f"the base does not match step {step}: tensor {'; '.join(offenders)}",
-            where=f"{base.folder} and {other.folder}",
-            way_out="give the base that this run started from",
-        )
-    for what, way_out in (
-        ("shape", "give the base that this run started from"),
-        ("dtype", "save the base in the checkpoints' dtype, or the checkpoints in the base's"),
-    ):
-        wrong = [
-            f"{name} is {getattr(base.entry(name), what)} in the base and "
-            f"{getattr(other.entry(name), what)} in the checkpoint"
-            for name in base.names
-            if getattr(base.entry(name), what) != getattr(other.entry(name), what)
-        ]
-        if wrong:
-            raise UserError(
-                f"the base does not match step {step} in {what}: {'; '.join(wrong[:2])}"
-                + (f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""),
-                where=f"{base.folder} and {other.folder}",
-                way_out=way_out,
-            )
+
+
+def _check_step_zero(trajectory: Trajectory, folder: Path) -> str | None:
+    """Make sure that a base among the steps is the base, and return what is said of it.
+
+    Raises:
+        UserError: It is another model than the base, or has other weights.
+    """
+    base = trajectory.layout(0)
+    if folder.resolve() == base.folder.resolve():
+        return None
+    zero, _ = under_names_of(base, read_layout(folder))
+    check_match(base, zero, 0)
+    both = Trajectory({0: base, 1: zero}, HashCache(None), set())
+    for name in both.names:
+        for start in range(0, both.numel(name), _PIECE):
+            span = (name, start, min(both.numel(name), start + _PIECE))
+            if not torch.equal(both.elements(0, *span), both.elements(1, *span)):
+                raise UserError(
+                    f"step 0 among the checkpoints is not the base: tensor {name} differs",
+                    where=f"{base.folder} and {folder}",
+                    way_out=f"if training started from it: source.base={folder}; if not, move it "
+                    "away",
+                )
+    return f"{folder} is the base and no step of its own"
+
+
+def shown(names: Sequence[str], most: int = 3) -> str:
+    """Write a list of names that may be long."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

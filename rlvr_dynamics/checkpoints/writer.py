@@ -6,9 +6,10 @@ base's, and each tensor's values go straight to their place: one tensor in memor
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,12 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.atomic import atomic_folder
+from rlvr_dynamics.atomic import atomic_folder, write_json
 from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.model_config import set_config_dtype, widest
 from rlvr_dynamics.checkpoints.names import HEAD
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, TensorEntry, read_layout
+from rlvr_dynamics.checkpoints.shards import (
+    ITEM_BYTES,
+    Shard,
+    TensorEntry,
+    create_shard,
+    read_layout,
+)
 from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
-from rlvr_dynamics.checkpoints.weight_files import INDEX
+from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
 
@@ -46,6 +54,15 @@ def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor
         done += os.pwrite(descriptor, data[done:], place + done)
 
 
+def copy_others(shard: Shard, made: Shard) -> None:
+    """Copy what is no weight, such as masks, as it is, into a file that has room for it."""
+    with shard.path.open("rb") as original, made.path.open("r+b") as copy:
+        for name, entry in shard.others.items():
+            original.seek(entry.begin)
+            copy.seek(made.others[name].begin)
+            copy.write(original.read(entry.end - entry.begin))
+
+
 class CheckpointWriter:
     """Write one checkpoint, tensor by tensor; it appears when the block ends without an error.
 
@@ -54,11 +71,23 @@ class CheckpointWriter:
         out_folder: The folder to publish; an existing one is replaced.
         step: Training step for the manifest.
         source: Where the weights come from, in words, for the manifest.
+        dtypes: In which dtype each tensor is written (`Trajectory.dtypes`), where that is not the
+            base's.
     """
 
-    def __init__(self, base_folder: Path, out_folder: Path, *, step: int, source: str) -> None:
+    def __init__(
+        self,
+        base_folder: Path,
+        out_folder: Path,
+        *,
+        step: int,
+        source: str,
+        dtypes: Mapping[str, str] | None = None,
+    ) -> None:
         """Read the base's layout; nothing is written before the block is entered."""
         self.layout = read_layout(Path(base_folder))
+        self._dtypes = dict(dtypes or {})
+        self._entries: dict[str, TensorEntry] = {}
         self.out_folder, self.step, self.source = Path(out_folder), step, source
         self.manifest: dict[str, Any] = {}
         self._left = {name: self.layout.entry(name).numel for name in self.layout.names}
@@ -76,16 +105,44 @@ class CheckpointWriter:
         with ExitStack() as stack:
             self._folder = stack.enter_context(atomic_folder(self.out_folder))
             copy_companions(self.layout.folder, self._folder)
+            as_stored = True
             for file, shard in self.layout.shards.items():
-                path = self._folder / file
-                with shard.path.open("rb") as original:
-                    path.write_bytes(original.read(shard.data_start))
-                os.truncate(path, shard.size)
-                self._files[file] = os.open(path, os.O_WRONLY)
-            if (self.layout.folder / INDEX).exists():
+                made = self._begin(shard, self._folder / file)
+                as_stored &= made.entries == shard.entries and not shard.stored
+                self._entries |= made.entries
+                self._files[file] = os.open(made.path, os.O_WRONLY)
+                copy_others(shard, made)
+            if as_stored and (self.layout.folder / INDEX).exists():
                 shutil.copyfile(self.layout.folder / INDEX, self._folder / INDEX)
+            elif list(self._files) != [SINGLE]:
+                self._write_index()
+            if not as_stored:
+                set_config_dtype(self._folder, widest(self._dtype_of(n) for n in self._entries))
             self._stack = stack.pop_all()
         return self
+
+    def _dtype_of(self, name: str) -> str:
+        return self._dtypes.get(name, self.layout.entry(name).dtype)
+
+    def _begin(self, shard: Shard, path: Path) -> Shard:
+        """Create a file with the base's header, or with one of other dtypes or names."""
+        dtypes = {name: self._dtype_of(name) for name in shard.entries}
+        if not shard.stored and all(shard.entries[n].dtype == dtypes[n] for n in dtypes):
+            with shard.path.open("rb") as original:
+                path.write_bytes(original.read(shard.data_start))
+            os.truncate(path, shard.size)
+            return replace(shard, path=path)
+        every = shard.entries | shard.others
+        shapes = {name: entry.shape for name, entry in every.items()}
+        others = {name: entry.dtype for name, entry in shard.others.items()}
+        return create_shard(path, shapes, dtypes | others)
+
+    def _write_index(self) -> None:
+        home = dict(self.layout.home)
+        for file, shard in self.layout.shards.items():
+            home |= dict.fromkeys(shard.others, file)
+        size = sum(entry.end - entry.begin for entry in self._entries.values())
+        write_json(self._folder / INDEX, {"metadata": {"total_size": size}, "weight_map": home})
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Put one tensor in its place, rounded to the base's dtype.
@@ -124,7 +181,7 @@ class CheckpointWriter:
             self._put(HEAD, start, values)
 
     def _put(self, name: str, start: int, values: Tensor) -> None:
-        entry = self.layout.entry(name)
+        entry = self._entries[name]
         rounded = values.detach().to("cpu", TORCH_DTYPES[entry.dtype])
         # NaN and Inf survive a sum, which is cheaper than looking at every value.
         if not bool(torch.isfinite(rounded.sum(dtype=torch.float64))):

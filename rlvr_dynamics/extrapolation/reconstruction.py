@@ -170,7 +170,9 @@ class MatrixReconstruction(Reconstruction):
         from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 
         step = window.steps[0]
-        with CheckpointWriter(window.folder(0), folder, step=step, source=source) as writer:
+        with CheckpointWriter(
+            window.folder(0), folder, step=step, source=source, dtypes=window.dtypes
+        ) as writer:
             for name in window.names:
                 base = window.tensor(0, name)
                 if name in changed:

@@ -105,7 +105,11 @@ def stream_predictions(
             writers = [
                 stack.enter_context(
                     CheckpointWriter(
-                        job.window.folder(0), folders[target], step=target, source=source
+                        job.window.folder(0),
+                        folders[target],
+                        step=target,
+                        source=source,
+                        dtypes=job.window.dtypes,
                     )
                 )
                 for target in waiting

@@ -1,0 +1,116 @@
+"""What a checkpoint stores beside its weights: positions, masks, rotary tables, empty tensors.
+
+They follow from the config and are no weights, so they are not analysed. They must be the same in
+the base and in every step; one that changes says that something else was saved, or another model.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlvr_dynamics.errors import UserError
+
+if TYPE_CHECKING:
+    from rlvr_dynamics.checkpoints.shards import Layout, TensorEntry
+
+_TABLE = re.compile(
+    r"(?:^|\.)(?:inv_freq|original_inv_freq|cos_cached|sin_cached|freqs_cis|masked_bias"
+    r"|position_ids|token_type_ids)$"
+)
+_MASK = re.compile(r"(?:^|\.)attn\.bias$")  # GPT-2's causal mask, of shape (1, 1, n, n)
+_SHOWN = 3
+
+
+def is_buffer(name: str, dtype: str, shape: tuple[int, ...], floats: Mapping[str, int]) -> bool:
+    """Return whether a stored tensor is no weight.
+
+    Args:
+        name: Its name.
+        dtype: Its dtype.
+        shape: Its shape.
+        floats: The dtypes that weights may have.
+    """
+    if dtype not in floats or 0 in shape:
+        return True
+    return bool(_TABLE.search(name) or (len(shape) == 4 and _MASK.search(name)))
+
+
+def check_buffers(layouts: "Mapping[int, Layout]") -> list[str]:
+    """Make sure that every buffer is the same wherever it is stored.
+
+    Args:
+        layouts: Base (step 0) and steps whose values are on this disk.
+
+    Returns:
+        The buffers that have elements, by name.
+
+    Raises:
+        UserError: A buffer of a step differs from the base's, or from that of the first step which
+            has it.
+    """
+    first: dict[str, tuple[int, Path, TensorEntry]] = {}
+    for step, layout in layouts.items():
+        for shard in layout.shards.values():
+            for name, entry in shard.others.items():
+                if 0 in entry.shape:
+                    continue
+                since, path, known = first.setdefault(name, (step, shard.path, entry))
+                if since != step and not _equal(path, known, shard.path, entry):
+                    where = "the base" if not since else f"step {since}"
+                    raise UserError(
+                        f"tensor {name} of dtype {entry.dtype} is no weight that can be analysed, "
+                        f"and in step {step} it is not what it is in {where}",
+                        where=str(layout.folder),
+                        way_out="save the checkpoints with the same config and without state that "
+                        "training counts up, or remove this tensor from all of them",
+                    )
+    return sorted(first)
+
+
+def _equal(first: Path, known: "TensorEntry", second: Path, entry: "TensorEntry") -> bool:
+    if known.shape != entry.shape:
+        return False
+    if known.dtype == entry.dtype:
+        return _digest(first, known) == _digest(second, entry)
+    return _equal_values(first, known, second, entry)
+
+
+def _digest(path: Path, entry: "TensorEntry") -> bytes:
+    status = os.stat(path)
+    mark = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return _digest_of(path, mark, entry.begin, entry.end)
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest_of(path: Path, _mark: tuple[int, ...], begin: int, end: int) -> bytes:
+    return hashlib.sha256(_bytes(path, begin, end)).digest()
+
+
+def _bytes(path: Path, begin: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(begin)
+        return file.read(end - begin)
+
+
+def _equal_values(first: Path, known: "TensorEntry", second: Path, entry: "TensorEntry") -> bool:
+    """Compare values of two dtypes: floats as the narrower has them, others as numbers."""
+    import torch
+
+    names = {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"}
+    names |= {"BOOL": "bool", "F64": "float64"}
+    values = []
+    for path, each in ((first, known), (second, entry)):
+        dtype = getattr(torch, names.get(each.dtype, each.dtype), None)
+        if dtype is None:
+            return False
+        raw = bytearray(_bytes(path, each.begin, each.end))
+        values.append(torch.frombuffer(raw, dtype=dtype))
+    one, other = values
+    if one.is_floating_point() and other.is_floating_point():
+        narrow = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
+        return torch.equal(one.to(narrow), other.to(narrow))
+    return torch.equal(one.double(), other.double())

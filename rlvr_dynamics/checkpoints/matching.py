@@ -1,0 +1,142 @@
+"""Whether a base and a checkpoint are the same model, under which names and in which dtype."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout
+from rlvr_dynamics.errors import UserError
+
+_GIVE_BASE = "give the base that this run started from"
+
+
+def under_names_of(base: Layout, other: Layout) -> tuple[Layout, str | None]:
+    """Return a checkpoint's layout under the names of its base.
+
+    Tools save the same model with another prefix, such as `model.` or none. A prefix that all
+    names have in common is replaced; anything less uniform is left to be refused.
+
+    Returns:
+        The layout, and what was done in words; None where the names are the same.
+    """
+    ours, theirs = base.home.keys() - other.home.keys(), other.home.keys() - base.home.keys()
+    for old, new in sorted(_prefix_pairs(ours, theirs)):
+        names = {n: new + n.removeprefix(old) for n in theirs if n.startswith(old)}
+        mapped = set(names.values())
+        # An output head, which has no layer's prefix, may be left over on either side.
+        if (
+            len(mapped) == len(names)
+            and mapped <= ours
+            and max(len(theirs) - len(mapped), len(ours) - len(mapped)) <= 1
+        ):
+            said = f"'{old}...' is read as '{new}...'"
+            return other.renamed(names), said
+    return other, None
+
+
+def _prefix_pairs(ours: Iterable[str], theirs: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the pairs of prefixes (theirs, ours) by which some name of either could be one."""
+    theirs, pairs = sorted(theirs), set()
+    for sample in (theirs[:1] + theirs[-1:]) if theirs else ():
+        parts = sample.split(".")
+        for name in ours:
+            known = name.split(".")
+            same = 0
+            while same < min(len(parts), len(known)) and parts[-1 - same] == known[-1 - same]:
+                same += 1
+            if same:
+                old, new = (
+                    "".join(f"{part}." for part in each[: len(each) - same])
+                    for each in (parts, known)
+                )
+                if not re.search(r"\d", old + new):
+                    pairs.add((old, new))
+    return pairs
+
+
+def working_dtypes(layouts: Mapping[int, Layout]) -> dict[str, str]:
+    """Return the dtype in which every tensor is read: the one that all steps have it in.
+
+    The base is cast to it. Widening is exact. Rounding a base like the steps is right too: a
+    weight that was not trained then has no update, where the unrounded base would give it one, the
+    same at every step, as large as the steps' own rounding.
+
+    Args:
+        layouts: Base (step 0) and steps; without steps the base's own dtypes are taken.
+
+    Raises:
+        UserError: The steps are not in one dtype.
+    """
+    steps = [layout for step, layout in layouts.items() if step] or [layouts[0]]
+    found = {name: steps[0].entry(name).dtype for name in layouts[0].names}
+    for step, layout in layouts.items():
+        for name, dtype in found.items():
+            if step and layout.entry(name).dtype != dtype:
+                raise UserError(
+                    f"step {step} stores {name} in {layout.entry(name).dtype}, the first step in "
+                    f"{dtype}: the rounding of one of them would count as an update",
+                    where=str(layout.folder),
+                    way_out="save all steps in one dtype; float32 keeps small updates",
+                )
+    return found
+
+
+def dtype_note(base: Layout, dtypes: Mapping[str, str]) -> str | None:
+    """Return what is said where the base is stored in other dtypes than the steps."""
+    differing = sorted(name for name in dtypes if base.entry(name).dtype != dtypes[name])
+    if not differing:
+        return None
+    ours = "+".join(sorted({base.entry(name).dtype for name in differing}))
+    theirs = "+".join(sorted({dtypes[name] for name in differing}))
+    widened = all(
+        ITEM_BYTES[base.entry(name).dtype] < ITEM_BYTES[dtypes[name]] for name in differing
+    )
+    how = (
+        "the base is read in the steps' dtype, which is exact"
+        if widened
+        else "the base is rounded like the steps, so that a weight which was not trained has no "
+        "update"
+    )
+    count = "" if len(differing) == len(dtypes) else f" ({len(differing)} tensors)"
+    return f"the base is in {ours} and the steps are in {theirs}{count}: {how}"
+
+
+def check_match(base: Layout, other: Layout, step: int) -> None:
+    """Make sure that a checkpoint has the tensors of the base, in the same shapes.
+
+    Raises:
+        UserError: It is another model, or only part of one.
+    """
+    where = f"{base.folder} and {other.folder}"
+    ours, theirs = set(base.names), set(other.names)
+    buffers = {name: each for shard in other.shards.values() for name, each in shard.others.items()}
+    placeholders = sorted(name for name in ours & buffers.keys() if not buffers[name].numel)
+    if placeholders:
+        raise UserError(
+            f"step {step}: tensor {placeholders[0]} has no elements"
+            + (f", like {len(placeholders) - 1} more" if len(placeholders) > 1 else "")
+            + ": DeepSpeed's ZeRO-3 saves such placeholders when it does not gather the weights",
+            where=str(other.folder),
+            way_out="train with stage3_gather_16bit_weights_on_model_save, or gather the states "
+            "yourself with zero_to_fp32.py --safe_serialization",
+        )
+    if ours != theirs:
+        offenders = [f"{name} only in the base" for name in sorted(ours - theirs)[:2]]
+        offenders += [f"{name} only in the checkpoint" for name in sorted(theirs - ours)[:2]]
+        raise UserError(
+            f"the base does not match step {step}: tensor {'; '.join(offenders)}",
+            where=where,
+            way_out=_GIVE_BASE,
+        )
+    wrong = [
+        f"{name} is {base.entry(name).shape} in the base and {other.entry(name).shape} in the "
+        "checkpoint"
+        for name in base.names
+        if base.entry(name).shape != other.entry(name).shape
+    ]
+    if wrong:
+        raise UserError(
+            f"the base does not match step {step} in shape: {'; '.join(wrong[:2])}"
+            + (f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""),
+            where=where,
+            way_out=_GIVE_BASE,
+        )
