@@ -273,9 +273,9 @@ def test_base_that_does_not_match(run, change, words):
     refused(run, "the base does not match step 4", *words)
 
 
-def test_base_of_another_dtype(run):
+def test_a_step_of_another_dtype(run):
     save_model(run / "checkpoints" / "step_4", random_tensors(4, torch.bfloat16))
-    refused(run, "dtype", "float32 in the base", "bfloat16 in the checkpoint", "4 more")
+    refused(run, "step 4", "in bfloat16, the first step in float32", "one dtype")
 
 
 def test_quantised_weights(run):

@@ -120,7 +120,8 @@ def read_shard(path: Path) -> Shard:
 
 
 def _entry(name: str, stored: Stored, path: Path) -> TensorEntry:
-    if stored.dtype.startswith(_QUANTISED):
+    no_float = stored.dtype not in DTYPES
+    if stored.dtype.startswith(_QUANTISED) or (no_float and name.endswith(".weight")):
         raise UserError(
             f"tensor {name} has dtype {stored.dtype}; only {', '.join(DTYPES)} can be analysed",
             where=str(path),
