@@ -26,6 +26,7 @@ from rlvr_dynamics.training.arithmetic import (
     solution,
     write_task,
 )
+from rlvr_dynamics.training.task_tables import shuffle_answers
 
 SMALL = ArithmeticTask(
     seed=3, train_problems=200, validation_problems=16, test_problems=64, ood_problems=24
@@ -214,6 +215,26 @@ def test_same_task_same_bytes(tmp_path):
     for path in (tmp_path / "one").rglob("*.parquet"):
         twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == twin.read_bytes()
+
+
+def test_shuffled_answers_are_the_same_answers_of_other_problems(tmp_path):
+    def answers(folder, seed=None):
+        write_task(SMALL, folder, ())
+        path = folder / "train.parquet"
+        facts = None if seed is None else shuffle_answers(path, seed)["shuffled_answers"]
+        table = pd.read_parquet(path)
+        prompts = [messages[0]["content"] for messages in table["prompt"]]
+        assert prompts == [problem.prompt for problem in SMALL.train()]
+        assert {row["style"] for row in table["reward_model"]} == {"rule"}
+        return [row["ground_truth"] for row in table["reward_model"]], facts
+
+    before, _ = answers(tmp_path / "plain")
+    after, facts = answers(tmp_path / "one", seed=7)
+    assert sorted(after) == sorted(before)
+    right = sum(map(str.__eq__, before, after)) / 200
+    assert facts == {"still_right": right, "seed": 7}
+    assert right < 0.3
+    assert answers(tmp_path / "again", seed=7)[0] == after != answers(tmp_path / "two", seed=8)[0]
 
 
 @pytest.mark.parametrize("twin", [False, True])

@@ -55,7 +55,10 @@ def build(folder: Path, seed: int, *, tied: bool = True) -> Path:
         initializer_range=0.3,
     )
     torch.manual_seed(seed)
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    model = Qwen3ForCausalLM(config)
+    with torch.no_grad():  # some answers end before they are cut
+        model.get_output_embeddings().weight[STOP_ID] *= 1.5
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -288,11 +291,11 @@ def test_tables_say_the_same_thing(out: Path) -> None:
             & (summary["writer"] == writer)
         ]
         assert len(parts) == 10
-        place = (rows["position"] + 0.5) / rows["length"]
-        bins = np.linspace(0, 1, 11)
-        counts = np.histogram(place, bins)[0]
+        # The middle of a token in tenths of its answer, in whole numbers.
+        place = (2 * rows["position"] + 1) * 10 // (2 * rows["length"])
+        counts = np.bincount(place, minlength=10)
         assert parts["null"].tolist() == pytest.approx((counts / len(rows)).tolist())
-        hits = np.histogram(place[rows["token"] != rows["greedy_token"]], bins)[0]
+        hits = np.bincount(place[rows["token"] != rows["greedy_token"]], minlength=10)
         if share["non_greedy_tokens"]:
             assert parts["value"].tolist() == pytest.approx((hits / hits.sum()).tolist())
     # Unrelated random models disagree nearly everywhere: the share is not 0 by a mistake.
@@ -352,7 +355,7 @@ def test_the_base_goes_on_from_the_prefix(place: Path, out: Path) -> None:
         ids = tokenizer.encode(text, add_special_tokens=False) + begin
         more = greedy(runnable, [ids], [12 - 5], batch=1, label="test")[0]
         assert result == [*begin, *more.tokens]
-    assert went_on
+    assert 0 < went_on < N
 
 
 def test_what_is_there_stays_and_what_is_missing_is_made(place: Path, tmp_path: Path) -> None:

@@ -107,7 +107,6 @@ def test_trajectory_table(measured):
         share = np.cumsum(sigma**2)[:4] / (sigma**2).sum()
         assert rows.explained_variance.to_numpy() == pytest.approx(share, rel=1e-6)
         assert rows.null_mean.notna().tolist() == [True, False, False, False]
-        assert rows.null_low.iloc[0] <= rows.null_mean.iloc[0] <= rows.null_high.iloc[0] <= 1
         assert directions[name].shape == SHAPES[name] and directions[name].dtype == torch.float32
         assert abs(directions[name].reshape(-1).double().numpy() @ vt[0]) == pytest.approx(1)
 
@@ -125,7 +124,6 @@ def test_coefficients_and_linearity(measured):
         expected = linearity(np.array(STEPS), values)
         for column in ("slope", "intercept", "r2", "heldout_r2"):
             assert line[column] == pytest.approx(float(getattr(expected, column)))
-        assert line.r2_null_low <= line.r2_null_mean <= line.r2_null_high
 
 
 def test_the_null_uses_the_observed_step_norms(measured):
@@ -314,7 +312,6 @@ def test_oracle_drift_and_summary(measured):
         early = np.linalg.svd(half, full_matrices=False)[2][0]
         at_half = drift[drift.share == 0.5].iloc[0]
         assert at_half.stop == 3 and at_half.cosine == pytest.approx(abs(early @ v), rel=1e-5)
-        assert at_half.null_low <= at_half.null_mean <= at_half.null_high <= 1
     summary = tables["explained_variance"].set_index("rank")
     first = tables["trajectory_svd"].query("index == 1").explained_variance
     assert summary.loc[1, "mean"] == pytest.approx(first.mean())
