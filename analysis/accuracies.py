@@ -1,12 +1,13 @@
 """Accuracies of a run's models, looked up by method and step instead of by model id."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
 
 from analysis.study import Cell
 from rlvr_dynamics.reporting.accuracy import PROTOCOLS, paired_accuracy
+from rlvr_dynamics.reporting.formatting import distinct_titles
 from rlvr_dynamics.reporting.frames import equal
 from rlvr_dynamics.scoring.paired import RATIO
 from rlvr_dynamics.scoring.statistics import Interval
@@ -14,15 +15,21 @@ from rlvr_dynamics.scoring.statistics import Interval
 MAIN_BENCHMARKS = ("math500", "math")
 
 
-def benchmarks(cells: Iterable[Cell]) -> dict[str, str]:
-    """Names and titles of all scored benchmarks, those of the training's kind first."""
+def benchmarks(
+    cells: Iterable[Cell], taken: Collection[str] = (), endings: Collection[str] = ("",)
+) -> dict[str, str]:
+    """Names and titles of all scored benchmarks, those of the training's kind first.
+
+    Every benchmark has a title of its own, whatever runs call it; `taken` and `endings` as in
+    `distinct_titles`.
+    """
     found: dict[str, str] = {}
     cells = list(cells)
     for split in ("in_domain", "out_of_domain"):
         for cell in cells:
             for name in cell.results.benchmarks(split):
                 found.setdefault(name, cell.results.benchmark_title(name))
-    return found
+    return distinct_titles(found, taken, endings)
 
 
 def main_benchmark(cell: Cell) -> str | None:

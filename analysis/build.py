@@ -15,6 +15,7 @@ from analysis.artefact import Artefact, FigureArtefact, TableArtefact
 from analysis.study import Study
 from rlvr_dynamics.atomic import atomic_folder
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.foreign_text import as_csv
 from rlvr_dynamics.progress import bar
 from rlvr_dynamics.reporting.tables import Table, write_table
 
@@ -133,7 +134,7 @@ def analyse(
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table with all digits that matter."""
-    frame.to_csv(path, index=False, float_format="%.10g", lineterminator="\n")
+    path.write_text(as_csv(frame), encoding="utf-8", newline="\n")
 
 
 def check_out(out: Path) -> None:

@@ -1,11 +1,12 @@
 """AlphaRL's accuracy tables (1, 3, 4): early checkpoints, AlphaRL from them, the full training."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.accuracies import benchmarks
 from analysis.paper_tables import (
     BENCHMARKS,
     METHODS,
@@ -30,6 +31,7 @@ from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.unread import unread_note
 from rlvr_dynamics.scoring.statistics import UNDEFINED, Interval, average
 
+INTERVAL = " [95 %]"  # behind the name of a column: that of its interval
 NEEDS = "Not measured: needs scores/scores.parquet with its samples (stage score)."
 
 
@@ -148,34 +150,34 @@ def _average(parts: Sequence[dict[str, float]]) -> Interval:
 
 def here_table(table: EarlyTable, cells: Sequence[Cell], name: str) -> Table:
     """Accuracy on every benchmark of the runs, by method and share of the training."""
-    rows = [row for cell in cells for row in _here_rows(cell, (*table.shares, 1.0))]
+    first = [*RUN, "method", "share", "average", "average [95 %]", "n"]
+    last = ["unread", "speed-up", "cell"]
+    titles = benchmarks(cells, [*first, *last], ("", INTERVAL))
+    rows = [row for cell in cells for row in _here_rows(cell, (*table.shares, 1.0), titles)]
     title = f"{table.title}: runs of this study"
     if not rows:
         wanted = f"Not measured: needs {table.wanted}, scored." if not cells else NEEDS
         return Table(f"{name}_here", title, "", None, missing=wanted)
-    benchmarks = dict.fromkeys(
-        title for cell in cells for title in _titles(cell) if any(title in row for row in rows)
-    )
-    columns = [*RUN, "method", "share", "average", "average [95 %]", "n"]
-    for benchmark in benchmarks:
-        columns += [benchmark, f"{benchmark} [95 %]"]
-    columns += ["unread", "speed-up", "cell"]
-    shown = dict.fromkeys([*benchmarks, "average"], in_percent)
+    found = [title for title in titles.values() if any(title in row for row in rows)]
+    columns = [*first, *(title + part for title in found for part in ("", INTERVAL)), *last]
+    shown = dict.fromkeys([*found, "average"], in_percent)
     return Table(
         f"{name}_here",
         title,
         f"Accuracy in per cent with its 95 % interval over questions; {_protocols(cells)}. "
-        f"{_questions(cells)} n: questions of all benchmarks, which count alike in the average. "
-        "Unread: responses cut off, without an answer, or given up by the grader; they count as "
-        "wrong. Speed-up: steps of the training over the steps observed, AlphaRL's own cost left "
-        "out. Each seed is a row of its own.",
+        f"{_questions(cells, titles)} n: questions of all benchmarks, which count alike in the "
+        "average. Unread: responses cut off, without an answer, or given up by the grader; they "
+        "count as wrong. Speed-up: steps of the training over the steps observed, AlphaRL's own "
+        "cost left out. Each seed is a row of its own.",
         pd.DataFrame(rows, columns=columns),
         {**RUN_FORMATS, **shown},
-        {f"{benchmark} [95 %]": "95 %" for benchmark in [*benchmarks, "average"]},
+        {title + INTERVAL: "95 %" for title in [*found, "average"]},
     )
 
 
-def _here_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, object]]:
+def _here_rows(
+    cell: Cell, shares: Sequence[float], titles: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
     whole = scored(cell)
     if whole is None:
         return
@@ -184,10 +186,10 @@ def _here_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, object
             continue
         mean = whole.accuracy(row.model)
         found: dict[str, object] = {}
-        for benchmark, title in _benchmarks(cell).items():
-            part = on_benchmark(cell.results, row.model, benchmark, whole.paired.protocol)
-            found[title] = part["value"]
-            found[f"{title} [95 %]"] = percent_interval(part["low"], part["high"])
+        for name in _benchmarks(cell):
+            part = on_benchmark(cell.results, row.model, name, whole.paired.protocol)
+            found[titles[name]] = part["value"]
+            found[titles[name] + INTERVAL] = percent_interval(part["low"], part["high"])
         yield {
             **run_columns(cell),
             "method": cell.results.method_name(row.method),
@@ -197,26 +199,16 @@ def _here_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, object
             "average [95 %]": percent_interval(mean.low, mean.high),
             "n": whole.paired.questions,
             "unread": unread_note(
-                cell.results, row.model, list(_benchmarks(cell)), whole.paired.protocol
+                cell.results, row.model, _benchmarks(cell), whole.paired.protocol
             ),
             "speed-up": 1 / row.share if row.share else math.nan,
             "cell": cell.name,
         }
 
 
-def _benchmarks(cell: Cell) -> dict[str, str]:
-    """Names and titles of the benchmarks of a run, in domain first."""
-    results = cell.results
-    if "titles of benchmarks" not in results.memo:
-        names = [name for split in SPLITS for name in results.benchmarks(split)]
-        results.memo["titles of benchmarks"] = {
-            name: results.benchmark_title(name) for name in names
-        }
-    return results.memo["titles of benchmarks"]
-
-
-def _titles(cell: Cell) -> list[str]:
-    return list(_benchmarks(cell).values())
+def _benchmarks(cell: Cell) -> list[str]:
+    """Names of the benchmarks of a run, in domain first."""
+    return [name for split in SPLITS for name in cell.results.benchmarks(split)]
 
 
 def _protocols(cells: Sequence[Cell]) -> str:
@@ -227,16 +219,16 @@ def _protocols(cells: Sequence[Cell]) -> str:
     return "; ".join(words)
 
 
-def _questions(cells: Sequence[Cell]) -> str:
+def _questions(cells: Sequence[Cell], titles: Mapping[str, str]) -> str:
     """How many questions each benchmark has, over the runs."""
     counts: dict[str, set[int]] = {}
     for cell in cells:
         scores = cell.results.tables["scores"]
         if scores is None or "questions" not in scores:
             continue
-        for name, title in _benchmarks(cell).items():
+        for name in _benchmarks(cell):
             here = numbers(equal(scores, benchmark=name), "questions")
-            counts.setdefault(title, set()).update(here.astype(int).tolist())
+            counts.setdefault(titles[name], set()).update(here.astype(int).tolist())
     parts = [
         f"{title} {'–'.join(str(n) for n in sorted({min(found), max(found)}))}"
         for title, found in counts.items()

@@ -17,6 +17,7 @@ from analysis.printed import PROVENANCE
 from analysis.study import Study
 from rlvr_dynamics import reporting
 from rlvr_dynamics.reporting.page import next_command as next_command_of_run
+from rlvr_dynamics.reporting.page import visible
 from rlvr_dynamics.reporting.tables import Table, write_table
 
 MOST_ROWS = 300  # rows of one table on the page; the files have all
@@ -74,6 +75,7 @@ def write_pages(
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, Path(reporting.__file__).parent]),
         autoescape=True,
+        finalize=visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,11 +1,12 @@
 """RELEX out of domain: five contests after training on MATH, and the averages over them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from analysis.accuracies import benchmarks
 from analysis.artefact import Artefact, TableArtefact
 from analysis.paper_tables import (
     NOT_RUN,
@@ -26,7 +27,6 @@ from analysis.relex_models import (
     protocols,
     score,
     step_share,
-    title_of,
     windows_near,
 )
 from analysis.relex_tables import BENCHMARKS, NEEDS, facts, point_cells, printed_rows, readable
@@ -44,6 +44,7 @@ TITLES = {
     "olympiadbench": "OlympiadBench",
     "amc23": "AMC23",
 }
+ENDINGS = ("", " [95 %]", ": n")  # of the columns of a benchmark
 # Means over the five as printed, per cent, by model and method; from others' copies of the tables.
 PRINTED_FIVE = {
     "Qwen2.5-Math-1.5B": {"base": 13.3, "full_rl": 19.8, "relex": 21.7},
@@ -153,19 +154,18 @@ def _mean(rows: Sequence[dict]) -> Interval:
 
 
 def _here(cells: Sequence[Cell], name: str) -> list[Table]:
-    rows = [row for cell in cells for row in here_rows(cell)]
+    first = ["model", "algorithm", "learning rate", "seed", "method", "share", "protocol"]
+    last = ["mean", "mean [95 %]", "n", "vs real", "vs real interval", "vs held"]
+    last += ["vs held interval", "cell"]
+    names = {name for cell in cells for name in cell.results.benchmarks("out_of_domain")}
+    titles = benchmarks(cells, [*first, *last], ENDINGS)
+    titles = {name: title for name, title in titles.items() if name in names}
+    rows = [row for cell in cells for row in here_rows(cell, titles)]
     title = f"{TITLE}: runs of this study"
     if not rows:
         return [Table(f"{name}_here", title, "", None, missing=NEEDS)]
-    found = dict.fromkeys(
-        title_of(cell.results, name)
-        for cell in cells
-        for name in cell.results.benchmarks("out_of_domain")
-    )
-    first = ["model", "algorithm", "learning rate", "seed", "method", "share", "protocol"]
-    columns = [*first, *(part for title in found for part in _columns(title))]
-    columns += ["mean", "mean [95 %]", "n", "vs real", "vs real interval", "vs held"]
-    columns += ["vs held interval", "cell"]
+    found = list(titles.values())
+    columns = [*first, *(part for title in found for part in _columns(title)), *last]
     signed = lambda value: number(value, 1, signed=True)  # noqa: E731
     return [
         Table(
@@ -195,28 +195,28 @@ def _here(cells: Sequence[Cell], name: str) -> list[Table]:
 
 
 def _columns(title: str) -> list[str]:
-    return [title, f"{title} [95 %]", f"{title}: n"]
+    return [title + ending for ending in ENDINGS]
 
 
-def here_rows(cell: Cell) -> Iterator[dict[str, object]]:
+def here_rows(cell: Cell, titles: Mapping[str, str]) -> Iterator[dict[str, object]]:
     """Base, final checkpoint, and per window the last observed checkpoint and RELEX."""
     results = cell.results
-    benchmarks = results.benchmarks("out_of_domain")
+    scored = results.benchmarks("out_of_domain")
     wanted: list[tuple[str, int | None]] = [("base", None), ("real", None)]
     for window in windows_near(results):
         wanted += [("hold_last", window), ("relex", window)]
     models = [model for pair in wanted if (model := model_at(results, *pair)) is not None]
-    for method, window in wanted if benchmarks else []:
+    for method, window in wanted if scored else []:
         model = model_at(results, method, window)
-        protocol = protocols(results, benchmarks[0])[0]
-        found = {name: score(results, model, name, protocol) for name in benchmarks}
+        protocol = protocols(results, scored[0])[0]
+        found = {name: score(results, model, name, protocol) for name in scored}
         if all(math.isnan(part["accuracy"]) for part in found.values()):
             continue
         mean = _mean(list(found.values()))
         cells: dict[str, object] = {}
         for name, part in found.items():
             texts = (percent_interval(part["ci_low"], part["ci_high"]), part["questions"])
-            columns = _columns(title_of(results, name))
+            columns = _columns(titles[name])
             cells.update(zip(columns, (part["accuracy"], *texts), strict=True))
         held = model_at(results, "hold_last", window) if window else None
         real = model_at(results, "real")
@@ -229,8 +229,8 @@ def here_rows(cell: Cell) -> Iterator[dict[str, object]]:
             "mean": mean.value,
             "mean [95 %]": percent_interval(mean.low, mean.high),
             "n": sum(part["questions"] for part in found.values()),
-            **point_cells("vs real", points(results, model, real, benchmarks, protocol, models)),
-            **point_cells("vs held", points(results, model, held, benchmarks, protocol, models)),
+            **point_cells("vs real", points(results, model, real, scored, protocol, models)),
+            **point_cells("vs held", points(results, model, held, scored, protocol, models)),
             "cell": cell.name,
         }
 

@@ -16,6 +16,7 @@ from rlvr_dynamics.errors import (
     UserError,
     refusal,
 )
+from rlvr_dynamics.foreign_text import shown
 
 HELP = ("-h", "--help")
 VERSION = "--version"
@@ -33,8 +34,8 @@ ABOUT_HYDRA = {
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Write a line to the terminal."""
-    print(text, file=stream or sys.stdout, flush=True)
+    """Write a text to the terminal, which must not obey what is in it."""
+    print(shown(text), file=stream or sys.stdout, flush=True)
 
 
 def version() -> str:

@@ -3,6 +3,8 @@
 import errno
 import os
 
+from rlvr_dynamics.foreign_text import one_line
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
@@ -24,7 +26,7 @@ class UserError(Exception):
         """One line for the terminal."""
         where = f" ({self.where})" if self.where else ""
         way_out = f" -> {self.way_out}" if self.way_out else ""
-        return f"{self.what}{where}{way_out}"
+        return one_line(f"{self.what}{where}{way_out}")
 
 
 class TooLittle(UserError):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from rlvr_dynamics.atomic import atomic_folder
+from rlvr_dynamics.atomic import atomic_folder, write_text
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.foreign_text import as_csv
 from slurm.cells import Cell
 from slurm.status import Table
 from slurm.submission import Submission
@@ -55,7 +56,7 @@ def merge(made: Submission, table: Table, runs: Path) -> Path:
         for name, parts in (("scores", scores), ("claims", claims), ("cells", [cells])):
             joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=KEYS)
             joined.to_parquet(folder / f"{name}.parquet", index=False)
-            joined.to_csv(folder / f"{name}.csv", index=False)
+            write_text(folder / f"{name}.csv", as_csv(joined))
     return runs / MERGED
 
 

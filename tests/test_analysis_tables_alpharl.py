@@ -282,6 +282,23 @@ def test_rows_of_a_run_have_its_scores(study: Study) -> None:
     assert not rows.duplicated(["method", "share"]).any()
 
 
+@pytest.mark.parametrize("titles", [["T"] * 4, ["method", "average", "n", "T [95 %]"]])
+def test_titles_of_benchmarks_are_no_names_of_columns(study: Study, titles: list[str]) -> None:
+    cell = study.where(name="grpo_seed0")[0]
+    scores = cell.results.tables["scores"]
+    assert scores is not None
+    names = sorted(set(scores["benchmark"]))
+    called = scores.assign(title=scores["benchmark"].map(dict(zip(names, titles, strict=True))))
+    tables = {**cell.results.tables, "scores": called}
+    other = Study((replace(cell, results=replace(cell.results, tables=tables, memo={})),))
+    for artefact in ("alpharl_table_3", "relex_out_of_domain"):
+        plain, made = (frame(artefact, one, "_here") for one in (Study((cell,)), other))
+        assert made.shape == plain.shape
+        assert not made.columns.duplicated().any()
+        for own, column in zip(plain.columns, made.columns, strict=True):
+            pd.testing.assert_series_equal(plain[own], made[column], check_names=False)
+
+
 def test_a_study_of_other_models_is_sent_from_table_4_to_table_3(study: Study) -> None:
     here = tables("alpharl_table_4", study)["alpharl_table_4_here"]
     assert here.frame is None

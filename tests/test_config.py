@@ -234,3 +234,9 @@ def test_the_plan_of_a_gpu_cell_says_whether_it_fits(tmp_path):
     assert ": does not fit in 80 GiB" in alone
     assert "more GPUs in trainer.shard" in alone
     assert "trainer.offload=true" in alone
+
+
+@pytest.mark.parametrize("label", ["base", "real", "a__observe_3", "observe_3", "step_2", "a_"])
+def test_a_label_is_no_name_of_another_model(label):
+    with pytest.raises(UserError, match=r"methods\.0\.label"):
+        config.load([f"extrapolation.methods=[{{name: relex, label: {label}}}]"])

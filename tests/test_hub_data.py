@@ -136,3 +136,12 @@ def model_folder(tmp_path: Path, name: str = "model", dtype: str = "float32") ->
     (folder / "config.json").write_text("{}")
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     return folder
+
+
+def test_a_benchmark_does_not_replace_one_that_the_data_bring(problems, tmp_path):
+    loaded = cell(problems)
+    (tmp_path / "out" / "benchmarks").mkdir(parents=True)
+    (tmp_path / "out" / "benchmarks" / "math.parquet").write_bytes(b"theirs")
+    with pytest.raises(UserError, match=r"benchmark\.math: the training data bring"):
+        tables(loaded, tmp_path)
+    assert (tmp_path / "out" / "benchmarks" / "math.parquet").read_bytes() == b"theirs"

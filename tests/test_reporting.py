@@ -22,6 +22,7 @@ from rlvr_dynamics.reporting.formatting import DASH, general, integer, interval,
 from rlvr_dynamics.reporting.intervals import Interval, bootstrap, percentile_interval
 from rlvr_dynamics.reporting.page import link_papers, next_command
 from rlvr_dynamics.reporting.results import TABLES, load_results
+from rlvr_dynamics.reporting.score_tables import accuracy_overview
 from rlvr_dynamics.reporting.summaries import build_tables
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex, escape_tex, write_table
 from rlvr_dynamics.reporting.verdicts import Claim, both, verdict_above
@@ -533,6 +534,27 @@ def test_half_a_run_builds(run_dir, tmp_path):
     assert claims.loc["P0", "verdict"] == "not measured"
     assert claims.loc["B1", "verdict"] == "holds"
     Page(report.page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("titles", [["Sums"] * 4, ["method", "step", "observe", "observed to"]])
+def test_a_title_is_no_name_of_a_column(run_dir, tmp_path, titles):
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    scores = pd.read_parquet(run / "scores" / "scores.parquet")
+    names = sorted(set(scores["benchmark"]))
+    called = dict(zip(names, titles, strict=True))
+    scores["title"] = scores["benchmark"].map(called)
+    scores.to_parquet(run / "scores" / "scores.parquet")
+    before, after = load_results(run_dir), load_results(run)
+    plain, made = accuracy_overview(before).frame, accuracy_overview(after).frame
+    assert plain is not None and made is not None
+    assert made.shape == plain.shape
+    for own, other in zip(plain.columns, made.columns, strict=True):
+        pd.testing.assert_series_equal(plain[own], made[other], check_names=False)
+    shown = {after.benchmark_title(name) for name in names}
+    assert len(shown) == 4
+    (tmp_path / "out").mkdir()
+    assert "accuracy" in build_report(run, tmp_path / "out").tables
 
 
 # The rest

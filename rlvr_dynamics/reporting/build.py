@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlvr_dynamics.foreign_text import as_csv
 from rlvr_dynamics.reporting.claims import build_claims
 from rlvr_dynamics.reporting.page import render_page
 from rlvr_dynamics.reporting.results import load_results
@@ -47,7 +48,7 @@ def build_report(run_dir: Path, out: Path) -> Report:
 
     results = load_results(run_dir)
     claims = build_claims(results)
-    claims.to_csv(out / "claims.csv", index=False, float_format="%.10g", lineterminator="\n")
+    (out / "claims.csv").write_text(as_csv(claims), encoding="utf-8", newline="\n")
     tables = build_tables(results, claims)
     (out / "tables").mkdir()
     for table in tables:

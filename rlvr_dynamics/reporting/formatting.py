@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from rlvr_dynamics.checkpoints.names import ATTENTION_PROJECTIONS, MLP_PROJECTIONS
@@ -120,6 +120,27 @@ def percent_interval(low: Any, high: Any, digits: int = 1) -> str:
     if is_missing(low) and is_missing(high):
         return DASH
     return f"[{number(100 * float(low), digits)}, {number(100 * float(high), digits)}]"
+
+
+def distinct_titles(
+    titles: Mapping[str, str], taken: Collection[str] = (), endings: Collection[str] = ("",)
+) -> dict[str, str]:
+    """One heading for every key: its title, with the key behind it where others have it too.
+
+    Args:
+        titles: Key to title; titles are free text and may repeat.
+        taken: Headings that are there already.
+        endings: What is put behind a heading to make further ones; none of them may meet either.
+    """
+    shared = {title for title in titles.values() if list(titles.values()).count(title) > 1}
+    found, used = {}, {*taken}
+    for key in sorted(titles, key=lambda key: (titles[key] in shared, list(titles).index(key))):
+        heading = f"{titles[key]} ({key})" if titles[key] in shared else titles[key]
+        while used & {heading + ending for ending in endings}:
+            heading += f" ({key})"
+        used |= {heading + ending for ending in endings}
+        found[key] = heading
+    return {key: found[key] for key in titles}
 
 
 def method_name(method: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from rlvr_dynamics.foreign_text import shown
 from rlvr_dynamics.reporting.answer import answer, title
 from rlvr_dynamics.reporting.claims import format_interval, format_value
 from rlvr_dynamics.reporting.formatting import DASH, general, integer, number, text
@@ -34,6 +35,7 @@ def render_page(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -51,6 +53,11 @@ def render_page(
         next_command=next_command(results),
         seed=results.seed,
     )
+
+
+def visible(value: Any) -> Any:
+    """Write out the control characters of a text that goes into a page."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _claim(row: dict[Any, Any]) -> dict[str, Any]:
@@ -75,7 +82,7 @@ def link_papers(source: str) -> Markup:
         re.sub(
             r"arXiv (\d{4}\.\d{4,5})",
             r'<a href="https://arxiv.org/abs/\1">arXiv \1</a>',
-            str(escape(source)),
+            str(escape(shown(source))),
         )
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import ArrowInvalid, parquet
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.reporting.formatting import USES_FUTURE, method_name
+from rlvr_dynamics.reporting.formatting import USES_FUTURE, distinct_titles, method_name
 from rlvr_dynamics.reporting.frames import equal, known, last_step, numbers, select, values
 from rlvr_dynamics.reporting.intervals import DRAWS
 
@@ -200,12 +200,16 @@ class Results:
         return sorted({str(name) for name in equal(scores, split=split)["benchmark"]})
 
     def benchmark_title(self, benchmark: str) -> str:
-        """The human name of a benchmark."""
-        scores = self.tables["scores"]
-        if scores is None or "title" not in scores:
-            return benchmark
-        titles = list(known(equal(scores, benchmark=benchmark), "title")["title"])
-        return str(titles[0]) if titles else benchmark
+        """The human name of a benchmark; where several have one, its own name stands behind it."""
+        if "titles of benchmarks" not in self.memo:
+            scores = self.tables["scores"]
+            titled = [] if scores is None or "title" not in scores else known(scores, "title")
+            names = [*self.benchmarks("in_domain"), *self.benchmarks("out_of_domain")]
+            titles = {name: name for name in names}
+            if len(titled):
+                titles |= dict(zip(titled["benchmark"], titled["title"].astype(str), strict=True))
+            self.memo["titles of benchmarks"] = distinct_titles(titles)
+        return self.memo["titles of benchmarks"].get(benchmark, benchmark)
 
     def has_samples(self, model: str, benchmark: str) -> bool:
         """Whether a model was scored on a benchmark."""

@@ -4,6 +4,7 @@ import pandas as pd
 
 from rlvr_dynamics.reporting.accuracy import PROTOCOLS, paired_accuracy
 from rlvr_dynamics.reporting.formatting import (
+    distinct_titles,
     integer,
     interval,
     method_rank,
@@ -31,7 +32,8 @@ def scores_table(results: Results) -> Table:
     rest = ["ci_low", "ci_high", *votes, *second, *STATUSES, "finish_length", "mean_tokens"]
     rest += ["copied", "golds_as_text", "grader"]
     places = [method_rank(str(method)) for method in scores["method"]]
-    frame = scores.assign(order=places).sort_values(order, na_position="first")
+    titles = [results.benchmark_title(str(name)) for name in scores["benchmark"]]
+    frame = scores.assign(order=places, title=titles).sort_values(order, na_position="first")
     frame = frame.filter(items=shown + rest).reset_index(drop=True)
     frame["method"] = [results.method_name(str(method)) for method in frame["method"]]
     formats = {
@@ -97,18 +99,20 @@ def accuracy_overview(results: Results) -> Table:
     names = [*results.benchmarks("in_domain"), *results.benchmarks("out_of_domain")]
     models = _in_order(rows, ["step", "observe", "order"])
     cells = rows.pivot(index="model", columns="benchmark", values="cell")
-    frame = pd.DataFrame(
-        {
-            "method": [results.method_name(str(method)) for method in models["method"]],
-            "observe": models["observe"].to_numpy(),
-            "step": models["step"].to_numpy(),
-            **{
-                results.benchmark_title(name): cells[name].reindex(models["model"]).to_numpy()
-                for name in names
-                if name in cells
-            },
-        }
+    about = {
+        "method": [results.method_name(str(method)) for method in models["method"]],
+        "observe": models["observe"].to_numpy(),
+        "step": models["step"].to_numpy(),
+    }
+    headings = {"observe": "observed to"}
+    titles = distinct_titles(
+        {name: results.benchmark_title(name) for name in names if name in cells},
+        taken=[*about, *headings.values()],
     )
+    columns = {
+        title: cells[name].reindex(models["model"]).to_numpy() for name, title in titles.items()
+    }
+    frame = pd.DataFrame(about | columns)
     return Table(
         "accuracy",
         title,
@@ -117,7 +121,7 @@ def accuracy_overview(results: Results) -> Table:
         "count as wrong.",
         frame,
         {"observe": integer, "step": integer},
-        {"observe": "observed to"},
+        headings,
     )
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlvr_dynamics.foreign_text import as_csv, one_line, shown
 from rlvr_dynamics.reporting.formatting import DASH, Formatter, is_missing, text
 from rlvr_dynamics.reporting.results import TABLES
 
 LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
 LONGEST_OPEN = 60  # rows
+# What Markdown turns into links by itself: https://, mailto:, www., somebody@example.org
+_ADDRESS = re.compile(
+    r":(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.|@(?=[\w-]+\.)", re.IGNORECASE | re.ASCII
+)
 
 _TEX = {
     "√": r"\ensuremath{\surd}",
@@ -84,7 +89,7 @@ class Table:
         return (
             []
             if self.frame is None
-            else [self.headings.get(str(name), str(name)) for name in self.frame.columns]
+            else [shown(self.headings.get(str(name), str(name))) for name in self.frame.columns]
         )
 
     @property
@@ -109,7 +114,7 @@ class Table:
         formatters = [self.formats.get(str(name), text) for name in self.frame.columns]
         return [
             [
-                DASH if is_missing(value) else formatter(value)
+                DASH if is_missing(value) else shown(formatter(value))
                 for formatter, value in zip(formatters, row, strict=True)
             ]
             for row in self.frame.itertuples(index=False, name=None)
@@ -127,7 +132,7 @@ def write_table(table: Table, folder: Path) -> None:
     """Write `<name>.csv` (full precision), `<name>.md` and `<name>.tex` (as shown)."""
     if table.frame is None:
         return
-    csv = table.frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    csv = as_csv(table.frame)
     for ending, content in (("csv", csv), ("md", as_markdown(table)), ("tex", as_tex(table))):
         (folder / f"{table.name}.{ending}").write_text(content, encoding="utf-8", newline="\n")
 
@@ -140,12 +145,19 @@ def as_markdown(table: Table) -> str:
 
     rule = ["---:" if numeric else ":---" for numeric in table.numeric]
     rows = [line(table.header), "| " + " | ".join(rule) + " |", *map(line, table.cells())]
-    return f"**{table.title}.** {table.caption}\n\n" + "\n".join(rows) + "\n"
+    about = without_links(f"**{one_line(table.title)}.** {one_line(table.caption)}")
+    return f"{about}\n\n" + "\n".join(rows) + "\n"
 
 
 def _escape_markdown(cell: str) -> str:
-    escaped = cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-    return escaped.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    escaped = one_line(cell).replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
+    return without_links(escaped).replace("*", "\\*").replace("_", "\\_")
+
+
+def without_links(text: str) -> str:
+    """Return Markdown in which nothing is a link, an image or HTML; intervals keep their form."""
+    text = text.replace("<", "&lt;").replace("](", "]\\(").replace("][", "]\\[")
+    return _ADDRESS.sub(lambda found: f"\\{found.group()}", text)
 
 
 def as_tex(table: Table) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, sequence
+from rlvr_dynamics.schema.types import Count, Frozen, Label, Name, Positive, Share, sequence
 
 
 class Measure(Frozen):
@@ -35,7 +35,7 @@ class Method(Frozen):
     """
 
     name: Name
-    label: Name | None = None
+    label: Label | None = None
     windows: Shares | None = None  # pyright: ignore[reportInvalidTypeForm]
     targets: Targets | None = None  # pyright: ignore[reportInvalidTypeForm]
     parameters: dict[Name, Setting] = {}
@@ -66,7 +66,7 @@ class Rebuilt(Frozen):
     """One way of rebuilding real checkpoints from part of their updates."""
 
     name: Name
-    label: Name | None = None
+    label: Label | None = None
     targets: sequence(Annotated[float, Field(gt=0, le=1)], min_length=1) = (1.0,)  # pyright: ignore[reportInvalidTypeForm]
     parameters: dict[Name, Setting] = {}
 

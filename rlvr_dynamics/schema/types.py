@@ -2,11 +2,23 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 STAGES = ("prepare", "train", "measure", "extrapolate", "score", "report")
 StageName = Literal["prepare", "train", "measure", "extrapolate", "score", "report"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+
+def _tells_apart(label: str) -> str:
+    """A label is part of the name of a model: METHOD__observe_K__step_N."""
+    if label in ("base", "real"):
+        raise ValueError(f"{label} is the name of other models: give another label")
+    if "__" in label or label.endswith("_") or label.startswith(("observe_", "step_")):
+        raise ValueError("a label has no double or last underscore, and no observe_ or step_ first")
+    return label
+
+
+Label = Annotated[Name, AfterValidator(_tells_apart)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

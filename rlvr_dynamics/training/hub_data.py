@@ -13,6 +13,7 @@ from rlvr_dynamics.benchmarks import (
     pinned_revision,
     read_lock,
 )
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Benchmark, HubData
 
 
@@ -80,7 +81,13 @@ def write_benchmarks(
         table, built = build_benchmark(name, benchmark, pinned_revision(lock, key, benchmark))
         entry = lock_entry(benchmark, built["revision"], built["content_sha256"])
         check_lock(lock, key, entry)
-        write_parquet(folder / "benchmarks" / f"{name}.parquet", table)
+        file = folder / "benchmarks" / f"{name}.parquet"
+        if file.exists():
+            raise UserError(
+                f"{key}: the training data bring a benchmark of this name",
+                way_out="give yours another name",
+            )
+        write_parquet(file, table)
         lock[key] = entry
         facts[key] = built
     if benchmarks:
