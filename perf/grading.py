@@ -21,6 +21,8 @@ from rlvr_dynamics.scoring.grading import TIME_LIMIT, grade_many, grader_version
 SAMPLES = 20
 HOSTILE_SHARE = 0.01
 SLOW = 2
+# Only beside a gold answer that is a product over an index is another one computed at all.
+SLOW_GOLD = r"\prod_{k=1}^{3} k^k"
 
 Pair = tuple[str, str]
 Shape = Callable[[random.Random], tuple[str, str]]
@@ -121,7 +123,7 @@ def hostile(count: int, seed: int, slow: int) -> list[str]:
         lambda n: f"open('/nowhere/{n}','w')",
         lambda n: f"\\frac{{1}}{{{n}-{n}}}",
     ]
-    texts = [f"(a+b+c+d+e+f+g)^{{{90 + n}}}" for n in range(slow)]
+    texts = [f"\\prod_{{k=1}}^{{{900 + n}}} k^k" for n in range(slow)]
     texts += [makers[n % len(makers)](seed * count + n) for n in range(count - slow)]
     return [f"\\boxed{{{text}}}" for text in texts]
 
@@ -131,8 +133,9 @@ def with_hostile(pairs: list[Pair], seed: int, slow: int) -> list[Pair]:
     draw = random.Random(seed)  # noqa: S311
     mixed = list(pairs)
     places = draw.sample(range(len(pairs)), int(len(pairs) * HOSTILE_SHARE))
-    for place, response in zip(places, hostile(len(places), seed, slow), strict=True):
-        mixed[place] = (mixed[place][0], response)
+    responses = hostile(len(places), seed, slow)
+    for count, (place, response) in enumerate(zip(places, responses, strict=True)):
+        mixed[place] = (SLOW_GOLD if count < slow else mixed[place][0], response)
     return mixed
 
 

@@ -45,6 +45,7 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"\\(?:left|right)(?![a-zA-Z.])", ""),
         (r"\\langle(?![a-zA-Z])", "("),
         (r"\\rangle(?![a-zA-Z])", ")"),
+        (r"(?<=[\w)}\]])\s*\*\*\s*(?=[\w({\\-])", "^"),
         (r"(?<![a-zA-Z\\])(?:np|numpy|math)\.(?=[a-z])", ""),
         (r"\\!\s*", ""),
         (r"\s*\{\s*,\s*\}", ","),
@@ -81,13 +82,18 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
     )
 ]
 _BASE_WORD = re.compile(r"_\s*\{\s*(?:\\text\s*\{)?\s*(" + "|".join(_BASES) + r")\s*\}?\s*\}")
+_DOTTED = re.compile(
+    r"(?<=\.)(\d{0,20})\\dot\s*\{?(\d)\}?(?:(\d{0,20})\\dot\s*\{?(\d)\}?)?(?!\d)", re.ASCII
+)
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\(?:overline|bar)\s*\{(\d{1,20})\}")
 _DECIMAL_POWER = re.compile(r"\^\s*(?:\{\s*(-?\d{0,6}\.\d{1,6})\s*\}|(\d{0,6}\.\d{1,6}))")
 _MORE = re.compile(r"(>|\\ge(?![a-zA-Z]))")
 _LESS = re.compile(r"<|=|\\(?:le|lt|ne|text)(?![a-zA-Z])|,")
 _EMPHASIS = re.compile(r"^\*{1,3}(?![*])(.*?)(?<![*])\*{1,3}$", re.DOTALL)
 _LEADING = re.compile(r"^(?:=|\\approx(?![a-zA-Z])|approximately(?=\s*-?\d*\.\d))\s*")
-_REASON = re.compile(r"[,;]?\s*\\text\s*\{\s*,?\s*(?:because|since|so|as|hence|thus)\s[^{}]*\}$")
+_REASON = re.compile(
+    r"[,;]?\s*\\text\s*\{\s*,?\s*(?:(?:because|since|so|as|hence|thus)\s[^{}]*|only\s*)\}$"
+)
 _PLAIN_TEXT = re.compile(r"^\\text\s*\{([^{}]*)\}$")
 _DOLLARS = re.compile(r"^\\\$\s*(\d[\d,]*(?:\.\d+)?)$", re.ASCII)
 _NO_SOLUTION = re.compile(r"(?:there (?:is|are) )?no (?:real )?solutions?|empty set", re.IGNORECASE)
@@ -106,6 +112,7 @@ def normalise(text: str) -> str:
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     text = _BASE_WORD.sub(lambda match: f"_{{{_BASES.index(match[1]) + 2}}}", text)
+    text = _DOTTED.sub(r"\1\\overline{\2\3\4}", text)
     text = _REPEATING.sub(_repeating_as_fraction, text)
     text = _DECIMAL_POWER.sub(_decimal_power_as_fraction, text)
     return _in_digits(_rising(_strip_wrapping(_without_comment(text))))
@@ -114,7 +121,7 @@ def normalise(text: str) -> str:
 def _without_comment(text: str) -> str:
     """Take off what an answer adds in words: a leading "=", an explanation at the end."""
     text = _LEADING.sub("", text.strip())
-    return _REASON.sub("", text)
+    return _REASON.sub("", text).rstrip("\\ ")
 
 
 def _in_digits(text: str) -> str:

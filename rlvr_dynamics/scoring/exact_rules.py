@@ -145,6 +145,8 @@ def _bases(gold: str, answer: str) -> bool | None:
         return right[0] == answer.lstrip("0")
     if given and gold.isalnum():
         return given[0] == gold.lstrip("0")
+    if (right and read(answer) is not None) or (given and read(gold) is not None):
+        return False
     return None
 
 
@@ -224,6 +226,8 @@ def _units(gold: str, answer: str) -> bool | None:
         if one is None or other is None:
             return None
         return same(one, ("multiply", other, ("number", factor)))
+    if _in_degrees(gold) or _in_degrees(answer):
+        return None
     verdict = _verdict(compare_values(right, given))
     if not verdict:
         # 6m in the gold answer may be six metres.
@@ -231,6 +235,11 @@ def _units(gold: str, answer: str) -> bool | None:
         if one is not None and other is not None and same(one, other):
             return True
     return verdict
+
+
+def _in_degrees(text: str) -> bool:
+    """Whether a text is an angle with a degree sign, which a formula can read too."""
+    return text.endswith(r"^\circ")
 
 
 def _tree(text: str) -> Tree | None:
@@ -256,6 +265,8 @@ def _texts(gold: str, answer: str) -> bool | None:
     right, given = words(gold), words(answer)
     if right == given and ("\\text" in gold or "\\text" in answer or _PURE_WORDS.fullmatch(right)):
         return True
+    if _TEXT.fullmatch(gold) and "\\text" not in answer and read(answer) is not None:
+        return False  # a word, and a formula
     both = _PURE_WORDS.fullmatch(right) and _PURE_WORDS.fullmatch(given)
     return False if both and ("\\text" in gold or "\\text" in answer) else None
 

@@ -14,7 +14,7 @@ TAIL_CHARS = 4000
 MAX_BOXES = 20
 MAX_BETWEEN = 80
 
-_BOX = "\\boxed"
+_BOXES = ("\\boxed", "\\fbox")
 # Between two boxes that are one answer: \boxed{2} \text{ and } \boxed{3}.
 _AND = re.compile(
     r"[\s$]*(?:\\[)\]])?[\s$,]*(?:\\quad)?[\s$,]*(?P<word>,|and|or|\\text\s?\{\s?,?(?:and|or)\s?\})"
@@ -71,7 +71,7 @@ def _deciding(text: str) -> tuple[Extracted, int]:
     """Return the box that decides and where it begins."""
     end = len(text)
     for _ in range(MAX_BOXES):
-        start = text.rfind(_BOX, 0, end)
+        start = _rfind(text, end)
         if start < 0:
             break
         box, close = _box_at(text, start)
@@ -93,7 +93,7 @@ def _is_prompt(response: str, start: int, box: Extracted, close: int) -> bool:
 def _joined(response: str, start: int, text: str) -> Extracted:
     """Put the boxes that lead to the one at `start` by "and", "or" or a comma before its text."""
     for _ in range(MAX_BOXES):
-        earlier = response.rfind(_BOX, 0, start)
+        earlier = _rfind(response, start)
         if earlier < 0:
             break
         box, close = _box_at(response, earlier)
@@ -109,13 +109,23 @@ def _joined(response: str, start: int, text: str) -> Extracted:
     return Extracted(text, boxed=True)
 
 
+def _rfind(text: str, end: int) -> int:
+    """Return where the last box before `end` begins, -1 if there is none."""
+    return max(text.rfind(box, 0, end) for box in _BOXES)
+
+
+def _after_command(text: str, start: int) -> int:
+    return start + next(len(box) for box in _BOXES if text.startswith(box, start))
+
+
 def _opens(response: str, start: int) -> bool:
-    return response[start + len(_BOX) : start + len(_BOX) + 20].lstrip(" \t").startswith("{")
+    opening = _after_command(response, start)
+    return response[opening : opening + 20].lstrip(" \t").startswith("{")
 
 
 def _box_at(response: str, start: int) -> tuple[Extracted, int]:
     """Return the box that begins at `start` and where it ends (-1 if it does not)."""
-    opening = start + len(_BOX)
+    opening = _after_command(response, start)
     while opening < len(response) and response[opening] in " \t" and opening - start < 20:
         opening += 1
     if response[opening : opening + 1] != "{":

@@ -24,7 +24,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.extraction import boxed_answer, has_box
+from rlvr_dynamics.scoring.extraction import (
+    MAX_ANSWER_CHARS,
+    Extracted,
+    boxed_answer,
+    has_box,
+)
 from rlvr_dynamics.scoring.letters import chosen_letter
 from rlvr_dynamics.scoring.prose import mathematical_answer
 from rlvr_dynamics.scoring.reasoning_tasks import task_answer
@@ -271,13 +276,20 @@ def _grade_letter(gold: str, response: str) -> Grade:
     return verdict("correct" if found.text == right[1] else "incorrect", found.text)
 
 
+def _whole_or_part(gold: str, response: str) -> Extracted:
+    """Return the answer of a response; all of it where it is the gold answer and nothing else."""
+    if len(response) <= 2 * MAX_ANSWER_CHARS and final_part(response).strip() == gold.strip():
+        return Extracted(gold.strip() or None)
+    return mathematical_answer(response)
+
+
 def _grade_in_pool(kind: str, pairs: list[tuple[str, str]], time_limit: float) -> list[Grade]:
     # Imported here: the light kinds need neither a pool nor computer algebra.
     from rlvr_dynamics.scoring.math_pool import compare_many, run_in_pool
     from rlvr_dynamics.scoring.math_worker import BAD_GOLD
 
     if kind == "math":
-        extracted = [mathematical_answer(response) for _, response in pairs]
+        extracted = [_whole_or_part(str(gold), response) for gold, response in pairs]
     else:
         grader_version(kind)
         extracted = [task_answer(response) for _, response in pairs]

@@ -46,6 +46,12 @@ _LABEL = re.compile(
     r"|methods?|rounds?|versions?|grade|level|nos)\.?\s{0,2}[#(]?|#|\^|_|[A-Za-z])$",
     re.IGNORECASE,
 )
+MAX_BARE = 300
+_COMMAND = re.compile(
+    r"\\(?:begin|end|text|mathrm|operatorname)\s?\{[^{}]{0,99}\}|\\[a-zA-Z]{1,30}"
+    r"|(?<![a-zA-Z])(?:sqrt|a?(?:rc)?(?:sin|cos|tan)|log|ln|exp|pi|and|or)(?![a-zA-Z])"
+)
+_PROSE = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z]{3,}|[a-zA-Z]{2,}\s{1,3}[a-zA-Z]{2,}")
 _LISTED = re.compile(r"(?:^|\n)[ \t]{0,9}[(]?$")
 _SPAN = re.compile(
     r"\$\$([^$]{1,1000})\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\[(.{1,1000}?)\\\]|\\\((.{1,1000}?)\\\)",
@@ -66,7 +72,7 @@ def mathematical_answer(response: str) -> Extracted:
     box = boxed_answer(text)
     if box.boxed:
         return box
-    for rule in (tagged, after_phrase, last_value):
+    for rule in (tagged, after_phrase, bare_formula, last_value):
         extracted = rule(text)
         if extracted is not None and (extracted.text is not None or extracted.too_long):
             return extracted
@@ -136,6 +142,18 @@ def _complement(found: str) -> str:
     return numbers[0] if len(numbers) == 1 and " " in found and "$" not in found else found
 
 
+def bare_formula(text: str) -> Extracted:
+    """Return the whole text where it is one line of mathematics without a word of prose."""
+    line = text.strip()
+    if not line or "\n" in line or len(line) > MAX_BARE:
+        return NOTHING
+    whole = _SPAN.fullmatch(line)
+    if whole:
+        return Extracted(next(filter(None, whole.groups())).strip())
+    words = _PROSE.findall(_COMMAND.sub(" ", line))
+    return NOTHING if words else Extracted(line)
+
+
 def last_value(text: str) -> Extracted:
     """Return the last decimal number of a text, or the formula that it is a part of.
 
@@ -153,7 +171,7 @@ def last_value(text: str) -> Extracted:
         if inside or not (_LABEL.search(before) or _is_listed(tail, match)):
             number = match
     if number is None:
-        return NOTHING
+        return Extracted(spans[-1][2].strip()) if spans else NOTHING
     for start, end, inside in spans:
         if start <= number.start() < end:
             return Extracted(inside.strip())

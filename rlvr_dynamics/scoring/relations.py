@@ -201,7 +201,11 @@ def same_relation(gold: Relation, answer: Relation) -> bool | None:
         return None
     wanted, sign = next(iter(gold.signs)), next(iter(answer.signs))
     if "=" in (wanted, sign):
-        return wanted == sign and proportional(right, given)
+        if wanted != sign:
+            return False
+        # Not a multiple, but perhaps the same curve: xy = 1 and y = 1/x.
+        curved = len(symbols(right)) > 1 and not (is_linear(right) and is_linear(given))
+        return proportional(right, given) or (None if curved else False)
     if wanted not in INEQUALITIES or sign not in INEQUALITIES:
         return None
     if _strict(wanted) != _strict(sign):
@@ -209,6 +213,17 @@ def same_relation(gold: Relation, answer: Relation) -> bool | None:
     if _TURNED[wanted] == sign:
         given = ("negative", given)
     return positive_ratio(right, given)
+
+
+def is_linear(tree: Tree) -> bool:
+    """Whether a formula has no power, quotient or product of symbols and no function."""
+    for part in parts(tree):
+        inside = [bool(symbols(child)) for child in part[1:] if isinstance(child, tuple)]
+        if part[0] in ("power", "root", "call", "factorial", "binomial") and any(inside):
+            return False
+        if (part[0] == "multiply" and all(inside)) or (part[0] == "divide" and inside[1]):
+            return False
+    return True
 
 
 def _strict(sign: str) -> bool:

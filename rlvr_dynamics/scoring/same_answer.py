@@ -98,12 +98,14 @@ def _same(gold: Shape | None, answer: Shape | None) -> bool | None:
 def _canonical(found: Shape) -> Shape:
     if isinstance(found, Value) and found.text == REALS:
         return _ALL_REALS
+    if isinstance(found, Relation) and found.signs == (r"\in",) and is_name(found.sides[0]):
+        return _canonical(found.sides[1])
     if isinstance(found, Group):
         if found.brackets == "{}" and not found.items:
             return _EMPTY
         if found.brackets in _LISTS and len(found.items) == 1:
             return _canonical(found.items[0])
-        if found.brackets in ("", "or") and all(isinstance(i, Relation) for i in found.items):
+        if found.brackets == "or" and all(isinstance(i, Relation) for i in found.items):
             sets = [interval(i) for i in found.items if isinstance(i, Relation)]
             inequalities = all(
                 r"\ne" not in i.signs for i in found.items if isinstance(i, Relation)
@@ -172,6 +174,8 @@ def _groups(gold: Group, answer: Group) -> bool | None:
         return _without_order(gold.items, answer.items)
     if gold.brackets in _LISTS and answer.brackets in _LISTS:
         if _named(gold.items) and not _named(answer.items):
+            if len(set(_names(answer.items) or [])) == 1:  # x_1 = 2, x_2 = 3 and x = 2, x = 3
+                return _without_order(_values(gold.items), _values(answer.items))
             return _in_order(gold.items, answer.items)
         return _without_order(gold.items, answer.items)
     if gold.brackets in _LISTS or answer.brackets in _LISTS:
@@ -189,6 +193,10 @@ def _named(items: Sequence[Shape]) -> bool:
     """Whether the items are x = 1, y = 2: of different names."""
     names = _names(items)
     return names is not None and len(set(names)) == len(items) > 1
+
+
+def _values(items: Sequence[Shape]) -> list[Shape]:
+    return [item.sides[-1] for item in items if isinstance(item, Relation)]
 
 
 def _names(items: Sequence[Shape]) -> list[str] | None:
@@ -255,7 +263,8 @@ def _unlike(gold: Shape, answer: Shape) -> bool | None:
                 return False
             if read(one.text) is None:
                 return None
-    return False if Matrix not in (type(gold), type(answer)) else None
+    several = answer if isinstance(gold, Matrix) else gold
+    return None if isinstance(several, Group) and Matrix in (type(gold), type(answer)) else False
 
 
 def _is_text(found: Shape) -> bool:

@@ -25,6 +25,12 @@ _MATRIX = re.compile(
     r"\\end\s*\{(?P=kind)\}",
     re.DOTALL,
 )
+# {x | x > 1} is the set of what the condition says.
+_BUILT = re.compile(
+    r"[a-zA-Z](?:\s*\\in\s*(?:\\mathbb\s*\{\s*R\s*\}|\\R))?"
+    r"\s*(?:\\mid(?![a-zA-Z])|\||:)\s*(.+)",
+    re.DOTALL,
+)
 _SAME = {"<=": r"\le", ">=": r"\ge", "!=": r"\ne", r"\lt": "<", r"\gt": ">"}
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])")
 
@@ -123,7 +129,7 @@ def _matrix(rows: str) -> Matrix:
     return Matrix(cells)
 
 
-def _bracketed(text: str, thousands: bool) -> Group | None:
+def _bracketed(text: str, thousands: bool) -> Shape | None:
     if text.startswith("\\{") and text.endswith("\\}"):
         inside = text[2:-2].strip()
         if "\\}" in inside and not _matching(inside):
@@ -143,10 +149,14 @@ def _bracketed(text: str, thousands: bool) -> Group | None:
     return Group(text[0] + text[-1], tuple(_shape(piece.strip(), thousands) for piece in pieces))
 
 
-def _set(inside: str, thousands: bool) -> Group | None:
+def _set(inside: str, thousands: bool) -> Shape | None:
     if not inside:
         return Group("{}", ())
-    if re.search(r"\\mid(?![a-zA-Z])|[:|]", inside):
+    built = _BUILT.fullmatch(inside)
+    if built:
+        condition = _shape(built[1].strip(), thousands)
+        return condition if isinstance(condition, (Relation, Group)) else None
+    if re.search(r"\\mid(?![a-zA-Z])|:", inside):
         return None
     whole = _shape(inside, thousands)
     if isinstance(whole, Group) and whole.brackets in ("", "or"):

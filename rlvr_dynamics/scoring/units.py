@@ -39,6 +39,8 @@ def split(text: str) -> tuple[str, Unit | None]:
     if temperature:
         name = "°" + (temperature[1] or temperature[2])
         return text[: temperature.start()].strip(), UNITS[name]
+    if text.endswith(r"^\circ"):
+        return text.removesuffix(r"^\circ").rstrip(), UNITS["degree"]
     text = _FRACTION.sub(r"\1/(\2)", text)
     marked = _MARK.search(text)
     if marked and marked.start() > 0:
