@@ -18,6 +18,7 @@ from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.update_claims import PAPER
 from rlvr_dynamics.reporting.verdicts import Claim, verdict_above
 from rlvr_dynamics.scoring.statistics import Interval
+from rlvr_dynamics.sealed import read_parquet
 
 LACKING = "needs the behaviour tables: python -m analysis.behaviour run_dir=DIR"
 FOLDER = "behaviour"  # below the run directory
@@ -28,7 +29,7 @@ def _table(results: Results, name: str) -> pd.DataFrame | None:
     key = "behaviour", name
     if key not in results.memo:
         path = results.run_dir / FOLDER / f"{name}.parquet"
-        results.memo[key] = pd.read_parquet(path) if path.is_file() else None
+        results.memo[key] = read_parquet(path) if path.is_file() else None
     return results.memo[key]
 
 

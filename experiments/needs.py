@@ -12,7 +12,7 @@ from experiments.predictions import Triple, merged
 from experiments.question import Plan, Question
 from experiments.runs import by_cell
 from experiments.states import progress
-from rlvr_dynamics.pipeline import FOLDERS, read_record
+from rlvr_dynamics.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from pathlib import Path
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement import AccuracySeries
 from rlvr_dynamics.pipeline import Run
+from rlvr_dynamics.sealed import read_parquet
 
 SCORE = "critic/score/mean"
 
@@ -18,15 +19,13 @@ def accuracy_of(run: Run) -> AccuracySeries | None:
     Raises:
         UserError: `source.accuracy` is no such table.
     """
-    import pandas as pd
-
     given = run.config.source.accuracy
     if given is not None:
         return _read(Path(given))
     metrics = run.of("train") / "metrics.parquet"
     if run.config.source.base is not None or not metrics.exists():
         return None
-    table = pd.read_parquet(metrics)
+    table = read_parquet(metrics)
     if SCORE not in table:
         return None
     known = table[["step", SCORE]].dropna()

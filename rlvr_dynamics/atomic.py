@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.errors import UserError, no_room
+from rlvr_dynamics.sealed import write_sealed_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +121,6 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:
-    """Publish a parquet file without its index."""
+    """Publish a parquet file without its index, sealed (`rlvr_dynamics.sealed`)."""
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        write_sealed_parquet(temporary, table)

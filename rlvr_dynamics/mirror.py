@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rlvr_dynamics.command_line import Parser, end
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
-from rlvr_dynamics.pipeline import FOLDERS
+from rlvr_dynamics.records import FOLDERS
 from rlvr_dynamics.schema import Wandb
 
 PATIENCE_SECONDS = 30.0  # for all copies together, when the run itself is over

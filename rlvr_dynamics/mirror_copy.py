@@ -15,7 +15,8 @@ import pandas as pd
 import wandb
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.pipeline import FOLDERS, read_record
+from rlvr_dynamics.records import FOLDERS, read_record
+from rlvr_dynamics.sealed import read_parquet
 
 LARGEST_TABLE = 10_000  # rows
 PROBE_SECONDS = 3.0
@@ -152,7 +153,7 @@ def curves(folder: Path, stage: str) -> Iterator[dict[str, float]]:
     path = folder / FOLDERS["train"] / "metrics.parquet"
     if stage != "train" or not path.exists():
         return
-    for row in pd.read_parquet(path).select_dtypes("number").to_dict("records"):
+    for row in read_parquet(path).select_dtypes("number").to_dict("records"):
         yield {str(name): value for name, value in row.items() if value == value}
 
 
@@ -162,7 +163,7 @@ def tables(folder: Path, stage: str) -> Iterator[tuple[str, pd.DataFrame]]:
     paths = sorted([*place.glob("*.parquet"), *place.glob("*.csv"), *place.glob("tables/*.csv")])
     for path in paths:
         if path.stem not in LEFT_OUT:
-            yield path.stem, pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+            yield path.stem, pd.read_csv(path) if path.suffix == ".csv" else read_parquet(path)
 
 
 def images(folder: Path, stage: str) -> Iterator[tuple[str, wandb.Image]]:

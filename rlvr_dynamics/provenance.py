@@ -10,8 +10,10 @@ from typing import Any
 
 from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import gpus_found, memory_bytes, processor_name
-from rlvr_dynamics.pipeline import FOLDERS, Run, package_version, read_record
+from rlvr_dynamics.pipeline import Run, package_version
+from rlvr_dynamics.records import FOLDERS, read_record, write_sealed_json
 from rlvr_dynamics.schema import RunConfig
 
 PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verify", "hydra-core")
@@ -20,8 +22,8 @@ PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verif
 def write_provenance(run: Run, command: str) -> None:
     """Publish config.json and provenance.json of a run directory."""
     write_json(run.folder / "config.json", run.config.model_dump(mode="json"))
-    records = {name: read_record(run.of(name)) for name in FOLDERS}
-    write_json(
+    records = {name: _record(run.of(name)) for name in FOLDERS}
+    write_sealed_json(
         run.folder / "provenance.json",
         {
             "command": command,
@@ -47,6 +49,13 @@ def write_provenance(run: Run, command: str) -> None:
             },
         },
     )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        return read_record(folder)
+    except UserError:  # whoever needs this stage says what is wrong with it
+        return {}
 
 
 def _regime(config: RunConfig) -> str:

@@ -14,6 +14,7 @@ from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.scoring.generation import Work, score_models
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.table import scores_table
+from rlvr_dynamics.sealed import read_parquet
 from rlvr_dynamics.stages import open_trajectory
 from rlvr_dynamics.training.reward import KINDS
 
@@ -91,7 +92,7 @@ def score(run: Run, folder: Path) -> None:
         Protocol(**each.model_dump(), max_tokens=run.config.scoring.max_tokens)
         for each in run.config.scoring.protocols
     ]
-    index, regraded = pd.read_parquet(run.of("extrapolate") / "index.parquet"), 0
+    index, regraded = read_parquet(run.of("extrapolate") / "index.parquet"), 0
     candidates = index.dropna(subset=["candidate_of"])
     if len(candidates):
         # The validation problems are in the training domain, but of no benchmark's split.
@@ -161,7 +162,7 @@ def _validation_problems(run: Run) -> "pd.DataFrame":
     """Return the held-out training problems as a benchmark."""
     import pandas as pd
 
-    problems = pd.read_parquet(run.of("prepare") / "val.parquet")
+    problems = read_parquet(run.of("prepare") / "val.parquet")
     return pd.DataFrame(
         {
             "question_id": [f"{VALIDATION}-{row:04d}" for row in range(len(problems))],

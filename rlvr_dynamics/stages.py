@@ -13,6 +13,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import check_methods
 from rlvr_dynamics.hardware import free_bytes, gpus_found
 from rlvr_dynamics.pipeline import Run, Stage
+from rlvr_dynamics.same_source import check_same_source
 from rlvr_dynamics.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -139,6 +140,13 @@ def external_identities(run: Run) -> dict[str, str]:
         return {}
     if run.config.dry_run and not run.folder.exists():
         return {"train": "not read yet"}  # nothing can be cached, and a plan reads no weights
+    trajectory = open_trajectory(run)
+    check_same_source(run, trajectory)
+    return {"train": trajectory.identity}
+
+
+def _trained_now(run: Run) -> dict[str, str]:
+    """Identity of the checkpoints as they are now."""
     return {"train": open_trajectory(run).identity}
 
 
@@ -426,6 +434,7 @@ ALL = [
         settings=_measure_settings,
         work=_measure,
         in_place=True,
+        inputs_now=_trained_now,
     ),
     Stage(
         name="extrapolate",
@@ -436,6 +445,7 @@ ALL = [
         settings=_extrapolation_settings,
         work=_extrapolate,
         in_place=True,
+        inputs_now=_trained_now,
     ),
     Stage(
         name="score",
@@ -447,6 +457,7 @@ ALL = [
         work=_score,
         identity=_scored,
         in_place=True,
+        inputs_now=_trained_now,
     ),
     Stage(
         name="report",

@@ -7,6 +7,7 @@ import pandas as pd
 from rlvr_dynamics.atomic import atomic_folder, write_text
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.foreign_text import as_csv
+from rlvr_dynamics.sealed import read_parquet
 from slurm.cells import Cell
 from slurm.status import Table
 from slurm.submission import Submission
@@ -75,7 +76,7 @@ def _keys(cell: Cell) -> dict[str, object]:
 
 def _read(path: Path, cell: Cell) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        table = read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"the table of a finished cell cannot be read: {error}",

@@ -19,6 +19,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.measurement import COLUMNS, TABLES, AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.sealed import seal
 from rlvr_dynamics.threads import Memory
 
 NORM = "model.norm.weight"
@@ -356,6 +357,7 @@ def test_a_longer_trajectory_starts_from_the_shorter_one(tmp_path):
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     save_file(marked, path, metadata)
+    seal(path)
     measure(whole, FEW, tmp_path / "grown", progress=False)
     measure(whole, FEW, tmp_path / "fresh", progress=False)
     grown, fresh = (load_file(tmp_path / f / "statistics" / path.name) for f in ("grown", "fresh"))

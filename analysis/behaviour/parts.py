@@ -12,6 +12,7 @@ import pandas as pd
 
 from rlvr_dynamics.scoring.keys import digest
 from rlvr_dynamics.scoring.samples import read_metadata, write_table
+from rlvr_dynamics.sealed import read_parquet
 
 FOLDER = ".parts"
 
@@ -38,7 +39,7 @@ class Parts:
         """
         path, key = self._folder / f"{name}.parquet", digest(material)
         if read_metadata(path).get("key") == key:
-            return pd.read_parquet(path)
+            return read_parquet(path)
         self._say(name.replace("__", " "))
         write_table(path, make(), {"key": key})
-        return pd.read_parquet(path)
+        return read_parquet(path)

@@ -9,6 +9,7 @@ from rlvr_dynamics.checkpoints.steps import find_steps
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.frames import select
 from rlvr_dynamics.scoring.samples import read_benchmark
+from rlvr_dynamics.sealed import read_parquet
 
 FOLDER = "behaviour"
 IN_DOMAIN = "in_domain"
@@ -75,12 +76,10 @@ def _base(run_dir: Path, config: dict[str, Any]) -> Path:
 
 def _predictions(run_dir: Path, final: int) -> dict[str, Path]:
     """The predictions of the last step that are analysed, as far as the run has them."""
-    import pandas as pd
-
     path = run_dir / "predictions" / "index.parquet"
     if not path.is_file():
         return {}
-    index = pd.read_parquet(path, columns=["method", "step", "path"])
+    index = read_parquet(path, columns=["method", "step", "path"])
     rows = select(index, (index["step"] == final) & index["method"].isin([RANK1, RANDOM]))
     found = {str(row["method"]): run_dir / str(row["path"]) for row in rows.to_dict("records")}
     return {role: found[role] for role in (RANK1, RANDOM) if role in found}

@@ -12,6 +12,7 @@ from analysis.study import Cell, Study
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.figure_style import BLACK, GREEN, GREY, SKY
 from rlvr_dynamics.reporting.formatting import method_name
+from rlvr_dynamics.sealed import read_parquet
 
 MISSING = "Not measured: python -m analysis.behaviour run_dir=DIR writes it."
 LOOKS = {TRAINED: (BLACK, "o"), RANK1: (GREEN, "D"), RANDOM: (GREY, "X"), BASE: (SKY, "s")}
@@ -32,7 +33,7 @@ def behaviour(cell: Cell, name: str) -> pd.DataFrame | None:
     memo, key = cell.results.memo, ("behaviour", name)
     path = table_path(cell.results.run_dir / FOLDER, name)
     if key not in memo:
-        memo[key] = pd.read_parquet(path) if path.is_file() else None
+        memo[key] = read_parquet(path) if path.is_file() else None
     table = memo[key]
     absent = [] if table is None else [column for column in COLUMNS[name] if column not in table]
     if absent:

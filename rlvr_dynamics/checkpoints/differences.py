@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rlvr_dynamics.checkpoints.mapped import MappedTensor, can_map
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
-from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, Trajectory
+from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, Trajectory, raw_bytes
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 1 << 30
@@ -190,6 +190,8 @@ class Differences:
                     where=str(self.trajectory.folder(self.trajectory.steps[0]).parent),
                     way_out="leave checkpoints alone while they are analysed, then run again",
                 ) from error
+            for step, row in zip((0, *self.trajectory.steps), rows, strict=True):
+                self.trajectory.prove_elements(step, self.name, start, raw_bytes(row))
             if self._on_read is not None:
                 self._on_read(len(rows) * (stop - start) * self.dtype.itemsize)
             yield start, rows

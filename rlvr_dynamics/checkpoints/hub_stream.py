@@ -287,7 +287,7 @@ def collect_by_groups(
             where=str(folder),
             way_out="choose run_dir=... on a larger disk, or fewer source.published.steps",
         )
-    trajectory.verify(threads=settings.threads)
+    trajectory.prove_on_reading(threads=settings.threads)
     total = _bytes_of(layouts, names)
     with bar(total=total, desc="stream", unit="B", unit_scale=True) as shown:
         for group in groups_of(layouts, names, limit):

@@ -135,6 +135,7 @@ def create_shard(
     path: Path,
     shapes: Mapping[str, tuple[int, ...]],
     dtype: str | Mapping[str, str] = "float32",
+    words: Mapping[str, str] | None = None,
 ) -> Shard:
     """Create a safetensors file of the given tensors, all zero, to be filled later.
 
@@ -142,9 +143,11 @@ def create_shard(
         path: The file.
         shapes: Name and shape of each tensor, in the file's order.
         dtype: Their dtype, or the dtype of each.
+        words: What the header says besides.
     """
     tags = {known: tag for tag, known in DTYPES.items()}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
+    # transformers asks for the format
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **(words or {})}}
     offset = 0
     for name, shape in shapes.items():
         kind = dtype if isinstance(dtype, str) else dtype[name]

@@ -15,9 +15,10 @@ from rlvr_dynamics import progress
 from rlvr_dynamics.checkpoints.buffers import check_buffers
 from rlvr_dynamics.checkpoints.identity import (
     HashCache,
+    hashes_of,
     identity_of,
+    prove_folder,
     read_manifest,
-    verify_folder,
 )
 from rlvr_dynamics.checkpoints.matching import (
     check_match,
@@ -26,6 +27,7 @@ from rlvr_dynamics.checkpoints.matching import (
     working_dtypes,
 )
 from rlvr_dynamics.checkpoints.names import is_block_matrix
+from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, TensorEntry, read_layout
 from rlvr_dynamics.checkpoints.steps import base_folder, check_even, find_steps, select_steps
 from rlvr_dynamics.errors import UserError
@@ -60,11 +62,13 @@ class Trajectory:
         cache: HashCache,
         verified: set[int],
         dtypes: dict[str, str] | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         """Use `Trajectory.open`; this takes layouts that have been checked against each other."""
         self._layouts = layouts
         self._cache = cache
         self._verified = verified
+        self._proofs = Proofs() if proofs is None else proofs
         base = layouts[0]
         self.steps: tuple[int, ...] = tuple(step for step in layouts if step != 0)
         self.names: tuple[str, ...] = tuple(base.names)
@@ -136,12 +140,12 @@ class Trajectory:
         """Return the same trajectory restricted to some of its steps."""
         keep = {0, *steps}
         layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
-        return Trajectory(layouts, self._cache, self._verified, self.dtypes)
+        return Trajectory(layouts, self._cache, self._verified, self.dtypes, self._proofs)
 
     def of_tensors(self, names: Iterable[str]) -> "Trajectory":
         """Return the same trajectory restricted to some of its tensors."""
         keep = set(names)
-        part = Trajectory(self._layouts, self._cache, self._verified, self.dtypes)
+        part = Trajectory(self._layouts, self._cache, self._verified, self.dtypes, self._proofs)
         part.names = tuple(name for name in self.names if name in keep)
         return part
 
@@ -155,7 +159,7 @@ class Trajectory:
         layout, _ = under_names_of(self._layouts[0], layout)
         check_match(self._layouts[0], layout, step)
         layouts = {0: self._layouts[0], step: layout}
-        return Trajectory(layouts, self._cache, self._verified & {0}, self.dtypes)
+        return Trajectory(layouts, self._cache, self._verified & {0}, self.dtypes, self._proofs)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
@@ -235,11 +239,31 @@ class Trajectory:
                         way_out="leave checkpoints alone while they are analysed, then run again",
                     )
                 done += count
+        self.prove_elements(step, name, start, room)
+
+    def prove_elements(self, step: int, name: str, start: int, data: memoryview) -> None:
+        """Hash elements as they are used; see `verify`.
+
+        Args:
+            step: The step; 0 is the base.
+            name: The tensor.
+            start: Position of the first element.
+            data: The bytes that are used.
+
+        Raises:
+            UserError: They complete the tensor, and it is not the recorded one.
+        """
+        layout = self._layouts[step]
+        entry = layout.entry(name)
+        path = layout.shards[layout.home[name]].path
+        self._proofs.feed(path, name, entry, start * ITEM_BYTES[entry.dtype], data)
 
     @cached_property
     def identities(self) -> dict[int, str]:
         """Identity of every step's weights (step 0: the base), from manifests or hashes."""
-        return {step: identity_of(self.folder(step), self._cache) for step in self._layouts}
+        found = {step: identity_of(self.folder(step), self._cache) for step in self._layouts}
+        self._cache.flush()
+        return found
 
     @cached_property
     def identity(self) -> str:
@@ -276,21 +300,47 @@ class Trajectory:
                 first[identity] = step
         return pairs
 
-    def verify(self, *, threads: int = 2, show_progress: bool = False) -> None:
-        """Hash every weight file and compare with the manifests, once per process.
-
-        Folders without a manifest have nothing to be compared with and are left out.
+    def verify(self, *, threads: int = 2) -> None:
+        """Read every weight file now and compare all of it, as `prove_on_reading` does later.
 
         Raises:
-            UserError: A shard differs from its manifest.
+            UserError: A file differs from its manifest.
+        """
+        self.prove_on_reading(threads=threads)
+        for folder, hashes in self._proofs.folders(self._layouts.values()):
+            prove_folder(folder, hashes, threads)
+
+    def prove_on_reading(self, *, threads: int = 2, show_progress: bool = False) -> None:
+        """Check headers, configs and tokenizers, and prove every tensor from now on as it is read.
+
+        A tensor is compared with the hash in its manifest, or with the one that it had when the
+        identity of its folder was taken. Files of which neither is known are read and compared
+        with their manifest here; folders with neither have nothing to be compared with.
+
+        Raises:
+            UserError: A file differs from its manifest.
         """
         waiting = [step for step in self._layouts if step not in self._verified]
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            done = pool.map(lambda step: verify_folder(self.folder(step)), waiting)
+            done = pool.map(lambda step: hashes_of(self.folder(step), self._cache), waiting)
             if show_progress:
                 done = progress.bar(done, total=len(waiting), desc="verify", unit="checkpoint")
-            for step, _ in zip(waiting, done, strict=True):
+            for step, hashes in zip(waiting, done, strict=True):
+                if hashes is not None:
+                    self._proofs.expect(self._layouts[step], hashes)
                 self._verified.add(step)
+        self._cache.flush()
+
+    def settle(self, name: str | None = None) -> None:
+        """Prove also what was read in part only; called before anything is published.
+
+        Args:
+            name: Only this tensor, while others are at work on others.
+
+        Raises:
+            UserError: A tensor is not the recorded one.
+        """
+        self._proofs.settle(name)
 
 
 def _check_tied(base: Layout, other: Layout, step: int) -> None:

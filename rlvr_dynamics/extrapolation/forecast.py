@@ -43,7 +43,7 @@ def forecast_errors(
         UserError: A prediction is not the model of the base, a shard differs from its manifest, a
             weight is NaN or infinite, or `observe` was not saved.
     """
-    trajectory.verify()
+    trajectory.prove_on_reading()
     known = [entry for entry in predictions if entry[2] in trajectory.steps]
     rows = []
     for method, observe, step, folder in (
@@ -56,10 +56,11 @@ def forecast_errors(
                 way_out="open the trajectory with all the steps that were observed",
             )
         predicted = trajectory.beside(step, Path(folder))
-        predicted.verify()
+        predicted.prove_on_reading()
         for name in trajectory.names:
             errors = _tensor_errors(trajectory, predicted, name, observe, step)
             rows.append({"method": method, "observe": observe, "step": step, **errors})
+    trajectory.settle()
     return pd.DataFrame(rows, columns=FORECAST_COLUMNS)
 
 

@@ -153,7 +153,7 @@ class MatrixReconstruction(Reconstruction):
             source = source_text(label, self.name, settings, seen, weights=window.mark, **facts)
             identity = made_before(folder, source)
             if identity is None:
-                window.verify()
+                window.prove_on_reading()
                 identity = self._write(window, folder, source, changed, settings)
             made.append(Prediction(label, 0, step, folder, identity, self.uses_future))
         return made
@@ -179,6 +179,7 @@ class MatrixReconstruction(Reconstruction):
                     update = Differences(window, name).row(0).view(base.shape)
                     base = self.rebuild(update, name, settings).add_(base)
                 writer.write(name, base)
+            window.settle()
         return str(writer.manifest["identity"])
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.identity import read_manifest
+from rlvr_dynamics.checkpoints.identity import check_companions, read_manifest
+from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,16 @@ def made_before(folder: Path, source: str) -> str | None:
     """Return the identity of a prediction that exists already with the same source, or None.
 
     Folders appear whole or not at all, so one with a manifest is finished. Remarks that a method
-    adds behind the source do not count.
-
-    Raises:
-        UserError: The folder's manifest is damaged.
+    adds behind the source do not count. One that is damaged, as far as that shows without reading
+    its weights, is made again; weights are proved by whoever reads them.
     """
-    manifest = read_manifest(folder) if folder.is_dir() else None
-    if manifest is None or manifest["source"].split("; ")[0] != source:
+    try:
+        manifest = read_manifest(folder) if folder.is_dir() else None
+        if manifest is None or manifest["source"].split("; ")[0] != source:
+            return None
+        check_companions(folder, manifest)
+        read_layout(folder)
+    except UserError as error:
+        print(f"made again: {error.what} ({error.where})")
         return None
     return str(manifest["identity"])

@@ -100,7 +100,7 @@ def stream_predictions(
     made = {target: made_before(folder, source) for target, folder in folders.items()}
     waiting = [target for target, identity in made.items() if identity is None]
     if waiting:
-        job.window.verify(threads=threads)
+        job.window.prove_on_reading(threads=threads)
         with ExitStack() as stack:
             writers = [
                 stack.enter_context(
@@ -117,6 +117,7 @@ def stream_predictions(
             remarks = _write_all(
                 job, np.array(waiting), writers, budget_bytes, threads, show_progress
             )
+            job.window.settle()
             for writer in writers:
                 writer.source = "; ".join([source, *remarks])
         for target, writer in zip(waiting, writers, strict=True):

@@ -107,7 +107,7 @@ def measure(
             step), or a step to decompose does not exist.
     """
     update_steps_of(settings, trajectory.steps)
-    trajectory.verify(threads=settings.threads, show_progress=progress)
+    trajectory.prove_on_reading(threads=settings.threads, show_progress=progress)
     collect_all(trajectory, settings, folder, progress)
     names = measured_names(trajectory)
 

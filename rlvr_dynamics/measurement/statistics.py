@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save_file
 
 from rlvr_dynamics.atomic import atomic_path
@@ -36,6 +37,7 @@ from rlvr_dynamics.dynamics import (
     update_svd,
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
+from rlvr_dynamics.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
 
 VERSION = 1
 METHODS = ("gram", "krylov", "full")
@@ -110,15 +112,18 @@ def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
             for name, values in asdict(statistics.updates).items()
         }
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata=key)
+        save_file(arrays, temporary, metadata={**key, "seal": UNSEALED})
+        seal(temporary)
 
 
 def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
     """Return the statistics of a file and what they were made from; None without a whole file."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            key = dict(file.metadata() or {})
+        data = read_sealed(path)
+        arrays = load_arrays(data)
+        length = 8 + int.from_bytes(data[:8], "little")
+        key = dict(json.loads(data[8:length]).get("__metadata__", {}))
+        key.pop("seal", None)
         own = {name: values for name, values in arrays.items() if "." not in name}
         inner = {
             name.removeprefix("updates."): values
@@ -127,6 +132,9 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
         }
         updates = UpdateStatistics(**inner) if inner else None
         return TensorStatistics(**own, updates=updates), key
+    except Damaged as error:
+        print(f"measured again: {error.what} ({error.where})")
+        return None
     except (OSError, SafetensorError, TypeError):
         return None
 
@@ -158,7 +166,7 @@ def is_collected(
     return (
         found is not None
         and found[1] == key_of(trajectory, name, settings)
-        and (direction.exists() or not settings.directions)
+        and (is_whole(direction) or not settings.directions)
     )
 
 
@@ -181,7 +189,7 @@ def collect_to_file(
     path, direction = file_of(folder / "statistics", name), file_of(folder / "directions", name)
     key = key_of(trajectory, name, settings)
     found = load(path)
-    if found is not None and found[1] == key and (direction.exists() or not settings.directions):
+    if found is not None and found[1] == key and (is_whole(direction) or not settings.directions):
         return
     old = found[0] if found is not None and _is_shorter(found[1], key) else None
     direction.unlink(missing_ok=True)  # of other steps, or not wanted any more
@@ -199,6 +207,7 @@ def collect_to_file(
     if name in trajectory.block_matrices:
         updates = _updates(differences, settings, old.updates if old is not None else None)
         statistics = replace(statistics, updates=updates)
+    trajectory.settle(name)
     save(path, statistics, key)
 
 
@@ -277,13 +286,15 @@ def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> 
     """Publish v1 of the trajectory in the tensor's shape, float32, read back by its name."""
     steps = np.array(differences.trajectory.steps)
     weights = svd_of_gram(torch.from_numpy(gram), 1, steps).rows_to_directions
-    shape = differences.trajectory.shape(differences.name)
+    shapes = {"trajectory_v1": differences.trajectory.shape(differences.name)}
+    words = {"seal": UNSEALED}
     with atomic_path(path) as temporary:
-        entry = (shard := create_shard(temporary, {"trajectory_v1": shape})).entries
+        entry = (shard := create_shard(temporary, shapes, words=words)).entries
         with shard.path.open("r+b") as file:
             for start, _, updates in differences.chunks():
                 direction = row_combination(weights, updates)[0].float()
                 put_elements(file.fileno(), entry["trajectory_v1"], start, direction.cpu())
+        seal(temporary)
 
 
 def _updates(

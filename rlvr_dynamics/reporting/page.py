@@ -16,6 +16,7 @@ from rlvr_dynamics.reporting.claims import format_interval, format_value
 from rlvr_dynamics.reporting.formatting import DASH, general, integer, number, text
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.sealed import read_parquet
 
 LONGEST_ANSWER = 600
 MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DASH}
@@ -106,7 +107,7 @@ def example_answers(results: Results) -> dict[str, Any] | None:
         path = results.sample_path(model, benchmarks[0])
         if not path.exists():
             continue
-        samples = pd.read_parquet(path).sort_values(["question_id", "protocol", "sample"])
+        samples = read_parquet(path).sort_values(["question_id", "protocol", "sample"])
         if question is None:
             question = samples.iloc[0]
         same = samples[samples["question_id"] == question["question_id"]]

@@ -1,6 +1,5 @@
 """The tables of one run directory, loaded; a table of a stage that has not run is None."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyarrow import ArrowInvalid, parquet
+from pyarrow import ArrowInvalid, BufferReader, parquet
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.records import check_records, read_sealed_json
 from rlvr_dynamics.reporting.formatting import USES_FUTURE, distinct_titles, method_name
 from rlvr_dynamics.reporting.frames import equal, known, last_step, numbers, select, values
 from rlvr_dynamics.reporting.intervals import DRAWS
+from rlvr_dynamics.sealed import Damaged, read_parquet, read_sealed
 
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # name: (file, stage that writes it, columns the report reads)
@@ -258,6 +259,7 @@ def load_results(run_dir: Path) -> Results:
         name: _load(run_dir / file, stage, columns)
         for name, (file, stage, columns) in TABLES.items()
     }
+    check_records(run_dir, {TABLES[name][1] for name, table in tables.items() if table is not None})
     return Results(
         run_dir, _json(run_dir / "config.json"), _json(run_dir / "provenance.json"), tables
     )
@@ -268,10 +270,12 @@ def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | No
         return None
     way_out = f"remove the file and run the {stage} stage again"
     try:
-        table = pd.read_parquet(path)
-    except ArrowInvalid as error:
+        table = read_parquet(path)
+    except Damaged as error:
         raise UserError(
-            "this is no whole parquet file", where=str(path), way_out=way_out
+            "this is no whole parquet file, or its content is not what was written",
+            where=str(path),
+            way_out=way_out,
         ) from error
     lacking = [column for column in columns if column not in table]
     if lacking:
@@ -283,10 +287,11 @@ def _by_question(path: Path) -> Answers:
     # A study reads thousands of these files, and grouping a frame takes three times as long.
     columns = ["question_id", "protocol", "score"]
     try:
-        table = parquet.read_table(path, columns=columns, use_threads=False)
-    except ArrowInvalid as error:
+        data = BufferReader(read_sealed(path))
+        table = parquet.read_table(data, columns=columns, use_threads=False)
+    except (ArrowInvalid, Damaged) as error:
         raise UserError(
-            "this is no whole parquet file",
+            "this is no whole parquet file, or its content is not what was written",
             where=str(path),
             way_out="remove the file and run the score stage again",
         ) from error
@@ -322,10 +327,10 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return read_sealed_json(path)
+    except (ValueError, RecursionError) as error:
         raise UserError(
-            "this is no whole JSON file",
+            "this is no whole JSON file, or its content is not what was written",
             where=str(path),
             way_out="give the folder that python -m rlvr_dynamics.run wrote",
         ) from error

@@ -26,6 +26,7 @@ from rlvr_dynamics.scoring.samples import (
     read_metadata,
     write_table,
 )
+from rlvr_dynamics.sealed import read_parquet
 
 RAW_FOLDER = ".raw"
 
@@ -168,11 +169,11 @@ def publish(
     regraded, parts = 0, []
     for protocol, key in wanted.items():
         if stored.get(protocol) == key:
-            rows = pd.read_parquet(path)
+            rows = read_parquet(path)
             parts.append(rows[rows["protocol"] == protocol])
             regraded += len(parts[-1]) * (before.get("grader") != grader)
         elif key in raw:
-            rows = pd.read_parquet(raw[key])
+            rows = read_parquet(raw[key])
             parts.append(rows[rows["benchmark"] == benchmark_name])
         else:
             raise RuntimeError(

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rlvr_dynamics.atomic import atomic_path
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.grading import KINDS, grade_finished
+from rlvr_dynamics.sealed import is_whole, read_parquet, write_sealed_parquet
 
 METADATA = b"rlvr_dynamics"
 ANSWER_COLUMNS = [
@@ -34,15 +35,19 @@ BENCHMARK_COLUMNS = ["question_id", "prompt", "gold", "kind", "split", "title"]
 
 def write_table(path: Path, table: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
     """Publish a parquet file that carries `metadata`; equal content gives equal bytes."""
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    merged = {**(arrow.schema.metadata or {}), METADATA: json.dumps(metadata, sort_keys=True)}
     with atomic_path(path) as temporary:
-        pq.write_table(arrow.replace_schema_metadata(merged), temporary)
+        write_sealed_parquet(temporary, table, {METADATA: json.dumps(metadata, sort_keys=True)})
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a file written by `write_table`; {} if absent or not ours."""
+    """Return the metadata of a file written by `write_table`; {} if absent, damaged or not ours.
+
+    What is damaged counts as not there, so that it is asked for again; that is said.
+    """
     if not path.is_file():
+        return {}
+    if not is_whole(path):
+        print(f"damaged, made again: {path}")
         return {}
     try:
         stored = pq.read_schema(path).metadata or {}
@@ -61,9 +66,9 @@ def read_benchmark(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError("benchmark file is missing", where=str(path))
     try:
-        table = pd.read_parquet(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"not a readable parquet file: {error}", where=str(path)) from error
+        table = read_parquet(path)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
     missing = [name for name in BENCHMARK_COLUMNS if name not in table.columns]
     if missing:
         raise UserError(f"benchmark lacks the columns {', '.join(missing)}", where=str(path))

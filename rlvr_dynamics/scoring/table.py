@@ -13,6 +13,7 @@ from rlvr_dynamics.scoring.grading import STATUSES
 from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
 from rlvr_dynamics.scoring.statistics import mean_interval
 from rlvr_dynamics.scoring.votes import majority_score, pass_at_k, spelling
+from rlvr_dynamics.sealed import read_parquet
 
 PUZZLE = "reasoning_gym"
 FINISH_REASONS = ("stop", "length")
@@ -72,7 +73,7 @@ def scores_table(
             metadata = read_metadata(path)
             if not metadata:
                 raise UserError("answers are missing", where=str(path), way_out="run stage score")
-            samples = pd.read_parquet(path)
+            samples = read_parquet(path)
             for protocol, key in metadata["keys"].items():
                 rows.append(
                     {
