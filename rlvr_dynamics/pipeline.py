@@ -232,7 +232,8 @@ def _misfit(
         return wrong.removeprefix(f"{stage.name} ")
     then, now = record["material"], _material(run, stage, {})
     compared = ("settings",) if stage.name in PRECIOUS else ("settings", "version")
-    found = list(differences(*({key: each.get(key) for key in compared} for each in (then, now))))
+    pair = [{key: each.get(key) for key in compared} for each in (then, now)]
+    found = list(differences(pair[0], pair[1]))
     return f"it was made with another configuration ({'; '.join(found[:3])})" if found else None
 
 
