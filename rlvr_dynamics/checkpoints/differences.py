@@ -182,7 +182,7 @@ class Differences:
         for start in range(0, self.d, STORED_COLUMNS):
             stop = min(self.d, start + STORED_COLUMNS)
             try:
-                rows = [tensor.elements(start, stop).to(self.dtype) for tensor in self._mapped]
+                found = [tensor.elements(start, stop) for tensor in self._mapped]
             except OSError as error:
                 raise UserError(
                     f"{self.name} cannot be read ({error.strerror}): a file was cut short, or its "
@@ -190,8 +190,9 @@ class Differences:
                     where=str(self.trajectory.folder(self.trajectory.steps[0]).parent),
                     way_out="leave checkpoints alone while they are analysed, then run again",
                 ) from error
-            for step, row in zip((0, *self.trajectory.steps), rows, strict=True):
+            for step, row in zip((0, *self.trajectory.steps), found, strict=True):
                 self.trajectory.prove_elements(step, self.name, start, raw_bytes(row))
+            rows = [row.to(self.dtype) for row in found]
             if self._on_read is not None:
                 self._on_read(len(rows) * (stop - start) * self.dtype.itemsize)
             yield start, rows
