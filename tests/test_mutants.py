@@ -1,5 +1,6 @@
 """`python -m tests.mutants`: what it plants, what it counts, and what it leaves alone."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,10 @@ def tree(folder: Path, *mutants: str, test: str = TEST) -> Path:
 
 def run(folder: Path, *arguments: str) -> tuple[int, list[list[str]]]:
     command = [sys.executable, str(TOOL), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    # Few plugins, for a quick start.
+    few = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
+    environment = {**os.environ, **few}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert not done.stderr
     assert (folder / "shapes.py").read_text() == PRODUCT
     return done.returncode, [line.split() for line in done.stdout.splitlines()]
@@ -42,8 +46,11 @@ def test_killed_survived_explained_and_stale_are_told_apart(tmp_path):
         ["shapes.py", "4", "1", "1", "1", "1"],
         ["(all)", "4", "1", "1", "1", "1"],
     ]
+    code, lines = run(root, "--check")
+    assert (code, lines[-1]) == (2, ["3", "of", "4", "fit"])
+    assert run(root, "--check", "sum")[0] == 0
     assert run(root, "name")[0] == 1
-    assert run(root, "sum", "swapped")[0] == 0
+    assert run(root, "swapped")[0] == 0
     assert run(root, "no such word")[0] == 2
 
 

@@ -3,6 +3,7 @@
 Two configurations in which no number is verl's default or stands twice, composed by Hydra itself.
 """
 
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from rlvr_dynamics import config
 from rlvr_dynamics.schema import Algorithm, Trainer
 from rlvr_dynamics.training.reward import compute_score
-from rlvr_dynamics.training.verl_command import MANAGERS_FILE, verl_command
+from rlvr_dynamics.training.verl_command import MANAGERS_FILE, environment, verl_command
 from rlvr_dynamics.training.verl_schema import resolved, verl_folder
 
 pytestmark = pytest.mark.skipif(verl_folder() is None, reason="verl is not installed")
@@ -371,6 +372,21 @@ def test_the_value_model_on_a_cpu_is_the_actors_kind():
     assert critic["fsdp"]["use_torch_compile"] is False
     # On a CPU a micro-batch (128 samples of 96 tokens) is packed whole.
     assert critic["ppo_infer_max_token_len_per_gpu"] == 12288
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_verls_process_has_the_variables_that_belong_to_its_command(monkeypatch, device):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "13")
+    loaded = config.load(["+exp=grpo_qwen3_4b"] if device == "cuda" else [])
+    found = environment(loaded, Path("/run/metrics_3.jsonl"))
+    assert found["VERL_FILE_LOGGER_PATH"] == "/run/metrics_3.jsonl"
+    # verl has no platform of its own for a CPU, and takes an empty list of GPUs for none at all.
+    own = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "OMP_NUM_THREADS": "1"}
+    own |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    own |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": None}
+    kept = {name: os.environ.get(name) for name in own}
+    assert {name: found.get(name) for name in own} == (own if device == "cpu" else kept)
 
 
 def test_every_field_has_its_keys_or_a_reason():

@@ -3,6 +3,7 @@
     python -m tests.mutants                    # every declared mutant (hours on 2 cores)
     python -m tests.mutants reporting "null"   # those whose module or description holds a word
     python -m tests.mutants --jobs 2 --all     # survivors meet the whole default suite too
+    python -m tests.mutants --check            # runs no test: which declarations no longer fit?
 
 The mutants are declared in the TOML files beside this one (README.md there has the format). The
 tree is copied, so the checkout stays as it is, and tests that fail without any mutant stop the run.
@@ -36,6 +37,14 @@ class Mutant:
     new: str
     tests: tuple[str, ...]
     survives: str = ""
+
+    def unfit(self, root: Path) -> str:
+        """Why it can no longer be planted in a tree; empty if it can."""
+        try:
+            self.planted(root)
+        except (ValueError, SyntaxError) as error:
+            return str(error)
+        return ""
 
     def planted(self, root: Path) -> str:
         """The text of the file with the mistake in it; ValueError where it no longer fits."""
@@ -96,11 +105,9 @@ def failure(tree: Path, tests: tuple[str, ...], seconds: float) -> str:
 
 def verdict(mutant: Mutant, tree: Path, *, everything: bool, seconds: float) -> tuple[str, str]:
     """Plant a mutant in a tree, run its tests, put the file back."""
-    try:
-        changed = mutant.planted(tree)
-    except (ValueError, SyntaxError) as error:
-        return STALE, str(error)
-    file = tree / mutant.file
+    if unfit := mutant.unfit(tree):
+        return STALE, unfit
+    changed, file = mutant.planted(tree), tree / mutant.file
     original = file.read_bytes()
     try:
         file.write_text(changed)
@@ -135,6 +142,7 @@ def main(root: Path, arguments: list[str]) -> int:
     parser.add_argument("words", nargs="*", help="only mutants whose module or description has one")
     parser.add_argument("--jobs", type=int, default=1, help="copies of the tree at work together")
     parser.add_argument("--all", action="store_true", help="survivors meet the default suite too")
+    parser.add_argument("--check", action="store_true", help="only whether each can be planted")
     parser.add_argument("--seconds", type=float, default=1200, help="a test run's longest time")
     given = parser.parse_args(arguments)
     mutants = [
@@ -145,6 +153,14 @@ def main(root: Path, arguments: list[str]) -> int:
     if not mutants:
         print("no mutant is declared with these words")
         return 2
+    if given.check:
+        stale = [
+            f"{mutant.file}: {mutant.why}: {unfit}"
+            for mutant in mutants
+            if (unfit := mutant.unfit(root))
+        ]
+        print(*stale, f"{len(mutants) - len(stale)} of {len(mutants)} fit", sep="\n")
+        return 2 if stale else 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for number in range(given.jobs):
