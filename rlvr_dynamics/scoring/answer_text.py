@@ -74,7 +74,7 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"\\(?:varnothing|O)(?![a-zA-Z])", r"\\emptyset"),
         (r"\\([gl])e(?:q|qq|qslant)(?![a-zA-Z])", r"\\\1e"),
         (r"\\log\s*_\s*(?:\{\s*e\s*\}|e(?![a-zA-Z]))", r"\\ln "),
-        (r"\\neq(?![a-zA-Z])", r"\\ne"),
+        (r"\\neq(?![a-zA-Z])|\\not\s*=", r"\\ne"),
         (r"\^\s*\{\s*\\circ\s*\}|\\degree(?:s)?(?![a-zA-Z])", r"^\\circ"),
         (r"(?<![a-zA-Z\\{])pi(?![a-zA-Z])", r"\\pi"),
         (r"(?<!\\log)_\s*(\d+)", r"_{\1}"),
@@ -90,7 +90,11 @@ _DECIMAL_POWER = re.compile(r"\^\s*(?:\{\s*(-?\d{0,6}\.\d{1,6})\s*\}|(\d{0,6}\.\
 _MORE = re.compile(r"(>|\\ge(?![a-zA-Z]))")
 _LESS = re.compile(r"<|=|\\(?:le|lt|ne|text)(?![a-zA-Z])|,")
 _EMPHASIS = re.compile(r"^\*{1,3}(?![*])(.*?)(?<![*])\*{1,3}$", re.DOTALL)
-_LEADING = re.compile(r"^(?:=|\\approx(?![a-zA-Z])|approximately(?=\s*-?\d*\.\d))\s*")
+_LEADING = re.compile(
+    r"^(?:=|\\approx(?![a-zA-Z])|approximately(?=\s*-?\d*\.\d)"
+    r"|\\text\s*\{\s*(?:(?:so|thus|hence|the|final)\s+){0,3}answer\s*(?:is|:)?\s*\}:?)\s*",
+    re.IGNORECASE,
+)
 _REASON = re.compile(
     r"[,;]?\s*\\text\s*\{\s*,?\s*(?:(?:because|since|so|as|hence|thus)\s[^{}]*|only\s*)\}$"
 )

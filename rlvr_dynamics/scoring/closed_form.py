@@ -11,7 +11,9 @@ import re
 from rlvr_dynamics.scoring.formula_reader import Tree, parts, symbols
 from rlvr_dynamics.scoring.formula_values import approximate, exact
 
-_ALWAYS = re.compile(r"\\(?:sum|prod|int|iint|oint|lim|limsup|liminf)(?![a-zA-Z])")
+_ALWAYS = re.compile(
+    r"\\(?:sum|prod|int|iint|oint|lim|limsup|liminf|partial)(?![a-zA-Z])|\\frac\s*\{\s*d\s*\}"
+)
 _OF_NUMBERS = re.compile(
     r"\\(?:gcd|lcm|max|min|sup|inf|det|deg|dim|bmod|pmod|mod|operatorname|lfloor|lceil)(?![a-zA-Z])"
     r"|(?<![a-zA-Z\\])(?:gcd|lcm|max|min|mod|floor|ceil)(?![a-zA-Z])"

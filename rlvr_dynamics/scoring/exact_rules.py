@@ -34,6 +34,7 @@ _PERCENT = re.compile(
     r"\s*(?:\\?%|\s(?:percent|pct|percentage)|\\text\s*\{\s*(?:percent|percentage|pct|\\?%)\s*\})$"
 )
 _BASED = re.compile(r"\(?\s*((?=[A-Z]*\d)[0-9A-Z]{1,60})\s*\)?\s*_\s*\{\s*(\d{1,2})\s*\}", re.ASCII)
+_IMPOSSIBLE = re.compile(r"\(?\d+\)?\s*_\s*\{\s*\d+\s*\}", re.ASCII)
 _DEGREES = re.compile(r"\s*(?:\^\\circ|\\text\s*\{\s*degrees?\s*\}|\sdegrees?)$")
 _RATIO = re.compile(
     r"\d{1,12}(?:\.\d{1,12})?(?:\s*(?::|\\colon)\s*\d{1,12}(?:\.\d{1,12})?){1,5}", re.ASCII
@@ -138,6 +139,8 @@ def _based(text: str) -> tuple[str, int] | None:
 
 def _bases(gold: str, answer: str) -> bool | None:
     right, given = _based(gold), _based(answer)
+    if _IMPOSSIBLE.fullmatch(answer) and given is None:
+        return False
     if right and given:
         return right == given
     # A base given on one side only was named in the question.
@@ -145,9 +148,7 @@ def _bases(gold: str, answer: str) -> bool | None:
         return right[0] == answer.lstrip("0")
     if given and gold.isalnum():
         return given[0] == gold.lstrip("0")
-    if (right and read(answer) is not None) or (given and read(gold) is not None):
-        return False
-    return None
+    return False if right or given else None
 
 
 def _percents(gold: str, answer: str) -> bool | None:

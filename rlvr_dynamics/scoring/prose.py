@@ -17,15 +17,18 @@ from rlvr_dynamics.scoring.turns import final_part
 
 _PHRASE = re.compile(r"answer\s{0,4}(?:is|:|=)\s{0,4}:?\s{0,4}", re.IGNORECASE)
 _TAGGED = "<answer>"
+# A heading has words, an answer begins with a sign, a digit or a formula.
+_HASHED = re.compile(r"(?:^|\n)[ \t]{0,9}####[ \t]{0,9}(?=[-+\d$\\.])([^\n]{1,1000})")
 _DISPLAY = re.compile(r"\s{0,9}(?:\*\*\s?)?(\$\$|\\\[)")
 _CLOSES = {"$$": "$$", "\\[": "\\]"}
 _SENTENCE_END = re.compile(r"\n|(?<!\\)[.!?]{1,3}(?:\*{1,2})?(?:\s|$)")
 # What follows gives a reason or goes on, and is no part of the answer.
 _CLAUSE = re.compile(
-    r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|hence|thus|therefore|due to|given that"
-    r"|whereas|i\.e\.|that is|by|using|see|from|according|I hope"
+    r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|where|hence|thus|therefore|due to"
+    r"|given that|whereas|i\.e\.|that is|by|using|see|from|according|I hope"
     r"|and (?:thus|so|hence|therefore|this|that|it|we|I))(?![\w-])"
-    r"|\s{1,9}(?:--?|[–—])\s{1,9}(?=[A-Za-z]{3})|\s{0,9},\s{1,9}(?:where|not)\s"
+    r"|\s{1,9}(?:--?|[–—])\s{1,9}(?=[A-Za-z]{3})|\s{0,9},\s{1,9}not\s|;\s{1,9}(?=[a-z]{3})"
+    r"|\*{0,2}\s{1,9}\((?!mod\b|if\b|when\b|or\b|and\b)(?=[A-Za-z]{3,99}[^()]{0,99}\))"
 )
 _COMPLEMENT = re.compile(r"\b(?:is|are|equals|was|be)\s{1,4}(?:equal to\s{1,4})?:?", re.IGNORECASE)
 # Words with which the number beside them is not the answer.
@@ -41,18 +44,20 @@ _NUMBER = re.compile(
     re.ASCII,
 )
 _LABEL = re.compile(
-    r"(?:\b(?:steps?|examples?|equations?|eqs?|cases?|questions?|problems?|pages?|figures?|tables?"
-    r"|parts?|lines?|theorem|lemma|sections?|chapters?|options?|choices?|exercises?|no|items?|rules?"
-    r"|methods?|rounds?|versions?|grade|level|nos)\.?\s{0,2}[#(]?|#|\^|_|[A-Za-z])$",
+    r"(?:\b(?:steps?|examples?|equations?|eqs?|cases?|questions?|problems?|pages?|figures?|figs?"
+    r"|tables?|parts?|lines?|theorem|lemma|sections?|chapters?|options?|choices?|exercises?|no|nos"
+    r"|items?|rules?|methods?|rounds?|versions?|grade|level|p)\.?\s{0,2}[#(]?|#|\^|_|[A-Za-z]"
+    r"|[a-z]\s\[)\Z",
     re.IGNORECASE,
 )
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 MAX_BARE = 300
 _COMMAND = re.compile(
     r"\\(?:begin|end|text|mathrm|operatorname)\s?\{[^{}]{0,99}\}|\\[a-zA-Z]{1,30}"
     r"|(?<![a-zA-Z])(?:sqrt|a?(?:rc)?(?:sin|cos|tan)|log|ln|exp|pi|and|or)(?![a-zA-Z])"
 )
 _PROSE = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z]{3,}|[a-zA-Z]{2,}\s{1,3}[a-zA-Z]{2,}")
-_LISTED = re.compile(r"(?:^|\n)[ \t]{0,9}[(]?$")
+_LISTED = re.compile(r"(?:^|\n)[ \t]{0,9}[(]?\Z")
 _SPAN = re.compile(
     r"\$\$([^$]{1,1000})\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\[(.{1,1000}?)\\\]|\\\((.{1,1000}?)\\\)",
     re.DOTALL,
@@ -72,7 +77,7 @@ def mathematical_answer(response: str) -> Extracted:
     box = boxed_answer(text)
     if box.boxed:
         return box
-    for rule in (tagged, after_phrase, bare_formula, last_value):
+    for rule in (tagged, hashed, after_phrase, bare_formula, last_value):
         extracted = rule(text)
         if extracted is not None and (extracted.text is not None or extracted.too_long):
             return extracted
@@ -93,6 +98,13 @@ def tagged(text: str) -> Extracted | None:
     if len(inside) > MAX_ANSWER_CHARS:
         return Extracted(None, too_long=True)
     return Extracted(inside.strip())
+
+
+def hashed(text: str) -> Extracted:
+    """Return the line behind the last ``####``, as GSM8K's solutions end."""
+    tail = text[-TAIL_CHARS:]
+    found = [match[1] for match in _HASHED.finditer(tail)]
+    return Extracted(found[-1].strip() or None) if found else NOTHING
 
 
 def after_phrase(text: str) -> Extracted:
@@ -168,7 +180,8 @@ def last_value(text: str) -> Extracted:
     for match in _NUMBER.finditer(tail):
         before = tail[max(0, match.start() - 20) : match.start()]
         inside = any(start <= match.start() < end for start, end, _ in spans)
-        if inside or not (_LABEL.search(before) or _is_listed(tail, match)):
+        label = _LABEL.search(before) or _ORDINAL.match(tail, match.end())
+        if inside or not (label or _is_listed(tail, match)):
             number = match
     if number is None:
         return Extracted(spans[-1][2].strip()) if spans else NOTHING

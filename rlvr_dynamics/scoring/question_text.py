@@ -8,9 +8,8 @@ is a number they are wrong unless they are spelled as it is.
 import re
 
 from rlvr_dynamics.scoring.answer_text import normalise
-from rlvr_dynamics.scoring.closed_form import is_number
 from rlvr_dynamics.scoring.exact_rules import number, without_percent
-from rlvr_dynamics.scoring.formula_reader import read
+from rlvr_dynamics.scoring.formula_reader import read, symbols
 from rlvr_dynamics.scoring.math_limits import too_large
 
 MAX_QUESTION_CHARS = 20_000
@@ -51,7 +50,8 @@ def restates(gold: str, answer: str, question: str) -> bool:
     if _DECIMAL.fullmatch(given) and _DECIMAL.fullmatch(right):
         return False
     bare = without_percent(right)
-    return number(bare) is not None or is_number(read(bare))
+    tree = read(bare)
+    return number(bare) is not None or (tree is not None and not symbols(tree))
 
 
 def _plain(text: str) -> str:

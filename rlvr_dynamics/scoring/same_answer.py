@@ -22,6 +22,7 @@ from rlvr_dynamics.scoring.relations import (
 from rlvr_dynamics.scoring.structures import Group, Matrix, Relation, Shape, Value, shape
 
 _LISTS = ("", "or", "{}")
+_DROPPED = (r"\text", r"\mathrm", r"\ldots", r"\not", "'", '"', "?", "@", "#")
 REALS = r"\mathbb{R}"
 _ALL_REALS = Group("()", (Value(r"-\infty"), Value(r"\infty")))
 _EMPTY = Value(r"\emptyset")
@@ -39,16 +40,25 @@ def decide(gold: str, answer: str) -> tuple[str, bool] | None:
         The name of the rule that decided and whether the answer is right; None where algebra has
         to be asked.
     """
-    whole = compare_values(gold, answer)
-    if whole is not None and (whole[1] or whole[0] not in ("unit", "ratio")):
-        return whole
-    verdict = _same(shape(gold), shape(answer))
-    if verdict is None and whole is not None:
-        return whole
+    if gold == answer:
+        return "equal", True
+    right, given = shape(gold), shape(answer)
+    if isinstance(right, Value) and isinstance(given, Value):
+        whole = compare_values(gold, answer)
+        if whole is None or whole[1] or "," not in gold or "," not in answer:
+            return whole
+    elif "\\text" in gold + answer and words(gold) == words(answer):
+        return "text", True
+    verdict = _same(right, given)
     if not verdict and "," in gold and "," in answer:
-        apart = _same(shape(gold, thousands=False), shape(answer, thousands=False))
-        verdict = apart if apart else verdict
+        lists = (shape(gold, thousands=False), shape(answer, thousands=False))
+        if len(set(map(_length, lists))) == 1 and _same(*lists):  # 100,200 and 200,100
+            verdict = True
     return None if verdict is None else ("shape", verdict)
+
+
+def _length(found: Shape | None) -> int:
+    return len(found.items) if isinstance(found, Group) else 1
 
 
 def is_read(text: str) -> bool:
@@ -69,8 +79,8 @@ def _is_read(found: Shape) -> bool:
 
 
 def leftovers(text: str) -> frozenset[str]:
-    """Return the kinds of things in a text that algebra would drop: words, dots."""
-    return frozenset(mark for mark in (r"\text", r"\mathrm", r"\ldots") if mark in text)
+    """Return the kinds of things in a text that algebra would drop: words, dots, primes."""
+    return frozenset(mark for mark in _DROPPED if mark in text)
 
 
 def _same(gold: Shape | None, answer: Shape | None) -> bool | None:

@@ -21,7 +21,7 @@ _RELATION = re.compile(
 )
 _CUP = re.compile(r"\\cup(?![a-zA-Z])")
 _MATRIX = re.compile(
-    r"\\begin\s*\{(?P<kind>[pbBvV]?matrix|array)\}(?:\s*\{[lcr| ]*\})?(?P<rows>.*)"
+    r"\\begin\s*\{(?P<kind>[pbB]?matrix|smallmatrix|array)\}(?:\s*\{[lcr| ]*\})?(?P<rows>.*)"
     r"\\end\s*\{(?P=kind)\}",
     re.DOTALL,
 )

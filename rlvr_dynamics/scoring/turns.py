@@ -12,7 +12,7 @@ _CLOSED = re.compile(rf"</(?:{'|'.join(_THOUGHTS)})>", re.IGNORECASE)
 # What chat templates put between two messages; a decoder may leave it in the text.
 _SPECIAL = re.compile(
     r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end|user|assistant|system|start_header_id)\|>"
-    r"|<(?:end|start)_of_turn>|</s>|\[INST\]"
+    r"|<(?:end|start)_of_turn>|</s>|\[/?INST\]"
 )
 _ROLE = re.compile(r"[ \t]*(?:assistant|model)?[ \t]*(?:<\|end_header_id\|>)?\s*")
 _NEXT = re.compile(
