@@ -292,6 +292,8 @@ def _measure(run: Run, folder: Path) -> None:
 
     settings, published = run.config.measure, run.config.source.published
     trajectory = open_trajectory(run)
+    for note in trajectory.notes:
+        print(note)
     for earlier, later in trajectory.repeats:
         print(f"step {later} repeats the weights of {f'step {earlier}' if earlier else 'the base'}")
     chosen = MeasureSettings(

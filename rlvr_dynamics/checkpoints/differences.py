@@ -18,7 +18,8 @@ from torch import Tensor
 
 from rlvr_dynamics.checkpoints.mapped import MappedTensor, can_map
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
-from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, Trajectory, raw_bytes
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 1 << 30
@@ -152,6 +153,8 @@ class Differences:
         for start, stored in self.stored_pieces(self._piece):
             updates = stored[1:].to(torch.float32, copy=True).sub_(stored[0].float())
             self.refuse_non_finite(start, stored, updates)
+            for step, row in zip(self.trajectory.steps, updates, strict=True):
+                self._read_exactly(step, start, row)
             yield Piece(start, start + stored.shape[1], stored, updates)
 
     def stored_pieces(self, columns: int = STORED_COLUMNS) -> Iterator[tuple[int, Tensor]]:
@@ -201,6 +204,8 @@ class Differences:
         """Map the tensor of every step; an empty list when they cannot be mapped."""
         mapped = []
         for step in (0, *self.trajectory.steps):
+            if self.trajectory.computes(step, self.name):
+                return []
             layout = self.trajectory.layout(step)
             path = layout.shards[layout.home[self.name]].path
             try:
@@ -209,6 +214,12 @@ class Differences:
             except (OSError, ValueError):  # such as too many open files: they are read instead
                 return []
         return mapped
+
+    def _read_exactly(self, step: int, start: int, update: Tensor) -> None:
+        """Take an adapter's own update, which the merged weight has rounded."""
+        exact = self.trajectory.computed_update(step, self.name, start, start + update.numel())
+        if exact is not None:
+            update.copy_(exact)
 
     def refuse_non_finite(self, start: int, stored: Iterable[Tensor], outcome: Tensor) -> None:
         """Refuse stored values from which something came out that is not finite.
@@ -246,11 +257,14 @@ class Differences:
             base, values = self._whole[0], self._whole[1 + index]
             update = values.to(self.device).float().sub_(base.to(self.device))
             if bool(torch.isfinite(update.sum())):
+                self._read_exactly(self.trajectory.steps[index], 0, update)
                 return update
         step = self.trajectory.steps[index]
         base = finite_elements(self.trajectory, 0, self.name, 0, self.d).to(self.device)
         values = finite_elements(self.trajectory, step, self.name, 0, self.d).to(self.device)
-        return values.float().sub_(base)
+        update = values.float().sub_(base)
+        self._read_exactly(step, 0, update)
+        return update
 
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:
         """Yield (start, stored values of shape (T + 1, c)) of every block."""

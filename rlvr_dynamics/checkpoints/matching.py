@@ -1,7 +1,7 @@
 """Whether a base and a checkpoint are the same model, under which names and in which dtype."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout
 from rlvr_dynamics.errors import UserError
@@ -19,37 +19,57 @@ def under_names_of(base: Layout, other: Layout) -> tuple[Layout, str | None]:
         The layout, and what was done in words; None where the names are the same.
     """
     ours, theirs = base.home.keys() - other.home.keys(), other.home.keys() - base.home.keys()
-    for old, new in sorted(_prefix_pairs(ours, theirs)):
-        names = {n: new + n.removeprefix(old) for n in theirs if n.startswith(old)}
-        mapped = set(names.values())
-        # An output head, which has no layer's prefix, may be left over on either side.
-        if (
-            len(mapped) == len(names)
-            and mapped <= ours
-            and max(len(theirs) - len(mapped), len(ours) - len(mapped)) <= 1
-        ):
-            said = f"'{old}...' is read as '{new}...'"
-            return other.renamed(names), said
-    return other, None
+    # An output head, which has no layer's prefix, may be left over on either side.
+    found = prefix_of(theirs, ours, left_over=1)
+    if found is None or len(ours) > len(theirs) + 1:
+        return other, None
+    old, new = found
+    names = {name: new + name.removeprefix(old) for name in theirs if name.startswith(old)}
+    names = {name: known for name, known in names.items() if known in ours}
+    return other.renamed(names), f"'{old}...' in the steps is '{new}...' in the base"
 
 
-def _prefix_pairs(ours: Iterable[str], theirs: Iterable[str]) -> set[tuple[str, str]]:
+def prefix_of(
+    theirs: Collection[str], ours: Collection[str], left_over: int = 0
+) -> tuple[str, str] | None:
+    """Return the prefix that names have, and the one they would have to have to be ours.
+
+    Args:
+        theirs: Names that should be some of ours.
+        ours: The names that there are.
+        left_over: How many of theirs need not fit.
+
+    Returns:
+        The two prefixes, either of which may be empty; None where no pair of them fits.
+    """
+    there = set(ours)
+    for old, new in sorted(_prefix_pairs(theirs, there)):
+        fitting = {name for name in theirs if new + name.removeprefix(old) in there}
+        fitting = {name for name in fitting if name.startswith(old)}
+        if fitting and len(theirs) - len(fitting) <= left_over:
+            return old, new
+    return None
+
+
+def _prefix_pairs(theirs: Collection[str], ours: Collection[str]) -> set[tuple[str, str]]:
     """Return the pairs of prefixes (theirs, ours) by which some name of either could be one."""
-    theirs, pairs = sorted(theirs), set()
-    for sample in (theirs[:1] + theirs[-1:]) if theirs else ():
+    pairs = set()
+    by_end: dict[str, list[str]] = {}
+    for name in ours:
+        by_end.setdefault(".".join(name.split(".")[-2:]), []).append(name)
+    samples = sorted(theirs)
+    for sample in {*samples[:1], *samples[-1:]}:
         parts = sample.split(".")
-        for name in ours:
+        for name in by_end.get(".".join(parts[-2:]), ()):
             known = name.split(".")
             same = 0
             while same < min(len(parts), len(known)) and parts[-1 - same] == known[-1 - same]:
                 same += 1
-            if same:
-                old, new = (
-                    "".join(f"{part}." for part in each[: len(each) - same])
-                    for each in (parts, known)
-                )
-                if not re.search(r"\d", old + new):
-                    pairs.add((old, new))
+            old, new = (
+                "".join(f"{part}." for part in each[: len(each) - same]) for each in (parts, known)
+            )
+            if not re.search(r"\d", old + new):
+                pairs.add((old, new))
     return pairs
 
 
@@ -67,12 +87,15 @@ def working_dtypes(layouts: Mapping[int, Layout]) -> dict[str, str]:
         UserError: The steps are not in one dtype.
     """
     steps = [layout for step, layout in layouts.items() if step] or [layouts[0]]
-    found = {name: steps[0].entry(name).dtype for name in layouts[0].names}
+    found = {name: steps[0].dtype_of(name) for name in layouts[0].names}
+    if all(layout.adapter is not None for layout in steps):  # the first may change fewer tensors
+        changed = {name for each in steps if each.adapter for name in each.adapter.changes}
+        return found | dict.fromkeys(sorted(changed & found.keys()), "float32")
     for step, layout in layouts.items():
         for name, dtype in found.items():
-            if step and layout.entry(name).dtype != dtype:
+            if step and layout.dtype_of(name) != dtype:
                 raise UserError(
-                    f"step {step} stores {name} in {layout.entry(name).dtype}, the first step in "
+                    f"step {step} stores {name} in {layout.dtype_of(name)}, the first step in "
                     f"{dtype}: the rounding of one of them would count as an update",
                     where=str(layout.folder),
                     way_out="save all steps in one dtype; float32 keeps small updates",

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.buffers import is_buffer
 from rlvr_dynamics.checkpoints.header import BITS, NEW_COPY, Stored, read_header
@@ -17,6 +17,9 @@ from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
 from rlvr_dynamics.checkpoints.weight_files import check_index, weight_file_names
 from rlvr_dynamics.checkpoints.wrappers import unwrapped
 from rlvr_dynamics.errors import UserError
+
+if TYPE_CHECKING:
+    from rlvr_dynamics.checkpoints.adapters import Adapter
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -64,13 +67,14 @@ class Layout:
     """The weights of one checkpoint folder: its files, and the file of every tensor.
 
     `tied` says that the output head is the embedding; a stored copy of a tied head is listed in
-    `home` but not in `names`.
+    `home` but not in `names`. With an `adapter` the files are the base's, changed by it.
     """
 
     folder: Path
     shards: dict[str, Shard]
     home: dict[str, str]
     tied: bool
+    adapter: "Adapter | None" = None
 
     @property
     def names(self) -> list[str]:
@@ -80,6 +84,11 @@ class Layout:
     def entry(self, name: str) -> TensorEntry:
         """Return the place of a tensor."""
         return self.shards[self.home[name]].entries[name]
+
+    def dtype_of(self, name: str) -> str:
+        """Return the dtype in which a tensor is read: what an adapter changes, in float32."""
+        changed = self.adapter is not None and name in self.adapter.changes
+        return "float32" if changed else self.entry(name).dtype
 
     def renamed(self, names: Mapping[str, str]) -> "Layout":
         """Return this layout with some tensors, those of `names`, under other names."""
@@ -94,8 +103,17 @@ class Layout:
         return "+".join(sorted({self.entry(name).dtype for name in self.names}))
 
     @property
+    def files(self) -> list[Path]:
+        """The files that hold the weights, with an adapter its own."""
+        if self.adapter is not None:
+            return [self.adapter.path, self.adapter.settings]
+        return [shard.path for shard in self.shards.values()]
+
+    @property
     def data_bytes(self) -> int:
         """Size of all weight files in bytes."""
+        if self.adapter is not None:
+            return self.adapter.size
         return sum(shard.size for shard in self.shards.values())
 
     def embedding_of_tied_head(self) -> str | None:

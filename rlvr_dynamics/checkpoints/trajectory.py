@@ -2,16 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from rlvr_dynamics import progress
+from rlvr_dynamics.checkpoints.adapter_identity import adapter_identity, prove_adapter
+from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
+from rlvr_dynamics.checkpoints.adapters import read_adapter
 from rlvr_dynamics.checkpoints.buffers import check_buffers
 from rlvr_dynamics.checkpoints.identity import (
     HashCache,
@@ -28,18 +31,13 @@ from rlvr_dynamics.checkpoints.matching import (
 )
 from rlvr_dynamics.checkpoints.names import is_block_matrix
 from rlvr_dynamics.checkpoints.proofs import Proofs
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, TensorEntry, read_layout
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, read_layout
 from rlvr_dynamics.checkpoints.steps import base_folder, check_even, find_steps, select_steps
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
+from rlvr_dynamics.checkpoints.weight_files import holds_adapter
 from rlvr_dynamics.errors import UserError
 
 _PIECE = 1 << 22
-TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def raw_bytes(values: Tensor) -> memoryview:
-    """Return the bytes of a contiguous tensor of shape (c,), shared with it."""
-    # numpy arrays have had the buffer protocol always; its type stubs know it from Python 3.12 on.
-    return memoryview(cast(bytes, values.view(torch.uint8).numpy()))
 
 
 class Trajectory:
@@ -117,7 +115,7 @@ class Trajectory:
             check_even(folders, checkpoints)
         layouts, notes = {0: base_layout}, {}
         for step, folder in folders.items():
-            layouts[step], note = under_names_of(base_layout, read_layout(folder))
+            layouts[step], note = step_layout(base_layout, folder)
             notes[note] = None
             _check_tied(base_layout, layouts[step], step)
             check_match(base_layout, layouts[step], step)
@@ -155,8 +153,7 @@ class Trajectory:
         Raises:
             UserError: The folder is not a checkpoint of the same model.
         """
-        layout = read_layout(Path(folder))
-        layout, _ = under_names_of(self._layouts[0], layout)
+        layout, _ = step_layout(self._layouts[0], Path(folder))
         check_match(self._layouts[0], layout, step)
         layouts = {0: self._layouts[0], step: layout}
         return Trajectory(layouts, self._cache, self._verified & {0}, self.dtypes, self._proofs)
@@ -212,34 +209,18 @@ class Trajectory:
         if out.numel() == 0:
             return
         layout = self._layouts[step]
-        entry = layout.entry(name)
-        dtype = TORCH_DTYPES[entry.dtype]
-        if out.dtype != dtype:
-            stored = torch.empty_like(out, dtype=dtype)
-            self._read_stored(step, name, entry, start, stored)
-            out.copy_(stored)
+        entry, stop = layout.entry(name), start + out.numel()
+        if layout.adapter is not None and name in layout.adapter.changes:
+            columns = self.shape(name)[-1]
+            read_base = self._base_reader(name)
+            out.copy_(merged_elements(layout.adapter, name, columns, start, stop, read_base))
             return
-        self._read_stored(step, name, entry, start, out)
-
-    def _read_stored(
-        self, step: int, name: str, entry: TensorEntry, start: int, out: Tensor
-    ) -> None:
-        layout = self._layouts[step]
-        path = layout.shards[layout.home[name]].path
-        room = raw_bytes(out)
-        with path.open("rb", buffering=0) as file:
-            file.seek(entry.begin + start * ITEM_BYTES[entry.dtype])
-            done = 0
-            while done < len(room):
-                count = file.readinto(room[done:])
-                if not count:
-                    raise UserError(
-                        f"truncated while it was read: tensor {name} of step {step}",
-                        where=str(path),
-                        way_out="leave checkpoints alone while they are analysed, then run again",
-                    )
-                done += count
-        self.prove_elements(step, name, start, room)
+        path, what = layout.shards[layout.home[name]].path, f"tensor {name} of step {step}"
+        direct = out if out.dtype == TORCH_DTYPES[entry.dtype] else None
+        stored = read_stored(path, entry, start, stop, direct, what)
+        self.prove_elements(step, name, start, raw_bytes(stored))
+        if direct is None:
+            out.copy_(stored)
 
     def prove_elements(self, step: int, name: str, start: int, data: memoryview) -> None:
         """Hash elements as they are used; see `verify`.
@@ -248,20 +229,51 @@ class Trajectory:
             step: The step; 0 is the base.
             name: The tensor.
             start: Position of the first element.
-            data: The bytes that are used.
+            data: The bytes that are used, as stored.
 
         Raises:
             UserError: They complete the tensor, and it is not the recorded one.
         """
         layout = self._layouts[step]
+        if layout.adapter is not None:
+            return  # the base's values, which are proved when the base is read
         entry = layout.entry(name)
         path = layout.shards[layout.home[name]].path
         self._proofs.feed(path, name, entry, start * ITEM_BYTES[entry.dtype], data)
 
+    def computed_update(self, step: int, name: str, start: int, stop: int) -> Tensor | None:
+        """Return what an adapter adds to elements of a tensor, which the merged weight has rounded.
+
+        Returns:
+            Shape (stop - start,), float32; None where the tensor lies in a file (see `computes`).
+        """
+        adapter = self._layouts[step].adapter
+        if adapter is None or name not in adapter.changes:
+            return None
+        columns, read_base = self.shape(name)[-1], self._base_reader(name)
+        return update_elements(adapter, name, columns, start, stop, read_base)
+
+    def computes(self, step: int, name: str) -> bool:
+        """Return whether a tensor's values are formed when they are read, and lie in no file."""
+        adapter = self._layouts[step].adapter
+        return adapter is not None and name in adapter.changes
+
+    def _base_reader(self, name: str) -> Callable[[int, int], Tensor]:
+        base = self._layouts[0]
+        path = base.shards[base.home[name]].path
+        return partial(read_stored, path, base.entry(name))
+
     @cached_property
     def identities(self) -> dict[int, str]:
         """Identity of every step's weights (step 0: the base), from manifests or hashes."""
-        found = {step: identity_of(self.folder(step), self._cache) for step in self._layouts}
+        found = {0: identity_of(self.folder(0), self._cache)}
+        for step in self.steps:
+            adapter = self._layouts[step].adapter
+            found[step] = (
+                identity_of(self.folder(step), self._cache)
+                if adapter is None
+                else adapter_identity(adapter, found[0], self._cache)
+            )
         self._cache.flush()
         return found
 
@@ -279,7 +291,7 @@ class Trajectory:
         """
         marks = {
             step: (read_manifest(layout.folder) or {}).get("identity")
-            or [HashCache.mark(shard.path) for shard in layout.shards.values()]
+            or [HashCache.mark(path) for path in layout.files]
             for step, layout in sorted(self._layouts.items())
         }
         return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
@@ -307,7 +319,8 @@ class Trajectory:
             UserError: A file differs from its manifest.
         """
         self.prove_on_reading(threads=threads)
-        for folder, hashes in self._proofs.folders(self._layouts.values()):
+        whole = [layout for layout in self._layouts.values() if layout.adapter is None]
+        for folder, hashes in self._proofs.folders(whole):
             prove_folder(folder, hashes, threads)
 
     def prove_on_reading(self, *, threads: int = 2, show_progress: bool = False) -> None:
@@ -320,7 +333,14 @@ class Trajectory:
         Raises:
             UserError: A file differs from its manifest.
         """
-        waiting = [step for step in self._layouts if step not in self._verified]
+        for layout in self._layouts.values():
+            if layout.adapter is not None:
+                prove_adapter(layout.adapter, self._cache)
+        waiting = [
+            step
+            for step, layout in self._layouts.items()
+            if step not in self._verified and layout.adapter is None
+        ]
         with ThreadPoolExecutor(max_workers=threads) as pool:
             done = pool.map(lambda step: hashes_of(self.folder(step), self._cache), waiting)
             if show_progress:
@@ -341,6 +361,27 @@ class Trajectory:
             UserError: A tensor is not the recorded one.
         """
         self._proofs.settle(name)
+
+
+def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
+    """Return the layout of a step's folder under the base's names, and what is said of it.
+
+    Raises:
+        UserError: The folder holds neither weights nor an adapter that can be read.
+    """
+    if not holds_adapter(folder):
+        return under_names_of(base, read_layout(folder))
+    adapter = read_adapter(folder, base)
+    embedding = base.embedding_of_tied_head() if base.tied else None
+    if embedding in adapter.changes and not adapter.ties:
+        raise UserError(
+            f"the adapter changes {embedding}, to which the base's head is tied: whether the head "
+            "follows is not said",
+            where=str(folder),
+            way_out="merge it with peft's merge_and_unload(), save each step whole, and give those",
+        )
+    said = "the steps are adapters: what they change is read as W_0 + scale B A, in float32"
+    return replace(base, folder=folder, adapter=adapter), said
 
 
 def _check_tied(base: Layout, other: Layout, step: int) -> None:
@@ -364,7 +405,7 @@ def _check_step_zero(trajectory: Trajectory, folder: Path) -> str | None:
     base = trajectory.layout(0)
     if folder.resolve() == base.folder.resolve():
         return None
-    zero, _ = under_names_of(base, read_layout(folder))
+    zero, _ = step_layout(base, folder)
     check_match(base, zero, 0)
     both = Trajectory({0: base, 1: zero}, HashCache(None), set())
     for name in both.names:

@@ -28,7 +28,7 @@ from rlvr_dynamics.checkpoints.shards import (
     create_shard,
     read_layout,
 )
-from rlvr_dynamics.checkpoints.trajectory import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError

@@ -1,0 +1,58 @@
+"""Reading a run of elements of a stored tensor."""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, TensorEntry
+from rlvr_dynamics.errors import UserError
+
+TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def raw_bytes(values: Tensor) -> memoryview:
+    """Return the bytes of a contiguous tensor of shape (c,), shared with it."""
+    # numpy arrays have had the buffer protocol always; its type stubs know it from Python 3.12 on.
+    return memoryview(cast(bytes, values.view(torch.uint8).numpy()))
+
+
+def read_stored(
+    path: Path,
+    entry: TensorEntry,
+    start: int,
+    stop: int,
+    out: Tensor | None = None,
+    what: str = "a tensor",
+) -> Tensor:
+    """Read elements `start` to `stop` of a flattened tensor, as stored.
+
+    Args:
+        path: The file.
+        entry: The tensor's place in it.
+        start: First element.
+        stop: One past the last.
+        out: Contiguous room of the stored dtype, of shape (stop - start,); fresh when None.
+        what: The tensor in words, for messages.
+
+    Raises:
+        UserError: The file was cut short.
+    """
+    values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype]) if out is None else out
+    if values.numel() == 0:
+        return values
+    room = raw_bytes(values)
+    with path.open("rb", buffering=0) as file:
+        file.seek(entry.begin + start * ITEM_BYTES[entry.dtype])
+        done = 0
+        while done < len(room):
+            count = file.readinto(room[done:])
+            if not count:
+                raise UserError(
+                    f"truncated while it was read: {what}",
+                    where=str(path),
+                    way_out="leave checkpoints alone while they are analysed, then run again",
+                )
+            done += count
+    return values

@@ -1,0 +1,96 @@
+"""LoRA adapters against peft's own merge: files as peft saves them, numbers as it forms them."""
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_dynamics.checkpoints import Differences, Trajectory
+
+pytestmark = pytest.mark.slow  # importing peft and transformers takes longer than the tests
+STEPS = 3
+
+
+def llama(**changes):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, vocab_size=32)
+    heads = dict(num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=False)
+    return LlamaForCausalLM(LlamaConfig(**{**sizes, **heads, **changes}))
+
+
+def gpt2():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=32, n_positions=16)
+    return GPT2LMHeadModel(sizes)
+
+
+KINDS = {
+    "plain": (llama, {"target_modules": ["q_proj", "down_proj"], "r": 4, "lora_alpha": 8}),
+    "stabilised": (llama, {"target_modules": "all-linear", "r": 4, "use_rslora": True}),
+    "patterns": (
+        llama,
+        {
+            "target_modules": ["q_proj", "v_proj", "up_proj"],
+            "rank_pattern": {"q_proj": 2, r"^model.layers.1.self_attn.v_proj": 3},
+            "alpha_pattern": {r"layers\.0\.mlp\.up_proj": 32, "q_proj": 5},
+        },
+    ),
+    "bias and modules": (
+        lambda: llama(attention_bias=True),
+        {"target_modules": ["q_proj"], "bias": "all", "modules_to_save": ["lm_head", "norm"]},
+    ),
+    "bias of the adapter": (
+        lambda: llama(attention_bias=True),
+        {"target_modules": ["q_proj", "o_proj"], "lora_bias": True},
+    ),
+    "embeddings": (llama, {"target_modules": ["embed_tokens", "lm_head", "q_proj"]}),
+    "conv1d": (gpt2, {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}),
+}
+
+
+def randomise(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for name, values in model.named_parameters():
+        if values.requires_grad:
+            noise = torch.randn(values.shape, generator=generator)
+            values.data = (values.data + 0.1 * noise if "lora" not in name else 0.2 * noise).to(
+                values.dtype
+            )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adapters_are_read_as_peft_merges_them(tmp_path, kind, dtype):
+    from peft import LoraConfig, get_peft_model
+
+    make, settings = KINDS[kind]
+    torch.manual_seed(0)
+    base = make().to(dtype)
+    base.save_pretrained(tmp_path / "base")
+    merged = []
+    for step in range(1, STEPS + 1):
+        torch.manual_seed(0)
+        model = get_peft_model(make().to(dtype), LoraConfig(task_type="CAUSAL_LM", **settings))
+        randomise(model, step)
+        model.save_pretrained(tmp_path / "run" / f"checkpoint-{step}")
+        merged.append(model.double().merge_and_unload().state_dict())
+    trajectory = Trajectory.open(tmp_path / "base", tmp_path / "run")
+    assert "W_0 + scale B A" in trajectory.notes[0]
+    start = base.double().state_dict()
+    changed = 0
+    for name in trajectory.names:
+        expected = torch.stack([(each[name] - start[name]).reshape(-1) for each in merged])
+        changed += bool(expected.any())
+        found = torch.cat([piece.updates for piece in Differences(trajectory, name).pieces()], 1)
+        scale = float(expected.abs().max())
+        assert np.allclose(found, expected, rtol=1e-6, atol=1e-6 * scale), name
+        row = Differences(trajectory, name, 1).row(1)
+        assert np.allclose(row, expected[1], rtol=1e-6, atol=1e-6 * scale)
+        whole = trajectory.tensor(2, name)
+        assert np.allclose(whole.double(), merged[1][name], rtol=2e-7, atol=1e-7)
+        assert whole.dtype == (torch.float32 if expected.any() else dtype)
+        d = trajectory.numel(name)
+        part = trajectory.elements(2, name, d // 3, d // 2)
+        assert torch.equal(part, whole.reshape(-1)[d // 3 : d // 2])
+    assert changed >= 2
