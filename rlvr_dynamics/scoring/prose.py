@@ -27,7 +27,7 @@ _CLAUSE = re.compile(
     r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|where|hence|thus|therefore|due to"
     r"|given that|whereas|i\.e\.|that is|by|using|see|from|according|I hope"
     r"|and (?:thus|so|hence|therefore|this|that|it|we|I))(?![\w-])"
-    r"|\s{1,9}(?:--?|[–—])\s{1,9}(?=[A-Za-z]{3})|\s{0,9},\s{1,9}not\s|;\s{1,9}(?=[a-z]{3})"
+    r"|\s{1,9}(?:--?|[–—])\s{1,9}(?=[A-Za-z]{3})|\s{0,9},\s{1,9}not\s|;\s{1,9}(?!or\b|and\b)(?=[a-z]{2})"
     r"|\*{0,2}\s{1,9}\((?!mod\b|if\b|when\b|or\b|and\b)(?=[A-Za-z]{3,99}[^()]{0,99}\))"
 )
 _COMPLEMENT = re.compile(r"\b(?:is|are|equals|was|be)\s{1,4}(?:equal to\s{1,4})?:?", re.IGNORECASE)
