@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from irregular_run import write_run
 from irregular_weights import FINAL, MLP
-from ledger_outputs import study_ledger
+from ledger_outputs import run_ledger, study_ledger
 from ledger_reference import (
     Accuracies,
     Expected,
@@ -18,8 +18,6 @@ from ledger_reference import (
     points,
     ratio,
 )
-
-from rlvr_dynamics.reporting import build_report
 
 REAL = f"step_{FINAL}"
 RANDOM = f"random_update__{REAL}"
@@ -220,10 +218,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder, tmp_path_factory) -> pd.DataFrame:
-    out = tmp_path_factory.mktemp("report")
-    build_report(folder, out)
-    return pd.read_csv(out / "claims.csv").set_index("id")
+def report(folder) -> pd.DataFrame:
+    return run_ledger(folder)
 
 
 @pytest.fixture(scope="module")
