@@ -53,7 +53,7 @@ RANGES = {
     **{"base_cosine_right": (0.2, 0.5), "base_cosine_right_null": (0.25, 0.45)},
     **{"cosine_last": (0.5, 0.99), "cosine_next": (0.8, 0.999)},
     **{"pls_r2_mlp": (0.8, 0.99), "pls_r2_attention": (0.75, 0.95), "pls_loo_r2": (0.3, 0.9)},
-    **{"pls_null_mean": (0.5, 0.6), "pls_null_low": (0.2, 0.5), "pls_null_high": (0.6, 0.9)},
+    **{"pls_null_mean": (0.5, 0.6), "pls_null_low": (0.2, 0.5), "pls_null_high": (0.75, 0.98)},
     **{"walk_mean": (0.7, 0.95), "walk_low": (0.3, 0.5), "walk_high": (0.8, 0.99)},
     **{"loo_null_mean": (-0.2, 0.1), "loo_null_low": (-0.5, -0.2), "loo_null_high": (0.1, 0.4)},
     **{f"oracle_{rank}": (0.6 + 0.05 * k, 0.8 + 0.05 * k) for k, rank in enumerate((1, 3, 5))},
@@ -213,7 +213,6 @@ def _trajectory(column: Column) -> dict[str, pd.DataFrame]:
     names = [f"{name}{null}" for name in ("r2", "heldout_r2", "loo_r2") for null in _NULLS]
     found = {name: column(name, count) for name in names}
     found |= {"r2": lacking(found["r2"], 6), "heldout_r2": lacking(found["heldout_r2"], 2, 11)}
-    found["heldout_r2_null_high"] = lacking(found["heldout_r2_null_high"], 0)
     return {
         "trajectory_svd": pd.concat(svd, ignore_index=True),
         "coefficients": pd.concat(coefficients, ignore_index=True),

@@ -312,6 +312,33 @@ def test_ledger_as_text_reads_the_published_file(report):
     assert "nan" not in text.lower()
 
 
+def test_the_ledger_is_written_as_it_was_computed(report, run_dir):
+    out, computed = report.page.parent, ledger(run_dir)
+    written = pd.read_csv(out / "claims.csv").set_index("id")
+    assert list(written.index) == list(computed.index)
+    for name in ("ours", "ci_low", "ci_high", "null", "n"):
+        left, right = written[name].astype(float), computed[name].astype(float)
+        pd.testing.assert_series_equal(left, right, rtol=1e-9, check_names=False)
+    shown = pd.read_csv(out / "tables" / "claims.csv").set_index("id")
+    for id, row in written.iterrows():
+        if row["verdict"] == "not measured":
+            assert set(shown.loc[id, ["ours", "interval", "null"]]) == {DASH}
+            continue
+        points = "points" in row["threshold"]
+
+        def text(value: float, points: bool = points) -> str:
+            if math.isnan(value):
+                return DASH
+            rounded = f"{value:+.1f}" if points else f"{value:.3f}"
+            return (rounded if float(rounded) else rounded.lstrip("+-")).replace("-", "−")
+
+        cells = [row["ours"], row["null"]]
+        assert shown.loc[id, ["ours", "null"]].tolist() == [text(value) for value in cells]
+        assert shown.loc[id, "interval"] == f"[{text(row['ci_low'])}, {text(row['ci_high'])}]"
+        assert shown.loc[id, "n"] == f"{row['n']:.0f} {row['n_unit']}"
+        assert shown.loc[id, "verdict"] == row["verdict"]
+
+
 # Tables
 
 
