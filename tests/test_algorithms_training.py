@@ -30,6 +30,7 @@ from grid_fixture import (
 from safetensors.numpy import load_file
 
 from rlvr_dynamics.scoring.grading import grade
+from rlvr_dynamics.training.verl_command import MANAGERS
 
 GROUPED = ("grpo", "dr_grpo", "rloo", "dapo", "gspo")
 EVERY = [
@@ -128,7 +129,7 @@ def test_verl_itself_says_which_method_it_runs(trained):
     assert actor["clip_ratio_c"] == file["clip_ratio_c"]
     assert actor["use_kl_loss"] == (file["kl_loss_coef"] > 0)
     assert algorithm["use_kl_in_reward"] == (file["kl_reward_coef"] > 0)
-    assert reward["reward_manager"]["name"] == file["reward_manager"]
+    assert reward["reward_manager"]["name"] == MANAGERS[file["reward_manager"]]
     assert reward["custom_reward_function"]["path"].endswith("reward.py")
     assert trained.verl["critic"]["enable"] == (trained.name == "ppo")
 

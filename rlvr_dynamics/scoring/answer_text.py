@@ -53,8 +53,8 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"(?<!\\)\\[,;: ]|~", " "),
         (r"\\(?:textbf|textrm|textit|textnormal|textsf|mbox)(?=\s*\{)", r"\\text"),
         (
-            r"\\(?:mathrm|mathit|operatorname\*?)\s*\{\s*((?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log|lcm|gcd"
-            r"|max|min|det)\s*\}",
+            r"\\(?:mathrm|mathit|operatorname\*?)\s*\{\s*"
+            r"((?:arc)?(?:sin|cos|tan)h?|cot|csc|ln|log|lcm|gcd)\s*\}",
             r"\\\1 ",
         ),
         (r"\\(?:mathrm|mathit)(?=\s*\{[^{}]{2,}\})", r"\\text"),

@@ -17,7 +17,9 @@ _TOKEN = re.compile(
 )
 _SQUARES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SQUARED = {"squared": 2, "cubed": 3}
-_MARK = re.compile(r"\\(?:text|mathrm)\s*\{")
+# The prefix of micrometres and the sign of ohms are written outside of \text as well as inside.
+_MARK = re.compile(r"(?:\\mu\s*)?\\(?:text|mathrm)\s*\{")
+_MICRO = re.compile(r"\\mu\s*\\(?:text|mathrm)\s*\{")
 _FRACTION = re.compile(
     r"\\frac\s*\{\s*(\\(?:text|mathrm)\s*\{[^{}]*\}[^{}]*)\}\s*\{\s*"
     r"(\\(?:text|mathrm)\s*\{[^{}]*\}(?:[^{}]|\{\d\})*)\}$"
@@ -39,6 +41,8 @@ def split(text: str) -> tuple[str, Unit | None]:
     if temperature:
         name = "°" + (temperature[1] or temperature[2])
         return text[: temperature.start()].strip(), UNITS[name]
+    if re.search(r"\d\s*\\Omega$", text):
+        return text.removesuffix(r"\Omega").rstrip(), UNITS["Ω"]
     if text.endswith(r"^\circ"):
         return text.removesuffix(r"^\circ").rstrip(), UNITS["degree"]
     text = _FRACTION.sub(r"\1/(\2)", text)
@@ -85,6 +89,9 @@ def _without_sign(head: str) -> str:
 
 def _bare(tail: str) -> str:
     r"""Take the commands ``\text`` and ``\mathrm`` and their braces off."""
+    tail = re.sub(r"\}\s*\\Omega", "Ω}", tail)
+    tail = _MICRO.sub(r"\\text{μ", tail)
+    tail = re.sub(r"\\mu(?![a-zA-Z])\s*", "μ", tail.replace(r"\Omega", "Ω"))
     while marked := _MARK.search(tail):
         depth, position = 1, marked.end()
         while position < len(tail) and depth:
