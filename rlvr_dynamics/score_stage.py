@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.atomic import write_parquet
 from rlvr_dynamics.checkpoints import identity_of
+from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import observed_step
 from rlvr_dynamics.pipeline import Run
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 VALIDATION = "validation"
+MERGED = "merged"  # whole copies of steps that no engine can load as they are stored
 
 
 def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
@@ -36,8 +38,9 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
     shares = set(run.config.scoring.ladder)
     ladder = {observed_step(trajectory.steps, share) for share in shares}
     ladder |= {int(observe) for observe in chosen["observe"] if observe}
-    models = [("base", run.base)]
-    models += [(f"step_{step}", trajectory.folder(step)) for step in sorted(ladder)]
+    merged = run.folder / MERGED
+    models = [("base", whole_folder(trajectory, 0, merged))]
+    models += [(f"step_{step}", whole_folder(trajectory, step, merged)) for step in sorted(ladder)]
     models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
     cache = run.folder / "identities.json"
     return [ScoredModel(name, Path(folder), identity_of(folder, cache)) for name, folder in models]

@@ -1,6 +1,7 @@
 """Steps that are LoRA adapters: every analysis as for whole weights, refusals in one line."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_checkpoints import EMBEDDING, QUERY, SHAPES, random_tensors, save_mode
 
 from rlvr_dynamics.checkpoints import Differences, Trajectory
 from rlvr_dynamics.checkpoints.adapter_patterns import first_match
+from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 
@@ -120,6 +122,38 @@ def test_the_identity_is_that_of_adapter_settings_and_base(run):
     save_model(run / "base", random_tensors(1, torch.bfloat16))
     seen.add(opened(run).identities[2])
     assert len(seen) == 4
+
+
+def test_an_engine_gets_whole_folders(run):
+    trajectory = opened(run)
+    assert whole_folder(trajectory, 0, run / "merged") == run / "base"
+    made = whole_folder(trajectory, 3, run / "merged")
+    written = load_file(made / "model.safetensors")
+    assert all(torch.equal(written[name], trajectory.tensor(3, name)) for name in SHAPES)
+    assert json.loads((made / "config.json").read_text())["dtype"] == "float32"
+    assert (made / "tokenizer.json").exists()
+    before = (made / "model.safetensors").stat().st_mtime_ns
+    whole_folder(opened(run), 3, run / "merged")
+    assert (made / "model.safetensors").stat().st_mtime_ns == before
+    shutil.rmtree(run / "run" / "checkpoint-3")
+    save_adapter(run / "run" / "checkpoint-3", adapter(4))
+    trajectory = opened(run)
+    whole_folder(trajectory, 3, run / "merged")
+    written = load_file(made / "model.safetensors")
+    assert torch.equal(written[QUERY], trajectory.tensor(3, QUERY))
+
+
+def test_an_adapter_that_changes_after_its_identity_was_taken_is_named(run):
+    trajectory = opened(run)
+    assert trajectory.identity
+    path = run / "run" / "checkpoint-3" / "adapter_model.safetensors"
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[-3] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match=r"adapter_model\.safetensors"):
+        trajectory.prove_on_reading()
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "_fsdp_wrapped_module.base_model.model."])

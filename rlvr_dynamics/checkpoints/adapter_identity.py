@@ -5,7 +5,6 @@ from rlvr_dynamics.checkpoints.identity import (
     HashCache,
     combine,
     damaged_weights,
-    hash_weights,
     sha256_of,
 )
 
@@ -24,13 +23,12 @@ def adapter_identity(adapter: Adapter, base: str, cache: HashCache) -> str:
     )
 
 
-def prove_adapter(adapter: Adapter, cache: HashCache) -> None:
-    """Read an adapter's file anew and compare it with the one whose identity was taken.
+def prove_adapter(adapter: Adapter, base: str, identity: str) -> None:
+    """Read an adapter's files anew and compare them with those whose identity was taken.
 
     Raises:
-        UserError: It has another content since.
+        UserError: They have another content since.
     """
-    path = adapter.path.resolve()
-    known = cache.known(path)
-    if known is not None and hash_weights(path).sha256 != known.sha256:
-        raise damaged_weights(path.parent, path.name, "the adapter", None)
+    if adapter_identity(adapter, base, HashCache(None)) != identity:
+        path = adapter.path
+        raise damaged_weights(path.parent, path.name, "the adapter or its settings", None)

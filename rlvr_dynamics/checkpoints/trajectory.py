@@ -333,9 +333,10 @@ class Trajectory:
         Raises:
             UserError: A file differs from its manifest.
         """
-        for layout in self._layouts.values():
-            if layout.adapter is not None:
-                prove_adapter(layout.adapter, self._cache)
+        known: dict[int, str] = self.__dict__.get("identities", {})
+        for step, layout in self._layouts.items():
+            if layout.adapter is not None and step in known:
+                prove_adapter(layout.adapter, known[0], known[step])
         waiting = [
             step
             for step, layout in self._layouts.items()

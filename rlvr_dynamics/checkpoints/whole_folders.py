@@ -1,0 +1,62 @@
+"""Folders that an inference engine can load, also of steps that are stored in another way."""
+
+from pathlib import Path
+
+from rlvr_dynamics.checkpoints.identity import read_manifest
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.checkpoints.weight_files import INDEX
+from rlvr_dynamics.checkpoints.writer import CheckpointWriter
+
+_PIECE = 1 << 22
+_TOKENIZERS = ("tokenizer", "vocab", "spiece", "tekken")
+
+
+def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
+    """Return a Hugging Face folder of a step that stands by itself.
+
+    That is the step's own, unless it is an adapter, has names that no engine knows, or lacks
+    config, index or tokenizer; then a whole copy is written, with what it lacks from the base.
+
+    Args:
+        trajectory: Base and steps.
+        step: The step; 0 is the base.
+        merged: Where copies go; each is kept until its weights change.
+
+    Raises:
+        UserError: A weight is not finite, or a file is not the one whose identity was taken.
+    """
+    folder = trajectory.folder(step)
+    if _stands_alone(trajectory, step):
+        return folder
+    target = merged / f"step_{step}"
+    source = f"step {step} of {folder.name}, {trajectory.identities[step]}"
+    if target.is_dir() and (read_manifest(target) or {}).get("source") == source:
+        return target
+    trajectory.prove_on_reading()
+    with CheckpointWriter(
+        trajectory.folder(0), target, step=step, source=source, dtypes=trajectory.dtypes
+    ) as writer:
+        for name in trajectory.names:
+            for start in range(0, trajectory.numel(name), _PIECE):
+                stop = min(trajectory.numel(name), start + _PIECE)
+                writer.write_elements(name, start, trajectory.elements(step, name, start, stop))
+        trajectory.settle()
+    return target
+
+
+def _stands_alone(trajectory: Trajectory, step: int) -> bool:
+    layout = trajectory.layout(step)
+    shards = layout.shards.values()
+    if layout.adapter is not None or any(shard.stored for shard in shards):
+        return False
+    if len(shards) > 1 and not (layout.folder / INDEX).exists():
+        return False
+    base = _companions(trajectory.folder(0))
+    return _companions(layout.folder) >= base
+
+
+def _companions(folder: Path) -> set[str]:
+    """Return which of config and tokenizer a folder has, whatever the tokenizer's files."""
+    names = [path.name for path in folder.iterdir()]
+    config = {"config" for name in names if name == "config.json"}
+    return config | {"tokenizer" for name in names if name.startswith(_TOKENIZERS)}
