@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rlvr_dynamics.scoring.answer_text import normalise
-from rlvr_dynamics.scoring.exact_rules import number
 from rlvr_dynamics.scoring.grading import check_golds, grade_many
+from rlvr_dynamics.scoring.plain_numbers import number
 
 GOLDS = json.loads((Path(__file__).parent / "data" / "benchmarks" / "golds.json").read_text())
 ROWS = {"math": 500, "aime24": 30, "gsm8k": 1319}

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring import grading
-from rlvr_dynamics.scoring.exact_rules import number
 from rlvr_dynamics.scoring.formula_reader import read
 from rlvr_dynamics.scoring.formula_values import approximate, exact
 from rlvr_dynamics.scoring.grading import (
@@ -22,6 +21,7 @@ from rlvr_dynamics.scoring.grading import (
     grader_version,
 )
 from rlvr_dynamics.scoring.letters import chosen_letter
+from rlvr_dynamics.scoring.plain_numbers import number
 from rlvr_dynamics.scoring.reasoning_tasks import FAMILIES, arithmetic
 from rlvr_dynamics.training.reward import compute_score
 

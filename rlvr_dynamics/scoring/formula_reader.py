@@ -9,14 +9,14 @@ not understood to the last character are not read at all.
 """
 
 import functools
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+from rlvr_dynamics.scoring.formula_tokens import Unreadable, tokens_of
+
 Tree = tuple[Any, ...]
 
-MAX_TOKENS = 200
 
 _FUNCTIONS = """
     sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp
@@ -30,28 +30,8 @@ FUNCTIONS = frozenset(_FUNCTIONS.split())
 _LETTERS = frozenset(_GREEK.split()) | {"pi"}
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 
-_TOKEN = re.compile(
-    r"\s*(?:"
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)"
-    # 2e+1 is a sum, 2e+10 is not
-    r"(?:[eE](?:-?\d{1,3}|\+\d{2,3})(?!\d))?)"
-    r"|(?P<bold>\\math(?:bb|cal|bf|rm|it)\s*\{\s*[A-Za-z]\s*\})"
-    r"|(?P<command>\\[a-zA-Z]+|\\\||(?:arc)?(?:sin|cos|tan)(?![a-z])"
-    r"|(?:ln|log|sqrt|exp|cot|sec|csc)(?![a-z]))"
-    r"|(?P<letter>[a-zA-Z])"
-    r"|(?P<sign>[-+*/^_(){}\[\]|!'])"
-    r")",
-    re.ASCII,
-)
-_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}")
-_KNOWN_WORD = re.compile(r"(?:arc)?(?:sin|cos|tan)|sqrt")
-_EXPONENT = re.compile(r"[eE]")
 _STARTS = frozenset(("number", "letter", "bold"))
 _ATOMS = frozenset(("(", "{", "[", r"\frac", r"\sqrt", "sqrt", r"\binom", r"\lfloor", r"\lceil"))
-
-
-class Unreadable(Exception):
-    """The text is no formula of the kind read here."""
 
 
 @functools.lru_cache(maxsize=8192)
@@ -64,7 +44,7 @@ def read(text: str, *, tight: bool = False) -> Tree | None:
             and (1/2)x otherwise.
     """
     try:
-        return _Reader(_tokens(text), tight).whole()
+        return _Reader(tokens_of(text), tight).whole()
     except (Unreadable, ValueError, RecursionError):
         return None
 
@@ -85,21 +65,6 @@ def parts(tree: Tree) -> Iterator[Tree]:
     for child in tree[1:]:
         if isinstance(child, tuple):
             yield from parts(child)
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    for word in _WORD.findall(text):
-        if not _KNOWN_WORD.match(word):
-            raise Unreadable
-    tokens, position, text = [], 0, text.rstrip()
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None or len(tokens) == MAX_TOKENS:
-            raise Unreadable
-        kind = match.lastgroup or ""
-        tokens.append((kind, match[kind]))
-        position = match.end()
-    return tokens
 
 
 def _number(text: str) -> Tree:

@@ -9,41 +9,25 @@ import functools
 import math
 import operator
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 from mpmath import MPContext
 
+from rlvr_dynamics.scoring.formula_exact import Point, Undefined, exact, exact_at
 from rlvr_dynamics.scoring.formula_reader import Tree, parts, symbols
 
 DIGITS = 40
-# Bits of an exact fraction; beyond them values are approximate.
-MAX_BITS = 20_000
 # Above this a power of e has an exponent that does not fit into memory.
 MAX_EXPONENT = 10**7
 MAX_FACTORIAL = 10**5
 # Points at which two formulas must agree.
 ENOUGH = 2
 
-Rational = int | Fraction
-Point = Mapping[str, Rational]
-
 _CONTEXT = MPContext()
 _CONTEXT.dps = DIGITS
 TOLERANCE = _CONTEXT.mpf(10) ** -30
-
-
-class Undefined(Exception):
-    """The formula has no value here, or none that is computed here."""
-
-
-def exact(tree: Tree) -> Rational | None:
-    """Return the value of a formula of numbers alone as a fraction, None for any other."""
-    try:
-        return _exact(tree, {})
-    except (Undefined, ArithmeticError, ValueError):
-        return None
 
 
 def same(one: Tree, other: Tree) -> bool | None:
@@ -132,7 +116,7 @@ def _same(one: Tree, other: Tree, logarithm: str) -> bool | None:
 
 def _both_exact(one: Tree, other: Tree, point: Point) -> bool | None:
     try:
-        return _exact(one, point) == _exact(other, point)
+        return exact_at(one, point) == exact_at(other, point)
     except ZeroDivisionError:
         return None
     except (Undefined, ArithmeticError, ValueError):
@@ -182,78 +166,6 @@ def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple
             if abs(_CONTEXT.im(value)) > max(abs(value), scale) * TOLERANCE:
                 return None
     return found
-
-
-def _exact(tree: Tree, point: Point) -> Rational:
-    kind = tree[0]
-    if kind == "number":
-        return tree[1]
-    if kind == "symbol" and tree[1] in point:
-        return point[tree[1]]
-    if kind in _EXACT:
-        return _small(_EXACT[kind](*(_exact(child, point) for child in tree[1:])))
-    raise Undefined
-
-
-def _small(value: Rational) -> Rational:
-    if value.numerator.bit_length() + value.denominator.bit_length() > 4 * MAX_BITS:
-        raise Undefined
-    return value
-
-
-def _exact_quotient(above: Rational, below: Rational) -> Rational:
-    value = Fraction(above, below)
-    return value.numerator if value.denominator == 1 else value
-
-
-def _exact_power(base: Rational, exponent: Rational) -> Rational:
-    if exponent.denominator != 1:
-        raise Undefined
-    bits = base.numerator.bit_length() + base.denominator.bit_length()
-    if abs(exponent) * bits > MAX_BITS:
-        raise Undefined
-    power = int(exponent)
-    return base**power if power >= 0 else Fraction(1, base**-power)
-
-
-def _exact_root(index: Rational, value: Rational) -> Rational:
-    if index.denominator != 1 or not 2 <= index <= 64 or value < 0:
-        raise Undefined
-    above, below = (_whole_root(number, int(index)) for number in value.as_integer_ratio())
-    return Fraction(above, below)
-
-
-def _whole_root(number: int, index: int) -> int:
-    if number.bit_length() > 1000:
-        raise Undefined
-    root = math.isqrt(number) if index == 2 else round(number ** (1 / index))
-    if root**index != number:
-        raise Undefined
-    return root
-
-
-def _exact_factorial(value: Rational) -> Rational:
-    if value.denominator != 1 or not 0 <= value <= 1000:
-        raise Undefined
-    return math.factorial(int(value))
-
-
-def _exact_binomial(n: Rational, k: Rational) -> Rational:
-    if n.denominator != 1 or k.denominator != 1 or not k >= 0 or not 0 <= n <= 1000:
-        raise Undefined
-    return math.comb(int(n), int(k))
-
-
-_EXACT: dict[str, Callable[..., Rational]] = {
-    "add": operator.add,
-    "multiply": operator.mul,
-    "divide": _exact_quotient,
-    "negative": operator.neg,
-    "power": _exact_power,
-    "root": _exact_root,
-    "factorial": _exact_factorial,
-    "binomial": _exact_binomial,
-}
 
 
 class _Evaluation:

@@ -40,27 +40,17 @@ KINDS = ("integer", "math", "letter", "reasoning_gym")
 MAX_DIGITS = 400
 TIME_LIMIT = 3.0
 
+_EXTRACTION = ("grading", "extraction", "turns", "prose")
+_COMPARISON = """
+    same_answer structures relations exact_rules closed_form plain_numbers units unit_table
+    formula_reader formula_tokens formula_values formula_exact answer_text number_words gold_text
+    question_text math_limits math_pool math_worker
+"""
 _RULES = {
     "integer": ("grading", "extraction", "turns", "question_text"),
-    "letter": ("grading", "extraction", "turns", "prose", "letters"),
-    "math": (
-        *("grading", "extraction", "turns", "prose", "math_limits", "answer_text", "number_words"),
-        *(
-            "same_answer",
-            "structures",
-            "relations",
-            "exact_rules",
-            "units",
-            "unit_table",
-            "closed_form",
-        ),
-        *("formula_reader", "formula_values", "gold_text", "question_text"),
-        *("math_pool", "math_worker"),
-    ),
-    "reasoning_gym": (
-        *("grading", "extraction", "turns", "prose", "reasoning_tasks"),
-        *("math_pool", "math_worker"),
-    ),
+    "letter": (*_EXTRACTION, "letters"),
+    "math": (*_EXTRACTION, *_COMPARISON.split()),
+    "reasoning_gym": (*_EXTRACTION, "reasoning_tasks", "math_pool", "math_worker"),
 }
 _LIBRARIES = {
     "math": ("math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime"),

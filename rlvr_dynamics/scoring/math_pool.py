@@ -15,10 +15,10 @@ from pebble import ProcessExpired, ProcessPool
 
 from rlvr_dynamics.scoring.answer_text import normalise
 from rlvr_dynamics.scoring.clean_spawn import CleanSpawnContext
-from rlvr_dynamics.scoring.exact_rules import without_percent
 from rlvr_dynamics.scoring.gold_text import is_usable, same_text
 from rlvr_dynamics.scoring.math_limits import explosive, is_balanced, too_large
 from rlvr_dynamics.scoring.math_worker import BAD_GOLD, NOT_DONE, compare_chunk, start
+from rlvr_dynamics.scoring.plain_numbers import without_percent
 from rlvr_dynamics.scoring.same_answer import decide, is_read, leftovers
 
 CHUNK = 16

@@ -8,9 +8,9 @@ is a number they are wrong unless they are spelled as it is.
 import re
 
 from rlvr_dynamics.scoring.answer_text import normalise
-from rlvr_dynamics.scoring.exact_rules import number, without_percent
 from rlvr_dynamics.scoring.formula_reader import read, symbols
 from rlvr_dynamics.scoring.math_limits import too_large
+from rlvr_dynamics.scoring.plain_numbers import number, without_percent
 
 MAX_QUESTION_CHARS = 20_000
 _MARKUP = re.compile(r"\$|\\[,;:! ()\[\]]|\\(?:left|right|displaystyle)(?![a-zA-Z])")

@@ -6,9 +6,16 @@ r"""Equations and inequalities: which name a value, which are solved, which solu
 
 import re
 
-from rlvr_dynamics.scoring.exact_rules import compare_values, number
+from rlvr_dynamics.scoring.exact_rules import compare_values
 from rlvr_dynamics.scoring.formula_reader import Tree, parts, read, symbols
-from rlvr_dynamics.scoring.formula_values import approximate, exact, positive_ratio, proportional
+from rlvr_dynamics.scoring.formula_values import (
+    approximate,
+    exact,
+    positive_ratio,
+    proportional,
+    same,
+)
+from rlvr_dynamics.scoring.plain_numbers import number
 from rlvr_dynamics.scoring.structures import Group, Relation, Shape, Value
 
 INEQUALITIES = frozenset(("<", ">", r"\le", r"\ge"))
@@ -96,7 +103,6 @@ def named_value(relation: Relation, *, strict: bool = False) -> tuple[Shape | No
 
 
 def _same_value(one: str, other: str) -> bool:
-    from rlvr_dynamics.scoring.formula_values import same
 
     left, right = read(one), read(other)
     return left is not None and right is not None and same(left, right) is True
