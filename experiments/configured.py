@@ -1,6 +1,5 @@
 """A cell as its files configure it or as it was run, and the command that makes it predict more."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from experiments.declared import declared
 from experiments.predictions import Predictions, Triple, merged, overrides_of
 from experiments.runs import arguments, command, typed
 from rlvr_dynamics.extrapolate_stage import observed_step, target_step
+from rlvr_dynamics.files import read_object
 from rlvr_dynamics.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 
@@ -55,7 +55,7 @@ class Configured:
     @classmethod
     def of_run(cls, cell: str, folder: Path, runs: Path) -> "Configured":
         """A run; what it predicts is what its last extrapolation was told."""
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(folder / "config.json", way_out="remove or repair this run")
         record = read_record(folder / FOLDERS["extrapolate"])
         settings = record.get("material", {}).get("settings", config)
         given = typed(folder) or arguments(cell, runs)

@@ -46,6 +46,7 @@ _REFUSED = {
     "EISDIR": "a folder is where a file belongs: check the path",
     "ELOOP": "the path leads in circles through links: check it",
     "ENAMETOOLONG": "choose a shorter path",
+    "EEXIST": "a file is where a folder belongs: check the path",
     "ENXIO": "this is no ordinary file: check the path",
     "ENODEV": "this is no ordinary file: check the path",
     "EMFILE": "raise the limit on open files (ulimit -n)",

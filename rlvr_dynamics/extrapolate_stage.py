@@ -1,12 +1,11 @@
 """The extrapolate stage: which method predicts which step from which window."""
 
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.atomic import write_parquet
+from rlvr_dynamics.atomic import remove, write_parquet
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
@@ -176,9 +175,23 @@ def _row(run: Run, made: Prediction, folder: Path, candidate_of: str | None) -> 
 def _remove_others(folder: Path, index: "pd.DataFrame") -> None:
     """Remove predictions of an earlier configuration."""
     kept = {Path(*Path(path).parts[1:]) for path in index["path"]}
-    for path in folder.glob("*/observe_*/step_*"):
-        if path.relative_to(folder) not in kept:
-            shutil.rmtree(path)
-    for path in (*folder.glob("*/observe_*"), *folder.glob("*")):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+    for path in _own_folders(folder, 3):
+        if path.name.startswith("step_") and path.relative_to(folder) not in kept:
+            remove(path)
+    for depth in (2, 1):
+        for path in _own_folders(folder, depth):
+            if not any(path.iterdir()):
+                path.rmdir()
+
+
+def _own_folders(folder: Path, depth: int) -> list[Path]:
+    """Folders so many levels down, none of them behind a link."""
+    found = [folder]
+    for _ in range(depth):
+        found = [
+            path
+            for each in found
+            for path in sorted(each.iterdir())
+            if path.is_dir() and not path.is_symlink()
+        ]
+    return found

@@ -1,7 +1,6 @@
 """What of a stage is copied to Weights & Biases, and how; runs in a process of its own."""
 
 import hashlib
-import json
 import os
 import re
 import socket
@@ -15,6 +14,7 @@ import pandas as pd
 import wandb
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 from rlvr_dynamics.records import FOLDERS, read_record
 from rlvr_dynamics.sealed import read_parquet
 
@@ -39,7 +39,7 @@ def copy_stages(folder: Path, stages: Sequence[str], mode: str | None = None) ->
     """
     if not (folder / "config.json").is_file():
         raise UserError("no run directory: it has no config.json", where=str(folder))
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folder / "config.json", way_out="give a folder that a run wrote")
     own = config.get("wandb") or {}
     wanted = mode or ("online" if own.get("mode") == "online" else "offline")
     _keep_inside(folder, wanted)

@@ -5,19 +5,19 @@ everything its numbers depend on: its part of the configuration, the identities 
 own version and the versions of the packages behind it.
 """
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import atomic_folder, atomic_path, remove_leftovers
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.locks import LOCK, Busy, held, is_held
 from rlvr_dynamics.published_files import Changes, changes, take_stock
 from rlvr_dynamics.records import (
     FOLDERS,
@@ -357,54 +357,43 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the run directory; leftovers of a killed run are removed.
 
     Raises:
-        UserError: Another process works in this folder, or it cannot be written.
+        UserError: Another process works in this folder, it cannot be written, or another run would
+            replace it.
     """
+    _refuse_inside_a_stage(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        with ExitStack() as stack:
+            stack.enter_context(held(folder / LOCK))
+            entered = stack.pop_all()
+    except Busy as error:
+        raise UserError(
+            "another process is working in this run directory",
+            where=str(folder),
+            way_out="wait for it, or choose another run_dir=...",
+        ) from error
     except OSError as error:
         raise UserError(
             f"run_dir cannot be written: {error.strerror}",
             where=str(folder),
             way_out="choose another run_dir=...",
         ) from error
-    try:
-        _take(handle, folder)
+    with entered:
         remove_leftovers(folder)
         yield
-    finally:
-        os.close(handle)
 
 
-def _take(handle: int, folder: Path) -> None:
-    # `is_locked` may be looking at this very moment; a run holds on for longer than that.
-    for pause in (0.05,) * 20 + (None,):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if pause is None:
-                raise UserError(
-                    "another process is working in this run directory",
-                    where=str(folder),
-                    way_out="wait for it, or choose another run_dir=...",
-                ) from error
-            time.sleep(pause)
+def _refuse_inside_a_stage(folder: Path) -> None:
+    """A stage's folder is replaced as a whole, with everything that lies in it."""
+    for inner, outer in pairwise((folder.absolute(), *folder.absolute().parents)):
+        if inner.name in FOLDERS.values() and (outer / LOCK).is_file():
+            raise UserError(
+                f"run_dir lies in {inner.name}/ of another run, which replaces it as a whole",
+                where=str(folder),
+                way_out="choose another run_dir=...",
+            )
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a run works in a run directory now; changes nothing in it.
-
-    A shared lock is tried and let go at once, which also sees runs on other nodes of a shared disk.
-    """
-    try:
-        handle = os.open(folder / ".lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    """Whether a run works in a run directory now; changes nothing in it."""
+    return is_held(folder / LOCK)

@@ -11,6 +11,7 @@ from typing import Any
 from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object, require_file
 from rlvr_dynamics.hardware import gpus_found, memory_bytes, processor_name
 from rlvr_dynamics.pipeline import Run, package_version
 from rlvr_dynamics.records import FOLDERS, read_record, write_sealed_json
@@ -77,12 +78,14 @@ def _base(run: Run) -> str:
     task = run.of("prepare") / "task.json"
     if run.config.source.base is not None or not task.exists():
         return str(run.base)
-    return str(json.loads(task.read_text()).get("base", run.base))
+    return str(read_object(task, way_out="remove it, then run again").get("base", run.base))
 
 
 def append_log(folder: Path, event: dict[str, Any]) -> None:
     """Add one line to log.jsonl."""
     path = folder / "log.jsonl"
+    if path.exists():
+        require_file(path)
     with full_disk_is_a_user_error(path), path.open("a", encoding="utf-8") as log:
         log.write(json.dumps({"time": round(time.time(), 2), **event}) + "\n")
 

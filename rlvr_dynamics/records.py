@@ -12,6 +12,7 @@ from typing import Any
 
 from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import require_file
 
 RECORD = "stage.json"
 FOLDERS = {
@@ -43,7 +44,9 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: There is none.
         ValueError: It is damaged.
+        UserError: It is no ordinary file.
     """
+    require_file(path)
     return unsealed_json(path.read_bytes())
 
 

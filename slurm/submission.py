@@ -1,12 +1,12 @@
 """What was submitted: cells, arrays, job ids; one JSON file, whole after every step."""
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 from slurm.cells import Cell
 from slurm.resources import Resources
 
@@ -90,7 +90,7 @@ def load(runs: Path) -> Submission:
     """
     path = runs / FOLDER / FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_object(path, way_out="restore it, or choose another --runs DIR")
         return Submission(
             identity=values["identity"],
             cells=tuple(

@@ -1,12 +1,12 @@
 """The job of a finished run: its base, its last step, its rank-1 recovery, its own benchmark."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from analysis.behaviour.job import BASE, DRAWS, RANDOM, RANK1, TRAINED, Job
 from rlvr_dynamics.checkpoints.steps import find_steps
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 from rlvr_dynamics.reporting.frames import select
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.sealed import read_parquet
@@ -60,11 +60,8 @@ def _config(run_dir: Path) -> dict[str, Any]:
             where=str(run_dir),
             way_out="give the folder that python -m rlvr_dynamics.run wrote",
         )
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {**found, "source": found.get("source") or {}}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError("damaged config.json", where=str(path)) from error
+    found = read_object(path, way_out="give the folder that python -m rlvr_dynamics.run wrote")
+    return {**found, "source": found.get("source") or {}}
 
 
 def _base(run_dir: Path, config: dict[str, Any]) -> Path:

@@ -1,6 +1,5 @@
 """The models and questions of a job, checked against each other before anything runs."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from analysis.behaviour.models import chosen_device, load_tokenizer, stored_dtyp
 from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.checkpoints.identity import identity_of
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 from rlvr_dynamics.pipeline import package_version
 from rlvr_dynamics.scoring.grading import grader_version
 from rlvr_dynamics.scoring.keys import frame_of
@@ -165,6 +165,6 @@ def subjects_of(job: Job) -> Subjects:
 
 def _context(folder: Path) -> int | None:
     """Positions that a model's config.json promises."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folder / "config.json", way_out="fetch or save this model again")
     found = config.get("max_position_embeddings")
     return int(found) if found else None

@@ -3,11 +3,11 @@
 Copied into another run directory, it makes that run use the same tables or refuse.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 from rlvr_dynamics.schema import HubTable
 
 LOCK_FILE = "benchmarks.lock.json"
@@ -20,15 +20,12 @@ def read_lock(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is not a lock file.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
-    problem = "not a lock file: no mapping of tables"
-    try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        problem, tables = f"not a lock file: {error}", None
-    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
-        raise UserError(problem, where=str(path), way_out="restore it, or remove it to start anew")
+    way_out = "restore it, or remove it to start anew"
+    tables = read_object(path, way_out=way_out)
+    if not all(isinstance(one, dict) for one in tables.values()):
+        raise UserError("not a lock file: no mapping of tables", where=str(path), way_out=way_out)
     return tables
 
 

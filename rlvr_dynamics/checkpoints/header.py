@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import require_file
 
 HEADER_LIMIT = 100_000_000
 # Bits of an element, by the format's names.
@@ -57,6 +58,7 @@ def read_header(path: Path) -> Header:
     Raises:
         UserError: The file is cut short or too long, or its header is not of the format.
     """
+    require_file(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)

@@ -5,7 +5,6 @@ name, a hash must look like one, and only weights in safetensors and the small t
 are taken.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from rlvr_dynamics.checkpoints.identity import MANIFEST
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.companions import SUFFIXES
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 
 LOCK_FILE = "published.lock.json"
 FORMAT = 1
@@ -203,7 +203,7 @@ def read_lock(path: Path) -> dict[int, Pinned]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path, way_out="restore it, or delete it to resolve the commits anew")
         if content["format"] != FORMAT:
             raise ValueError("another format")
         return {int(step): _unlocked(entry) for step, entry in content["steps"].items()}

@@ -1,11 +1,10 @@
 """The dtype that a model's config names for its weights."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from rlvr_dynamics.atomic import write_json
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 
 
 def widest(dtypes: Iterable[str]) -> str:
@@ -24,12 +23,7 @@ def set_config_dtype(folder: Path, dtype: str) -> None:
     path = folder / "config.json"
     if not path.exists():
         return
-    try:
-        config = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            "damaged config.json", where=str(path), way_out="fetch or save this model again"
-        ) from error
+    config = read_object(path, way_out="fetch or save this model again")
     named = {config.pop("torch_dtype", None), config.get("dtype")} - {None}
     if named != {dtype}:
         write_json(path, config | {"dtype": dtype})

@@ -17,6 +17,7 @@ from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
 from rlvr_dynamics.checkpoints.weight_files import check_index, weight_file_names
 from rlvr_dynamics.checkpoints.wrappers import unwrapped
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.adapters import Adapter
@@ -253,9 +254,4 @@ def _is_tied(folder: Path, home: dict[str, str]) -> bool:
 
 def _config(folder: Path) -> dict[str, Any]:
     config = folder / "config.json"
-    if not config.is_file():
-        return {}
-    try:
-        return dict(json.loads(config.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UserError("damaged config.json", where=str(config), way_out=NEW_COPY) from error
+    return read_object(config, way_out=NEW_COPY) if config.exists() else {}

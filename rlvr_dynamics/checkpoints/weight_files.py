@@ -3,13 +3,13 @@
 Nothing here opens a weight file. What cannot be read is refused with its cause and the way out.
 """
 
-import json
 import re
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.header import NEW_COPY
 from rlvr_dynamics.checkpoints.other_formats import refuse_unreadable
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -111,9 +111,9 @@ def _complete(folder: Path, total: int, files: dict[int, str]) -> list[str]:
 
 def _read_weight_map(index: Path) -> dict[str, str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = read_object(index, way_out=NEW_COPY)["weight_map"]
         return {str(name): str(file) for name, file in weight_map.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, AttributeError) as error:
         raise UserError(
             f"damaged weight index ({type(error).__name__})", where=str(index), way_out=NEW_COPY
         ) from error

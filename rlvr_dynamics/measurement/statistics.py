@@ -8,6 +8,7 @@ Legend: T observed steps, d elements of one tensor, m x n a weight matrix, s = m
 P steps with leading singular triples, S steps with full spectra.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, u
 from rlvr_dynamics.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
 
 VERSION = 1
+LONGEST_NAME = 160  # of a file; systems end at 255, and a temporary name is longer
 METHODS = ("gram", "krylov", "full")
 
 
@@ -95,8 +97,11 @@ class TensorStatistics:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Return the file of a tensor below a folder; no name leads out of it."""
-    return Path(folder) / f"{quote(name, safe='')}.safetensors"
+    """Return the file of a tensor below a folder; no name leads out of it, or is too long."""
+    shown = quote(name, safe="")
+    if len(shown) > LONGEST_NAME:
+        shown = f"{shown[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return Path(folder) / f"{shown}.safetensors"
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:

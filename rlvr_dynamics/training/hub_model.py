@@ -5,11 +5,10 @@ machine; the run's base is linked or copied from there. models.lock.json in the 
 which commit and which bytes were used, and another run that is given this file uses the same.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from rlvr_dynamics.checkpoints.weight_files import INDEX, weight_file_names
 from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
+from rlvr_dynamics.locks import LOCK, held
 from rlvr_dynamics.progress import bar
 from rlvr_dynamics.schema import HubModel
 from rlvr_dynamics.training.prompt_setup import set_prompt
@@ -206,24 +206,24 @@ def _take_from_cache(job: Job) -> None:
 @contextmanager
 def _alone(store: Path) -> Iterator[None]:
     """Keep other runs from fetching into the same folder; they wait."""
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        handle = os.open(store / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(
-            f"models cannot be stored: {error.strerror}",
-            where=str(store),
-            way_out="set HF_HOME to a folder that can be written",
-        ) from error
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another run that fetches the same model ({store})")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            store.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(
+                held(
+                    store / LOCK,
+                    waiting=lambda: print(
+                        f"waiting for another run that fetches the same model ({store})"
+                    ),
+                )
+            )
+        except OSError as error:
+            raise UserError(
+                f"models cannot be stored: {error.strerror}",
+                where=str(store),
+                way_out="set HF_HOME to a folder that can be written",
+            ) from error
         yield
-    finally:
-        os.close(handle)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

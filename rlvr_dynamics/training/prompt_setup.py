@@ -12,6 +12,7 @@ from typing import Any
 
 from rlvr_dynamics.atomic import write_json, write_text
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import read_object
 from rlvr_dynamics.schema import HubModel
 from rlvr_dynamics.scoring.keys import chat_template
 
@@ -113,4 +114,4 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_object(path, way_out="fetch or save this model again") if path.exists() else {}
