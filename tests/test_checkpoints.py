@@ -20,7 +20,8 @@ from rlvr_dynamics.checkpoints import (
     write_manifest,
 )
 from rlvr_dynamics.checkpoints.identity import HashCache
-from rlvr_dynamics.checkpoints.names import is_block_matrix, layer_of, module_of
+from rlvr_dynamics.checkpoints.names import module_of
+from rlvr_dynamics.checkpoints.structure import Structure
 from rlvr_dynamics.errors import UserError
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -152,13 +153,19 @@ def test_steps_are_sorted_by_number_and_can_be_chosen(run):
     assert chosen.until(5).steps == (2,)
 
 
-def test_names_tell_layer_module_and_block_matrices():
-    assert layer_of("model.layers.12.mlp.up_proj.weight") == 12.0
-    assert layer_of("model.norm.weight") != layer_of("model.norm.weight")
-    assert module_of(QUERY) == "q_proj" and module_of("a.q_proj.bias") == "q_proj.bias"
-    assert is_block_matrix(QUERY, (8, 8)) and not is_block_matrix(EMBEDDING, (8, 8))
-    assert not is_block_matrix("model.layers.0.self_attn.q_norm.weight", (8,))
-    assert not is_block_matrix("lm_head.weight", (8, 8))
+def test_names_and_shapes_tell_layer_module_and_matrices():
+    norm, head = "model.layers.12.self_attn.q_norm.weight", "lm_head.weight"
+    up = "model.layers.12.mlp.up_proj.weight"
+    found = Structure(SHAPES | {up: (12, 8), norm: (8,), head: (11, 8)})
+    assert found.layer(up) == 12.0
+    assert found.layer("model.norm.weight") != found.layer("model.norm.weight")
+    assert module_of(QUERY) == "q_proj" and module_of(f"{QUERY[:-6]}bias") == "q_proj.bias"
+    assert {matrix.label for matrix in found.matrices} == {
+        QUERY,
+        "model.layers.0.mlp.down_proj.weight",
+        up,
+    }
+    assert found.kind(EMBEDDING) == "embedding" and found.kind(head) == "head"
 
 
 @pytest.mark.parametrize("budget", [10**9, 4 * 4 * 10, 1])

@@ -187,7 +187,8 @@ def test_predicted_update_at_full_accuracy(trajectory, alpharl):
 def test_features_of_a_window_and_their_inverse(trajectory, alpharl):
     window = trajectory.until(5)
     for name, expected in alpharl["pls"].items():
-        features, v = rank1_features(window, name, list(window.steps), rescaled=False)
+        (matrix,) = window.structure.matrices_of(name)
+        features, v = rank1_features(window, matrix, list(window.steps), rescaled=False)
         fit = fit_pls(features, np.array(alpharl["accuracy"][:5]))
         update = np.outer(fit.invert(1.0), v.numpy())
         norm = expected["predicted_scaled_u_norm_steps1_5_y1"]

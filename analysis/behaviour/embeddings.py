@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
+from rlvr_dynamics.checkpoints.names import EMBEDDING_MODULES
 from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
 from rlvr_dynamics.errors import UserError
 
 INPUT, OUTPUT = "input", "output"
@@ -33,19 +34,20 @@ def matrices(folder: Path) -> tuple[dict[str, Matrix], bool]:
     Raises:
         UserError: No tensor is an input embedding.
     """
-    layout = read_layout(folder)
-    found = {}
-    name = layout.embedding_of_tied_head()
-    if name is None:
+    stored = read_layout(folder)
+    vocabulary = vocabulary_of_one(stored)
+    layout = vocabulary.apply(stored)
+    if not vocabulary.embedding:
         raise UserError(
-            f"no tensor ends in {EMBEDDING_SUFFIX}",
+            "no tensor is called as an embedding is",
             where=str(folder),
-            way_out="only such models can be analysed",
+            way_out=f"only models whose embedding is one of {', '.join(EMBEDDING_MODULES)} can be "
+            "analysed",
         )
-    found[INPUT] = _matrix(layout, name)
-    if not layout.tied:
-        found[OUTPUT] = _matrix(layout, HEAD)
-    return found, layout.tied
+    found = {INPUT: _matrix(layout, vocabulary.embedding)}
+    if not vocabulary.tied:
+        found[OUTPUT] = _matrix(layout, vocabulary.head)
+    return found, vocabulary.tied
 
 
 def _matrix(layout: Layout, name: str) -> Matrix:
@@ -55,11 +57,9 @@ def _matrix(layout: Layout, name: str) -> Matrix:
 
 def rows_of(folder: Path, matrix: Matrix, tokens: Sequence[int]) -> NDArray[np.float64]:
     """Read the rows of some tokens, shape (n, d), float64."""
-    from rlvr_dynamics.checkpoints.identity import HashCache
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
-    # A base without steps: reads runs of elements without the rest of the weights.
-    stored = Trajectory({0: read_layout(folder)}, HashCache(None), set())
+    stored = Trajectory.of_one(folder)  # reads runs of elements without the rest of the weights
     d = matrix.d
     rows = [stored.elements(0, matrix.name, token * d, token * d + d) for token in tokens]
     return np.array([row.double().numpy() for row in rows]).reshape(len(rows), d)

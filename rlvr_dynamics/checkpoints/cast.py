@@ -14,8 +14,7 @@ from torch import Tensor
 
 from rlvr_dynamics.atomic import atomic_folder, write_json
 from rlvr_dynamics.checkpoints.identity import write_manifest
-from rlvr_dynamics.checkpoints.model_config import set_config_dtype
-from rlvr_dynamics.checkpoints.names import HEAD
+from rlvr_dynamics.checkpoints.model_config import says_tied, set_config_dtype
 from rlvr_dynamics.checkpoints.shards import (
     ITEM_BYTES,
     Layout,
@@ -24,6 +23,7 @@ from rlvr_dynamics.checkpoints.shards import (
     read_layout,
 )
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.checkpoints.writer import copy_others, put_elements
 from rlvr_dynamics.companions import copy_companions
@@ -43,11 +43,21 @@ def first_not_finite(layout: Layout) -> str | None:
 
 def stores_head_twice(layout: Layout) -> bool:
     """Whether a tied output head is stored beside the embedding that it repeats."""
-    return layout.tied and HEAD in layout.home
+    return bool(droppable_copies(layout))
+
+
+def droppable_copies(layout: Layout) -> dict[str, str]:
+    """Return what a checkpoint stores twice and is loaded alike without.
+
+    That is an output head which has the embedding's bytes, and which the config calls tied to it:
+    what loads the model makes the one from the other.
+    """
+    copies = vocabulary_of_one(layout).apply(layout).copies
+    return dict(copies) if copies and says_tied(layout.folder) else {}
 
 
 def stored_bytes(layout: Layout, dtype: str) -> int:
-    """Bytes of all values in another dtype, a tied head counted once."""
+    """Bytes of all values in another dtype, what is known to be a copy left out."""
     return sum(layout.entry(name).numel for name in layout.names) * ITEM_BYTES[dtype]
 
 
@@ -74,6 +84,7 @@ def cast_checkpoint(
             disk has no room.
     """
     layout = read_layout(source)
+    layout = layout.sharing({}, droppable_copies(layout))
     need, free = stored_bytes(layout, dtype), free_bytes(target)
     if need > free:
         raise UserError(
@@ -86,7 +97,7 @@ def cast_checkpoint(
         set_config_dtype(folder, dtype)
         home = {}
         for file, shard in layout.shards.items():
-            names = [name for name in shard.entries if not (layout.tied and name == HEAD)]
+            names = [name for name in shard.entries if name not in layout.copies]
             if names or shard.others:
                 kept = {name: shard.entries[name] for name in names} | shard.others
                 shapes = {name: entry.shape for name, entry in kept.items()}

@@ -250,20 +250,30 @@ class Differences:
         Raises:
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
+        return self.part(index, 0, self.d)
+
+    def part(self, index: int, start: int, stop: int) -> Tensor:
+        """Return elements `start` to `stop` of a step's update, float32, on the device.
+
+        Of a tensor that does not fit the budget no more than these are read.
+
+        Raises:
+            UserError: A weight is NaN or infinite; names the tensor and the step.
+        """
         if self._whole is None and self.fits:
             for _ in self._blocks():
                 pass
         if self._whole is not None:
-            base, values = self._whole[0], self._whole[1 + index]
+            base, values = self._whole[0, start:stop], self._whole[1 + index, start:stop]
             update = values.to(self.device).float().sub_(base.to(self.device))
             if bool(torch.isfinite(update.sum())):
-                self._read_exactly(self.trajectory.steps[index], 0, update)
+                self._read_exactly(self.trajectory.steps[index], start, update)
                 return update
         step = self.trajectory.steps[index]
-        base = finite_elements(self.trajectory, 0, self.name, 0, self.d).to(self.device)
-        values = finite_elements(self.trajectory, step, self.name, 0, self.d).to(self.device)
+        base = finite_elements(self.trajectory, 0, self.name, start, stop).to(self.device)
+        values = finite_elements(self.trajectory, step, self.name, start, stop).to(self.device)
         update = values.float().sub_(base)
-        self._read_exactly(step, 0, update)
+        self._read_exactly(step, start, update)
         return update
 
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:

@@ -29,6 +29,7 @@ from rlvr_dynamics.checkpoints.hub_download import Advance, Job, download
 from rlvr_dynamics.checkpoints.hub_http import Hub, Patience, Stopped, Transient
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.checkpoints.tying import STREAMED, stored_pair
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
 from rlvr_dynamics.progress import bar
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from rlvr_dynamics.measurement import MeasureSettings
 
 _FIRST_BYTES = 1 << 17
+_COMPARED_BYTES = 1 << 24
 _SHARE_OF_FREE_DISK = 0.9
 
 
@@ -65,7 +67,39 @@ def write_headers(hub: Hub, pinned: Mapping[int, Pinned], checkpoints: Path) -> 
                     where=each.source,
                     way_out="source.published.stream=false",
                 )
-            write_manifest(folder, step, f"{each.source}, streamed", hashes=hashes)
+            write_manifest(
+                folder,
+                step,
+                f"{each.source}{STREAMED}",
+                hashes=hashes,
+                head_is_embedding=_head_is_embedding(hub, each, folder),
+            )
+
+
+def _head_is_embedding(hub: Hub, pinned: Pinned, folder: Path) -> bool | None:
+    """Compare output head and embedding on the hub; None where they are not both stored.
+
+    They are read to the first difference and not kept: which tensors a model has must be known
+    before any of them is measured.
+    """
+    layout = read_layout(folder)
+    pair = stored_pair(layout)
+    if pair is None:
+        return None
+    files = [next(f for f in pinned.files if f.name == layout.home[name]) for name in pair]
+    starts = [layout.entry(name).begin for name in pair]
+    size = layout.entry(pair[0]).end - starts[0]
+    place, block = 0, _FIRST_BYTES
+    while place < size:
+        stop = min(size, place + block)
+        one, other = (
+            _read(hub, pinned, file, start + place, start + stop)
+            for file, start in zip(files, starts, strict=True)
+        )
+        if one != other:
+            return False
+        place, block = stop, _COMPARED_BYTES
+    return True
 
 
 def _write_header(hub: Hub, pinned: Pinned, file: RemoteFile, path: Path) -> None:

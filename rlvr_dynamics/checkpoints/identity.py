@@ -9,7 +9,7 @@ needs torch.
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,6 +132,7 @@ def write_manifest(
     *,
     original_dtype: str | None = None,
     hashes: Mapping[str, str] | None = None,
+    head_is_embedding: bool | None = None,
 ) -> dict[str, Any]:
     """Hash the files of a folder and write `manifest.json` beside them.
 
@@ -141,6 +142,8 @@ def write_manifest(
         source: Where the weights come from, in words.
         original_dtype: What the source had them in, where that is known and may differ.
         hashes: sha256 of weight files that are known already; the others are hashed.
+        head_is_embedding: Whether a stored output head has the embedding's bytes, for weights that
+            are not here to be compared.
 
     Returns:
         The manifest: format, step, dtype, original_dtype, source, shards (file name to sha256),
@@ -167,6 +170,8 @@ def write_manifest(
     }
     if original_dtype is not None:
         manifest["original_dtype"] = original_dtype
+    if head_is_embedding is not None:
+        manifest["head_is_embedding"] = head_is_embedding
     write_sealed_json(folder / MANIFEST, manifest)
     return manifest
 
@@ -347,6 +352,16 @@ class HashCache:
         if self._unwritten and self.path is not None:
             write_sealed_json(self.path, self._known)
         self._unwritten, self._written = False, time.monotonic()
+
+    def recall(self, key: str, paths: list[Path], find: Callable[[], bool]) -> bool:
+        """Return a fact about some files, found anew only when one of them has changed."""
+        marks = [self._strict_mark(path) for path in paths]
+        known = self._known.get(key, {})
+        if known.get("mark") != marks or not isinstance(known.get("fact"), bool):
+            known = {"mark": marks, "fact": find()}
+            self._known[key] = known
+            self._unwritten = True
+        return bool(known["fact"])
 
 
 def identity_of(folder: Path, cache: HashCache | Path | None = None) -> str:

@@ -1,16 +1,43 @@
-"""The dtype that a model's config names for its weights."""
+"""What a model's config says of its weights."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.files import read_object
+
+_TIED = "tie_word_embeddings"
 
 
 def widest(dtypes: Iterable[str]) -> str:
     """Return the dtype that holds the values of all: float32 unless there is only one."""
     found = set(dtypes)
     return found.pop() if len(found) == 1 else "float32"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a folder's config; empty without one.
+
+    Raises:
+        UserError: The config is damaged.
+    """
+    path = folder / "config.json"
+    return read_object(path, way_out="fetch or save this model again") if path.exists() else {}
+
+
+def says_tied(folder: Path) -> bool | None:
+    """Return what a config says of tying head and embedding, of the whole model or of a part.
+
+    None where it says nothing, or both.
+
+    Raises:
+        UserError: The config is damaged.
+    """
+    config = read_config(folder)
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    said = {bool(part[_TIED]) for part in parts if _TIED in part}
+    return said.pop() if len(said) == 1 else None
 
 
 def set_config_dtype(folder: Path, dtype: str) -> None:
@@ -23,7 +50,7 @@ def set_config_dtype(folder: Path, dtype: str) -> None:
     path = folder / "config.json"
     if not path.exists():
         return
-    config = read_object(path, way_out="fetch or save this model again")
+    config = read_config(folder)
     named = {config.pop("torch_dtype", None), config.get("dtype")} - {None}
     if named != {dtype}:
         write_json(path, config | {"dtype": dtype})

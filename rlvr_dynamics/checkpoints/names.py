@@ -1,31 +1,30 @@
-"""What a tensor's name says: its layer, its module, and whether the papers analyse it.
+"""What a tensor's name says by itself: its module, and what families call their parts.
 
-Source of the selection: AlphaRL (arXiv 2510.00553) takes every two-dimensional weight of the
-attention and MLP blocks and leaves embeddings, head, norms and biases alone.
+Which tensors are matrices of a layer is a matter of structure: `checkpoints.structure`.
 """
 
 import re
-from collections.abc import Sequence
 
 HEAD = "lm_head.weight"
-EMBEDDING_SUFFIX = "embed_tokens.weight"
+EMBEDDING_MODULES = (
+    *("embed_tokens", "wte", "word_embeddings", "word_embedding", "embed_in", "tok_embeddings"),
+    *("tokens_embed", "token_embedding", "token_embeddings", "embeddings", "embedding", "embed"),
+    *("input_embedding", "shared"),
+)
+HEAD_MODULES = (
+    *("lm_head", "embed_out", "output", "output_layer", "output_projection", "proj_out", "head"),
+    *("unembed", "unembedding"),
+)
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "gate_up_proj", "down_proj")  # GLM-4 fuses the first two
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
-_BLOCK_MATRIX = re.compile(
-    r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:self_attn|attention|attn|mlp)\.(?:.+\.)?\w+\.weight$"
+_NORM = re.compile(r"norm|(?:^|_)ln(?:_|\d|$)|(?:^|_)rms", re.IGNORECASE)
+_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+_MLP = re.compile(r"mlp|feed_?forward|ffn|expert|moe|dense_?relu_?dense", re.IGNORECASE)
+_MLP_PROJECTION = re.compile(
+    r"(?:gate_|up_|down_|gate_up_)proj|fc\d?|fc_(?:in|out)|c_fc|w[123]|dense_h_to_4h|dense_4h_to_h"
 )
-_MLP = re.compile(r"(?:^|\.)mlp\.")
-
-
-def layer_of(name: str) -> float:
-    """Return the layer number of a tensor, NaN when it belongs to no layer.
-
-    A float, because tables keep missing values as NaN.
-    """
-    found = _LAYER.search(name)
-    return float(found.group(1)) if found else float("nan")
+_ATTENTION_PROJECTION = re.compile(r"(?:[qkvo]|qkv)_proj|query_key_value|wqkv|w[qkvo]", re.I)
 
 
 def module_of(name: str) -> str:
@@ -36,11 +35,39 @@ def module_of(name: str) -> str:
     return ".".join(parts[-2:])
 
 
+def modules_of(name: str) -> list[str]:
+    """Return all modules that a tensor is in, from the outside; a parameter's own name counts.
+
+    `weight` and `bias` are no modules.
+    """
+    parts = name.split(".")
+    return parts[:-1] if len(parts) > 1 and parts[-1] in ("weight", "bias") else parts
+
+
+def is_norm(name: str) -> bool:
+    """Return whether a tensor belongs to a layer of normalisation, by its module's name."""
+    return _NORM.search(modules_of(name)[-1]) is not None
+
+
+def part_of(name: str) -> str:
+    """Return which part of a layer a matrix belongs to, whatever its family calls it.
+
+    Args:
+        name: The tensor, or one matrix of it (`...experts.down_proj[3]`).
+
+    Returns:
+        `attention`, `mlp`, or `mixer` for what is neither, such as a state space model.
+    """
+    modules = modules_of(name.partition("[")[0])
+    for part, block in (("attention", _ATTENTION), ("mlp", _MLP)):
+        if any(block.search(module) for module in modules):
+            return part
+    for part, projection in (("attention", _ATTENTION_PROJECTION), ("mlp", _MLP_PROJECTION)):
+        if projection.fullmatch(modules[-1]):
+            return part
+    return "mixer"
+
+
 def is_mlp(name: str) -> bool:
     """Return whether a tensor belongs to an MLP block, whatever its family calls the parts."""
-    return _MLP.search(name) is not None
-
-
-def is_block_matrix(name: str, shape: Sequence[int]) -> bool:
-    """Return whether the tensor is a matrix of an attention or MLP block."""
-    return len(shape) == 2 and _BLOCK_MATRIX.search(name) is not None
+    return part_of(name) == "mlp"

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.buffers import is_buffer
 from rlvr_dynamics.checkpoints.header import BITS, NEW_COPY, Stored, read_header
-from rlvr_dynamics.checkpoints.names import EMBEDDING_SUFFIX, HEAD
+from rlvr_dynamics.checkpoints.model_config import read_config
 from rlvr_dynamics.checkpoints.weight_files import check_index, weight_file_names
 from rlvr_dynamics.checkpoints.wrappers import unwrapped
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.adapters import Adapter
@@ -67,20 +66,49 @@ class Shard:
 class Layout:
     """The weights of one checkpoint folder: its files, and the file of every tensor.
 
-    `tied` says that the output head is the embedding; a stored copy of a tied head is listed in
-    `home` but not in `names`. With an `adapter` the files are the base's, changed by it.
+    With an `adapter` the files are the base's, changed by it.
+
+    Attributes:
+        folder: The checkpoint.
+        shards: Its files by name.
+        home: The file of every tensor, copies included.
+        adapter: What changes the tensors, where the step is an adapter.
+        copies: Stored tensors that repeat another one, and which; they are no tensors of their own.
+        lent: Tensors that are not stored, and the stored one in whose place they are read.
     """
 
     folder: Path
     shards: dict[str, Shard]
     home: dict[str, str]
-    tied: bool
     adapter: "Adapter | None" = None
+    copies: dict[str, str] = field(default_factory=dict)
+    lent: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """Tensor names, sorted, a tied head left out."""
-        return sorted(name for name in self.home if not (self.tied and name == HEAD))
+        """Tensor names, sorted, copies left out."""
+        return sorted(self.home.keys() - self.copies.keys())
+
+    def sharing(self, lent: Mapping[str, str], copies: Mapping[str, str]) -> "Layout":
+        """Return this layout with tensors that lie where others do.
+
+        Args:
+            lent: Names that are not stored, and the stored tensor whose place is theirs.
+            copies: Names that repeat another tensor; those that are not stored are passed over.
+        """
+        shards, home = dict(self.shards), dict(self.home)
+        for name, stored in lent.items():
+            shard = shards[home[stored]]
+            entries = shard.entries | {name: shard.entries[stored]}
+            shards[home[stored]] = replace(shard, entries=entries)
+            home[name] = home[stored]
+        repeated = {name: other for name, other in copies.items() if name in home}
+        return replace(self, shards=shards, home=home, copies=repeated, lent=dict(lent))
+
+    @property
+    def stores_all(self) -> bool:
+        """Whether every tensor has a place of its own, so that a checkpoint can be written so."""
+        return all(stored in self.copies for stored in self.lent.values())
 
     def entry(self, name: str) -> TensorEntry:
         """Return the place of a tensor."""
@@ -116,10 +144,6 @@ class Layout:
         if self.adapter is not None:
             return self.adapter.size
         return sum(shard.size for shard in self.shards.values())
-
-    def embedding_of_tied_head(self) -> str | None:
-        """Return the embedding's name, which a stored copy of a tied head must repeat."""
-        return next((name for name in self.names if name.endswith(EMBEDDING_SUFFIX)), None)
 
 
 def read_shard(path: Path) -> Shard:
@@ -210,7 +234,7 @@ def read_layout(folder: Path) -> Layout:
         raise UserError("a checkpoint without tensors", where=str(folder), way_out=NEW_COPY)
     if any(stored != name for stored, name in names.items()):
         shards = {file: _renamed(shard, names) for file, shard in shards.items()}
-    return Layout(folder=folder, shards=shards, home=home, tied=_is_tied(folder, home))
+    return Layout(folder=folder, shards=shards, home=home)
 
 
 def _renamed(shard: Shard, names: Mapping[str, str]) -> Shard:
@@ -240,18 +264,9 @@ def _refuse_what_is_no_plain_model(folder: Path, shards: Mapping[str, Shard]) ->
                     "(adapter_model.safetensors) of the steps",
                 )
     integers = [name for shard in shards.values() for name in shard.others]
-    if integers and "quantization_config" in _config(folder):
+    if integers and "quantization_config" in read_config(folder):
         raise UserError(
             f"the weights are quantised ({integers[0]}), and config.json says so",
             where=str(folder),
             way_out="give the unquantised model, in float32, bfloat16 or float16",
         )
-
-
-def _is_tied(folder: Path, home: dict[str, str]) -> bool:
-    return HEAD not in home or bool(_config(folder).get("tie_word_embeddings", False))
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    config = folder / "config.json"
-    return read_object(config, way_out=NEW_COPY) if config.exists() else {}

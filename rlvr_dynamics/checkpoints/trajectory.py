@@ -14,7 +14,7 @@ from torch import Tensor
 from rlvr_dynamics import progress
 from rlvr_dynamics.checkpoints.adapter_identity import adapter_identity, prove_adapter
 from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
-from rlvr_dynamics.checkpoints.adapters import read_adapter
+from rlvr_dynamics.checkpoints.adapters import Adapter, read_adapter
 from rlvr_dynamics.checkpoints.buffers import check_buffers
 from rlvr_dynamics.checkpoints.identity import (
     HashCache,
@@ -29,11 +29,13 @@ from rlvr_dynamics.checkpoints.matching import (
     under_names_of,
     working_dtypes,
 )
-from rlvr_dynamics.checkpoints.names import is_block_matrix
+from rlvr_dynamics.checkpoints.model_config import says_tied
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout, read_layout
 from rlvr_dynamics.checkpoints.steps import base_folder, check_even, find_steps, select_steps
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
+from rlvr_dynamics.checkpoints.structure import Matrix, Structure, vocabulary_role
+from rlvr_dynamics.checkpoints.tying import Vocabulary, vocabulary_of, vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import holds_adapter
 from rlvr_dynamics.errors import UserError
 
@@ -48,7 +50,8 @@ class Trajectory:
     Attributes:
         steps: Step numbers, rising, without the base.
         names: Tensor names, sorted; a tied head counts once, as the embedding.
-        tied: Whether the output head is the embedding.
+        vocabulary: The embedding, the output head, and whether they are one tensor.
+        structure: What every tensor of the model is.
         dtypes: The dtype in which each tensor is read: the steps', to which the base is cast.
         dtype: The same, of all tensors: `bfloat16`, or `bfloat16+float32`.
         notes: What is said of how base and steps were made to fit, in sentences.
@@ -59,8 +62,10 @@ class Trajectory:
         layouts: dict[int, Layout],
         cache: HashCache,
         verified: set[int],
+        vocabulary: Vocabulary,
         dtypes: dict[str, str] | None = None,
         proofs: Proofs | None = None,
+        structure: Structure | None = None,
     ) -> None:
         """Use `Trajectory.open`; this takes layouts that have been checked against each other."""
         self._layouts = layouts
@@ -70,10 +75,16 @@ class Trajectory:
         base = layouts[0]
         self.steps: tuple[int, ...] = tuple(step for step in layouts if step != 0)
         self.names: tuple[str, ...] = tuple(base.names)
-        self.tied = base.tied
+        self.vocabulary = vocabulary
+        self.structure = structure or Structure({n: base.entry(n).shape for n in base.names})
         self.dtypes = working_dtypes(layouts) if dtypes is None else dtypes
         self.dtype = "+".join(sorted(set(self.dtypes.values())))
         self.notes: tuple[str, ...] = ()
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output head is the embedding, in the base and in every step."""
+        return self.vocabulary.tied
 
     @classmethod
     def open(
@@ -117,9 +128,12 @@ class Trajectory:
         for step, folder in folders.items():
             layouts[step], note = step_layout(base_layout, folder)
             notes[note] = None
-            _check_tied(base_layout, layouts[step], step)
-            check_match(base_layout, layouts[step], step)
-        opened = cls(layouts, HashCache(cache), set(trusted))
+        known = HashCache(cache)
+        vocabulary = vocabulary_of(layouts, known)
+        layouts = {step: vocabulary.apply(layout) for step, layout in layouts.items()}
+        for step in folders:
+            check_match(layouts[0], layouts[step], step)
+        opened = cls(layouts, known, set(trusted), vocabulary)
         here = {step: layout for step, layout in layouts.items() if step not in opened._verified}
         buffers = check_buffers(here)
         if buffers:
@@ -130,6 +144,13 @@ class Trajectory:
         opened.notes = tuple(note for note in notes if note is not None)
         return opened
 
+    @classmethod
+    def of_one(cls, folder: Path) -> "Trajectory":
+        """Open one checkpoint by itself, as a base without steps."""
+        layout, known = read_layout(Path(folder)), HashCache(None)
+        vocabulary = vocabulary_of({0: layout}, known)
+        return cls({0: vocabulary.apply(layout)}, known, set(), vocabulary)
+
     def until(self, last: int) -> "Trajectory":
         """Return the same trajectory with the steps up to and including `last`."""
         return self.only(step for step in self.steps if step <= last)
@@ -138,12 +159,20 @@ class Trajectory:
         """Return the same trajectory restricted to some of its steps."""
         keep = {0, *steps}
         layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
-        return Trajectory(layouts, self._cache, self._verified, self.dtypes, self._proofs)
+        return Trajectory(
+            layouts,
+            self._cache,
+            self._verified,
+            self.vocabulary,
+            self.dtypes,
+            self._proofs,
+            self.structure,
+        )
 
     def of_tensors(self, names: Iterable[str]) -> "Trajectory":
         """Return the same trajectory restricted to some of its tensors."""
         keep = set(names)
-        part = Trajectory(self._layouts, self._cache, self._verified, self.dtypes, self._proofs)
+        part = self.only(self.steps)
         part.names = tuple(name for name in self.names if name in keep)
         return part
 
@@ -154,9 +183,18 @@ class Trajectory:
             UserError: The folder is not a checkpoint of the same model.
         """
         layout, _ = step_layout(self._layouts[0], Path(folder))
+        layout = self.vocabulary.apply(layout)
         check_match(self._layouts[0], layout, step)
         layouts = {0: self._layouts[0], step: layout}
-        return Trajectory(layouts, self._cache, self._verified & {0}, self.dtypes, self._proofs)
+        return Trajectory(
+            layouts,
+            self._cache,
+            self._verified & {0},
+            self.vocabulary,
+            self.dtypes,
+            self._proofs,
+            self.structure,
+        )
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
@@ -171,9 +209,19 @@ class Trajectory:
         return self.dtypes[name]
 
     @cached_property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """The matrices of the layers; an expert's part of a fused tensor is one of its own."""
+        return tuple(each for name in self.names for each in self.structure.matrices_of(name))
+
+    @cached_property
     def block_matrices(self) -> tuple[str, ...]:
-        """The names of the attention and MLP matrices."""
-        return tuple(name for name in self.names if is_block_matrix(name, self.shape(name)))
+        """The names of the tensors that are, or hold, matrices of the layers."""
+        return tuple(name for name in self.names if self.structure.matrices_of(name))
+
+    @property
+    def template(self) -> Layout:
+        """A checkpoint that stores every tensor in a place of its own: the base, if it does."""
+        return next(layout for layout in self._layouts.values() if layout.stores_all)
 
     def folder(self, step: int) -> Path:
         """Return the folder of a step; step 0 is the base."""
@@ -373,27 +421,21 @@ def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
     if not holds_adapter(folder):
         return under_names_of(base, read_layout(folder))
     adapter = read_adapter(folder, base)
-    embedding = base.embedding_of_tied_head() if base.tied else None
-    if embedding in adapter.changes and not adapter.ties:
-        raise UserError(
-            f"the adapter changes {embedding}, to which the base's head is tied: whether the head "
-            "follows is not said",
-            where=str(folder),
-            way_out="merge it with peft's merge_and_unload(), save each step whole, and give those",
-        )
+    if any(vocabulary_role(name) == "embedding" for name in adapter.changes):
+        _refuse_unsaid_head(base, adapter)
     said = "the steps are adapters: what they change is read as W_0 + scale B A, in float32"
     return replace(base, folder=folder, adapter=adapter), said
 
 
-def _check_tied(base: Layout, other: Layout, step: int) -> None:
-    if base.tied != other.tied:
-        words = {True: "tied to the embedding", False: "of its own"}
+def _refuse_unsaid_head(base: Layout, adapter: Adapter) -> None:
+    vocabulary = vocabulary_of_one(base)
+    embedding, says = vocabulary.embedding, says_tied(base.folder)
+    if vocabulary.tied and says is not False and embedding in adapter.changes and not adapter.ties:
         raise UserError(
-            f"the base does not match step {step}: its head is {words[base.tied]}, "
-            f"the checkpoint's is {words[other.tied]}",
-            where=f"{base.folder} and {other.folder}",
-            way_out="give the base that this run started from, saved with the same "
-            "tie_word_embeddings",
+            f"the adapter changes {embedding}, to which the base's head is tied: whether the head "
+            "follows is not said",
+            where=str(adapter.folder),
+            way_out="merge it with peft's merge_and_unload(), save each step whole, and give those",
         )
 
 
@@ -407,8 +449,9 @@ def _check_step_zero(trajectory: Trajectory, folder: Path) -> str | None:
     if folder.resolve() == base.folder.resolve():
         return None
     zero, _ = step_layout(base, folder)
+    zero = trajectory.vocabulary.apply(zero)
     check_match(base, zero, 0)
-    both = Trajectory({0: base, 1: zero}, HashCache(None), set())
+    both = Trajectory({0: base, 1: zero}, HashCache(None), set(), trajectory.vocabulary)
     for name in both.names:
         for start in range(0, both.numel(name), _PIECE):
             span = (name, start, min(both.numel(name), start + _PIECE))

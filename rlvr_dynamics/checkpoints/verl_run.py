@@ -15,8 +15,9 @@ from rlvr_dynamics.checkpoints.cast import (
     stores_head_twice,
     take_companions,
 )
-from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.identity import HashCache, write_manifest
 from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.checkpoints.tying import vocabulary_of
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.hardware import free_bytes
 
@@ -230,9 +231,10 @@ class VerlRun:
             folder.rename(target)
 
     def _check(self, step: int, layout: Layout) -> None:
-        theirs, ours = _shapes(layout), _shapes(self.base)
-        if theirs != ours or layout.tied != self.base.tied:
-            odd = sorted(dict(theirs.items() ^ ours.items())) or ["lm_head.weight"]
+        vocabulary = vocabulary_of({0: self.base, step: layout}, HashCache(None))
+        theirs, ours = (_shapes(vocabulary.apply(each)) for each in (layout, self.base))
+        if theirs != ours:
+            odd = sorted(dict(theirs.items() ^ ours.items()))
             raise StageFailed(
                 f"step {step}: verl saved other tensors than the base has: {', '.join(odd[:3])}"
             )

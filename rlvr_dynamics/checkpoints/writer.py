@@ -20,15 +20,16 @@ from torch import Tensor
 from rlvr_dynamics.atomic import atomic_folder, write_json
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.model_config import set_config_dtype, widest
-from rlvr_dynamics.checkpoints.names import HEAD
 from rlvr_dynamics.checkpoints.shards import (
     ITEM_BYTES,
+    Layout,
     Shard,
     TensorEntry,
     create_shard,
     read_layout,
 )
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
@@ -73,6 +74,9 @@ class CheckpointWriter:
         source: Where the weights come from, in words, for the manifest.
         dtypes: In which dtype each tensor is written (`Trajectory.dtypes`), where that is not the
             base's.
+        layout: The tensors that are written, and which of them repeat others, where that is known
+            (`Trajectory.template`); else it is read from the base. A copy is written with its
+            tensor.
     """
 
     def __init__(
@@ -83,10 +87,22 @@ class CheckpointWriter:
         step: int,
         source: str,
         dtypes: Mapping[str, str] | None = None,
+        layout: Layout | None = None,
     ) -> None:
         """Read the base's layout; nothing is written before the block is entered."""
-        self.layout = read_layout(Path(base_folder))
+        self.base_folder = Path(base_folder)
+        if layout is None:
+            stored = read_layout(self.base_folder)
+            layout = vocabulary_of_one(stored).apply(stored)
+        if not layout.stores_all:
+            raise ValueError(f"{layout.folder} has no place for every tensor")
+        self.layout = layout
         self._dtypes = dict(dtypes or {})
+        self._copies: dict[str, list[str]] = {}
+        for copy, name in layout.copies.items():
+            self._copies.setdefault(name, []).append(copy)
+            if name in self._dtypes:
+                self._dtypes[copy] = self._dtypes[name]
         self._entries: dict[str, TensorEntry] = {}
         self.out_folder, self.step, self.source = Path(out_folder), step, source
         self.manifest: dict[str, Any] = {}
@@ -104,14 +120,18 @@ class CheckpointWriter:
         """Create the temporary folder with its headers and companions."""
         with ExitStack() as stack:
             self._folder = stack.enter_context(atomic_folder(self.out_folder))
-            copy_companions(self.layout.folder, self._folder)
+            copy_companions(self.base_folder, self._folder)
             as_stored = True
-            for file, shard in self.layout.shards.items():
+            lent = self.layout.lent
+            for file, known in self.layout.shards.items():
+                entries = {name: known.entries[name] for name in known.entries.keys() - lent.keys()}
+                shard = replace(known, entries=entries)
                 made = self._begin(shard, self._folder / file)
                 as_stored &= made.entries == shard.entries and not shard.stored
                 self._entries |= made.entries
                 self._files[file] = os.open(made.path, os.O_WRONLY)
                 copy_others(shard, made)
+            self._entries |= {name: self._entries[stored] for name, stored in lent.items()}
             if as_stored and (self.layout.folder / INDEX).exists():
                 shutil.copyfile(self.layout.folder / INDEX, self._folder / INDEX)
             elif list(self._files) != [SINGLE]:
@@ -138,7 +158,7 @@ class CheckpointWriter:
         return create_shard(path, shapes, dtypes | others)
 
     def _write_index(self) -> None:
-        home = dict(self.layout.home)
+        home = {n: file for n, file in self.layout.home.items() if n not in self.layout.lent}
         for file, shard in self.layout.shards.items():
             home |= dict.fromkeys(shard.others, file)
         size = sum(entry.end - entry.begin for entry in self._entries.values())
@@ -176,9 +196,8 @@ class CheckpointWriter:
             raise ValueError(f"{name} is no tensor of the base, or gets more elements than it has")
         self._left[name] -= values.numel()
         self._put(name, start, values)
-        copied_head = self.layout.tied and HEAD in self.layout.home
-        if copied_head and name == self.layout.embedding_of_tied_head():
-            self._put(HEAD, start, values)
+        for copy in self._copies.get(name, ()):
+            self._put(copy, start, values)
 
     def _put(self, name: str, start: int, values: Tensor) -> None:
         entry = self._entries[name]

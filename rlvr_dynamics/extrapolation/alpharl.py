@@ -1,9 +1,10 @@
 """AlphaRL: the leading rank-1 update of every matrix, moved to where the accuracy should be.
 
-For every attention and MLP matrix the features of a step are x(t) = a(t) σ1(t) u1(t), with
-a = ‖ΔW‖_F / σ1, so that x = ‖ΔW‖_F u1, signs aligned from the last step to the first. One PLS
-component and a line tie x to the accuracy y(t); inverted at the wanted accuracy y* they give x*,
-and the predicted update is x* v1ᵀ with v1 of the last observed step. Everything else stays.
+For every matrix of the layers (`checkpoints.structure`) the features of a step are
+x(t) = a(t) σ1(t) u1(t), with a = ‖ΔW‖_F / σ1, so that x = ‖ΔW‖_F u1, signs aligned from the last
+step to the first. One PLS component and a line tie x to the accuracy y(t); inverted at the wanted
+accuracy y* they give x*, and the predicted update is x* v1ᵀ with v1 of the last observed step.
+Everything else stays.
 Source: AlphaRL, arXiv 2510.00553, section 4. Released code: github.com/caiyuchen-ustc/Alpha-RL.
 
 Two variants, because text and code disagree:
@@ -28,12 +29,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlvr_dynamics.extrapolation.accuracy import FEWEST_ACCURACIES, wanted_accuracies
-from rlvr_dynamics.extrapolation.base import Change, Extrapolator
+from rlvr_dynamics.extrapolation.base import Change, Extrapolator, LowRank
 from rlvr_dynamics.extrapolation.parameters import Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rlvr_dynamics.checkpoints.structure import Matrix
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
     from rlvr_dynamics.dynamics import UpdateSVD
 
@@ -70,25 +72,29 @@ def tensor_changes(
     released = parameters["variant"] == "released"
     origin = window.steps[-1] if released else 0
     unchanged = [Change(origin)] * len(targets)
-    if name not in window.block_matrices:
+    matrices = window.structure.matrices_of(name)
+    if not matrices:
         return unchanged
-    fitted = [step for step in window.steps if step in accuracy]
-    features, v = rank1_features(window, name, fitted, rescaled=not released)
-    if not released and 0 in accuracy:
-        fitted = [0, *fitted]
-        features = np.concatenate([np.zeros_like(features[:1]), features])
-    fit = fit_pls(features, np.array([accuracy[step] for step in fitted]))
-    if fit.slope == 0.0:
-        remarks.append("its rank-1 update never changed, so it is left out")
-        return unchanged
+    known = [step for step in window.steps if step in accuracy]
+    fitted = [0, *known] if not released and 0 in accuracy else known
     wanted = _wanted(window.steps[-1], targets, parameters, accuracy, remarks)
-    return [
-        Change(origin, torch.from_numpy(fit.invert(value))[:, None], v[:, None]) for value in wanted
-    ]
+    parts: list[list[LowRank]] = [[] for _ in targets]
+    for matrix in matrices:
+        features, v = rank1_features(window, matrix, known, rescaled=not released)
+        if fitted != known:
+            features = np.concatenate([np.zeros_like(features[:1]), features])
+        fit = fit_pls(features, np.array([accuracy[step] for step in fitted]))
+        if fit.slope == 0.0:
+            remarks.append("its rank-1 update never changed, so it is left out")
+            continue
+        for part, value in zip(parts, wanted, strict=True):
+            left = torch.from_numpy(fit.invert(value))[:, None]
+            part.append(LowRank(matrix.start, left, v[:, None]))
+    return [Change(origin, tuple(part)) for part in parts]
 
 
 def rank1_features(
-    window: "Trajectory", name: str, fitted: list[int], rescaled: bool
+    window: "Trajectory", matrix: "Matrix", fitted: list[int], rescaled: bool
 ) -> tuple[np.ndarray, "Tensor"]:
     """Return the sign-aligned features of some steps and v1 of the last observed step.
 
@@ -96,7 +102,7 @@ def rank1_features(
 
     Args:
         window: The trajectory of the observed steps.
-        name: An attention or MLP matrix.
+        matrix: A matrix of a layer.
         fitted: The steps whose features are wanted, at least one.
         rescaled: ‖ΔW‖_F u1 if true, else σ1 u1.
 
@@ -107,10 +113,10 @@ def rank1_features(
     from rlvr_dynamics.checkpoints.differences import Differences
     from rlvr_dynamics.dynamics import align_signs, update_svd
 
-    differences = Differences(window, name, _ROWS_BYTES)
+    differences = Differences(window, matrix.tensor, _ROWS_BYTES)
     leading: list[UpdateSVD] = []
     for position in reversed(range(len(window.steps))):
-        delta = differences.row(position).view(window.shape(name))
+        delta = differences.part(position, matrix.start, matrix.stop).view(matrix.m, matrix.n)
         leading.append(update_svd(delta, 1, start=leading[-1].v if leading else None))
     features, _ = align_signs(
         np.stack(

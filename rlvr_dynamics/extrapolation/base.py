@@ -48,18 +48,37 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Change:
-    """One tensor of a prediction as a low-rank change of a saved step: W_origin + left rightᵀ.
+class LowRank:
+    """A change left rightᵀ of one matrix of a tensor.
 
     Attributes:
-        origin: A step of the window, or 0 for the base.
-        left: Shape (m, k), float64; None leaves the tensor as it is at `origin`.
+        start: The matrix's first element in the flattened tensor.
+        left: Shape (m, k), float64.
         right: Shape (n, k), float64.
     """
 
+    start: int
+    left: "Tensor"
+    right: "Tensor"
+
+    @property
+    def stop(self) -> int:
+        """One past the matrix's last element."""
+        return self.start + len(self.left) * len(self.right)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One tensor of a prediction as low-rank changes of a saved step.
+
+    Attributes:
+        origin: A step of the window, or 0 for the base.
+        parts: What is added to which of its matrices, in their order; the rest of the tensor stays
+            as it is at `origin`.
+    """
+
     origin: int
-    left: "Tensor | None" = None
-    right: "Tensor | None" = None
+    parts: tuple[LowRank, ...] = ()
 
 
 RowWeights = Callable[[Window, np.ndarray, Mapping[str, Any], bool], np.ndarray]

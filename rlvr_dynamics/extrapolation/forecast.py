@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rlvr_dynamics.checkpoints.differences import finite_elements
-from rlvr_dynamics.checkpoints.names import layer_of, module_of
+from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.progress import bar
@@ -85,7 +85,7 @@ def _tensor_errors(
     return {
         "tensor": name,
         "module": module_of(name),
-        "layer": layer_of(name),
+        "layer": trajectory.structure.layer(name),
         "sse": sse,
         "sse_hold": hold,
         "skill": 1.0 - sse / hold if hold > 0.0 else math.nan,

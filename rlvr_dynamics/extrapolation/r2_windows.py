@@ -18,6 +18,7 @@ from rlvr_dynamics.extrapolation.accuracy import FEWEST_ACCURACIES, check_accura
 from rlvr_dynamics.extrapolation.alpharl import rank1_features
 
 if TYPE_CHECKING:
+    from rlvr_dynamics.checkpoints.structure import Matrix
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
 WINDOWS = 7
@@ -26,15 +27,15 @@ _SHARE = 3
 
 def matrices_of_window(
     trajectory: "Trajectory",
-    names: tuple[str, ...],
+    matrices: tuple["Matrix", ...],
     window: int,
     accuracy: Mapping[int, float] | None,
-) -> tuple[str, ...]:
+) -> tuple["Matrix", ...]:
     """Return the matrices of one window of the R² ranking, the best first.
 
     Args:
         trajectory: Base and all checkpoints: every step with an accuracy counts.
-        names: The matrices that are ranked.
+        matrices: Those that are ranked.
         window: From 1, the best third, to 7, the worst.
         accuracy: Accuracy in [0, 1] by step number.
 
@@ -43,7 +44,7 @@ def matrices_of_window(
     """
     known = check_accuracy("rank_recovery", accuracy, trajectory.steps, None)
     scores = module_r2(trajectory, tuple(known.items()))
-    ranked = sorted(names, key=lambda name: (-scores[name], name))
+    ranked = sorted(matrices, key=lambda each: (-scores[each.label], each.label))
     size = max(1, round(len(ranked) / _SHARE))
     start = round((window - 1) * (len(ranked) - size) / (WINDOWS - 1))
     return tuple(ranked[start : start + size])
@@ -53,7 +54,7 @@ def matrices_of_window(
 def module_r2(
     trajectory: "Trajectory", accuracy: tuple[tuple[int, float], ...]
 ) -> dict[str, float]:
-    """Return the R² of every attention and MLP matrix; minus infinity where none can be had.
+    """Return the R² of every matrix by its label; minus infinity where none can be had.
 
     Args:
         trajectory: Base and all checkpoints.
@@ -64,13 +65,13 @@ def module_r2(
     known = dict(accuracy)
     fitted = [step for step in trajectory.steps if step in known]
     scores = {}
-    for name in trajectory.block_matrices:
-        features, _ = rank1_features(trajectory, name, fitted, rescaled=False)
+    for matrix in trajectory.matrices:
+        features, _ = rank1_features(trajectory, matrix, fitted, rescaled=False)
         length = np.linalg.norm(features, axis=1)
         moved = length > 0.0  # an update of zero has no direction
         y = np.array([known[step] for step in fitted])[moved]
-        scores[name] = -math.inf
+        scores[matrix.label] = -math.inf
         if len(y) >= FEWEST_ACCURACIES and np.ptp(y) > 0.0:
             r2 = fit_pls(features[moved] / length[moved, None], y).r2
-            scores[name] = r2 if math.isfinite(r2) else -math.inf
+            scores[matrix.label] = r2 if math.isfinite(r2) else -math.inf
     return scores

@@ -7,6 +7,7 @@ Legend: m x n a weight matrix.
 """
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,11 @@ from rlvr_dynamics.extrapolation.stored import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rlvr_dynamics.checkpoints.structure import Matrix
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
+    from rlvr_dynamics.checkpoints.writer import CheckpointWriter
+
+_PIECE = 1 << 20  # elements copied at a time
 
 
 @dataclass(frozen=True)
@@ -121,17 +126,17 @@ class MatrixReconstruction(Reconstruction):
     """A reconstruction that replaces the update of some matrices and leaves the rest at the base.
 
     Attributes:
-        rebuild: Function of (update of shape (m, n), tensor name, parameters) that returns the
-            replacing update, shape (m, n), float64.
-        selects: Function of (trajectory, parameters, accuracy) that returns the attention and MLP
-            matrices whose update is replaced.
+        rebuild: Function of (update of shape (m, n), the matrix's label, parameters) that returns
+            the replacing update, shape (m, n), float64.
+        selects: Function of (trajectory, parameters, accuracy) that returns the matrices whose
+            update is replaced.
         needs_accuracy: Function from parameters to whether the choice rests on accuracies.
     """
 
     rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"] = field(kw_only=True)
     selects: Callable[
-        ["Trajectory", Mapping[str, Any], Mapping[int, float] | None], tuple[str, ...]
-    ] = lambda trajectory, parameters, accuracy: trajectory.block_matrices
+        ["Trajectory", Mapping[str, Any], Mapping[int, float] | None], tuple["Matrix", ...]
+    ] = lambda trajectory, parameters, accuracy: trajectory.matrices
     needs_accuracy: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
 
     def rebuild_steps(
@@ -142,9 +147,8 @@ class MatrixReconstruction(Reconstruction):
         means: Means,
     ) -> list[Prediction]:
         """Rebuild the targets one after the other, tensor by tensor."""
-        changed = frozenset(self.selects(trajectory, settings, means.accuracy))
-        # Then the choice depends on more than the settings.
-        facts = {"matrices": sorted(changed)} if self.needs_accuracy(settings) else {}
+        changed = self.selects(trajectory, settings, means.accuracy)
+        facts = {"matrices": sorted(each.label for each in changed)}
         made, label = [], means.label
         for step in targets:
             window = trajectory.only([step])
@@ -163,24 +167,44 @@ class MatrixReconstruction(Reconstruction):
         window: "Trajectory",
         folder: Path,
         source: str,
-        changed: frozenset[str],
+        changed: tuple["Matrix", ...],
         settings: Mapping[str, Any],
     ) -> str:
         from rlvr_dynamics.checkpoints.differences import Differences
         from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 
         step = window.steps[0]
+        parts: dict[str, list[Matrix]] = defaultdict(list)
+        for matrix in changed:
+            parts[matrix.tensor].append(matrix)
         with CheckpointWriter(
-            window.folder(0), folder, step=step, source=source, dtypes=window.dtypes
+            window.folder(0),
+            folder,
+            step=step,
+            source=source,
+            dtypes=window.dtypes,
+            layout=window.template,
         ) as writer:
             for name in window.names:
-                base = window.tensor(0, name)
-                if name in changed:
-                    update = Differences(window, name).row(0).view(base.shape)
-                    base = self.rebuild(update, name, settings).add_(base)
-                writer.write(name, base)
+                differences, place = Differences(window, name), 0
+                for matrix in sorted(parts[name], key=lambda each: each.start):
+                    self._copy_base(window, name, place, matrix.start, writer)
+                    place = matrix.stop
+                    update = differences.part(0, matrix.start, place).view(matrix.m, matrix.n)
+                    base = window.elements(0, name, matrix.start, place).view(update.shape)
+                    rebuilt = self.rebuild(update, matrix.label, settings).add_(base)
+                    writer.write_elements(name, matrix.start, rebuilt.reshape(-1))
+                self._copy_base(window, name, place, window.numel(name), writer)
             window.settle()
         return str(writer.manifest["identity"])
+
+    @staticmethod
+    def _copy_base(
+        window: "Trajectory", name: str, start: int, stop: int, writer: "CheckpointWriter"
+    ) -> None:
+        for low in range(start, stop, _PIECE):
+            high = min(stop, low + _PIECE)
+            writer.write_elements(name, low, window.elements(0, name, low, high))
 
 
 def _check_saved(steps: tuple[int, ...], step: int, method: str) -> None:

@@ -1,6 +1,6 @@
 """Rank-k recovery of a step's updates, and a random update of the same size.
 
-Attention and MLP matrices change, all or some of them; everything else stays at the base.
+The matrices of the layers change, all or some of them; everything else stays at the base.
 Source: AlphaRL, arXiv 2510.00553, equations 1 to 3 (rank k), figure 4b (scaling by λ), figures 4a
 and 11 (one singular triple alone), figure 6c (modules by their R²). The random update is a
 control of ours.
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.checkpoints.names import (
     ATTENTION_PROJECTIONS,
     MLP_PROJECTIONS,
-    is_mlp,
-    layer_of,
     module_of,
+    part_of,
 )
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation.parameters import Parameter
@@ -28,25 +27,28 @@ from rlvr_dynamics.extrapolation.reconstruction import MatrixReconstruction
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rlvr_dynamics.checkpoints.structure import Matrix
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
+PARTS = ("attention", "mlp", "mixer")
 _LAYERS = re.compile(r"(\d+)-(\d+)")
 
 
 def selected(
     trajectory: "Trajectory", parameters: Mapping[str, Any], accuracy: Mapping[int, float] | None
-) -> tuple[str, ...]:
+) -> tuple["Matrix", ...]:
     """Return the matrices of the wanted modules and layers.
 
     Args:
         trajectory: Base and all checkpoints.
-        parameters: `modules` ("all", "attention", "mlp" or a projection such as "q_proj"), `layers`
+        parameters: `modules` ("all", a part of `PARTS` or a projection such as "q_proj"), `layers`
             ("all" or "a-b", both ends included) and `r2_window` (which of them by R²; 0 for all).
         accuracy: Accuracy by step number, for `r2_window`.
 
     Raises:
         TooLittle: `r2_window` without enough accuracies.
-        TooLittle: `modules` is a projection that other families have and this model has not.
+        TooLittle: `modules` is a part or a projection that other families have and this model has
+            not.
         UserError: No matrix is left, `layers` is not of that form, or more than one of rank,
             percent and subspace was chosen.
     """
@@ -57,26 +59,29 @@ def selected(
             "another",
             way_out="give one of them",
         )
-    modules, layers, names = parameters["modules"], parameters["layers"], trajectory.block_matrices
+    modules, layers, known = parameters["modules"], parameters["layers"], trajectory.matrices
     ends = _LAYERS.fullmatch(layers)
     if layers != "all" and ends is None:
         raise UserError(
             f"rank_recovery: layers cannot be {layers!r}", way_out="allowed: all, or 3-7"
         )
+    layer_of = trajectory.structure.layer
     chosen = tuple(
-        name
-        for name in names
-        if modules in ("all", "mlp" if is_mlp(name) else "attention", module_of(name))
-        and (ends is None or int(ends[1]) <= layer_of(name) <= int(ends[2]))
+        matrix
+        for matrix in known
+        if modules in ("all", part_of(matrix.tensor), module_of(matrix.tensor))
+        and (ends is None or int(ends[1]) <= layer_of(matrix.tensor) <= int(ends[2]))
     )
-    if names and not chosen:
-        have = sorted({module_of(name) for name in names})
-        numbers = [int(layer_of(name)) for name in names]
-        # Another family's projection is no mistake of spelling: one list serves every family.
-        missing = modules in (*ATTENTION_PROJECTIONS, *MLP_PROJECTIONS) and modules not in have
+    if known and not chosen:
+        have = sorted({module_of(matrix.tensor) for matrix in known})
+        parts = {part_of(matrix.tensor) for matrix in known}
+        numbers = [int(layer_of(matrix.tensor)) for matrix in known]
+        # What another family has is no mistake of spelling: one list serves every family.
+        elsewhere = (*PARTS, *ATTENTION_PROJECTIONS, *MLP_PROJECTIONS)
+        missing = modules in elsewhere and modules not in (*parts, *have)
         raise (TooLittle if missing else UserError)(
             f"rank_recovery: no matrix has modules={modules} and layers={layers}",
-            way_out=f"modules: all, attention, mlp, {', '.join(have)}; layers: all, or within "
+            way_out=f"modules: all, {', '.join([*sorted(parts), *have])}; layers: all, or within "
             f"{min(numbers)}-{max(numbers)}",
         )
     if parameters["r2_window"]:
@@ -155,7 +160,7 @@ RANK_RECOVERY = MatrixReconstruction(
             default=0, minimum=0, summary="one singular triple alone, from 1; 0 for off"
         ),
         "modules": Parameter(
-            default="all", summary="all, attention, mlp, or a projection such as q_proj"
+            default="all", summary="all, attention, mlp, mixer, or a projection such as q_proj"
         ),
         "layers": Parameter(default="all", summary="all, or a-b with both ends included"),
         "r2_window": Parameter(

@@ -24,7 +24,7 @@ from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram
-from rlvr_dynamics.extrapolation.base import Extrapolator, TensorChanges, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator, LowRank, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
     made_before,
@@ -110,6 +110,7 @@ def stream_predictions(
                         step=target,
                         source=source,
                         dtypes=job.window.dtypes,
+                        layout=job.window.template,
                     )
                 )
                 for target in waiting
@@ -210,7 +211,9 @@ class _Task:
         stored = job.window.numel(name) * ITEM_BYTES[job.window.dtype_of(name)]
         self.bytes_to_read = passes * stored * (len(self.window.steps) + 1)
         # A method that sees the matrices forms whole updates: stored, in float32, and room to work.
-        whole = _UPDATE_BYTES * job.window.numel(name) if job.method.tensor_changes else 0
+        matrices = job.window.structure.matrices_of(name)
+        largest = max((each.m * each.n for each in matrices), default=job.window.numel(name))
+        whole = _UPDATE_BYTES * largest if job.method.tensor_changes else 0
         self.bytes_held = whole or min(budget_bytes, self.bytes_to_read)
 
     def run(self, advance: Advance, room: Room) -> list[str]:
@@ -273,22 +276,31 @@ class _Task:
             job.window, name, self.targets, job.settings, job.accuracy, self.remarks
         )
         for change, writer in zip(changes, self.writers, strict=True):
-            if change.left is None or change.right is None:
-                self._copy(change.origin, writer)
-                continue
-            m, n = job.window.shape(name)
-            rows = max(1, _PIECE // n)
-            for low in range(0, m, rows):
-                high = min(m, low + rows)
-                origin = finite_elements(job.window, change.origin, name, low * n, high * n)
-                addition = (change.left[low:high] @ change.right.mT).reshape(-1)
-                writer.write_elements(name, low * n, addition.add_(origin))
+            place = 0
+            for part in change.parts:
+                self._copy(change.origin, writer, place, part.start)
+                self._write_part(change.origin, part, writer)
+                place = part.stop
+            self._copy(change.origin, writer, place)
 
-    def _copy(self, step: int, writer: CheckpointWriter) -> None:
-        """Write a saved step, or the base, bit for bit."""
+    def _write_part(self, origin: int, part: LowRank, writer: CheckpointWriter) -> None:
+        m, n = len(part.left), len(part.right)
+        rows = max(1, _PIECE // n)
+        for low in range(0, m, rows):
+            high = min(m, low + rows)
+            place = part.start + low * n
+            end = part.start + high * n
+            stored = finite_elements(self.job.window, origin, self.name, place, end)
+            addition = (part.left[low:high] @ part.right.mT).reshape(-1)
+            writer.write_elements(self.name, place, addition.add_(stored))
+
+    def _copy(
+        self, step: int, writer: CheckpointWriter, start: int = 0, stop: int | None = None
+    ) -> None:
+        """Write a saved step, or the base, bit for bit, from one element to another."""
         trajectory = self.job.window
-        d = trajectory.numel(self.name)
-        for low in range(0, d, _PIECE):
+        d = trajectory.numel(self.name) if stop is None else stop
+        for low in range(start, d, _PIECE):
             high = min(d, low + _PIECE)
             writer.write_elements(
                 self.name, low, finite_elements(trajectory, step, self.name, low, high)

@@ -9,13 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.checkpoints.names import module_of
+from rlvr_dynamics.checkpoints.names import is_norm
 from rlvr_dynamics.extrapolation.base import Extrapolator, Window
-
-
-def is_norm(name: str) -> bool:
-    """Return whether a tensor belongs to a layer of normalisation, by its module's name."""
-    return "norm" in module_of(name)
 
 
 def row_weights(

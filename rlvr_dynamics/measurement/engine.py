@@ -40,10 +40,12 @@ def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) ->
     stored = bytes_of(trajectory, name)
     share = settings.budget_bytes // settings.threads
     held = stored if stored <= share else share // SHARE_OF_BLOCKS
-    if name not in trajectory.block_matrices:
+    matrices = trajectory.structure.matrices_of(name)
+    if not matrices:
         return held
-    side = min(trajectory.shape(name))
-    return held + _UPDATE_BYTES * trajectory.numel(name) + _SPECTRUM_BYTES * side**2
+    m, n = matrices[0].m, matrices[0].n  # the experts of a tensor are alike, one at a time
+    whole = trajectory.numel(name) if stored <= share else m * n
+    return held + _UPDATE_BYTES * whole + _SPECTRUM_BYTES * min(m, n) ** 2
 
 
 def collect_all(

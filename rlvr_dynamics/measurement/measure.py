@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.checkpoints.names import layer_of, module_of
+from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.measurement.engine import collect_all, measured_names
 from rlvr_dynamics.measurement.settings import (
@@ -111,17 +111,17 @@ def measure(
     collect_all(trajectory, settings, folder, progress)
     names = measured_names(trajectory)
 
-    def tables_of(name: str) -> tuple[np.ndarray, dict[str, Table]]:
+    structure = trajectory.structure
+
+    def tables_of(name: str) -> tuple[np.ndarray, list[dict[str, Table]]]:
         found = load(file_of(folder / "statistics", name))
         if found is None:
             raise FileNotFoundError(file_of(folder / "statistics", name))
-        statistics = found[0]
-        labels = {"tensor": name, "module": module_of(name), "layer": layer_of(name)}
-        dtype = trajectory.dtype_of(name)
-        tables = trajectory_tables(labels, trajectory.numel(name), dtype, statistics, settings)
-        tables |= update_tables(
-            labels, trajectory.shape(name), dtype, statistics, settings, accuracy
-        )
+        statistics, dtype = found[0], trajectory.dtype_of(name)
+        labels = {"tensor": name, "module": module_of(name), "layer": structure.layer(name)}
+        tables = [trajectory_tables(labels, trajectory.numel(name), dtype, statistics, settings)]
+        for matrix, updates in zip(structure.matrices_of(name), statistics.updates, strict=True):
+            tables.append(update_tables(labels, matrix, dtype, updates, settings, accuracy))
         return statistics.gram, tables
 
     with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
@@ -130,7 +130,9 @@ def measure(
             done = bar(done, total=len(names), desc="nulls", unit="tensor")
         found = dict(zip(names, done, strict=True))
     written = {
-        table: _joined((tables.get(table, {}) for _, tables in found.values()), columns)
+        table: _joined(
+            (piece.get(table, {}) for _, pieces in found.values() for piece in pieces), columns
+        )
         for table, columns in COLUMNS.items()
     }
     written["explained_variance"] = explained_variance_summary(

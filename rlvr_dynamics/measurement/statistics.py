@@ -1,7 +1,7 @@
 """What has to be read from the weights of one tensor, and is enough for every table.
 
 The Gram matrix of the updates, norms of the increments, counts of changed elements, and for
-attention and MLP matrices the singular triples of their updates. A file of them per tensor makes
+the matrices of the layers the singular triples of their updates. A file of them per tensor makes
 a measurement resumable, and lets a longer trajectory start from a shorter one.
 
 Legend: T observed steps, d elements of one tensor, m x n a weight matrix, s = min(m, n), k rank,
@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from safetensors.numpy import save_file
 from rlvr_dynamics.atomic import atomic_path
 from rlvr_dynamics.checkpoints.differences import Differences, Room
 from rlvr_dynamics.checkpoints.shards import create_shard
+from rlvr_dynamics.checkpoints.structure import Matrix
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import put_elements
 from rlvr_dynamics.dynamics import (
@@ -40,7 +41,7 @@ from rlvr_dynamics.dynamics import (
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
 from rlvr_dynamics.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
 
-VERSION = 1
+VERSION = 2
 LONGEST_NAME = 160  # of a file; systems end at 255, and a temporary name is longer
 METHODS = ("gram", "krylov", "full")
 
@@ -60,6 +61,7 @@ class UpdateStatistics:
         spectrum: Shape (S, s), float64, falling.
         base_cosines: Largest principal cosine between the leading subspaces of update and base
             weight, output side and input side, shape (S, 2), float64.
+        base_norm: ‖W_0‖_F of the matrix, shape (), float64.
     """
 
     steps: np.ndarray
@@ -71,6 +73,7 @@ class UpdateStatistics:
     spectrum_steps: np.ndarray
     spectrum: np.ndarray
     base_cosines: np.ndarray
+    base_norm: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class TensorStatistics:
         changed: Elements that differ from the base as stored, shape (T,), int64.
         step_changed: Elements that differ from the step before as stored, shape (T,), int64.
         base_norm: ‖W_0‖, shape (), float64.
-        updates: For attention and MLP matrices, else None.
+        updates: One for every matrix of the tensor: none, one, or one per expert.
     """
 
     steps: np.ndarray
@@ -93,7 +96,7 @@ class TensorStatistics:
     changed: np.ndarray
     step_changed: np.ndarray
     base_norm: np.ndarray
-    updates: UpdateStatistics | None
+    updates: tuple[UpdateStatistics, ...]
 
 
 def file_of(folder: Path, name: str) -> Path:
@@ -111,10 +114,10 @@ def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
         for field in fields(statistics)
         if field.name != "updates"
     }
-    if statistics.updates is not None:
+    for number, updates in enumerate(statistics.updates):
         arrays |= {
-            f"updates.{name}": np.asarray(values, order="C")
-            for name, values in asdict(statistics.updates).items()
+            f"updates.{number}.{field.name}": np.asarray(getattr(updates, field.name), order="C")
+            for field in fields(updates)
         }
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, metadata={**key, "seal": UNSEALED})
@@ -130,17 +133,17 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
         key = dict(json.loads(data[8:length]).get("__metadata__", {}))
         key.pop("seal", None)
         own = {name: values for name, values in arrays.items() if "." not in name}
-        inner = {
-            name.removeprefix("updates."): values
-            for name, values in arrays.items()
-            if name.startswith("updates.")
-        }
-        updates = UpdateStatistics(**inner) if inner else None
+        inner: dict[int, dict[str, np.ndarray]] = {}
+        for name, values in arrays.items():
+            if "." in name:
+                _, number, field = name.split(".")
+                inner.setdefault(int(number), {})[field] = values
+        updates = tuple(UpdateStatistics(**inner[number]) for number in range(len(inner)))
         return TensorStatistics(**own, updates=updates), key
     except Damaged as error:
         print(f"measured again: {error.what} ({error.where})")
         return None
-    except (OSError, SafetensorError, TypeError):
+    except (OSError, SafetensorError, TypeError, ValueError, KeyError):
         return None
 
 
@@ -209,8 +212,19 @@ def collect_to_file(
     statistics = _first_pass(differences, old)
     if settings.directions:
         _write_direction(differences, statistics.gram, direction)
-    if name in trajectory.block_matrices:
-        updates = _updates(differences, settings, old.updates if old is not None else None)
+    matrices = trajectory.structure.matrices_of(name)
+    if matrices:
+        known = old.updates if old is not None and len(old.updates) == len(matrices) else ()
+        updates = tuple(
+            _updates(
+                differences,
+                matrix,
+                settings,
+                known[number] if known else None,
+                statistics.base_norm if len(matrices) == 1 else None,
+            )
+            for number, matrix in enumerate(matrices)
+        )
         statistics = replace(statistics, updates=updates)
     trajectory.settle(name)
     save(path, statistics, key)
@@ -236,7 +250,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     """Read every value once; everything but the singular triples comes of it."""
     steps, count = np.array(differences.trajectory.steps), differences.T
     if old is not None and len(old.steps) == count:
-        return replace(old, updates=None)
+        return replace(old, updates=())
     known = len(old.steps) if old is not None else 0
     new = count - known
     double = {"dtype": torch.float64, "device": differences.device}
@@ -263,7 +277,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         changed=changed.numpy(),
         step_changed=step_changed.numpy(),
         base_norm=np.array(math.sqrt(base_square)),
-        updates=None,
+        updates=(),
     )
     return found if old is None else _joined(old, products.cpu(), found)
 
@@ -303,10 +317,15 @@ def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> 
 
 
 def _updates(
-    differences: Differences, settings: MeasureSettings, old: UpdateStatistics | None
+    differences: Differences,
+    matrix: Matrix,
+    settings: MeasureSettings,
+    old: UpdateStatistics | None,
+    base_norm: np.ndarray | None,
 ) -> UpdateStatistics:
+    """Decompose the updates of one matrix; its base norm is formed where it is not given."""
     trajectory, name = differences.trajectory, differences.name
-    m, n = trajectory.shape(name)
+    m, n, part = matrix.m, matrix.n, (matrix.start, matrix.stop)
     k = min(settings.top_k, m, n)
     wanted = update_steps_of(settings, trajectory.steps)
     spectra = evenly_spread(trajectory.steps, settings.spectrum_steps)
@@ -318,7 +337,7 @@ def _updates(
         if known is not None and old is not None and step not in spectra:
             rows.append([getattr(old, field)[known] for field in _ROWS])
             continue
-        delta = differences.row(trajectory.steps.index(step)).view(m, n)
+        delta = differences.part(trajectory.steps.index(step), *part).view(m, n)
         found = update_svd(delta, k, start=start)
         start = found.v
         if step in wanted:
@@ -333,7 +352,8 @@ def _updates(
             )
         if step in spectra:
             if base is None:
-                base = update_svd(trajectory.tensor(0, name).float().to(delta.device), k)
+                weights = trajectory.elements(0, name, *part).view(m, n)
+                base = update_svd(weights.float().to(delta.device), k)
             spectrum.append(update_spectrum(delta).cpu().numpy())
             pairs = ((found.u, base.u), (found.v, base.v))
             moved = found.frobenius > 0.0
@@ -347,7 +367,12 @@ def _updates(
         spectrum_steps=np.array(spectra),
         spectrum=np.array(spectrum),
         base_cosines=np.array(cosines),
+        base_norm=_norm(trajectory.elements(0, name, *part)) if base_norm is None else base_norm,
     )
+
+
+def _norm(values: torch.Tensor) -> np.ndarray:
+    return np.array(math.sqrt(float(_row_squares(values.float()[None]))))
 
 
 _ROWS = ("sigma", "frobenius", "residual", "method", "u1")

@@ -1,4 +1,4 @@
-"""Tables about the updates of attention and MLP matrices, from their singular triples.
+"""Tables about the updates of the layers' matrices, from their singular triples.
 
 Legend: m x n a weight matrix, s = min(m, n), k rank, P steps with leading singular triples.
 """
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from rlvr_dynamics.checkpoints.structure import Matrix
 from rlvr_dynamics.dynamics import (
     align_signs,
     effective_rank,
@@ -25,7 +26,7 @@ from rlvr_dynamics.dynamics import (
     walk_accuracies,
 )
 from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings
-from rlvr_dynamics.measurement.statistics import METHODS, TensorStatistics, UpdateStatistics
+from rlvr_dynamics.measurement.statistics import METHODS, UpdateStatistics
 from rlvr_dynamics.measurement.trajectory_tables import Table, quantiles, seeds_of
 
 FEWEST_ACCURACIES = 4
@@ -47,30 +48,29 @@ def _cosine_null(dimension: int, k: int) -> float:
 
 def update_tables(
     labels: Table,
-    shape: tuple[int, ...],
+    matrix: Matrix,
     dtype: str,
-    statistics: TensorStatistics,
+    updates: UpdateStatistics,
     settings: MeasureSettings,
     accuracy: AccuracySeries | None,
 ) -> dict[str, Table]:
-    """Return the rows of one tensor in every table about updates; none for other tensors.
+    """Return the rows of one matrix in every table about updates.
 
     Args:
-        labels: Columns `tensor`, `module` and `layer`.
-        shape: Shape of the tensor.
+        labels: Columns `tensor`, `module` and `layer` of its tensor; the matrix's own label takes
+            the tensor's place.
+        matrix: The matrix.
         dtype: Stored dtype.
-        statistics: What was read from the weights.
+        updates: What was read from the weights.
         settings: Seeds, draws and ranks.
         accuracy: Accuracy of the checkpoints, for partial least squares.
     """
-    updates = statistics.updates
-    if updates is None:
-        return {}
-    m, n = shape
+    labels = labels | {"tensor": matrix.label}
+    m, n = matrix.m, matrix.n
     # An update of zero has no direction; alignment passes over vectors of zero.
     moved = updates.sigma[:, :1] > 0.0
     aligned, flipped = align_signs(updates.u1.astype(np.float64) * moved)
-    floor = rounding_floor(m, n, _EPS[dtype], float(statistics.base_norm))
+    floor = rounding_floor(m, n, _EPS[dtype], float(updates.base_norm))
     return {
         "update_svd": _triples(labels, m, n, dtype, updates),
         "rank_shares": _rank_shares(labels, m, n, dtype, updates),

@@ -3,11 +3,12 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.checkpoints.names import is_mlp
+from rlvr_dynamics.checkpoints.names import part_of
 from rlvr_dynamics.reporting.figure_parts import heat_map, heat_map_inches, quartile_line
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
+    GREEN,
     ORANGE,
     VERMILLION,
     WIDTH_INCHES,
@@ -42,10 +43,11 @@ def draw_spectra(results: Results) -> Figure | None:
         return None
     figure, grid = canvas(2.9)
     axes = grid[0, 0]
-    in_mlp = table["tensor"].map(is_mlp).astype(bool)
+    parts = table["tensor"].map(part_of)
     kinds = {
-        "attention": (BLUE, ~in_mlp),
-        "MLP": (VERMILLION, in_mlp),
+        "attention": (BLUE, parts == "attention"),
+        "MLP": (VERMILLION, parts == "mlp"),
+        "other mixers": (GREEN, parts == "mixer"),
     }
     for kind, (colour, mask) in kinds.items():
         rows = select(table, mask)
