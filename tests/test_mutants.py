@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOOL = Path(__file__).with_name("mutants") / "__main__.py"
+ROOT = Path(__file__).parents[1]
 PRODUCT = "def area(a, b):\n    return a * b\n\n\ndef name():\n    return 'area'\n"
 TEST = "from shapes import area\n\n\ndef test_area():\n    assert area(3, 5) == 15\n"
 MUTANT = '[[mutant]]\nfile = "shapes.py"\nwhy = "{}"\nold = "{}"\nnew = "{}"\n'
@@ -23,10 +23,10 @@ def tree(folder: Path, *mutants: str, test: str = TEST) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, list[list[str]]]:
-    command = [sys.executable, str(TOOL), *arguments]
+    command = [sys.executable, "-m", "tests.mutants", *arguments]
     # Few plugins, for a quick start.
     few = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
-    environment = {**os.environ, **few}
+    environment = {**os.environ, **few, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert not done.stderr
     assert (folder / "shapes.py").read_text() == PRODUCT

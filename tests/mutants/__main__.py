@@ -13,94 +13,14 @@ Ends with 1 if a mutant survived that no line explains, with 2 if a declaration 
 import argparse
 import collections
 import concurrent.futures
-import dataclasses
-import os
 import queue
-import shutil
-import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
-PYTEST = ("-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb=no", "-r", "fE")
+from tests.mutants.trees import PROCESSES, Mutant, copy, declared, failure, imported
+
 KILLED, SURVIVED, EXPLAINED, STALE = "killed", "survived", "explained", "stale"
-
-
-@dataclasses.dataclass(frozen=True)
-class Mutant:
-    """One mistake: `old`, which stands once in `file`, becomes `new`."""
-
-    file: str
-    why: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-    survives: str = ""
-
-    def unfit(self, root: Path) -> str:
-        """Why it can no longer be planted in a tree; empty if it can."""
-        try:
-            self.planted(root)
-        except (ValueError, SyntaxError) as error:
-            return str(error)
-        return ""
-
-    def planted(self, root: Path) -> str:
-        """The text of the file with the mistake in it; ValueError where it no longer fits."""
-        text = (root / self.file).read_text() if (root / self.file).is_file() else ""
-        if (found := text.count(self.old)) != 1:
-            raise ValueError(f"its old text stands {found} times in {self.file}")
-        missing = [test for test in self.tests if not (root / test.partition("::")[0]).exists()]
-        if missing:
-            raise ValueError(f"no such test file: {', '.join(missing)}")
-        changed = text.replace(self.old, self.new)
-        if self.file.endswith(".py"):
-            compile(changed, self.file, "exec")
-        return changed
-
-
-def declared(folder: Path) -> list[Mutant]:
-    """All mutants of a folder's TOML files; a file's `tests` serve its mutants that name none."""
-    mutants = []
-    for file in sorted(folder.glob("*.toml")):
-        content = tomllib.loads(file.read_text())
-        for entry in content["mutant"]:
-            tests = entry.pop("tests", content.get("tests", []))
-            mutants.append(Mutant(tests=tuple(tests), **entry))
-    return mutants
-
-
-def copy(root: Path, target: Path) -> Path:
-    """The files that git tracks or would track, as they lie in the working tree."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (root / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target / name)
-    return target
-
-
-def failure(tree: Path, tests: tuple[str, ...], seconds: float) -> str:
-    """The first test that fails in a tree; empty if all pass."""
-    # Bytecode is told apart by size and second: a mutant may have the size of what it replaces.
-    variables = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            [sys.executable, *PYTEST, *tests],
-            cwd=tree,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no end within {seconds:.0f} s"
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    if done.returncode and not lines:
-        raise RuntimeError(done.stdout + done.stderr)
-    return lines[0] if lines else ""
 
 
 def verdict(mutant: Mutant, tree: Path, *, everything: bool, seconds: float) -> tuple[str, str]:
@@ -173,6 +93,7 @@ def main(root: Path, arguments: list[str]) -> int:
             finally:
                 trees.put(tree)
 
+        PROCESSES.set_forkserver_preload(imported(root))
         with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
             sets = dict.fromkeys(mutant.tests for mutant in mutants)
             for test in pool.map(lambda tests: in_a_tree(failure, tests=tests), sets):
