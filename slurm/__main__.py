@@ -25,7 +25,7 @@ usage: python -m slurm submit CELLS... [--site FILE] [--runs DIR] [--throttle N]
   CELLS          names or globs of configs/exp, such as grpo_qwen3_4b or 'grpo_*'
   --site FILE    account, partitions, modules, container (slurm/site.example.yaml)
   --runs DIR     where run directories, scripts and logs go (default: the site's, or outputs/slurm)
-  --throttle N   at most N tasks of an array at a time
+  --throttle N   at most N tasks of the whole submission at a time
   --dry-run      print manifest, scripts and sbatch lines (also dry_run=true)
   key=value      overrides for every cell; seed=0,1,2 gives one cell per seed
 
@@ -107,7 +107,8 @@ def _submit(arguments: list[str]) -> int:
 
     cells, overrides, options, dry = _parse(arguments)
     site = _site(options) or Site()
-    runs = Path(options.get("--runs") or site.runs or "outputs/slurm").absolute()
+    named = Path(options["--runs"]) if options.get("--runs") else site.runs_folder
+    runs = (named or Path("outputs/slurm")).absolute()
     throttle = options.get("--throttle")
     if throttle is not None and (not throttle.isdecimal() or int(throttle) < 1):
         raise UserError(f"--throttle: given {throttle!r}", way_out="allowed: 1, 2, 3, ...")
@@ -143,6 +144,15 @@ def _status(runs: Path) -> int:
 
 
 def _retry(runs: Path, site: "Site | None") -> int:
+    from slurm import submission
+    from slurm.submit import alone
+
+    submission.load(runs)  # a folder without a submission is left as it is
+    with alone(runs):
+        return _retry_alone(runs, site)
+
+
+def _retry_alone(runs: Path, site: "Site | None") -> int:
     from slurm import status, submission
     from slurm.submit import finish_round, retry
 

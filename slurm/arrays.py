@@ -1,6 +1,7 @@
 """Which arrays a set of cells makes: chains of jobs, one array per kind of job and equal needs."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlvr_dynamics.schema import RunConfig
@@ -18,22 +19,37 @@ def chain(config: RunConfig, site: Site) -> Chain:
     )
 
 
-def arrays(chains: dict[int, Chain]) -> tuple[Array, ...]:
+def arrays(chains: dict[int, Chain], throttle: int | None = None) -> tuple[Array, ...]:
     """Group cells whose whole chain is equal; their arrays share indices, as `aftercorr` needs.
+
+    Slurm limits the tasks of one array, not of several. A cell has one task at a time, so where
+    only so many may run, that many cells make a wave, and each wave waits for the end of the one
+    before it.
 
     Args:
         chains: Cell index to its jobs (for a retry those that are left).
+        throttle: Most tasks at a time; None for no limit.
     """
-    groups: dict[Chain, list[int]] = {}
-    for index, jobs in sorted(chains.items()):
-        groups.setdefault(jobs, []).append(index)
+    cells = sorted(chains.items())
+    size = throttle or max(len(cells), 1)
     made: list[Array] = []
-    for number, (jobs, indices) in enumerate(groups.items()):
-        before: str | None = None
-        for job, stages, needs in jobs:
-            key = f"{job}_{number}"
-            made.append(Array(key, job, stages, tuple(indices), needs, before))
-            before = key
+    behind: tuple[str, ...] = ()
+    number = 0
+    for begin in range(0, len(cells), size):
+        groups: dict[Chain, list[int]] = {}
+        for index, jobs in cells[begin : begin + size]:
+            groups.setdefault(jobs, []).append(index)
+        ends: list[str] = []
+        for jobs, indices in groups.items():
+            before: str | None = None
+            for job, stages, needs in jobs:
+                key = f"{job}_{number}"
+                first = behind if before is None else ()
+                made.append(Array(key, job, stages, tuple(indices), needs, before, behind=first))
+                before = key
+            ends += [] if before is None else [before]
+            number += 1
+        behind = tuple(ends)
     return tuple(made)
 
 
@@ -60,19 +76,36 @@ def job_name(identity: str, round_number: int, key: str) -> str:
 
 
 def array_command(
-    array: Array, name: str, after: str | None, throttle: int | None, folder: Path, site: Site
+    array: Array, name: str, after: str | None, behind: Sequence[str], folder: Path, site: Site
 ) -> list[str]:
-    """The sbatch line of an array; `after` is the id of the array it depends on."""
-    limit = f"%{throttle}" if throttle else ""
+    """The sbatch line of an array.
+
+    Args:
+        array: The array.
+        name: What the job is called.
+        after: Id of the array whose task of the same index must succeed first.
+        behind: Ids of arrays that must have ended.
+        folder: Folder of the submission.
+        site: The site.
+    """
+    waits = [f"aftercorr:{after}"] if after else []
+    waits += [f"afterany:{':'.join(behind)}"] if behind else []
     return [
         "sbatch",
         "--parsable",
         f"--job-name={name}",
-        f"--array={spell(array.indices)}{limit}",
+        f"--array={spell(array.indices)}",
+        f"--output={_literal(folder)}/logs/slurm-%x-%A_%a.out",
         *array.needs.flags(site),
-        *([f"--dependency=aftercorr:{after}", "--kill-on-invalid-dep=yes"] if after else []),
+        *([f"--dependency={','.join(waits)}"] if waits else []),
+        *(["--kill-on-invalid-dep=yes"] if after else []),
         str(folder / script_name(array)),
     ]
+
+
+def _literal(folder: Path) -> str:
+    """A path in a pattern of Slurm's for file names."""
+    return str(folder).replace("%", "%%")
 
 
 def merge_command(name: str, after: list[str], folder: Path, site: Site) -> list[str]:
@@ -82,6 +115,7 @@ def merge_command(name: str, after: list[str], folder: Path, site: Site) -> list
         "sbatch",
         "--parsable",
         f"--job-name={name}",
+        f"--output={_literal(folder)}/logs/merge-%A.log",
         "--nodes=1",
         "--ntasks=1",
         *([f"--cpus-per-task={own.cpus}"] if own.cpus else []),
@@ -94,11 +128,11 @@ def merge_command(name: str, after: list[str], folder: Path, site: Site) -> list
 
 def last_keys(made: tuple[Array, ...]) -> list[str]:
     """Keys of the arrays on which no other array waits."""
-    waited_for = {array.after for array in made}
+    waited_for = {key for array in made for key in (array.after, *array.behind)}
     return [array.key for array in made if array.key not in waited_for]
 
 
 def as_shell(key: str, command: list[str]) -> str:
     """A line for a shell that submits and keeps the job id under the array's key."""
-    words = [word if "$" in word else shlex.quote(word) for word in command]
+    words = [word if word.startswith("--dependency=") else shlex.quote(word) for word in command]
     return f"{key}=$({' '.join(words)})"

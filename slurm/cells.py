@@ -11,8 +11,8 @@ from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
 
-# What Hydra reads back unquoted, and no shell or Slurm pattern means anything by.
-PLAIN_PATH = re.compile(r"^/[A-Za-z0-9_./+-]*$")
+# What would end a line or field of the manifest, or be a reference in a configuration.
+UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|\$\{")
 OURS = {"run_dir": "--runs DIR", "exp": "the names of the cells"}
 
 
@@ -86,9 +86,9 @@ def compose(
             stand in a job script.
     """
     runs = runs.absolute()
-    if not PLAIN_PATH.match(str(runs)):
+    if UNFIT.search(str(runs)):
         raise UserError(
-            "a path in a job may hold letters, digits and _ . / + - only",
+            "a path in a job may hold no tabs, line ends, backslashes or ${",
             where=str(runs),
             way_out="choose another --runs DIR",
         )

@@ -1,5 +1,6 @@
 """The texts of the batch scripts: a header for the site and the job, then shell common to all."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -31,7 +32,6 @@ def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> 
             "--requeue",
             "--open-mode=append",
             f"--signal=B:USR1@{site.signal_seconds}",
-            f"--output={folder}/logs/slurm-%x-%A_%a.out",
         ],
     )
     facts = [
@@ -50,9 +50,18 @@ def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> 
 
 def merge_script(folder: Path, site: Site) -> str:
     """Batch script that joins the tables of all cells at the end."""
-    header = _header("merge", site, [f"--output={folder}/logs/merge-%A.log"])
+    header = _header("merge", site, [])
     last = f'"${{python[@]}}" -m slurm merge {shlex.quote(str(folder.parent))}'
     return "\n".join([header, _environment(site), last]) + "\n"
+
+
+def expanding(text: str) -> str:
+    """A word of a shell script in which the job's variables are filled in, and nothing else is."""
+    if "$" not in text and not text.startswith("~"):
+        return shlex.quote(text)
+    if text == "~" or text.startswith("~/"):
+        text = f"$HOME{text[1:]}"
+    return '"' + re.sub(r'["`]|\\(?!\$)|\$\(', r"\\\g<0>", text) + '"'
 
 
 def _text(name: str) -> str:
@@ -74,7 +83,7 @@ def _header(job: str, site: Site, flags: list[str]) -> str:
         [
             "#!/bin/bash",
             *(f"#SBATCH {line}" for line in lines),
-            f"python=({shlex.join(site.command)})",
+            f"python=({' '.join(expanding(word) for word in site.command)})",
         ]
     )
 
@@ -83,7 +92,7 @@ def _environment(site: Site) -> str:
     lines = [f"cd {shlex.quote(str(CHECKOUT))} || exit 1"]
     lines += [f"module load {shlex.quote(module)}" for module in site.modules]
     lines += site.environment
-    lines += [f"export {key}={shlex.quote(value)}" for key, value in site.variables.items()]
+    lines += [f"export {key}={expanding(value)}" for key, value in site.variables.items()]
     if site.temporary:
-        lines += [f'export TMPDIR="{site.temporary}"', 'mkdir -p "$TMPDIR"']
+        lines += [f"export TMPDIR={expanding(site.temporary)}", 'mkdir -p "$TMPDIR"']
     return "\n".join(lines)

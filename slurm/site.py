@@ -1,6 +1,7 @@
 """What only the site knows, in a checked YAML file: partitions, modules, container, scratch."""
 
 import difflib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.files import require_file
 from rlvr_dynamics.schema import Frozen
 
 JobName = Literal["prepare", "train", "measure", "extrapolate", "score", "report", "merge"]
@@ -54,14 +56,17 @@ class Site(Frozen):
         container: Words in front of Python that enter a container.
         python: The interpreter; None for the one that submits.
         variables: Environment variables of every job (HF_HOME for instance).
-        runs: Where submissions go without --runs.
-        temporary: TMPDIR of every job; shell variables such as $SLURM_JOB_ID are filled in there.
+        runs: Where submissions go without --runs; $USER and the like are filled in on submitting.
+        temporary: TMPDIR of every job.
         gpu_flag: How this Slurm is asked for GPUs of a node.
         prepare_apart: Prepare (downloads) as a job of its own, on a node with network.
         signal_seconds: Seconds before the time limit at which a run is stopped and saved.
         max_requeues: How often one task may be requeued.
         extra: Further sbatch flags of every job.
         jobs: What differs between kinds of jobs.
+
+    Shell variables such as $SLURM_JOB_ID, and ~, are filled in where the job runs: in `container`,
+    `python`, `variables` and `temporary`.
     """
 
     account: Word | None = None
@@ -86,12 +91,32 @@ class Site(Frozen):
     extra: Flags = ()
     jobs: dict[JobName, JobSite] = {}
 
-    @field_validator("temporary")
+    @field_validator("container", "python", "variables", "runs", "temporary")
     @classmethod
-    def _no_commands(cls, value: str | None) -> str | None:
-        if value is not None and "$(" in value:
-            raise ValueError("shell variables only, no commands")
+    def _no_commands(cls, value: Any) -> Any:
+        given = value.values() if isinstance(value, dict) else value
+        for text in (given,) if isinstance(given, str) else given or ():
+            if "$(" in text or "`" in text:
+                raise ValueError("shell variables only, no commands")
         return value
+
+    @property
+    def runs_folder(self) -> Path | None:
+        """Where submissions go, its variables filled in.
+
+        Raises:
+            UserError: A variable is not set here.
+        """
+        if self.runs is None:
+            return None
+        filled = os.path.expanduser(os.path.expandvars(self.runs))
+        if "$" in filled:
+            raise UserError(
+                "runs: a variable of it is not set here",
+                where=filled,
+                way_out="set it, or give --runs DIR",
+            )
+        return Path(filled)
 
     def job(self, name: str) -> JobSite:
         """What a kind of job asks for, with the site's own values where it says nothing."""
@@ -125,22 +150,44 @@ def load_site(path: Path | None) -> Site:
     if path is None:
         return Site()
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        require_file(path)
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except OSError as error:
         raise UserError(
             f"site file cannot be read: {error.strerror}",
             where=str(path),
             way_out="start from slurm/site.example.yaml",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(
             f"site file is not YAML: {' '.join(str(error).split())}", where=str(path)
         ) from error
-    return check_site({} if values is None else values, str(path))
+    return check_site({} if values is None else values, str(path), text)
 
 
-def check_site(values: Any, where: str) -> Site:
+def _written(text: str, location: tuple[Any, ...]) -> str | None:
+    """How a value without quotes is written in a YAML text; None for any other."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: value for key, value in node.value}
+            node = pairs.get(str(part))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+        else:
+            return None
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return node.value if plain else None
+
+
+def check_site(values: Any, where: str, text: str = "") -> Site:
     """Turn the values of a site file into a `Site`.
+
+    Args:
+        values: What YAML made of the file.
+        where: The file's name.
+        text: The file's text, which says how a value was written.
 
     Raises:
         UserError: As `load_site`.
@@ -157,6 +204,15 @@ def check_site(values: Any, where: str) -> Site:
             hint = f"did you mean {close[0]}? " if close else ""
             raise UserError(
                 f"{key}: unknown key", where=where, way_out=f"{hint}allowed: {', '.join(known)}"
+            ) from error
+        written = _written(text, first["loc"]) if text else None
+        if first["type"] == "string_type" and written is not None:
+            what = "time" if location[-1] == "time" else "text"
+            raise UserError(
+                f"{key}: {written} without quotes is a {what} that YAML reads as "
+                f"{first['input']!r}",
+                where=where,
+                way_out=f'put it in quotes: {location[-1]}: "{written}"',
             ) from error
         raise UserError(
             f"{key}: given {first['input']!r}", where=where, way_out=f"allowed: {first['msg']}"

@@ -1,6 +1,6 @@
 """What every job of every cell has come to, by the queue, the attempts and the run directories."""
 
-import getpass
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -38,6 +38,11 @@ class State:
 Table = dict[int, dict[str, State]]
 
 
+def own_jobs() -> tuple[str, str]:
+    """Flags that choose the user's jobs; Slurm takes a number where there is no name."""
+    return "--user", str(os.getuid())
+
+
 def read_queue() -> Queue | None:
     """Slurm's queue: (array id, index) to state and reason; None where there is no Slurm."""
     if shutil.which("squeue") is None:
@@ -47,7 +52,7 @@ def read_queue() -> Queue | None:
             "squeue",
             "--noheader",
             "--array",
-            *("--user", getpass.getuser()),
+            *own_jobs(),
             "--format=%F|%K|%T|%r",
         ],
         capture_output=True,

@@ -25,6 +25,8 @@ class Array:
         indices: Array indices, which are lines of the manifest.
         needs: What each task asks for.
         after: Key of the array whose task of the same index must succeed first.
+        behind: Keys of the arrays that must have ended, well or not: those of the cells before it,
+            where only so many may run at a time.
         number: Slurm's job id, once submitted.
     """
 
@@ -35,15 +37,24 @@ class Array:
     needs: Resources
     after: str | None
     number: str | None = None
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Round:
-    """One pass of submitting: the first, or a retry. `merge` is the merge job's id."""
+    """One pass of submitting: the first, or a retry.
+
+    Attributes:
+        arrays: Its arrays, each after those it waits for.
+        throttle: Most tasks of all arrays that may run at a time; None for no limit.
+        merge: The merge job's id.
+        behind: Ids of arrays of earlier rounds that must have ended, well or not.
+    """
 
     arrays: tuple[Array, ...]
     throttle: int | None
     merge: str | None = None
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ def load(runs: Path) -> Submission:
                     arrays=tuple(_array(item) for item in each["arrays"]),
                     throttle=each["throttle"],
                     merge=each["merge"],
+                    behind=tuple(each.get("behind", ())),
                 )
                 for each in values["rounds"]
             ),
@@ -123,5 +135,6 @@ def _array(item: dict[str, Any]) -> Array:
         made,
         stages=tuple(item["stages"]),
         indices=tuple(item["indices"]),
+        behind=tuple(item.get("behind", ())),
         needs=Resources(**item["needs"]),
     )

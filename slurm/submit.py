@@ -1,23 +1,27 @@
 """Submit cells as chains of job arrays, and again what failed; every step can be repeated."""
 
-import getpass
 import hashlib
 import json
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.atomic import write_text
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.locks import LOCK, held
 from rlvr_dynamics.schema import RunConfig
 from slurm import arrays, scripts, submission
 from slurm.cells import Cell, compose
 from slurm.site import Site, check_site
+from slurm.status import own_jobs
 from slurm.submission import FOLDER, Array, Round, Submission
 
-OWN = ("--user", getpass.getuser())
+WAITING = "another call submits into this folder: waiting for it"
 
 
 def plan(
@@ -29,7 +33,7 @@ def plan(
         UserError: As `slurm.cells.compose`.
     """
     cells, configs = compose(patterns, overrides, runs)
-    made = _arrays(dict(zip(cells, configs, strict=True)), site)
+    made = _arrays(dict(zip(cells, configs, strict=True)), site, throttle)
     content = json.dumps([str(runs), [asdict(cell) for cell in cells], asdict(made[0])])
     return Submission(
         identity=hashlib.sha256(content.encode()).hexdigest()[:8],
@@ -39,8 +43,9 @@ def plan(
     )
 
 
-def _arrays(cells: dict[Cell, RunConfig], site: Site) -> tuple[Array, ...]:
-    return arrays.arrays({cell.index: arrays.chain(cells[cell], site) for cell in cells})
+def _arrays(cells: dict[Cell, RunConfig], site: Site, throttle: int | None) -> tuple[Array, ...]:
+    chains = {cell.index: arrays.chain(cells[cell], site) for cell in cells}
+    return arrays.arrays(chains, throttle)
 
 
 def describe(planned: Submission, runs: Path) -> str:
@@ -57,7 +62,7 @@ def describe(planned: Submission, runs: Path) -> str:
             array,
             arrays.job_name(planned.identity, 0, array.key),
             f"${array.after}" if array.after else None,
-            this.throttle,
+            [f"${key}" for key in array.behind],
             folder,
             site,
         )
@@ -79,13 +84,23 @@ def submit(planned: Submission, runs: Path) -> tuple[Submission, bool]:
         UserError: The folder holds another submission, or Slurm refuses.
     """
     _need("sbatch")
-    if (runs / FOLDER / submission.FILE).exists():
-        there = submission.load(runs)
-        if there.rounds[0].merge is not None and _content(there) == _content(planned):
-            return there, False
-        planned = _continued(there, planned, runs)
-    submission.save(planned, runs)
-    return _send(planned, 0, runs), True
+    with alone(runs):
+        if (runs / FOLDER / submission.FILE).exists():
+            there = submission.load(runs)
+            if there.rounds[0].merge is not None and _content(there) == _content(planned):
+                return there, False
+            planned = _continued(there, planned, runs)
+        submission.save(planned, runs)
+        return _send(planned, 0, runs), True
+
+
+@contextmanager
+def alone(runs: Path) -> Iterator[None]:
+    """Keep other calls out of a folder of runs while this one submits; they wait."""
+    folder = runs / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder / LOCK, waiting=lambda: print(WAITING, file=sys.stderr, flush=True)):
+        yield
 
 
 def _continued(there: Submission, planned: Submission, runs: Path) -> Submission:
@@ -138,7 +153,10 @@ def retry(
         chains[index] = tuple(item for item in arrays.chain(config, site) if item[0] in jobs)
     throttle = there.rounds[-1].throttle
     number = len(there.rounds)
-    planned = there.with_round(number, Round(arrays.arrays(chains), throttle))
+    # Whatever is still in the queue counts too.
+    behind = tuple(sorted(_still_queued(there), key=int)) if throttle else ()
+    this = Round(arrays.arrays(chains, throttle), throttle, behind=behind)
+    planned = there.with_round(number, this)
     submission.save(planned, runs)
     return _send(planned, number, runs)
 
@@ -179,7 +197,10 @@ def _send(made: Submission, number: int, runs: Path) -> Submission:
         if array.number is None:
             after = None if array.after is None else numbers[array.after]
             name = arrays.job_name(made.identity, number, array.key)
-            command = arrays.array_command(array, name, after, this.throttle, folder, site)
+            behind = [numbers[key] for key in array.behind]
+            if array.after is None and not behind:
+                behind = list(this.behind)
+            command = arrays.array_command(array, name, after, behind, folder, site)
             array = replace(array, number=_sbatch(command, name))
             changed = (*this.arrays[:place], array, *this.arrays[place + 1 :])
             this = replace(this, arrays=changed)
@@ -197,13 +218,13 @@ def _send(made: Submission, number: int, runs: Path) -> Submission:
 def _still_queued(made: Submission) -> set[str]:
     """Arrays of earlier rounds that are in the queue; the tables wait for them as well."""
     known = {str(array.number) for each in made.rounds for array in each.arrays}
-    listed = _run(["squeue", "--noheader", *OWN, "--format=%F"])
+    listed = _run(["squeue", "--noheader", *own_jobs(), "--format=%F"])
     return known & set(listed.split())
 
 
 def _sbatch(command: list[str], name: str) -> str:
     """Submit unless a job of this (unique) name is queued already; returns its id."""
-    listed = _run(["squeue", "--noheader", *OWN, f"--name={name}", "--format=%F"]).split()
+    listed = _run(["squeue", "--noheader", *own_jobs(), f"--name={name}", "--format=%F"]).split()
     if listed:
         return listed[0]
     return _run(command).strip().partition(";")[0]

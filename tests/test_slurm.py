@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from slurm import scripts, status, submission
 from slurm.__main__ import main
@@ -87,9 +88,28 @@ def test_a_bad_override_is_refused_before_anything_is_written(tmp_path, override
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_path_that_a_script_cannot_carry_is_refused(tmp_path):
-    with pytest.raises(UserError, match="letters, digits"):
-        compose(["demo"], [], tmp_path / "a b")
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\\b", "${HOME}"])
+def test_a_path_that_a_script_cannot_carry_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="a path in a job"):
+        compose(["demo"], [], tmp_path / name)
+
+
+def test_an_odd_folder_of_runs_reaches_the_scripts_as_it_is(tmp_path):
+    runs = tmp_path / "a=b,c[1]#x~y" / "ü 5% (z) it's $HOME"
+    planned = plan(["demo"], [STAGES], runs, Site(), None)
+    text = describe(planned, runs)
+    line = next(line for line in text.splitlines() if line.startswith("measure_0="))
+    told = subprocess.run(
+        ["bash", "-c", 'sbatch() { printf "%s\\n" "$@"; }\n' + line + '\necho "$measure_0"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert told[-1] == f"{runs}/slurm/measure.sh"
+    output = f"{runs}/slurm/logs/slurm-".replace("5%", "5%%")
+    assert f"--output={output}%x-%A_%a.out" in told
+    name, run_dir, _ = planned.cells[0].manifest_line.split("\t")
+    assert config.load([f"run_dir={run_dir}"]).run_dir == str(runs / name)
 
 
 # --- jobs, needs, arrays ---
@@ -168,6 +188,40 @@ def test_cells_with_equal_chains_share_arrays_and_indices_stay_manifest_lines():
     ]
 
 
+def test_a_throttle_holds_for_all_arrays_of_all_chains_together():
+    def chained(needed):
+        return tuple((job, (job,), needed) for job in ("train", "measure", "score"))
+
+    chains = {index: chained(needs(gpus=index % 2)) for index in range(7)}
+    made = arrays(chains, 2)
+    assert sorted(index for array in made if array.after is None for index in array.indices) == [
+        *range(7)
+    ]
+    by_key = {array.key: array for array in made}
+
+    def chain_of(array):
+        while array.after is not None:
+            array = by_key[array.after]
+        return array
+
+    # Which cells may run while a cell does: those that do not wait for its end, nor it for theirs.
+    def before(array):
+        direct = {chain_of(by_key[key]).key for key in chain_of(array).behind}
+        return direct | {far for key in direct for far in before(by_key[key])}
+
+    for array in made:
+        apart = before(array)
+        later = {other.key for other in made if chain_of(array).key in before(other)}
+        together = {
+            index
+            for other in made
+            if chain_of(other).key not in apart and other.key not in later
+            for index in other.indices
+        }
+        assert len(together) <= 2
+    assert arrays(chains, 7) == arrays(chains)
+
+
 @pytest.mark.parametrize(
     ("indices", "text"), [((0,), "0"), ((0, 1, 2), "0-2"), ((0, 2, 3, 7), "0,2-3,7")]
 )
@@ -195,7 +249,7 @@ def test_a_dry_run_prints_the_exact_lines_and_touches_nothing(tmp_path, capsys):
         "--site",
         str(site),
         "--throttle",
-        "2",
+        "3",
         "dry_run=true",
         STAGES,
         "seed=0,1,2",
@@ -203,16 +257,19 @@ def test_a_dry_run_prints_the_exact_lines_and_touches_nothing(tmp_path, capsys):
     )
     name = out.rsplit("--job-name=", 1)[1].split("-")[1]
     folder = f"{runs}/slurm"
+    logs = f"--output={folder}/logs/slurm-%x-%A_%a.out"
     assert out.split("# sbatch\n")[1].splitlines() == [
-        f"measure_0=$(sbatch --parsable --job-name=rlvr-{name}-0-measure_0 --array=0-2%2 --nodes=1 "
+        f"measure_0=$(sbatch --parsable --job-name=rlvr-{name}-0-measure_0 --array=0-2 {logs} "
+        "--nodes=1 "
         f"--ntasks-per-node=1 --cpus-per-task=3 --mem=7G --time=90 {folder}/measure.sh)",
-        f"extrapolate_0=$(sbatch --parsable --job-name=rlvr-{name}-0-extrapolate_0 --array=0-2%2 "
-        "--nodes=1 --ntasks-per-node=1 --cpus-per-task=3 --mem=7G "
+        f"extrapolate_0=$(sbatch --parsable --job-name=rlvr-{name}-0-extrapolate_0 --array=0-2 "
+        f"{logs} --nodes=1 --ntasks-per-node=1 --cpus-per-task=3 --mem=7G "
         f"--dependency=aftercorr:$measure_0 --kill-on-invalid-dep=yes {folder}/extrapolate.sh)",
-        f"report_0=$(sbatch --parsable --job-name=rlvr-{name}-0-report_0 --array=0-2%2 --nodes=1 "
-        "--ntasks-per-node=1 --cpus-per-task=1 --mem=4G "
+        f"report_0=$(sbatch --parsable --job-name=rlvr-{name}-0-report_0 --array=0-2 {logs} "
+        "--nodes=1 --ntasks-per-node=1 --cpus-per-task=1 --mem=4G "
         f"--dependency=aftercorr:$extrapolate_0 --kill-on-invalid-dep=yes {folder}/report.sh)",
-        f"merge=$(sbatch --parsable --job-name=rlvr-{name}-0-merge --nodes=1 --ntasks=1 --mem=4G "
+        f"merge=$(sbatch --parsable --job-name=rlvr-{name}-0-merge "
+        f"--output={folder}/logs/merge-%A.log --nodes=1 --ntasks=1 --mem=4G "
         f"--time=0:10:00 --dependency=afterany:$report_0 {folder}/merge.sh)",
     ]
     assert f"demo-seed1\t{runs}/demo-seed1\t+exp=demo measure.threads=3 seed=1" in out
@@ -303,6 +360,59 @@ def test_the_container_stands_before_every_python(tmp_path):
 def test_a_bad_site_names_the_key(values, message):
     with pytest.raises(UserError, match=message):
         check_site(values, "here")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("jobs: {train: {time: 10:00:00}}", ["10:00:00", "time", 'time: "10:00:00"']),
+        ("jobs: {train: {time: 90}}", ["90", 'time: "90"']),
+        ("account: 00123", ['account: "00123"']),
+        ("account: 12345", ['account: "12345"']),
+        ("qos: on", ['qos: "on"']),
+        ("constraint: 2026-01-01", ['constraint: "2026-01-01"']),
+        ("modules: [3.10]", ['"3.10"']),
+    ],
+)
+def test_what_yaml_reads_as_a_number_is_named_as_it_is_written(tmp_path, line, told):
+    path = tmp_path / "site.yaml"
+    path.write_text(line + "\n")
+    with pytest.raises(UserError, match="without quotes") as caught:
+        load_site(path)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_the_variables_of_a_site_are_filled_in_and_no_command_runs(tmp_path, monkeypatch):
+    site = check_site(
+        {
+            "variables": {"HUB": "$SCRATCH/hub of ${ME}", "QUOTED": 'a"b\\c', "OWN": "~/x"},
+            "temporary": "$SCRATCH/$SLURM_JOB_ID",
+            "python": "$SCRATCH/bin/python",
+            "runs": "$SCRATCH/runs",
+        },
+        "x",
+    )
+    script = scripts.merge_script(tmp_path, site)
+    parts = [line for line in script.splitlines() if line.startswith(("export", "python="))]
+    shown = 'printf "%s\\n" "$HUB" "$QUOTED" "$OWN" "$TMPDIR" "${python[0]}"'
+    told = subprocess.run(
+        ["bash", "-c", "\n".join([*parts, shown])],
+        env={"SCRATCH": "/s c", "ME": "me", "SLURM_JOB_ID": "7", "HOME": "/home/me"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert told == ["/s c/hub of me", 'a"b\\c', "/home/me/x", "/s c/7", "/s c/bin/python"]
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    assert site.runs_folder == Path("/scratch/runs")
+    monkeypatch.delenv("SCRATCH")
+    with pytest.raises(UserError, match="not set here"):
+        _ = site.runs_folder
+    for key in ("variables", "python", "runs"):
+        bad = "$(id)" if key != "variables" else {"A": "`id`"}
+        with pytest.raises(UserError, match=key):
+            check_site({key: bad}, "x")
 
 
 def test_a_missing_or_broken_site_file_is_one_line_and_exit_code_2(tmp_path, capsys):
@@ -501,6 +611,31 @@ def test_submitting_chains_arrays_and_the_same_command_again_submits_nothing(clu
     assert "submitted already" in capsys.readouterr().out
     manifest = (cluster / "runs" / "slurm" / "manifest.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in manifest] == ["demo-seed0", "demo-seed1", "demo-seed2"]
+
+
+def test_two_submissions_at_once_submit_once(cluster):
+    command = [sys.executable, "-m", "slurm", "submit", "demo", "--runs", str(cluster / "runs")]
+    calls = [
+        subprocess.Popen([*command, STAGES, "seed=0,1,2"], cwd=CHECKOUT, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    told = [call.communicate()[0].decode() for call in calls]
+    assert [call.returncode for call in calls] == [0, 0, 0]
+    assert calls_of(cluster) == FIRST
+    assert sum("submitted already" in each for each in told) == 2
+
+
+def test_a_throttled_submission_waits_for_the_wave_before(cluster):
+    assert go(cluster, "--throttle", "2") == 0
+    assert calls_of(cluster) == [
+        ("0-1", None, "measure.sh"),
+        ("0-1", "aftercorr:101", "extrapolate.sh"),
+        ("0-1", "aftercorr:102", "report.sh"),
+        ("2", "afterany:103", "measure.sh"),
+        ("2", "aftercorr:104", "extrapolate.sh"),
+        ("2", "aftercorr:105", "report.sh"),
+        (None, "afterany:106", "merge.sh"),
+    ]
 
 
 def test_another_submission_into_the_same_folder_is_refused(cluster, capsys):
