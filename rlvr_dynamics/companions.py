@@ -4,6 +4,7 @@ One place says which files these are: they are copied with the weights, and they
 of every answer, because each of them can change it. Nothing here opens a weight file.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def companion_files(folder: Path) -> list[str]:
         UserError: One of them is a link that leaves the folder, or leads nowhere.
     """
     return sorted(path.relative_to(folder).as_posix() for path in _found(folder))
+
+
+def companions_digest(folder: Path) -> str:
+    """Return one hash of the names and the bytes of all companions of a model folder.
+
+    Raises:
+        UserError: One of them is a link that leaves the folder, or leads nowhere.
+    """
+    digest = hashlib.sha256()
+    for name in companion_files(folder) if folder.is_dir() else ():
+        content = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        digest.update(f"{name}:{content}\n".encode())
+    return digest.hexdigest()
 
 
 def copy_companions(source: Path, target: Path) -> None:

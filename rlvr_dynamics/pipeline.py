@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import atomic_folder, atomic_path, remove_leftovers
+from rlvr_dynamics.copies import copy_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.locks import LOCK, Busy, held, is_held
 from rlvr_dynamics.published_files import Changes, changes, take_stock
@@ -344,7 +345,14 @@ def _take_over(run: Run, name: str, key: str, target: Path) -> bool:
     record = read_record(other / FOLDERS[name])
     if not record.get("finished") or record.get("key") != key:
         return False
-    shutil.copytree(other / FOLDERS[name], target, dirs_exist_ok=True)
+    damaged = changes(other / FOLDERS[name], record).damaged
+    if damaged:
+        raise UserError(
+            f"reuse: a file of its {name} is not what was written: {damaged[0]}",
+            where=str(other / FOLDERS[name]),
+            way_out="put it back from a copy, or reuse=null",
+        )
+    copy_folder(other / FOLDERS[name], target)
     for lock in other.glob("*.lock.json"):
         if not (run.folder / lock.name).exists():
             with atomic_path(run.folder / lock.name) as temporary:

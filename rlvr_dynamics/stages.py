@@ -12,6 +12,7 @@ from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import check_methods
 from rlvr_dynamics.hardware import free_bytes, gpus_found
+from rlvr_dynamics.outside import foreign_companions, with_local_files
 from rlvr_dynamics.pipeline import Run, Stage
 from rlvr_dynamics.same_source import check_same_source
 from rlvr_dynamics.schema import RunConfig
@@ -344,6 +345,10 @@ def _settings(*names: str) -> Any:
 
 def _preparation_settings(config: RunConfig) -> dict[str, Any]:
     """What changes the tables and the base, which is stored in the dtype of the checkpoints."""
+    return with_local_files(config, _configured_preparation(config))
+
+
+def _configured_preparation(config: RunConfig) -> dict[str, Any]:
     if config.source.base is not None:
         values = _settings("benchmark", "data")(config)
         values["data"].pop("shuffle_answers")  # nothing is trained
@@ -398,11 +403,13 @@ def _graders(config: RunConfig) -> dict[str, str]:
 
 def _score_settings(config: RunConfig) -> dict[str, Any]:
     """What changes scores; another grader makes the stage grade its stored answers again."""
-    return _settings("scoring", "seed")(config) | {"graders": _graders(config)}
+    values = _settings("scoring", "seed")(config) | {"graders": _graders(config)}
+    return values | foreign_companions(config, steps=True)
 
 
 def _extrapolation_settings(config: RunConfig) -> dict[str, Any]:
-    return _settings("extrapolation", "seed")(config) | _given_accuracy(config)
+    values = _settings("extrapolation", "seed")(config) | _given_accuracy(config)
+    return values | foreign_companions(config, steps=False)
 
 
 ALL = [

@@ -1,5 +1,6 @@
 """One table of scores and one of claims from all cells that have finished."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,8 @@ import pandas as pd
 from rlvr_dynamics.atomic import atomic_folder, write_text
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.foreign_text import as_csv
+from rlvr_dynamics.published_files import changes
+from rlvr_dynamics.records import read_record
 from rlvr_dynamics.sealed import read_parquet
 from slurm.cells import Cell
 from slurm.status import Table
@@ -74,9 +77,18 @@ def _keys(cell: Cell) -> dict[str, object]:
     }
 
 
+def _read_csv(path: Path) -> pd.DataFrame:
+    data = path.read_bytes()
+    if not data.endswith(b"\n"):
+        raise ValueError("its last line is not whole")
+    return pd.read_csv(io.BytesIO(data))
+
+
 def _read(path: Path, cell: Cell) -> pd.DataFrame:
     try:
-        table = read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        if path.name in changes(path.parent, read_record(path.parent)).damaged:
+            raise ValueError("it is not what its stage wrote")
+        table = read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"the table of a finished cell cannot be read: {error}",
@@ -85,5 +97,7 @@ def _read(path: Path, cell: Cell) -> pd.DataFrame:
         ) from error
     table = table.drop(columns=["seed"], errors="ignore").rename(columns=RENAMED)
     for place, (key, value) in enumerate(_keys(cell).items()):
+        if key in table:
+            table = table.drop(columns=[key])
         table.insert(place, key, value)
     return table

@@ -163,3 +163,20 @@ def test_a_prepared_base_is_taken_over_from_a_run_with_the_same_preparation(tmp_
         tmp_path / "third", THREE, f"reuse={tmp_path / 'first'}", "data.train_problems=9"
     )
     assert recorder.go(other) == ["prepare", "train", "measure"]
+
+
+def test_what_is_taken_over_is_what_was_recorded(tmp_path):
+    recorder = Recorder()
+    recorder.go(make_run(tmp_path / "first", THREE))
+    prepared = tmp_path / "first" / "prepare"
+    second = make_run(tmp_path / "second", THREE, f"reuse={tmp_path / 'first'}")
+    content = (prepared / "result.txt").read_text()
+    (prepared / "result.txt").write_text("other")
+    with pytest.raises(UserError, match="reuse: a file of its prepare is not what was written"):
+        recorder.go(second)
+    (prepared / "result.txt").write_text(content)
+    (tmp_path / "secret").write_text("secret")
+    (prepared / "more.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"more\.txt is a link that leaves"):
+        recorder.go(second)
+    assert not (tmp_path / "second" / "prepare").exists()

@@ -14,6 +14,7 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.published_files import take_stock
 from slurm import scripts, status, submission
 from slurm.__main__ import main
 from slurm.arrays import arrays, script_name, spell
@@ -726,6 +727,27 @@ def test_status_and_retry_and_merge_after_a_failure(cluster, capsys):
     assert list(claims["seed"]) == [0, 1, 2]
     assert main(["retry", runs]) == 0
     assert "nothing has failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cut", "stocked"), [(-4, False), (-4, True), (-len("P0,0.0\n"), True), (0, True)]
+)
+def test_half_a_table_of_claims_is_not_merged(cluster, capsys, cut, stocked):
+    assert go(cluster) == 0
+    for index in (0, 1, 2):
+        for number, job in enumerate(("measure", "extrapolate", "report"), 101):
+            finish(cluster, index, job, number, 0)
+    folder = cluster / "runs" / "demo-seed1" / "report"
+    if stocked:
+        stock = take_stock("report", folder)
+        (folder / "stage.json").write_text(json.dumps({"finished": True, **stock}))
+    claims = (folder / "claims.csv").read_bytes()
+    (folder / "claims.csv").write_bytes(claims[: len(claims) + cut])
+    capsys.readouterr()
+    assert main(["merge", str(cluster / "runs")]) == (2 if cut else 0)
+    if cut:
+        assert "demo-seed1/report/claims.csv" in capsys.readouterr().err
+        assert not (cluster / "runs" / "merged").exists()
 
 
 def test_what_is_queued_or_running_is_left_alone_by_a_retry(cluster):

@@ -6,6 +6,7 @@ from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.weight_files import INDEX
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
+from rlvr_dynamics.companions import companions_digest
 
 _PIECE = 1 << 22
 _TOKENIZERS = ("tokenizer", "vocab", "spiece", "tekken")
@@ -29,7 +30,9 @@ def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
     if _stands_alone(trajectory, step):
         return folder
     target = merged / f"step_{step}"
-    source = f"step {step} of {folder.name}, {trajectory.identities[step]}"
+    # The copy has the base's config and tokenizer, so it is another one when these change.
+    beside = companions_digest(trajectory.folder(0))
+    source = f"step {step} of {folder.name}, {trajectory.identities[step]}, {beside}"
     if target.is_dir() and (read_manifest(target) or {}).get("source") == source:
         return target
     trajectory.prove_on_reading()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr_dynamics.companions import companions_digest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.base import DEFAULT_BUDGET_BYTES, DEFAULT_THREADS
 from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters
@@ -148,7 +149,10 @@ class MatrixReconstruction(Reconstruction):
     ) -> list[Prediction]:
         """Rebuild the targets one after the other, tensor by tensor."""
         changed = self.selects(trajectory, settings, means.accuracy)
-        facts = {"matrices": sorted(each.label for each in changed)}
+        facts = {
+            "matrices": sorted(each.label for each in changed),
+            "companions": companions_digest(trajectory.folder(0)),
+        }
         made, label = [], means.label
         for step in targets:
             window = trajectory.only([step])

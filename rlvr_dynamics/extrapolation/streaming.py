@@ -23,6 +23,7 @@ from rlvr_dynamics.checkpoints.differences import Differences, Room, finite_elem
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
+from rlvr_dynamics.companions import companions_digest
 from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram
 from rlvr_dynamics.extrapolation.base import Extrapolator, LowRank, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
@@ -75,6 +76,7 @@ class Job:
             self.settings,
             f"steps up to {self.window.steps[-1]}",
             weights=self.window.mark,
+            companions=companions_digest(self.window.folder(0)),
             reconstruct=self.reconstruct,
             accuracy=sorted(self.accuracy.items()),
         )

@@ -204,11 +204,11 @@ class Results:
         """The human name of a benchmark; where several have one, its own name stands behind it."""
         if "titles of benchmarks" not in self.memo:
             scores = self.tables["scores"]
-            titled = [] if scores is None or "title" not in scores else known(scores, "title")
             names = [*self.benchmarks("in_domain"), *self.benchmarks("out_of_domain")]
             titles = {name: name for name in names}
-            if len(titled):
-                titles |= dict(zip(titled["benchmark"], titled["title"].astype(str), strict=True))
+            if scores is not None and "title" in scores:
+                rows = known(scores, "title")
+                titles |= dict(zip(rows["benchmark"], map(str, rows["title"]), strict=True))
             self.memo["titles of benchmarks"] = distinct_titles(titles)
         return self.memo["titles of benchmarks"].get(benchmark, benchmark)
 

@@ -20,7 +20,7 @@ from rlvr_dynamics.checkpoints.hub_download import Job, download
 from rlvr_dynamics.checkpoints.hub_http import Hub
 from rlvr_dynamics.checkpoints.identity import hash_files
 from rlvr_dynamics.checkpoints.weight_files import INDEX, weight_file_names
-from rlvr_dynamics.companions import copy_companions
+from rlvr_dynamics.companions import companions_digest, copy_companions
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
 from rlvr_dynamics.locks import LOCK, held
@@ -68,14 +68,21 @@ def fetch_model(model: HubModel, folder: Path, lock_file: Path) -> dict[str, Any
 def _from_folder(model: HubModel, folder: Path, recorded: dict[str, Any]) -> dict[str, Any]:
     source = Path(model.repo)
     names = weight_file_names(source)
-    weights = dict(zip(names, hash_files(source / name for name in names), strict=True))
-    entry = {"source": "folder", "repo": model.repo, "revision": None, "weights": weights}
-    _check_weights(model, recorded, entry)
     _check_room(folder, sum((source / name).stat().st_size for name in names))
     with full_disk_is_a_user_error(folder):
         copy_companions(source, folder)
         for name in [*names, *([INDEX] if (source / INDEX).exists() else [])]:
             shutil.copyfile(source / name, folder / name)
+    # The copy is what the run uses, so the copy is what is hashed.
+    hashes = hash_files(folder / name for name in names)
+    entry = {
+        "source": "folder",
+        "repo": model.repo,
+        "revision": None,
+        "weights": dict(zip(names, hashes, strict=True)),
+        "companions": companions_digest(folder),
+    }
+    _check_weights(model, recorded, entry)
     return entry
 
 
@@ -262,9 +269,11 @@ def _from_package(model: HubModel, folder: Path, recorded: dict[str, Any]) -> di
 
 
 def _check_weights(model: HubModel, recorded: dict[str, Any], entry: dict[str, Any]) -> None:
-    if recorded and recorded["weights"] != entry["weights"]:
+    for part, name in (("weights", "weights"), ("companions", "config and tokenizer files")):
+        if part not in recorded or part not in entry or recorded[part] == entry[part]:
+            continue
         raise UserError(
-            f"the weights of {entry['repo']} are not those that were recorded from "
+            f"the {name} of {entry['repo']} are not those that were recorded from "
             f"{recorded['repo']}",
             where=LOCK_FILE,
             way_out="give the recorded source, choose another run_dir, or remove the entry "
