@@ -230,6 +230,10 @@ TENSORS = {
         ["k_proj.weight, which is no tensor of the base"],
     ),
     "another shape": (adapter(2) | {keys()[1]: torch.ones(RANK, 9)}, [QUERY, "(8, 9)"]),
+    "scalars": (
+        adapter(2) | {key: torch.tensor(1.0) for key in keys()},
+        ["q_proj is () times ()"],
+    ),
     "placeholder": (adapter(2) | {keys()[1]: torch.ones(0)}, ["ZeRO-3"]),
     "tied embedding": (
         adapter(2) | {"base_model.model.model.embed_tokens.weight": torch.ones(11, 8)},

@@ -259,3 +259,17 @@ def test_a_base_among_the_steps(base, name):
     shutil.rmtree(zero)
     zero.mkdir()
     assert opened(base).steps == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
+def test_a_folder_where_a_file_belongs(base, name):
+    lay(base, "step_1")
+    (base.parent / "run" / "step_2" / name).mkdir(parents=True)
+    refused(base, "step_2", name)
+
+
+def test_links_in_circles_are_not_followed(base):
+    lay(base, "global_step_1/a")
+    step = base.parent / "run" / "global_step_1"
+    (step / "loop").symlink_to(step)
+    assert opened(base).folder(1) == step / "a"

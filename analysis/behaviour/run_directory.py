@@ -30,7 +30,7 @@ def job_of(run_dir: Path, **changes: Any) -> Job:
     """
     config = _config(run_dir)
     checkpoints = Path(config["source"].get("checkpoints") or run_dir / "train" / "checkpoints")
-    steps = find_steps(checkpoints)
+    steps = find_steps(checkpoints, config["source"].get("pattern"))
     final = max(steps)
     models = {BASE: _base(run_dir, config), TRAINED: steps[final]}
     models |= _predictions(run_dir, final)

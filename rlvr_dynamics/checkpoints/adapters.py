@@ -240,9 +240,9 @@ def _add_low_rank(
             way_out=NEW_COPY,
         )
     a, b = (parts.low_rank[key] for key in keys)
-    rank = a.shape[0]
     asked = first_match(settings["rank_pattern"], module, settings.get("r"), folder / CONFIG)
-    if len(a.shape) != 2 or len(b.shape) != 2 or b.shape[1] != rank or rank != asked:
+    rank = a.shape[0] if len(a.shape) == len(b.shape) == 2 else 0
+    if not rank or b.shape[1] != rank or rank != asked:
         raise UserError(
             f"the adapter of {module} is {b.shape} times {a.shape}, and its settings say rank "
             f"{asked}",

@@ -26,7 +26,11 @@ def under_names_of(base: Layout, other: Layout) -> tuple[Layout, str | None]:
     old, new = found
     names = {name: new + name.removeprefix(old) for name in theirs if name.startswith(old)}
     names = {name: known for name, known in names.items() if known in ours}
-    return other.renamed(names), f"'{old}...' in the steps is '{new}...' in the base"
+    said = f"the steps' names begin with {old!r} and the base's with {new!r}: they are taken alike"
+    if not old or not new:
+        longer = "base's" if new else "steps'"
+        said = f"only the {longer} names begin with {old or new!r}: the others are taken alike"
+    return other.renamed(names), said
 
 
 def prefix_of(

@@ -46,6 +46,8 @@ def _models_below(folder: Path, depth: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()) if depth else ():
         if not path.is_dir() or _OTHER_PARTS.match(path.name):
             continue
+        if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
+            continue  # a loop
         if holds_weights(path) or holds_adapter(path):
             yield path
         else:

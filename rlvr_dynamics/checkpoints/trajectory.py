@@ -423,7 +423,7 @@ def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
     adapter = read_adapter(folder, base)
     if any(vocabulary_role(name) == "embedding" for name in adapter.changes):
         _refuse_unsaid_head(base, adapter)
-    said = "the steps are adapters: what they change is read as W_0 + scale B A, in float32"
+    said = "steps that are adapters: what they change is read as W_0 + scale B A, in float32"
     return replace(base, folder=folder, adapter=adapter), said
 
 
