@@ -421,7 +421,7 @@ def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
     if not holds_adapter(folder):
         return under_names_of(base, read_layout(folder))
     adapter = read_adapter(folder, base)
-    if any(vocabulary_role(name) == "embedding" for name in adapter.changes):
+    if any(vocabulary_role(name) for name in adapter.changes):
         _refuse_unsaid_head(base, adapter)
     said = "steps that are adapters: what they change is read as W_0 + scale B A, in float32"
     return replace(base, folder=folder, adapter=adapter), said
@@ -429,11 +429,12 @@ def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
 
 def _refuse_unsaid_head(base: Layout, adapter: Adapter) -> None:
     vocabulary = vocabulary_of_one(base)
-    embedding, says = vocabulary.embedding, says_tied(base.folder)
-    if vocabulary.tied and says is not False and embedding in adapter.changes and not adapter.ties:
+    says = says_tied(base.folder)
+    changed = sorted({vocabulary.embedding, vocabulary.head} & adapter.changes.keys())
+    if vocabulary.tied and says is not False and changed and not adapter.ties:
         raise UserError(
-            f"the adapter changes {embedding}, to which the base's head is tied: whether the head "
-            "follows is not said",
+            f"the adapter changes {changed[0]}, and the base's head and embedding are tied: "
+            "whether the other follows is not said",
             where=str(adapter.folder),
             way_out="merge it with peft's merge_and_unload(), save each step whole, and give those",
         )
