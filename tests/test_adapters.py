@@ -5,6 +5,7 @@ import os
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from rlvr_dynamics.checkpoints.adapter_patterns import first_match
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
+from rlvr_dynamics.run import main
 
 DOWN = "model.layers.0.mlp.down_proj.weight"
 RANK, ALPHA, STEPS = 2, 6, 6
@@ -92,6 +94,22 @@ def test_updates_are_the_products(run):
         merged = (base + update(3, name)).float()
         assert torch.allclose(trajectory.tensor(3, name), merged, rtol=1e-7, atol=1e-8)
         assert torch.linalg.matrix_rank(found[2].view(SHAPES[name])) == RANK
+
+
+def test_the_command_measures_adapters(run, capsys):
+    for step in range(1, STEPS + 1):
+        (run / "run" / f"checkpoint-{step}").rename(run / "run" / f"a-{step}-b")
+    given = [f"source.base={run / 'base'}", f"source.checkpoints={run / 'run'}"]
+    given += ["source.pattern=a-{step}-b", f"run_dir={run / 'out'}", "measure.null_draws=20"]
+    assert main(["+exp=trajectory", *given, "stages=[measure]"]) == 0
+    assert "read as W_0 + scale B A, in float32" in capsys.readouterr().out
+    norms = pd.read_parquet(run / "out" / "measure" / "norms.parquet").set_index(["tensor", "step"])
+    for step in (1, STEPS):
+        expected = np.linalg.norm(update(step).numpy())
+        assert norms.update_norm[QUERY, step] == pytest.approx(expected, rel=1e-7)
+    assert (norms.update_norm[EMBEDDING] == 0).all()
+    ranks = pd.read_parquet(run / "out" / "measure" / "update_rank.parquet")
+    assert set(ranks[ranks.tensor == QUERY].numerical_rank) == {RANK}
 
 
 def test_predictions_from_adapters_are_whole_models(run):
