@@ -125,16 +125,20 @@ def write_scores(
         names = np.array([f"{benchmark}-{place:03d}" for place in range(questions)])
         for place, (model, chance) in enumerate(chances.items()):
             asked = questions - (place % 23 if uneven else 0)
+            kept = np.sort(generator.permutation(questions)[:asked])
             here = chance if split == "in_domain" else 0.7 * chance
             samples: dict[str, list] = {name: [] for name in ANSWERS}
             for protocol, count, shift in (("sampled", SAMPLES, 0.0), ("greedy", 1, 0.04)):
                 noise = generator.random((questions, count))
-                right = (0.6 * hard[:, None] + 0.4 * noise < here + shift)[:asked]
+                right = (0.6 * hard[:, None] + 0.4 * noise < here + shift)[kept]
+                given = right.astype(float).ravel()
+                if uneven and count > 1:  # some scores are not known
+                    given[generator.random(right.size) < 0.02] = np.nan
                 order = generator.permutation(right.size)  # rows in no order
-                samples["question_id"].append(names[:asked].repeat(count)[order])
+                samples["question_id"].append(names[kept].repeat(count)[order])
                 samples["protocol"].append(np.repeat(protocol, right.size))
                 samples["sample"].append(np.tile(np.arange(count), asked)[order])
-                samples["score"].append(right.astype(float).ravel()[order])
+                samples["score"].append(given[order])
                 rows.append(_scored(model, benchmark, title, split, protocol, right, generator))
             path = folder / "scores" / "samples" / model / f"{benchmark}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)

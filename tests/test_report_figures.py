@@ -12,6 +12,7 @@ from ledger_reference import Stored
 
 from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.reporting.figures import PLANS
+from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.reporting.results import load_results
 
 FLOOR = -1.0
@@ -98,6 +99,7 @@ def test_changed_weights(run, figures):
 def test_methods_at_the_final_step(run, figures):
     titles = {"in_domain": "in domain", "out_of_domain": "out of domain"}
     axes = figures["method_accuracy"].axes
+    stated = final_accuracy(load_results(run.folder)).set_index(["split", "model"])
     names = [label.get_text().replace("\n", " ") for label in axes[0].get_yticklabels()]
     for one, (split, title) in zip(axes, titles.items(), strict=True):
         assert one.get_title(loc="left") == title
@@ -120,6 +122,8 @@ def test_methods_at_the_final_step(run, figures):
                 assert value == pytest.approx(accuracy(model))
                 half = 1.96 * clustered_error(run, model, benchmarks)
                 assert [value - low, high - value] == pytest.approx([half, half], rel=0.25)
+                row = stated.loc[(split, model)]  # which end is farther
+                assert [low, high] == pytest.approx([row["low"], row["high"]])
         for label, model in (("base", "base"), (f"real step {FINAL}", f"step_{FINAL}")):
             assert line(one, label)[0][0] == pytest.approx(accuracy(model))
 

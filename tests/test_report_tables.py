@@ -11,6 +11,7 @@ from ledger_reference import Stored
 from scipy.stats import binom
 
 from rlvr_dynamics.reporting.claims import build_claims
+from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.reporting.results import load_results
 from rlvr_dynamics.reporting.summaries import build_tables
 
@@ -257,6 +258,8 @@ def test_recovery_of_the_final_model(run, tables):
 
 def test_methods_at_the_final_step(run, tables):
     frame = tables["methods"].set_index("method")
+    stated = final_accuracy(load_results(run.folder))
+    assert set(stated.loc[stated["method"] == "real", "model"]) == {REAL}  # no earlier checkpoint
     for split, title in (("in_domain", "in domain"), ("out_of_domain", "out of domain")):
         benchmarks = run.benchmarks(split)
         cells = {("base", "no window"): "base", ("real checkpoint", "no window"): REAL}
