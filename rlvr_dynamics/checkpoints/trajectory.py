@@ -138,7 +138,7 @@ class Trajectory:
         buffers = check_buffers(here)
         if buffers:
             notes[f"not analysed, since they are the same at all steps: {shown(buffers)}"] = None
-        notes[dtype_note(base_layout, opened.dtypes)] = None
+        notes[dtype_note(layouts[0], opened.dtypes)] = None
         if zero is not None:
             notes[_check_step_zero(opened, zero)] = None
         opened.notes = tuple(note for note in notes if note is not None)
