@@ -15,6 +15,7 @@ import wandb
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.files import read_object
+from rlvr_dynamics.foreign_text import one_line
 from rlvr_dynamics.records import FOLDERS, read_record
 from rlvr_dynamics.sealed import read_parquet
 
@@ -53,9 +54,9 @@ def copy_stages(folder: Path, stages: Sequence[str], mode: str | None = None) ->
             _copy(folder, stage, config, own, wanted)
         except Exception as error:  # noqa: BLE001 - whatever the package meets, the run goes on
             if wanted == "offline":
-                print(f"mirror: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"mirror: {one_line(str(error))}", file=sys.stderr)
                 continue
-            _tell(folder, " ".join(str(error).split()))
+            _tell(folder, one_line(str(error)))
             _copy(folder, stage, config, own, "offline")
 
 

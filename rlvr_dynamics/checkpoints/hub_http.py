@@ -25,6 +25,7 @@ from huggingface_hub.utils import build_hf_headers
 from requests.adapters import HTTPAdapter
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.foreign_text import one_line
 
 T = TypeVar("T")
 
@@ -88,7 +89,11 @@ class Patience:
         if reason.wait is not None:
             seconds += min(reason.wait, LONGEST_TOLD_WAIT_SECONDS)
         if seconds >= _SHOWN_WAIT_SECONDS:
-            print(f"hub: {reason}; next attempt in {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"hub: {one_line(str(reason))}; next attempt in {seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
         if self._stop.wait(seconds):
             raise Stopped
 
