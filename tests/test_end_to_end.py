@@ -105,8 +105,17 @@ def test_real_and_predicted_checkpoints_are_scored(finished_run):
     assert {"base", "real", "rank1_recovery", "random_update", "relex"} <= set(scores["method"])
     assert scores["benchmark"].nunique() == 4
     assert set(scores["protocol"]) == {"greedy", "sampled"}
-    assert (scores["ci_low"] <= scores["accuracy"]).all()
-    assert (scores["accuracy"] <= scores["ci_high"]).all()
+    for row in scores.to_dict("records"):
+        file = run_dir / "scores" / "samples" / row["model"] / f"{row['benchmark']}.parquet"
+        answers = pd.read_parquet(file).query("protocol == @row['protocol']")
+        assert len(answers) == row["questions"] * row["samples"]
+        assert row["accuracy"] == pytest.approx(answers["score"].mean())
+        if row["samples"] == 1:  # Wilson's interval
+            z, n, p = 1.959964, row["questions"], row["accuracy"]
+            half = z * (p * (1 - p) / n + (z / n / 2) ** 2) ** 0.5
+            ends = [(p + z * z / n / 2 - half) / (1 + z * z / n)]
+            ends += [(p + z * z / n / 2 + half) / (1 + z * z / n)]
+            assert [row["ci_low"], row["ci_high"]] == pytest.approx(ends, abs=1e-6)
 
 
 def test_the_report_is_one_file_and_opens_with_the_claims(finished_run):
