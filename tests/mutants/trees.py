@@ -1,6 +1,7 @@
 """A mutant, the tree it is planted in, and the tests that run there."""
 
 import ast
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -99,7 +100,9 @@ def pytest_in(tree: Path, tests: tuple[str, ...]) -> None:
     # Bytecode is told apart by size and second: a mutant may have the size of what it replaces.
     sys.dont_write_bytecode = True
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.exit(int(pytest.main([*PYTEST, *tests])))
+    code = int(pytest.main([*PYTEST, *tests]))
+    sys.stdout.flush()
+    os._exit(code)  # an ordinary exit waits for workers that tests have left
 
 
 def failure(tree: Path, tests: tuple[str, ...], seconds: float) -> str:
@@ -109,9 +112,12 @@ def failure(tree: Path, tests: tuple[str, ...], seconds: float) -> str:
     process = PROCESSES.Process(target=pytest_in, args=(tree, tests))
     process.start()
     process.join(seconds)
-    if process.is_alive() and process.pid is not None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.join()
+    ended = process.exitcode is not None
+    if process.pid:  # what the tests have left goes with it
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    if not ended:
         return f"no end within {seconds:.0f} s"
     said = log.read_text(errors="replace")
     lines = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
