@@ -1,6 +1,9 @@
 """Accuracy of every checkpoint: of a run's own rollouts, or of a table that the user gives."""
 
+import csv
+import re
 from pathlib import Path
+from typing import Any
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement import AccuracySeries
@@ -8,6 +11,8 @@ from rlvr_dynamics.pipeline import Run
 from rlvr_dynamics.sealed import read_parquet
 
 SCORE = "critic/score/mean"
+DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
+WAY_OUT = "give a csv, tsv, jsonl or parquet file with the columns step and accuracy (0 to 1)"
 
 
 def accuracy_of(run: Run) -> AccuracySeries | None:
@@ -38,30 +43,77 @@ def accuracy_of(run: Run) -> AccuracySeries | None:
 
 
 def _read(path: Path) -> AccuracySeries:
-    import pandas as pd
-
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    way_out = "give a csv, jsonl or parquet file with the columns step and accuracy (0 to 1)"
     try:
-        if path.suffix == ".jsonl":
-            table = pd.read_json(path, lines=True)
-        else:
-            table = readers[path.suffix](path)
-        steps = table["step"].astype(float).tolist()
-        accuracies = table["accuracy"].astype(float).tolist()
-    except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
+        columns = _columns(path)
+        steps = [_number(value) for value in columns["step"]]
+        accuracies = [_number(value) for value in columns["accuracy"]]
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        csv.Error,
+    ) as error:
         raise UserError(
             f"source.accuracy cannot be read ({type(error).__name__}: {error})",
             where=str(path),
-            way_out=way_out,
+            way_out=WAY_OUT,
         ) from error
     if any(not step.is_integer() or step < 0 for step in steps) or len(set(steps)) < len(steps):
         raise UserError(
-            "source.accuracy needs whole step numbers, each once", where=str(path), way_out=way_out
+            "source.accuracy needs whole step numbers, each once", where=str(path), way_out=WAY_OUT
         )
     values = {int(step): accuracy for step, accuracy in zip(steps, accuracies, strict=True)}
     if not values or not all(0.0 <= value <= 1.0 for value in values.values()):
         raise UserError(
-            "source.accuracy is empty or not between 0 and 1", where=str(path), way_out=way_out
+            "source.accuracy is empty or not between 0 and 1", where=str(path), way_out=WAY_OUT
         )
     return AccuracySeries(values, path.name)
+
+
+def _columns(path: Path) -> dict[str, list[Any]]:
+    """Columns of a table by name, in small letters and without spaces around it.
+
+    Raises:
+        ValueError: A name is there twice, or a row has more or fewer fields than the head.
+    """
+    import pandas as pd
+
+    kind = path.suffix.lower()
+    if kind in (".csv", ".tsv", ".txt"):
+        head, *rows = _rows(path.read_text(encoding="utf-8-sig"))
+    else:
+        table = pd.read_parquet(path) if kind == ".parquet" else pd.read_json(path, lines=True)
+        head, rows = [str(name) for name in table.columns], table.to_numpy().tolist()
+    names = [name.strip().lower() for name in head]
+    for name in ("step", "accuracy"):
+        if names.count(name) > 1:
+            raise ValueError(f"two columns are called {name}")
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Rows of a text table whose fields stand apart by tabs, semicolons, commas or spaces."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("nothing in it")
+    mark = next((mark for mark in "\t;," if mark in lines[0]), None)
+    rows = (
+        [line.split() for line in lines]
+        if mark is None
+        else list(csv.reader(lines, delimiter=mark, skipinitialspace=True, strict=True))
+    )
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise ValueError(f"row {number} has {len(row)} fields, the head has {len(rows[0])}")
+    if mark in ("\t", ";"):  # a comma is the decimal mark there
+        rows[1:] = [
+            [DECIMAL_COMMA.sub(r"\1.\2", field.strip()) for field in row] for row in rows[1:]
+        ]
+    return rows
+
+
+def _number(value: Any) -> float:
+    return float(value.strip() if isinstance(value, str) else value)

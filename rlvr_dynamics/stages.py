@@ -68,12 +68,18 @@ def check_machine(run: Run) -> None:
     # In a Ray cluster of several nodes the other nodes' GPUs are Ray's to find.
     nodes = config.trainer.nodes if "RAY_ADDRESS" in os.environ else 1
     if needed > len(found) * nodes:
+        rest = [stage for stage in config.stages if stage != "score"]
+        offer = f"without scoring it needs none: stages=[{','.join(rest)}]"
+        if trains(config) or not rest:
+            offer = (
+                "`python -m rlvr_dynamics.run` runs the same loop on this CPU with a tiny "
+                "model; dry_run=true prints this cell's plan"
+            )
         raise UserError(
             f"{config.name} needs {needed} GPUs of {config.trainer.gpu_memory_gib} GiB, "
             f"{len(found)} found",
             where="this machine",
-            way_out="`python -m rlvr_dynamics.run` runs the same loop on this CPU with a tiny "
-            "model; dry_run=true prints this cell's plan",
+            way_out=offer,
         )
     attention = find_spec("flash_attn") or find_spec("kernels")
     if config.trainer.device == "cuda" and trains(config) and not attention:

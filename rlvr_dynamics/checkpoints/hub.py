@@ -94,14 +94,14 @@ def pin(hub: Hub, address: Address) -> Pinned:
     """
     _check_address(address)
     where = f"{address.repo}@{address.revision}"
-    (info,) = hub.pages(f"models/{address.repo}/revision/{quote(address.revision, safe='')}")
+    info = next(hub.pages(f"models/{address.repo}/revision/{quote(address.revision, safe='')}"))
     commit = str(info.get("sha", "")) if isinstance(info, dict) else ""
     if not _COMMIT.fullmatch(commit):
         raise _strange(where, f"commit {commit!r}")
     below = f"/{quote(address.folder)}" if address.folder else ""
     files: dict[str, RemoteFile] = {}
     for page in hub.pages(f"models/{address.repo}/tree/{commit}{below}"):
-        for entry in page:
+        for entry in page if isinstance(page, list) else (page,):
             file = _wanted(entry, address.folder, where)
             if file is not None:
                 files[file.name] = file
@@ -147,7 +147,7 @@ def pin_all(hub: Hub, addresses: Mapping[int, Address], lock_file: Path) -> dict
                 if found is not None:
                     pinned[step] = found
         except BaseException:
-            hub.stop.set()
+            hub.end()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     if waiting and pinned:
@@ -183,7 +183,7 @@ def branch_steps(hub: Hub, address: Address, step: int) -> list[int]:
         return []
     before, _, after = address.revision.rpartition(str(step))
     try:
-        (refs,) = hub.pages(f"models/{address.repo}/refs")
+        refs = next(hub.pages(f"models/{address.repo}/refs"))
         names = [str(branch["name"]) for branch in refs["branches"]]
     except (NotThere, KeyError, TypeError):
         return []
@@ -274,7 +274,7 @@ def _wanted(entry: Any, folder: str, where: str) -> RemoteFile | None:
         if not weights and not companion or name == MANIFEST:
             return None
         return _file(name, int(lfs.get("size", size)), lfs.get("oid"), entry.get("oid"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _strange(where, f"{type(error).__name__}: {error}") from error
 
 

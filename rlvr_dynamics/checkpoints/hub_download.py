@@ -97,7 +97,7 @@ def download(hub: Hub, jobs: Sequence[Job], advance: Advance) -> Iterator[Job]:
                     flushed.result()
                 yield running[done]
         except BaseException as error:
-            hub.stop.set()
+            hub.end()
             for future in running:
                 future.cancel()
             wait(running)

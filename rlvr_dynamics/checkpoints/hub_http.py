@@ -1,6 +1,6 @@
 """Talking to a model hub: one HTTP layer with time limits, patience and no leaked token.
 
-huggingface_hub gives the address, the token, the offline switch and the headers; the bytes are
+huggingface_hub gives the address, the token and the offline switch; the bytes are
 asked for here, because its own download (1.33) throws away what a killed process had fetched, gives
 up at the first 500 or reset of a connection in the middle of a file, never compares a file with its
 LFS hash, and its session waits for ever on a server that has stopped answering. requests reads a
@@ -8,21 +8,25 @@ body in large blocks, at two thirds of the processor time of httpx.
 """
 
 import email.utils
+import json
 import os
 import random
+import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3.exceptions
-from huggingface_hub import constants
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub import constants, get_token
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.foreign_text import one_line
@@ -34,6 +38,9 @@ LONGEST_WAIT_SECONDS = 60.0
 LONGEST_TOLD_WAIT_SECONDS = 600.0  # the hub's rate limits count in windows of five minutes
 ATTEMPTS = 9
 TIMEOUT_SECONDS = (20.0, 60.0)  # to connect, and between two blocks
+MOST_PAGES = 1000
+MOST_ANSWER_BYTES = 64 << 20  # of one page of the API
+MOST_ANSWER_SECONDS = 60.0
 _BLOCK_BYTES = 1 << 18
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _SHOWN_WAIT_SECONDS = 5.0
@@ -113,12 +120,25 @@ class Hub:
         ).rstrip("/")
         self.connections, self.stop = connections, threading.Event()
         self._session = requests.Session()
-        self._session.headers.update(build_hf_headers(library_name="rlvr-dynamics"))
+        # Not huggingface_hub's own headers: it asks the hub for a list while it makes them.
+        self._session.headers["User-Agent"] = "rlvr-dynamics"
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
         self._session.headers["Accept-Encoding"] = "identity"
         self._session.auth = _keep_headers
         adapter = HTTPAdapter(pool_maxsize=connections, pool_block=True)
+        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        adapter.poolmanager.pool_classes_by_scheme = _pools(self._connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+    def end(self) -> None:
+        """Stop every transfer, also those that wait for a server that sends little or nothing."""
+        self.stop.set()
+        for connection in list(self._connections):
+            with suppress(OSError, AttributeError):
+                connection.sock.shutdown(socket.SHUT_RDWR)  # pyright: ignore[reportOptionalMemberAccess]
 
     def __enter__(self) -> "Hub":
         """Return the hub."""
@@ -149,14 +169,17 @@ class Hub:
             UserError: It cannot be reached, or answers with something else.
         """
         url = f"{self.endpoint}/api/{path}"
-        while url:
+        for _ in range(MOST_PAGES):
+            if not url:
+                return
 
             def ask(url: str = url) -> tuple[Any, str]:
                 with self._get(url, {}) as response:
                     try:
-                        return response.json(), response.links.get("next", {}).get("url", "")
-                    except ValueError as error:
-                        raise Transient(f"an answer that is no JSON ({error})") from error
+                        value = json.loads(_whole(response, url))
+                    except (ValueError, RecursionError) as error:
+                        raise Transient(f"an answer that is no JSON ({_briefly(error)})") from error
+                    return value, response.links.get("next", {}).get("url", "")
 
             value, following = self.patiently(url, ask)
             yield value
@@ -167,6 +190,7 @@ class Hub:
                     way_out="check HF_ENDPOINT",
                 )
             url = following
+        raise _endless(f"a list of more than {MOST_PAGES} pages", url)
 
     @contextmanager
     def bytes_from(
@@ -197,7 +221,8 @@ class Hub:
             first = 0
             if response.status_code == _PARTIAL_CONTENT:
                 told = response.headers.get("Content-Range", "")
-                first = int(told.removeprefix("bytes ").partition("-")[0] or -1)
+                place = told.removeprefix("bytes ").partition("-")[0].strip()
+                first = int(place) if place.isdecimal() else -1
                 if first != start:
                     raise Transient(f"bytes from {told!r} where {start} on were asked for")
             yield first, _blocks(response)
@@ -224,7 +249,11 @@ class Hub:
             raise UserError(
                 f"not an address: {error}", where=url, way_out="check HF_ENDPOINT"
             ) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except requests.TooManyRedirects as error:
+            raise _endless("one redirect after the other", url) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if self.stop.is_set():
+                raise Stopped from error
             raise Transient(_briefly(error)) from error
 
 
@@ -241,8 +270,52 @@ def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
-    while block := response.raw.read(_BLOCK_BYTES):
+    # What has come is passed on at once: a server that trickles must not keep a thread.
+    while block := response.raw.read1(_BLOCK_BYTES):
         yield block
+
+
+def _whole(response: requests.Response, url: str) -> bytes:
+    """An answer of the API, which has an end."""
+    begin, parts, size = time.monotonic(), [], 0
+    for block in _blocks(response):
+        parts.append(block)
+        size += len(block)
+        if size > MOST_ANSWER_BYTES:
+            raise _endless(f"an answer of more than {MOST_ANSWER_BYTES:,} bytes", url)
+        if time.monotonic() - begin > MOST_ANSWER_SECONDS:
+            raise _endless(f"an answer that took more than {MOST_ANSWER_SECONDS:.0f} s", url)
+    return b"".join(parts)
+
+
+def _endless(what: str, url: str) -> UserError:
+    return UserError(
+        f"the hub does not come to an end: {what}",
+        where=url[:200],
+        way_out="check HF_ENDPOINT and the repository",
+    )
+
+
+def _pools(connections: "weakref.WeakSet[HTTPConnection]") -> dict[str, Any]:
+    """Pools of connections that are written down, so that they can be ended from outside."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            connections.add(self)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            connections.add(self)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain  # pyright: ignore[reportAssignmentType]
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure  # pyright: ignore[reportAssignmentType]
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 def _briefly(error: BaseException) -> str:
@@ -290,5 +363,5 @@ def _told_wait(value: str | None) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

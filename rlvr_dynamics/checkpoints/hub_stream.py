@@ -196,7 +196,7 @@ class _Streamer:
                 for done in [pool.submit(self._fill_file, *task, advance) for task in tasks]:
                     done.result()
             except BaseException:
-                self.hub.stop.set()
+                self.hub.end()
                 raise
 
     def _fill_file(self, step: int, name: str, names: list[str], advance: Advance) -> None:
