@@ -236,6 +236,15 @@ def test_a_pointer_of_git_lfs(base):
     refused(base, "Git LFS", "git lfs pull", "step_1")
 
 
+def test_a_step_of_verl_or_a_name_of_the_hub_given_as_a_folder(base):
+    lay(base, "global_step_1/actor/huggingface")
+    with pytest.raises(UserError) as caught:
+        Trajectory.open(base, base.parent / "run" / "global_step_1")
+    assert f"source.checkpoints={base.parent / 'run'}" in str(caught.value)
+    with pytest.raises(UserError, match="of the hub is given as the folder"):
+        Trajectory.open("Qwen/Qwen3-4B", base.parent / "run")
+
+
 def test_base_and_checkpoints_swapped(base):
     lay(base, "step_1", "step_2")
     with pytest.raises(UserError) as caught:

@@ -153,7 +153,8 @@ def no_steps(checkpoints: Path, pattern: str | None) -> UserError:
     )
     above = checkpoints.resolve().parent
     inner = [path for path in folders if any(_STEP_NAME.fullmatch(x.name) for x in _inside(path))]
-    if holds_weights(checkpoints) or holds_adapter(checkpoints):
+    itself = holds_weights(checkpoints) or holds_adapter(checkpoints)
+    if itself or (is_step(checkpoints.name) and not inner):
         what = "this is one checkpoint, not a folder of steps"
         way_out = f"source.checkpoints={above}, if the steps lie there; source.base is the model "
         way_out += "before training"

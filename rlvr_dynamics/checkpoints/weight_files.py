@@ -34,8 +34,12 @@ def weight_file_names(folder: Path) -> list[str]:
             way_out=f"give the folder that it lies in: {folder.parent}",
         )
     if not folder.is_dir():
+        hub = re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder))
         raise UserError(
-            "checkpoint folder not found", where=str(folder), way_out="check the path that you gave"
+            "checkpoint folder not found",
+            where=str(folder),
+            way_out="check the path that you gave"
+            + ("; a model of the hub is given as the folder it was downloaded to" if hub else ""),
         )
     single, index = folder / SINGLE, folder / INDEX
     if single.exists() and index.exists():
