@@ -10,8 +10,7 @@ from rlvr_dynamics.atomic import publish_folder, write_json
 from rlvr_dynamics.checkpoints.hub import LOCK_FILE, Address, Pinned, pin_all, read_lock
 from rlvr_dynamics.checkpoints.hub_download import CONNECTIONS, Job, download
 from rlvr_dynamics.checkpoints.hub_http import Hub
-from rlvr_dynamics.checkpoints.identity import read_manifest, write_manifest
-from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hardware import free_bytes
 from rlvr_dynamics.pipeline import Run
@@ -98,7 +97,6 @@ def fetch(run: Run, folder: Path) -> None:
             write_headers(hub, waiting, checkpoints)
         else:
             _fetch_steps(hub, waiting, folder / "incoming", checkpoints)
-    _match_base(run, folder, checkpoints / f"step_{published.steps[0]}")
 
 
 def _fetch_steps(hub: Hub, waiting: dict[int, Pinned], incoming: Path, checkpoints: Path) -> None:
@@ -141,25 +139,6 @@ def _publish(pinned: Pinned, step: int, folder: Path, target: Path) -> None:
     finally:
         os.close(descriptor)
     publish_folder(folder, target)
-
-
-def _match_base(run: Run, folder: Path, first_step: Path) -> None:
-    """Keep a copy of the base in the dtype of the steps, where that is another one.
-
-    Updates are differences of stored values; float32 steps of a bfloat16 base have an exact base
-    in float32, and the base of bfloat16 steps is what they were rounded like.
-    """
-    original, target = run.of("prepare") / "base", folder / "base"
-    theirs, ours = read_layout(first_step).dtype, read_layout(original).dtype
-    if theirs == ours or "+" in theirs or target.exists():
-        return
-    from rlvr_dynamics.checkpoints.cast import cast_checkpoint
-
-    source = str((read_manifest(original) or {}).get("source", original))
-    print(f"the base is in {ours} and the steps are in {theirs}: a copy of it is kept in {theirs}")
-    cast_checkpoint(
-        original, target, theirs, step=0, origin=f"{source}, from {ours}", companions=original
-    )
 
 
 def collect_streamed(

@@ -49,9 +49,6 @@ class Run:
         """Folder of the model before training."""
         if self.config.source.base is not None:
             return Path(self.config.source.base)
-        cast = self.of("train") / "base"  # of published steps that are stored in another dtype
-        if self.config.source.published is not None and cast.is_dir():
-            return cast
         return self.of("prepare") / "base"
 
     @property

@@ -120,7 +120,7 @@ def test_nothing_of_the_trainer_counts_for_what_is_fetched(hub, tmp_path, capsys
     assert "another configuration's train" in error_line(capsys)
 
 
-def test_the_base_is_kept_in_the_dtype_of_the_steps(hub, tmp_path, capsys):
+def test_the_base_is_read_in_the_dtype_of_the_steps(hub, tmp_path, capsys):
     import torch
 
     shutil.rmtree(tmp_path / "source")
@@ -128,7 +128,7 @@ def test_the_base_is_kept_in_the_dtype_of_the_steps(hub, tmp_path, capsys):
     write_trajectory(tmp_path / "narrow", (), torch.bfloat16)
     hub.publish(BASE, "main", tmp_path / "narrow" / "base")
     assert go(tmp_path, "stages=[prepare,train,measure]") == 0
-    assert "a copy of it is kept in float32" in capsys.readouterr().out
+    assert "the base is in bfloat16 and the steps are in float32" in capsys.readouterr().out
     checkpoints = pd.read_parquet(tmp_path / "out" / "measure" / "checkpoints.parquet")
     assert set(checkpoints.dtype) == {"float32"}
 

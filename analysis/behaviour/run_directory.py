@@ -65,10 +65,7 @@ def _config(run_dir: Path) -> dict[str, Any]:
 
 
 def _base(run_dir: Path, config: dict[str, Any]) -> Path:
-    source, cast = config["source"], run_dir / "train" / "base"
-    if source.get("base"):
-        return Path(source["base"])
-    return cast if source.get("published") and cast.is_dir() else run_dir / "prepare" / "base"
+    return Path(config["source"].get("base") or run_dir / "prepare" / "base")
 
 
 def _predictions(run_dir: Path, final: int) -> dict[str, Path]:
