@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.identity import file_is_proved
+from rlvr_dynamics.checkpoints.identity import file_is_proved, mark_of
 from rlvr_dynamics.records import RECORD
 from rlvr_dynamics.sealed import hash_of_file, is_whole
 
@@ -36,12 +36,6 @@ class Changes:
     damaged: list[str] = field(default_factory=list)
     marks: dict[str, list[int]] = field(default_factory=dict)
     unread: int = 0
-
-
-def mark_of(path: Path) -> list[int]:
-    """Return size, times of modification and of change (ns), and inode of a file."""
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def take_stock(stage: str, folder: Path, *, streamed: bool = False) -> dict[str, Any]:

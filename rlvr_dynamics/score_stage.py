@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.checkpoints import identity_of
+from rlvr_dynamics.checkpoints.identity import HashCache, combine, hashes_of, identity_of
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import observed_step
@@ -42,8 +42,25 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
     models = [("base", whole_folder(trajectory, 0, merged))]
     models += [(f"step_{step}", whole_folder(trajectory, step, merged)) for step in sorted(ladder)]
     models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
-    cache = run.folder / "identities.json"
-    return [ScoredModel(name, Path(folder), identity_of(folder, cache)) for name, folder in models]
+    return _with_identities(run, models)
+
+
+def _with_identities(run: Run, folders: list[tuple[str, Path]]) -> list[ScoredModel]:
+    """Bind each model to the identity and the hashes of its weights."""
+    cache = HashCache(run.folder / "identities.json")
+    models = []
+    for name, folder in folders:
+        identity = identity_of(folder, cache)
+        hashes = hashes_of(folder, cache)
+        if hashes is not None and combine({n: h.sha256 for n, h in hashes.items()}) != identity:
+            raise UserError(
+                "a checkpoint changed while its identity was taken",
+                where=str(folder),
+                way_out="leave checkpoints alone while they are scored, then run again",
+            )
+        models.append(ScoredModel(name, folder, identity, hashes or {}))
+    cache.flush()
+    return models
 
 
 def model_id(row: Mapping[Hashable, Any]) -> str:
@@ -143,10 +160,10 @@ def _best_candidates(
     """
     file = folder / VALIDATION / f"{VALIDATION}.parquet"
     write_parquet(file, _validation_problems(run))
-    models = [
-        ScoredModel(model_id(row), run.folder / row["path"], str(row["identity"]))
-        for row in candidates.to_dict("records")
-    ]
+    models = _with_identities(
+        run,
+        [(model_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")],
+    )
     samples = folder / VALIDATION / "samples"
     work = _generate(run, models, {VALIDATION: file}, [protocol], samples)
     scored = scores_table(samples, [model.id for model in models], {VALIDATION: file})

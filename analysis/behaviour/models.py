@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr_dynamics.checkpoints.identity import HashCache, hashes_of, prove_folder
 from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.prompts import stop_tokens
@@ -103,6 +104,7 @@ def load(folder: Path, dtype: str, device: str, prompt: Mapping[str, Any]) -> Ru
 
     disable_progress_bar()
     read_layout(folder)  # says what is wrong with the files in our own words
+    prove_folder(folder, hashes_of(folder, HashCache(None)) or {})
     tokenizer = load_tokenizer(folder)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(

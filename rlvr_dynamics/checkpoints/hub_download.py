@@ -63,6 +63,15 @@ class _Hashes:
         return self._digest.hexdigest() == self.expected
 
 
+def is_as_published(job: Job) -> bool:
+    """Read a file that was fetched before and compare it with the hub's hash."""
+    hashes = _Hashes(job.file)
+    with job.target.open("rb") as file:
+        while block := file.read(1 << 20):
+            hashes.update(block)
+    return hashes.right
+
+
 def download(hub: Hub, jobs: Sequence[Job], advance: Advance) -> Iterator[Job]:
     """Fetch files, the hub's connections at a time, and yield each as it is finished.
 

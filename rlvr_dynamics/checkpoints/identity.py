@@ -80,6 +80,12 @@ def _read_on(file: Any, end: int, whole: Any, path: Path) -> str:
     return part.hexdigest()
 
 
+def mark_of(path: Path) -> list[int]:
+    """Return size, times of modification and of change (ns), and inode of a file."""
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file in hex, read in blocks of 1 MiB."""
     digest = hashlib.sha256()
@@ -310,14 +316,10 @@ class HashCache:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ino]
 
-    @staticmethod
-    def _strict_mark(path: Path) -> list[int]:
-        return [*HashCache.mark(path), os.stat(path).st_ctime_ns]
-
     def known(self, path: Path) -> FileHashes | None:
         """Return the hashes of a file that has not changed since they were formed, else None."""
         entry = self._known.get(str(path))
-        if entry is None or entry.get("mark") != self._strict_mark(path):
+        if entry is None or entry.get("mark") != mark_of(path):
             return None
         try:
             return FileHashes(**{key: value for key, value in entry.items() if key != "mark"})
@@ -332,7 +334,7 @@ class HashCache:
         """
         found = {path: self.known(path) for path in paths}
         stale = [path for path, each in found.items() if each is None]
-        marks = {path: self._strict_mark(path) for path in stale}
+        marks = {path: mark_of(path) for path in stale}
         with ThreadPoolExecutor(max_workers=threads) as pool:
             for path, each in zip(stale, pool.map(hash_weights, stale), strict=True):
                 self._known[str(path)] = {"mark": marks[path], **asdict(each)}

@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rlvr_dynamics.checkpoints.identity import FileHashes, mark_of, prove_folder
 from rlvr_dynamics.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol
-from rlvr_dynamics.scoring.keys import request_seed
+from rlvr_dynamics.scoring.keys import frame_of, request_seed
 from rlvr_dynamics.scoring.plan import raw_path
 from rlvr_dynamics.scoring.prompts import prompt_facts, render, stop_tokens
 from rlvr_dynamics.scoring.reload_proof import log_probs, prove_reload, release, reload_weights
@@ -89,6 +92,34 @@ def build_engine(folder: Path, settings: EngineSettings) -> Any:
         seed=0,
         **own,
     )
+
+
+@contextmanager
+def proved(model: dict[str, Any]) -> Iterator[None]:
+    """Prove a model's files before vLLM reads them, and that nobody wrote to them meanwhile.
+
+    vLLM reads by itself, so its weights are hashed here first, which also brings them into memory.
+
+    Args:
+        model: An entry of the job: folder, frame, and the hashes of its weights as its identity
+            has them.
+
+    Raises:
+        UserError: A file is damaged, or is not the one whose identity keys the answers.
+    """
+    folder = Path(model["folder"])
+    hashes = {name: FileHashes(**each) for name, each in model["hashes"].items()}
+    before = {name: mark_of(folder / name) for name in hashes}
+    prove_folder(folder, hashes)
+    yield
+    if before != {name: mark_of(folder / name) for name in hashes} or (
+        frame_of(folder) != model["frame"]
+    ):
+        raise UserError(
+            "a model changed while it was loaded",
+            where=str(folder),
+            way_out="leave checkpoints alone while they are scored, then run again",
+        )
 
 
 class Session:
@@ -155,28 +186,31 @@ class Session:
         folders = [Path(model["folder"]) for model in models]
         reference = self.job["reference"]
         if len(models) > 1 and reference is None:
-            reference = self.fingerprint(folders[-1])
+            with proved(models[-1]):
+                reference = self.fingerprint(folders[-1])
             if self.settings.device == "cuda":
                 self.emit("fingerprint", log_probs=reference.tolist())
                 return
-        llm = self.build(folders[0])
-        self.emit("loaded")
-        if len(models) > 1:
-            proof = prove_reload(
-                llm,
-                folders[0],
-                folders[-1],
-                np.asarray(reference),
-                self.probes(llm),
-                self.settings.dtype,
-            )
-            self.emit("proof", proof=asdict(proof))
-            if not proof.passed:
-                return
+        with proved(models[0]):
+            llm = self.build(folders[0])
+            self.emit("loaded")
+            if len(models) > 1:
+                proof = prove_reload(
+                    llm,
+                    folders[0],
+                    folders[-1],
+                    np.asarray(reference),
+                    self.probes(llm),
+                    self.settings.dtype,
+                )
+                self.emit("proof", proof=asdict(proof))
+                if not proof.passed:
+                    return
         self.emit("ready")
         for position, model in enumerate(models):
             if position > 0:
-                reload_weights(llm, folders[position])
+                with proved(model):
+                    reload_weights(llm, folders[position])
             for protocol, keys in model["batches"].items():
                 for part in self.parts(protocol, keys):
                     self.answer(llm, model["id"], protocol, part)

@@ -206,6 +206,8 @@ class _Scoring:
                 {
                     "id": plan.model.id,
                     "folder": str(plan.model.folder.resolve()),
+                    "frame": plan.frame,
+                    "hashes": {file: asdict(each) for file, each in plan.model.hashes.items()},
                     "batches": plan.batches,
                 }
                 for plan in plans

@@ -1,10 +1,11 @@
 """What is asked of the scoring: models, protocols, engine settings; all plain and frozen."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlvr_dynamics.checkpoints.identity import FileHashes
 from rlvr_dynamics.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}", re.ASCII)
@@ -19,11 +20,14 @@ class ScoredModel:
         id: Name of the model in the tables; also a folder name.
         folder: Hugging Face folder (safetensors, config, tokenizer).
         identity: Hash of the weights.
+        hashes: Of every weight file, by which they are proved before they are loaded; empty where
+            they are taken as they are.
     """
 
     id: str
     folder: Path
     identity: str
+    hashes: Mapping[str, FileHashes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

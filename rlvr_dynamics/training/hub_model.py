@@ -16,7 +16,7 @@ from typing import Any
 from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.benchmarks.lock import read_lock
 from rlvr_dynamics.checkpoints.hub import Address, Pinned, RemoteFile, pin
-from rlvr_dynamics.checkpoints.hub_download import Job, download
+from rlvr_dynamics.checkpoints.hub_download import Job, download, is_as_published
 from rlvr_dynamics.checkpoints.hub_http import Hub
 from rlvr_dynamics.checkpoints.identity import hash_files
 from rlvr_dynamics.checkpoints.weight_files import INDEX, weight_file_names
@@ -183,6 +183,10 @@ def _download(hub: Hub, pinned: Pinned, store: Path) -> None:
         if Path(file.name).name != file.name:
             raise UserError(f"not a plain file name: {file.name!r}", where=LOCK_FILE)
         jobs.append(Job(pinned, file, store / file.name))
+    for job in jobs:
+        if job.target.exists() and not is_as_published(job):
+            print(f"damaged in the store of models, fetched again: {job.target}")
+            job.target.unlink()
     missing = [job for job in jobs if not job.target.exists()]
     _check_room(store, sum(job.missing_bytes for job in missing))
     for job in missing:
