@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
+from rlvr_dynamics.atomic import full_disk_is_a_user_error
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.files import read_object, require_file
 from rlvr_dynamics.hardware import gpus_found, memory_bytes, processor_name
 from rlvr_dynamics.pipeline import Run, package_version
-from rlvr_dynamics.records import FOLDERS, read_record, write_sealed_json
+from rlvr_dynamics.records import FOLDERS, read_record, read_sealed_json, write_sealed_json
 from rlvr_dynamics.schema import RunConfig
 
 PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verify", "hydra-core")
@@ -22,7 +22,7 @@ PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verif
 
 def write_provenance(run: Run, command: str) -> None:
     """Publish config.json and provenance.json of a run directory."""
-    write_json(run.folder / "config.json", run.config.model_dump(mode="json"))
+    write_sealed_json(run.folder / "config.json", run.config.model_dump(mode="json"))
     records = {name: _record(run.of(name)) for name in FOLDERS}
     write_sealed_json(
         run.folder / "provenance.json",
@@ -50,6 +50,19 @@ def write_provenance(run: Run, command: str) -> None:
             },
         },
     )
+
+
+def restore_provenance(run: Run, command: str) -> None:
+    """Write config.json and provenance.json anew where one of them is damaged; that is said."""
+    for name in ("config.json", "provenance.json"):
+        try:
+            read_sealed_json(run.folder / name)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError):
+            print(f"damaged, written anew: {run.folder / name}")
+            write_provenance(run, command)
+            return
 
 
 def _record(folder: Path) -> dict[str, Any]:

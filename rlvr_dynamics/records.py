@@ -65,6 +65,23 @@ def unsealed_json(data: bytes) -> dict[str, Any]:
     return value
 
 
+def read_our_json(path: Path) -> dict[str, Any]:
+    """Return the content of a sealed JSON file of a run directory.
+
+    Raises:
+        UserError: It cannot be read, or its content is not what was written.
+    """
+    try:
+        return read_sealed_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"damaged {path.name}",
+            where=str(path),
+            way_out="run the command of this directory again, which writes it anew, or put it "
+            "back from a copy",
+        ) from error
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """Content of a stage's `stage.json`; empty when there is none.
 

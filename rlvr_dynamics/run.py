@@ -79,7 +79,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _go(settings: RunConfig, arguments: list[str]) -> int:
     from rlvr_dynamics import mirror, pipeline, stages
-    from rlvr_dynamics.provenance import append_log, write_provenance
+    from rlvr_dynamics.provenance import append_log, restore_provenance, write_provenance
 
     run = pipeline.Run(settings, Path(settings.run_dir).absolute())
     if settings.dry_run:
@@ -94,6 +94,7 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
     command = shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
     with pipeline.locked(run.folder), mirror.mirrored(run.folder, settings.wandb) as copies:
         worked = False
+        restore_provenance(run, command)
         for item in pipeline.plan(run, stages.ALL, stages.external_identities):
             name = item.stage.name
             if item.state == "done":

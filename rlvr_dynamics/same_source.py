@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.pipeline import Run
-from rlvr_dynamics.records import FOLDERS, RECORD, read_sealed_json, write_sealed_json
+from rlvr_dynamics.records import (
+    FOLDERS,
+    RECORD,
+    inputs_of,
+    read_record,
+    read_sealed_json,
+    write_sealed_json,
+)
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
@@ -36,8 +43,18 @@ def check_same_source(run: Run, trajectory: "Trajectory") -> None:
     path = run.folder / SOURCE_FILE
     try:
         then = read_sealed_json(path)
-    except (OSError, ValueError, RecursionError):  # absent, or damaged: nothing to compare with
+    except FileNotFoundError:  # nothing to compare with
         then = {}
+    except (OSError, ValueError, RecursionError) as error:
+        then = {}
+        if _has_results(run) and not _made_from(run, trajectory.identity):
+            raise UserError(
+                f"{SOURCE_FILE} is damaged, and the results here are not of exactly these "
+                "checkpoints",
+                where=str(path),
+                way_out="remove it if they are of the same run, or choose another run_dir=...",
+            ) from error
+        print(f"damaged, written anew: {path}")
     if then and _has_results(run):
         reason = _difference(then, now)
         if reason:
@@ -58,6 +75,12 @@ def _has_results(run: Run) -> bool:
         if folder.is_dir() and any(path.name != RECORD for path in folder.iterdir()):
             return True
     return False
+
+
+def _made_from(run: Run, identity: str) -> bool:
+    """Whether all results were made from checkpoints of an identity."""
+    records = [read_record(run.folder / FOLDERS[name]) for name in _OF_SOURCE]
+    return all(inputs_of(record).get("train") == identity for record in records if record)
 
 
 def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:

@@ -114,7 +114,9 @@ def try_flip(run_dir, arguments, draw, reference, forget=()):
             verdict = "healed" if worked and not forget else "no effect"
         else:
             verdict = f"WRONG (exit code {code})"
-        told = last or next((line for line in lines if "amaged" in line), lines[-1] if lines else "")
+        told = last or next(
+            (line for line in lines if "amaged" in line), lines[-1] if lines else ""
+        )
         return Outcome(name, verdict, told)
     finally:
         shutil.rmtree(run_dir)
