@@ -387,6 +387,14 @@ def identity_of(folder: Path, cache: HashCache | Path | None = None) -> str:
     return combine({name: each.sha256 for name, each in zip(names, hashes, strict=True)})
 
 
+def known_identity(folder: Path, cache: HashCache) -> str | None:
+    """Return the identity of a folder without reading its weights; None where it was not taken."""
+    names = weight_file_names(folder)
+    known = [cache.known((folder / name).resolve()) for name in names]
+    shards = {name: each.sha256 for name, each in zip(names, known, strict=True) if each}
+    return combine(shards) if len(shards) == len(names) else None
+
+
 def hashes_of(folder: Path, cache: HashCache) -> dict[str, FileHashes] | None:
     """Return the hashes by which the weights of a folder are proved while they are read.
 

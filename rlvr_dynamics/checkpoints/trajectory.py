@@ -20,6 +20,7 @@ from rlvr_dynamics.checkpoints.identity import (
     HashCache,
     hashes_of,
     identity_of,
+    known_identity,
     prove_folder,
     read_manifest,
 )
@@ -335,10 +336,12 @@ class Trajectory:
     def mark(self) -> str:
         """What changes whenever the weights do, without reading them.
 
-        The identities in the manifests; for folders without one, size, time and inode of its files.
+        The identities in the manifests, or those that were taken; for folders with neither, size,
+        time and inode of its files.
         """
         marks = {
             step: (read_manifest(layout.folder) or {}).get("identity")
+            or (None if layout.adapter else known_identity(layout.folder, self._cache))
             or [HashCache.mark(path) for path in layout.files]
             for step, layout in sorted(self._layouts.items())
         }
