@@ -33,13 +33,13 @@ class Outcome:
     said: str
 
 
-def results(run_dir):
-    """Everything that a reader or a later stage takes from a run."""
+def results(run_dir, printed=True):
+    """Everything that a reader or a later stage takes from a run; the report only if `printed`."""
     found = {}
     for pattern in (*RESULTS, SAMPLES):
         for path in run_dir.glob(pattern):
             found[str(path.relative_to(run_dir))] = pd.read_parquet(path)
-    for pattern in (PREDICTED, *PRINTED):
+    for pattern in (PREDICTED, *(PRINTED if printed else ())):
         for path in run_dir.glob(pattern):
             found[str(path.relative_to(run_dir))] = path.read_bytes()
     return found
@@ -110,7 +110,7 @@ def try_flip(run_dir, arguments, draw, reference, forget=()):
         last = next((line for line in lines if line.startswith("error:")), "")
         if code == 2 and path.name in last:
             verdict = "named"
-        elif code == 0 and same(reference, results(run_dir)):
+        elif code == 0 and same(reference, results(run_dir, not forget)):
             verdict = "healed" if worked and not forget else "no effect"
         else:
             verdict = f"WRONG (exit code {code})"
@@ -125,7 +125,8 @@ def try_flip(run_dir, arguments, draw, reference, forget=()):
 
 def flips(run_dir, arguments, count, seed, forget=()):
     """Try some flips one after the other."""
-    draw, reference = random.Random(seed), results(run_dir)  # noqa: S311
+    draw = random.Random(seed)  # noqa: S311
+    reference = results(run_dir, not forget)
     for _ in range(count):
         yield try_flip(run_dir, arguments, draw, reference, forget)
 

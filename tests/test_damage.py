@@ -54,7 +54,7 @@ def test_a_copied_run_is_done_and_the_same(run, finished):
     "forget", [(), ("measure/stage.json", "predictions/stage.json")], ids=["done", "resumed"]
 )
 def test_random_flips_are_named_healed_or_without_effect(run, forget):
-    draw, reference = random.Random(len(forget)), results(run / "run")
+    draw, reference = random.Random(len(forget)), results(run / "run", not forget)
     for _ in range(8):
         found = try_flip(run / "run", command(run, WORK), draw, reference, forget)
         assert not found.verdict.startswith("WRONG"), found

@@ -357,7 +357,7 @@ class HashCache:
 
     def recall(self, key: str, paths: list[Path], find: Callable[[], bool]) -> bool:
         """Return a fact about some files, found anew only when one of them has changed."""
-        marks = [self._strict_mark(path) for path in paths]
+        marks = [mark_of(path) for path in paths]
         known = self._known.get(key, {})
         if known.get("mark") != marks or not isinstance(known.get("fact"), bool):
             known = {"mark": marks, "fact": find()}
