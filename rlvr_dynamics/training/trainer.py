@@ -1,6 +1,7 @@
 """Run verl under a watchdog, publish its checkpoints as they appear, and resume after a kill."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ DEAD_WORKER_GRACE_SECONDS = 20.0
 EXIT_GRACE_SECONDS = 10.0
 # A scheduler kills 30 s after it asked a job to end; ending verl takes some of them.
 LAST_INGEST_SECONDS = 10.0
+SOCKET_BYTES = 107
+RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder of ours is made in it
 FULL_DISK = "No space left on device"
 REWARD = "critic/score/mean"
 STEP_SECONDS = "timing_s/step"
@@ -121,10 +125,24 @@ def _rows(data: bytes) -> list[dict[str, Any]]:
     return [row for row in rows if REWARD in row.get("data", {})]
 
 
+def _short_place(prefix: str) -> str:
+    """The folder for temporary files, or another where that one's path is too long for sockets."""
+    room = SOCKET_BYTES - len(f"/{prefix}xxxxxxxx") - len(RAY_SOCKET)
+    places = (tempfile.gettempdir(), *SHORT_PLACES)
+    for place in places:
+        if len(os.fsencode(place)) <= room and os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise UserError(
+        f"Ray's sockets need a temporary folder whose path has at most {room} bytes",
+        where=", ".join(places),
+        way_out="set TMPDIR to a shorter path that can be written, /tmp for example",
+    )
+
+
 @contextmanager
 def _short_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder: a socket's path may have 107 characters, and Ray's own part is long."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    """A temporary folder: a socket's path may have 107 bytes, and Ray's own part is long."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_place(prefix)))
     try:
         yield folder
     finally:
