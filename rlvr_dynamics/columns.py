@@ -279,6 +279,8 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "candidate_of": Column(
             "name", "the method whose grid this is a candidate of; missing outside a grid"
         ),
+        "moved": Column("count", "parameters that the method predicts; the others stay"),
+        "parameters": Column("count", "parameters of the model, a tied head counted once"),
     },
     "scores": {
         "model": Column("name", "id of the model: base, step_N or a prediction"),

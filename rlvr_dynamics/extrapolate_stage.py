@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rlvr_dynamics.measurement import AccuracySeries
 
 INDEX = ["method", "observe", "step", "path", "identity", "uses_future", "candidate_of"]
+INDEX += ["moved", "parameters"]
 
 
 def observed_step(steps: tuple[int, ...], share: float) -> int:
@@ -169,6 +170,8 @@ def _row(run: Run, made: Prediction, folder: Path, candidate_of: str | None) -> 
         "identity": made.identity,
         "uses_future": made.uses_future,
         "candidate_of": candidate_of,
+        "moved": made.moved,
+        "parameters": made.parameters,
     }
 
 

@@ -401,6 +401,8 @@ def write_forecast(
             "identity": "abc",
             "uses_future": method in FUTURE,
             "candidate_of": None,
+            "moved": 750 if method in ("alpharl", "rank1_recovery") else 1000,
+            "parameters": 1000,
         }
         for method in (*skill, *RECONSTRUCTIONS)
         for observe in ((0,) if method in RECONSTRUCTIONS else windows)

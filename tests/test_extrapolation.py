@@ -239,6 +239,9 @@ def test_rank_1_recovery_changes_block_matrices_only(tmp_path):
     (made,) = RECONSTRUCTIONS["rank1_recovery"].run(trajectory, [3], tmp_path / "out")
     assert made.folder == tmp_path / "out" / "rank1_recovery" / "observe_0" / "step_3"
     assert made.uses_future and made.observe == 0
+    sizes = {name: tensor.numel() for name, tensor in weights[0].items()}
+    assert made.parameters == sum(sizes.values())
+    assert made.moved == sum(sizes[name] for name in trajectory.block_matrices)
     for name, tensor in load(made).items():
         base = weights[0][name]
         if name in trajectory.block_matrices:

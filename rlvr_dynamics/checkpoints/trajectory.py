@@ -220,6 +220,11 @@ class Trajectory:
         return tuple(name for name in self.names if self.structure.matrices_of(name))
 
     @property
+    def parameters(self) -> int:
+        """Number of parameters, a tied head counted once."""
+        return sum(self.numel(name) for name in self.names)
+
+    @property
     def template(self) -> Layout:
         """A checkpoint that stores every tensor in a place of its own: the base, if it does."""
         return next(layout for layout in self._layouts.values() if layout.stores_all)

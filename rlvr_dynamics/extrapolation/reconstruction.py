@@ -163,7 +163,18 @@ class MatrixReconstruction(Reconstruction):
             if identity is None:
                 window.prove_on_reading()
                 identity = self._write(window, folder, source, changed, settings)
-            made.append(Prediction(label, 0, step, folder, identity, self.uses_future))
+            made.append(
+                Prediction(
+                    method=label,
+                    observe=0,
+                    step=step,
+                    folder=folder,
+                    identity=identity,
+                    uses_future=self.uses_future,
+                    moved=sum(each.m * each.n for each in changed),
+                    parameters=window.parameters,
+                )
+            )
         return made
 
     def _write(

@@ -23,6 +23,8 @@ class Prediction:
         folder: The Hugging Face folder.
         identity: Identity of its weights.
         uses_future: Whether anything of the target step or later was looked at.
+        moved: Parameters that the method predicts; the others stay as they were.
+        parameters: Parameters of the model.
     """
 
     method: str
@@ -31,6 +33,8 @@ class Prediction:
     folder: Path
     identity: str
     uses_future: bool
+    moved: int
+    parameters: int
 
 
 def prediction_folder(out_root: Path, method: str, observe: int, step: int) -> Path:

@@ -68,14 +68,23 @@ class Job:
     label: str
 
     @property
+    def moved(self) -> int:
+        """Parameters that the method predicts: of the layers' matrices, if it sees matrices."""
+        if self.method.tensor_changes is None:
+            return self.window.parameters
+        return sum(each.m * each.n for each in self.window.matrices)
+
+    @property
     def source(self) -> str:
         """The words and key by which a finished prediction is recognised."""
+        chosen = [each.label for each in self.window.matrices if self.method.tensor_changes]
         return source_text(
             self.label,
             self.method.name,
             self.settings,
             f"steps up to {self.window.steps[-1]}",
             weights=self.window.mark,
+            matrices=chosen,
             companions=companions_digest(self.window.folder(0)),
             reconstruct=self.reconstruct,
             accuracy=sorted(self.accuracy.items()),
@@ -134,6 +143,8 @@ def stream_predictions(
             folder=folders[target],
             identity=str(identity),
             uses_future=foresees or target <= job.window.steps[-1],
+            moved=job.moved,
+            parameters=job.window.parameters,
         )
         for target, identity in made.items()
     ]

@@ -16,6 +16,7 @@ from rlvr_dynamics.reporting.module_tables import (
     trajectory_table,
     update_rank_table,
 )
+from rlvr_dynamics.reporting.moved_table import moved_table
 from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_table, scores_table
 from rlvr_dynamics.reporting.selection_table import selection_table
@@ -37,6 +38,7 @@ def build_tables(results: Results, claims: pd.DataFrame) -> list[Table]:
         accuracy_overview(results),
         recovery_table(results),
         selection_table(results),
+        moved_table(results),
         scores_table(results),
         norms_table(results),
         rank1_table(results),

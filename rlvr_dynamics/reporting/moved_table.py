@@ -1,0 +1,33 @@
+"""How many of the model's parameters each method moves."""
+
+import pandas as pd
+
+from rlvr_dynamics.reporting.formatting import integer, method_rank, percent
+from rlvr_dynamics.reporting.frames import equal, has, values
+from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.reporting.tables import Table, absent
+
+
+def moved_table(results: Results) -> Table:
+    """One row per method: how many of how many parameters it predicts."""
+    title = "How much of the model each method moves"
+    index = results.tables["index"]
+    if index is None or not has(index, "moved", "parameters"):
+        return absent("moved_parameters", title, "index")
+    rows = []
+    for method in sorted(map(str, index["method"].unique()), key=method_rank):
+        mine = equal(index, method=method)
+        moved, total = int(values(mine, "moved").max()), int(values(mine, "parameters").max())
+        rows.append((results.method_name(method), moved, total, moved / total))
+    frame = pd.DataFrame(rows, columns=pd.Index(["method", "moved", "parameters", "share"]))
+    least, most = percent(frame["share"].min()), percent(frame["share"].max())
+    return Table(
+        "moved_parameters",
+        title,
+        f"Parameters that a method predicts, of all; from {least} to {most}. The others stay at "
+        "the base or at the last observed checkpoint. Methods of matrices move the "
+        "two-dimensional weights inside the repeated layers, each expert's by itself; embeddings, "
+        "output head, routers, norms, biases and convolutions stay.",
+        frame,
+        {"moved": integer, "parameters": integer, "share": percent},
+    )
