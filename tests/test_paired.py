@@ -30,6 +30,24 @@ def test_difference_matches_the_normal_approximation():
     assert interval.high == pytest.approx(interval.value + half, abs=0.01)
 
 
+def test_a_skewed_comparison_has_the_outer_ends_of_draws_and_normal_approximation():
+    generator = np.random.default_rng(3)
+    full = generator.binomial(1, 0.2, 40).astype(float)
+    one = np.where(generator.uniform(size=40) < 0.4, 1.0, full)
+    paired = of(one, full, draws=4000)
+    ratio = paired.compare(RATIO)
+    # Resampled here anew: a small denominator stretches the ratio upwards.
+    places = np.random.default_rng(8).integers(0, 40, (20000, 40))
+    with np.errstate(divide="ignore"):
+        drawn = one[places].mean(axis=1) / full[places].mean(axis=1)
+    upper = np.quantile(drawn, [0.95, 0.975])
+    gradient = np.array([1.0, -ratio.value]) / full.mean()
+    assert ratio.value == pytest.approx(one.mean() / full.mean())
+    assert upper[0] > ratio.value + Z * paired.standard_error(gradient)
+    assert ratio.high == pytest.approx(upper[1], abs=0.3 * (upper[1] - upper[0]))
+    assert ratio.low == pytest.approx(ratio.value - Z * paired.standard_error(gradient))
+
+
 def test_standard_error_in_closed_form():
     """Bonett and Price 2012: sqrt((p12 + p21 - (p12 - p21)^2) / (n + 2)), p from counts + 1."""
     n, won, lost = 40, 7, 2

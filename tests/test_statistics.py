@@ -137,6 +137,12 @@ def test_exact_bootstrap_of_two_questions():
     assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
 
 
+def test_percentiles_leave_a_fortieth_out_on_either_side():
+    drawn = np.random.default_rng(0).permutation(np.arange(1001) ** 2 / 1e6)
+    assert percentile_interval(0.4, drawn) == pytest.approx((0.4, 0.025**2, 0.975**2))
+    assert percentile_interval(0.4, drawn, 0.8) == pytest.approx((0.4, 0.1**2, 0.9**2))
+
+
 def test_no_interval_where_too_many_draws_are_undefined():
     found = percentile_interval(1.0, np.array([np.nan] * 10 + [1.0] * 90))
     assert math.isnan(found.low) and math.isnan(found.high)
