@@ -9,7 +9,8 @@ import pytest
 from drawn import bands, estimates, lines, quartiles
 from irregular_run import write_run
 from irregular_weights import COMPONENTS, FINAL, LAYERS, SHAPES, STEPS, WINDOWS
-from ledger_reference import Stored
+from ledger_reference import Accuracies, Stored
+from ledger_reference import points as points_above
 from reporting_fixture import build_run
 from study_settings import configure
 
@@ -105,10 +106,10 @@ def test_points_above_the_real_end_by_window(runs, figures):
             ]
             gaps = [run.accuracy(name, "sums") - run.accuracy(REAL, "sums") for name in models]
             np.testing.assert_allclose(points[:, 1], 100 * np.array(gaps), atol=1e-9)
-            answers = [run.answers([name, REAL], "sums") for name in models]
-            error = [100 * (own - real).std() / np.sqrt(len(own)) for own, real in answers]
+            compared = [Accuracies(points_above, (name, REAL)) for name in models]
+            error = [each.error([run.answers(each.models, "sums")]) for each in compared]
             half = (points[:, 3] - points[:, 2]) / 2
-            np.testing.assert_allclose(half, 1.96 * np.array(error), rtol=0.12)
+            np.testing.assert_allclose(half, 1.96 * np.array(error), rtol=0.1)
 
 
 # Updates
