@@ -43,6 +43,7 @@ def models() -> dict[str, float]:
     names += [f"relex__observe_{observe}__step_{far}" for observe in (30, 60) for far in FAR]
     for method in VARIANTS:
         names += [f"{method}__observe_{observe}__step_{FINAL}" for observe in WINDOWS]
+    names += ["alpharl__observe_40__step_160"]
     chances = generator.uniform(0.4, 0.8, len(names))
     found |= dict(zip(names, chances, strict=True))
     # The best of the other directions is not the first of them.
