@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlvr_dynamics.checkpoints import CheckpointWriter, Trajectory
+from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 
@@ -107,6 +108,7 @@ def test_a_prediction_answers_as_the_checkpoint_that_it_equals(tmp_path, family,
 
 
 CONFIGS = {
+    "says yes": lambda config: config | {"tie_word_embeddings": True},
     "silent": lambda config: {k: v for k, v in config.items() if k != "tie_word_embeddings"},
     "says no": lambda config: config | {"tie_word_embeddings": False},
     "in a part": lambda config: (
@@ -124,6 +126,32 @@ def test_bytes_decide_whatever_the_config_says(tmp_path, how, said):
     trajectory = opened(tmp_path)
     assert trajectory.tied is (how == "both")
     assert ("lm_head.weight" in trajectory.names) is (how == "apart")
+
+
+@pytest.mark.parametrize("said", ["says yes", "silent", "in a part"])
+@pytest.mark.parametrize("how", ["both", "apart", "late"])
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_an_engine_is_told_of_a_head_of_its_own(tmp_path, family, how, said):
+    """vLLM skips a stored head where the config ties it, so such a config is never left to it."""
+    weights = save_steps(tmp_path, family, how, config=CONFIGS[said])
+    trajectory = opened(tmp_path)
+    _, embedding, head = FAMILIES[family]
+    (made,) = EXTRAPOLATORS["hold_last"].run(trajectory, 3, [9], tmp_path / "out")
+    # GPT-2 is tied where its config is silent; no other config of these is silent and tied.
+    ties = said != "silent" or family == "gpt2"
+    for step, folder in ((3, made.folder), (3, whole_folder(trajectory, 3, tmp_path / "merged"))):
+        config = json.loads((folder / "config.json").read_text())
+        if how == "both" or not ties:
+            assert config == CONFIGS[said](config)
+            continue
+        assert config["tie_word_embeddings"] is False
+        parts = [part for part in config.values() if isinstance(part, dict)]
+        assert not any(part.get("tie_word_embeddings") for part in parts)
+        stored = load_file(folder / "model.safetensors")
+        assert torch.equal(stored[head], weights[step][head])
+        assert torch.equal(stored[embedding], weights[step][embedding])
+    if how == "both" or not ties:
+        assert folder == tmp_path / "checkpoints" / "step_3"
 
 
 def test_a_base_without_a_copy_matches_steps_with_one(tmp_path):

@@ -40,6 +40,41 @@ def says_tied(folder: Path) -> bool | None:
     return said.pop() if len(said) == 1 else None
 
 
+def engine_ties(folder: Path) -> bool:
+    """Return whether an inference engine takes the embedding for the head, whatever is stored.
+
+    Where the config is silent, its architecture's default decides.
+
+    Raises:
+        UserError: The config is damaged.
+    """
+    said = says_tied(folder)
+    if said is not None or not read_config(folder):
+        return bool(said)
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (ValueError, OSError, KeyError, AttributeError):  # an architecture it does not know
+        return False
+    return bool(config.get_text_config().tie_word_embeddings)
+
+
+def say_untied(folder: Path) -> None:
+    """Write into a folder's config that head and embedding are two tensors.
+
+    Raises:
+        UserError: The config is damaged.
+    """
+    config = read_config(folder)
+    parts = {
+        name: part | {_TIED: False}
+        for name, part in config.items()
+        if isinstance(part, dict) and (_TIED in part or name == "text_config")
+    }
+    write_json(folder / "config.json", config | parts | {_TIED: False})
+
+
 def set_config_dtype(folder: Path, dtype: str) -> None:
     """Name the dtype of a folder's weights in its config, where there is one.
 

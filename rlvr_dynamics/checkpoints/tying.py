@@ -115,6 +115,17 @@ def stored_pair(layout: Layout) -> tuple[str, str] | None:
     return pair
 
 
+def head_is_own(layout: Layout) -> bool:
+    """Return whether a checkpoint has a head and an embedding that are two tensors."""
+    shapes = {name: layout.entry(name).shape for name in layout.home}
+    pair = _pair(_outside_layers(shapes), shapes)
+    return (
+        pair is not None
+        and vocabulary_role(pair[1]) == "head"
+        and not layout.copies.keys() & set(pair)
+    )
+
+
 def are_equal(layout: Layout, first: str, second: str, cache: HashCache) -> bool:
     """Return whether two tensors of a checkpoint have the same dtype, shape and bytes."""
     one, other = layout.entry(first), layout.entry(second)

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.identity import read_manifest
+from rlvr_dynamics.checkpoints.model_config import engine_ties
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.checkpoints.tying import head_is_own
 from rlvr_dynamics.checkpoints.weight_files import INDEX
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 from rlvr_dynamics.companions import companions_digest
@@ -15,8 +17,9 @@ _TOKENIZERS = ("tokenizer", "vocab", "spiece", "tekken")
 def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
     """Return a Hugging Face folder of a step that stands by itself.
 
-    That is the step's own, unless it is an adapter, has names that no engine knows, or lacks
-    config, index or tokenizer; then a whole copy is written, with what it lacks from the base.
+    That is the step's own, unless it is an adapter, has names that no engine knows, has a head of
+    its own under a config that ties it, or lacks config, index or tokenizer; then a whole copy is
+    written, with what it lacks from the base.
 
     Args:
         trajectory: Base and steps.
@@ -37,7 +40,12 @@ def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
         return target
     trajectory.prove_on_reading()
     with CheckpointWriter(
-        trajectory.folder(0), target, step=step, source=source, dtypes=trajectory.dtypes
+        trajectory.folder(0),
+        target,
+        step=step,
+        source=source,
+        dtypes=trajectory.dtypes,
+        layout=trajectory.template,
     ) as writer:
         for name in trajectory.names:
             for start in range(0, trajectory.numel(name), _PIECE):
@@ -53,6 +61,8 @@ def _stands_alone(trajectory: Trajectory, step: int) -> bool:
     if layout.adapter is not None or any(shard.stored for shard in shards):
         return False
     if len(shards) > 1 and not (layout.folder / INDEX).exists():
+        return False
+    if head_is_own(trajectory.template) and engine_ties(layout.folder):
         return False
     base = _companions(trajectory.folder(0))
     return _companions(layout.folder) >= base

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rlvr_dynamics.atomic import atomic_folder, write_json
 from rlvr_dynamics.checkpoints.identity import write_manifest
-from rlvr_dynamics.checkpoints.model_config import set_config_dtype, widest
+from rlvr_dynamics.checkpoints.model_config import engine_ties, say_untied, set_config_dtype, widest
 from rlvr_dynamics.checkpoints.shards import (
     ITEM_BYTES,
     Layout,
@@ -29,7 +29,7 @@ from rlvr_dynamics.checkpoints.shards import (
     read_layout,
 )
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
-from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
+from rlvr_dynamics.checkpoints.tying import head_is_own, vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
@@ -138,6 +138,9 @@ class CheckpointWriter:
                 self._write_index()
             if not as_stored:
                 set_config_dtype(self._folder, widest(self._dtype_of(n) for n in self._entries))
+            # vLLM skips a stored head where the config ties it.
+            if head_is_own(self.layout) and engine_ties(self._folder):
+                say_untied(self._folder)
             self._stack = stack.pop_all()
         return self
 
