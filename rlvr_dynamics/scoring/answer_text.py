@@ -42,6 +42,11 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
             r"(?!.*\\begin)",
             r"\\",
         ),
+        (
+            r"(?:\\left\s*)?\\\{\s*\\begin\s*\{(?:array|aligned|matrix)\}(?:\s*\{[lcr| ]*\})?(.*?)"
+            r"\\end\s*\{(?:array|aligned|matrix)\}(?:\s*\\right\s*\.)?",
+            r"\\begin{cases}\1\\end{cases}",
+        ),
         (r"\\(?:left|right)(?![a-zA-Z.])", ""),
         (r"\\langle(?![a-zA-Z])", "("),
         (r"\\rangle(?![a-zA-Z])", ")"),
@@ -66,7 +71,9 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"\\rbrace(?![a-zA-Z])", r"\\}"),
         (r"\\(?:dots|ldots|cdots|dotsc)(?![a-zA-Z])", r"\\ldots"),
         (r"\\ast(?![a-zA-Z])", "*"),
-        (r"\\text\s*\{\s*(-?\d+(?:\.\d+)?)\s*\}", r"\1"),
+        (r"\\text\s*\{\s*\(?(-?\d+(?:\.\d+)?)\)?\s*\}", r"\1"),
+        (r"\\text\s*\{\s*(-?\d[\d,]*(?:\.\d+)?)\s+([a-zA-Z][a-zA-Z ]*)\}$", r"\1 \\text{\2}"),
+        (r"(?<=\d)\s*\(([a-zA-Z]{3,}(?: [a-zA-Z]+){0,3})\)$", r" \\text{\1}"),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
@@ -92,7 +99,8 @@ _LESS = re.compile(r"<|=|\\(?:le|lt|ne|text)(?![a-zA-Z])|,")
 _EMPHASIS = re.compile(r"^\*{1,3}(?![*])(.*?)(?<![*])\*{1,3}$", re.DOTALL)
 _LEADING = re.compile(
     r"^(?:=|\\approx(?![a-zA-Z])|approximately(?=\s*-?\d*\.\d)"
-    r"|\\text\s*\{\s*(?:(?:so|thus|hence|the|final)\s+){0,3}answer\s*(?:is|:)?\s*\}:?)\s*",
+    r"|\\text\s*\{\s*(?:(?:so|thus|hence|the|final)\s+){0,3}answer\s*(?:is|:)?\s*\}:?"
+    r"|(?:(?:the|final)\s+){0,2}answer\s*(?:is|:|=)(?=[\s\d$\\-]))\s*",
     re.IGNORECASE,
 )
 _REASON = re.compile(

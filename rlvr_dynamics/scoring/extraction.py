@@ -25,6 +25,13 @@ _ASKED = re.compile(
     r"(?:within|in|inside|into|using|with|use)\s(?:(?:a|the|your)\s)?[`'\"$(\\]{0,4}\s?$",
     re.IGNORECASE,
 )
+# A box without braces: \boxed 42, \boxed\frac{1}{2}.
+_UNBRACED = re.compile(
+    r"\s{0,9}([-+]?(?:\d[\d,]{0,99}(?:[./]\d{1,99})?|\\[dt]?frac\s?\{[^{}]{1,99}\}\{[^{}]{1,99}\}))"
+    r"(?=[.,;]?(?:[\s$)]|\\[\])]|\Z))",
+    re.ASCII,
+)
+_SIGN = re.compile(r"\\[\\{}]")
 _PLACEHOLDER = re.compile(
     r"\s*(?:\.{3}|\\[lc]?dots|(?:\\text\{)?(?:your |the )?(?:final )?answer\}?)?\s*"
 )
@@ -126,21 +133,31 @@ def _opens(response: str, start: int) -> bool:
 def _box_at(response: str, start: int) -> tuple[Extracted, int]:
     """Return the box that begins at `start` and where it ends (-1 if it does not)."""
     opening = _after_command(response, start)
+    unbraced = _UNBRACED.match(response, opening)
+    if unbraced:
+        return Extracted(unbraced[1], boxed=True), unbraced.end()
     while opening < len(response) and response[opening] in " \t" and opening - start < 20:
         opening += 1
     if response[opening : opening + 1] != "{":
         return EMPTY_BOX, -1
     window = response[opening : opening + MAX_ANSWER_CHARS + 2]
+    length = _closing(window)
+    if length < 0:
+        # \left\{ \begin{array}... \right. opens a brace that is only a sign.
+        length = _closing(_SIGN.sub("  ", window))
+    if length < 0:
+        return Extracted(None, too_long=len(window) > MAX_ANSWER_CHARS, boxed=True), -1
+    return Extracted(window[1:length].strip() or None, boxed=True), opening + length + 1
+
+
+def _closing(window: str) -> int:
+    """Return where the brace that opens a text is closed, -1 if it is not."""
     depth = 0
     for position, character in enumerate(window):
-        if character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                text = window[1:position].strip()
-                return Extracted(text or None, boxed=True), opening + position + 1
-    return Extracted(None, too_long=len(window) > MAX_ANSWER_CHARS, boxed=True), -1
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return position
+    return -1
 
 
 def has_box(response: str) -> bool:

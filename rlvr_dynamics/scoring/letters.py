@@ -13,20 +13,23 @@ _BOXED = re.compile(
     r"(?:[\s.)}\]$*]{0,12}|[).:}](?![A-Za-z]).{0,900})",
     re.DOTALL | re.ASCII,
 )
+# Letters of other scripts stand beside an option without a space.
+_WORD = r"[^\W\u0400-\uffff]"
 _ANNOUNCED = re.compile(
     rf"{_MARKUP}(?:(?i:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?"
-    r"(?:([A-D])(?![\w^=+'’-])|(?<=\()([a-d])\))"
+    rf"(?:([A-D])(?!{_WORD}|[\^=+'’-])|(?<=\()([a-d])\))"
 )
-_LONE = re.compile(r"(?<![\w\\'’^+-])(?!A\s{1,4}[a-z])([A-D])(?![\w'’^=+-])")
+_LONE = re.compile(rf"(?<!{_WORD})(?<![\\'’^+-])(?!A\s{{1,4}}[a-z])([A-D])(?!{_WORD}|['’^=+-])")
 _SEVERAL = r"\(?[A-D]\)?(?:(?:\s?,\s?|\s)(?:(?:and|or|nor|&)\s)?\(?[A-D]\)?){0,3}"
 _OPTION = r"(?:the\s|an?\s)?(?:options?\s|choices?\s|answers?\s|letters?\s)?"
 _NEGATION = (
-    r"(?:n['’]t|\b(?:not|cannot be|never|neither|nor|rather than|instead of|other than|than|except"
+    r"(?:n['’]t|\b(?:not|non|pas|nicht|cannot be|never|neither|nor"
+    r"|rather than|instead of|other than|than|except"
     r"|exclud\w{1,3}|eliminat\w{1,3}|reject\w{0,3}|rul\w{1,3} out|discard\w{0,3}|without"
-    r"|unlike|against))"
+    r"|unlike|against)|不(?:是|选|能是)|排除)"
 )
 _REJECTED = re.compile(
-    rf"{_NEGATION}(?:\sbe)?[\s:]{{1,3}}{_OPTION}(?P<before>{_SEVERAL})(?![\w'’^=+-])"
+    rf"{_NEGATION}(?:\sbe)?(?:[\s:]{{1,3}}|(?<=[是选除])){_OPTION}(?P<before>{_SEVERAL})(?![\w'’^=+-])"
     rf"|(?<![\w\\'’^+-])(?P<after>{_SEVERAL})\s(?:is|are|was|were|can|could|must|does|do|would)"
     r"(?:\s(?:also|clearly|therefore|thus|then|be|both|all))?"
     r"(?:\s(?:wrong|incorrect|false|not|out|eliminated|excluded|rejected|ruled|impossible|invalid"
@@ -67,7 +70,7 @@ def _without_rejected(text: str) -> str:
 
     def blanked(match: re.Match[str]) -> str:
         group = "before" if match["before"] else "after"
-        if match[group] != match[group].upper() and not match[group].isupper():
+        if any(letter.islower() for letter in re.findall(r"\b[A-Da-d]\b", match[group])):
             return match[0]
         whole, offset = match[0], match.start()
         start, end = match.start(group) - offset, match.end(group) - offset

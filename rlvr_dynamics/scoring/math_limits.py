@@ -21,6 +21,7 @@ _NUMBER_TOWER = re.compile(rf"\d{_FILLER}\^{_FILLER}\d{{1,20}}{_FILLER}\^")
 _LARGE_EXPONENT = re.compile(rf"\^{_FILLER}\d{{{MAX_EXPONENT_DIGITS + 1}}}")
 _FACTORIAL = re.compile(rf"\d{{{MAX_FACTORIAL_DIGITS + 1}}}{_FILLER}!|!{_FILLER}!")
 _BINOMIAL = re.compile(r"binom.{0,40}?\d{4}|\d{4}.{0,20}?\\choose", re.DOTALL)
+_SIGN = re.compile(r"\\[\\{}]")
 _BIG_OPERATOR = re.compile(r"\\(?:sum|prod|int|lim|Gamma|zeta)(?![a-zA-Z])")
 
 
@@ -65,9 +66,9 @@ def _depth(expression: str) -> int:
 
 
 def is_balanced(expression: str) -> bool:
-    """Whether every brace is closed, and none before it is opened."""
+    r"""Whether every brace is closed, and none before it is opened; ``\{`` is a sign, no brace."""
     depth = 0
-    for character in expression:
+    for character in _SIGN.sub("", expression):
         depth += (character == "{") - (character == "}")
         if depth < 0:
             return False

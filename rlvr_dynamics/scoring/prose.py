@@ -15,18 +15,27 @@ from rlvr_dynamics.scoring.extraction import (
 )
 from rlvr_dynamics.scoring.turns import final_part
 
-_PHRASE = re.compile(r"answer\s{0,4}(?:is|:|=)\s{0,4}:?\s{0,4}", re.IGNORECASE)
+_PHRASE = re.compile(
+    r"(?:answer\s{0,4}(?:is|:|=)"
+    r"|(?:réponse|respuesta|resposta|risposta|antwort|ответ)(?:\s{1,4}(?:est|es|é|è|ist|lautet)(?!\w)"
+    r"|\s{0,4}[:=—-])"
+    r"|(?:答案|答え?|정?답)\s{0,4}(?:应?该?[是为為]|[:：=は은]))\s{0,4}[:：]?\s{0,4}",
+    re.IGNORECASE,
+)
 _TAGGED = "<answer>"
 # A heading has words, an answer begins with a sign, a digit or a formula.
 _HASHED = re.compile(r"(?:^|\n)[ \t]{0,9}####[ \t]{0,9}(?=[-+\d$\\.])([^\n]{1,1000})")
 _DISPLAY = re.compile(r"\s{0,9}(?:\*\*\s?)?(\$\$|\\\[)")
 _CLOSES = {"$$": "$$", "\\[": "\\]"}
-_SENTENCE_END = re.compile(r"\n|(?<!\\)[.!?]{1,3}(?:\*{1,2})?(?:\s|$)")
+_SENTENCE_END = re.compile(r"\n|[。！？।]|(?<!\\)[.!?]{1,3}(?:\*{1,2})?(?:\s|$)")
+# A letter of a script that mathematics does not use; digits of every script are digits.
+FOREIGN = r"(?!\d)[\u0400-\u1fff\u3040-\ud7ff\uf900-\ufdff]"
+_FOREIGN = re.compile(FOREIGN)
 # What follows gives a reason or goes on, and is no part of the answer.
 _CLAUSE = re.compile(
     r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|where|hence|thus|therefore|due to"
     r"|given that|whereas|i\.e\.|that is|by|using|see|from|according|I hope"
-    r"|and (?:thus|so|hence|therefore|this|that|it|we|I))(?![\w-])"
+    r"|and (?:thus|so|hence|therefore|this|that|it|we|I|not))(?![\w-])"
     r"|\s{1,9}(?:--?|[–—])\s{1,9}(?=[A-Za-z]{3})|\s{0,9},\s{1,9}not\s|;\s{1,9}(?!or\b|and\b)(?=[a-z]{2})"
     r"|\*{0,2}\s{1,9}\((?!mod\b|if\b|when\b|or\b|and\b)(?=[A-Za-z]{3,99}[^()]{0,99}\))"
 )
@@ -38,8 +47,10 @@ _HEDGED = re.compile(
     r"|never|neither|nor|except|either|unless|if|when|and|isn't|cannot|can't|unknown|digits?|mod)\b",
     re.IGNORECASE,
 )
+_FRACTION = r"-?\\[dt]?frac\s?\{[^{}]{1,50}\}\s?\{[^{}]{1,50}\}"
 _NUMBER = re.compile(
-    r"[-+]?(?:\d{1,3}(?:,\d{3}){1,20}(?!\d)|\d{1,400})(?:\.\d{1,400})?"
+    rf"{_FRACTION}|"
+    r"[-+]?(?:\d{1,3}(?:,\d{3}){1,20}(?!\d)|\d{1,400}(?:,\d{1,400}(?![\d,]))?)(?:\.\d{1,400})?"
     r"(?:\s?/\s?\d{1,400})?%?",
     re.ASCII,
 )
@@ -56,12 +67,16 @@ _COMMAND = re.compile(
     r"\\(?:begin|end|text|mathrm|operatorname)\s?\{[^{}]{0,99}\}|\\[a-zA-Z]{1,30}"
     r"|(?<![a-zA-Z])(?:sqrt|a?(?:rc)?(?:sin|cos|tan)|log|ln|exp|pi|and|or)(?![a-zA-Z])"
 )
-_PROSE = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z]{3,}|[a-zA-Z]{2,}\s{1,3}[a-zA-Z]{2,}")
+_PROSE = re.compile(
+    rf"(?<![a-zA-Z\\])[a-zA-Z]{{3,}}|[a-zA-Z]{{2,}}\s{{1,3}}[a-zA-Z]{{2,}}|{FOREIGN}"
+)
 _LISTED = re.compile(r"(?:^|\n)[ \t]{0,9}[(]?\Z")
 _SPAN = re.compile(
     r"\$\$([^$]{1,1000})\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\[(.{1,1000}?)\\\]|\\\((.{1,1000}?)\\\)",
     re.DOTALL,
 )
+# A matrix may be written over several lines.
+_LINES = re.compile(r"\$([^$]{0,500}\\begin\{[^$]{1,1000})\$")
 
 
 def mathematical_answer(response: str) -> Extracted:
@@ -128,7 +143,9 @@ def after_phrase(text: str) -> Extracted:
 def sentence(rest: str) -> str:
     """Return a text up to the end of its first sentence, a full stop in a number aside."""
     rest = rest.lstrip(" *_:\n\t")
-    end = _SENTENCE_END.search(rest)
+    formula = _SPAN.match(rest) or _LINES.match(rest)
+    whole = formula is not None and not _has_prose(next(filter(None, formula.groups())))
+    end = _SENTENCE_END.search(rest, formula.end() if formula and whole else 0)
     return (rest[: end.start()] if end else rest).strip()
 
 
@@ -136,7 +153,9 @@ def announcement(rest: str) -> str:
     """Return the answer at the beginning of a text: the first clause, or the value it names."""
     whole = sentence(rest)
     clause = _CLAUSE.search(whole)
-    found = (whole[: clause.start()] if clause else whole).strip(" *_`").rstrip(".,;:!?")
+    found = (whole[: clause.start()] if clause else whole).strip(" *_`").rstrip(".,;:!?，；：")
+    if _FOREIGN.search(found):
+        return _only_value(found.rpartition("=")[2])
     words = re.findall(r"(?<![\\a-zA-Z])[A-Za-z]{2,}", re.sub(r"\$[^$]*\$", " ", found))
     if len(words) < 4 or _HEDGED.search(found):
         return _complement(found) if words and not _HEDGED.search(found) else found
@@ -154,6 +173,17 @@ def _complement(found: str) -> str:
     return numbers[0] if len(numbers) == 1 and " " in found and "$" not in found else found
 
 
+def _only_value(found: str) -> str:
+    """Of words in another script return the one value among them, all of it if there are more."""
+    values = {next(filter(None, match.groups())) for match in _SPAN.finditer(found)}
+    values |= {match[0] for match in _NUMBER.finditer(_SPAN.sub(" ", found))}
+    return values.pop().strip() if len(values) == 1 else found
+
+
+def _has_prose(text: str) -> bool:
+    return _PROSE.search(_COMMAND.sub(" ", text)) is not None
+
+
 def bare_formula(text: str) -> Extracted:
     """Return the whole text where it is one line of mathematics without a word of prose."""
     line = text.strip()
@@ -162,8 +192,7 @@ def bare_formula(text: str) -> Extracted:
     whole = _SPAN.fullmatch(line)
     if whole:
         return Extracted(next(filter(None, whole.groups())).strip())
-    words = _PROSE.findall(_COMMAND.sub(" ", line))
-    return NOTHING if words else Extracted(line)
+    return NOTHING if _has_prose(line) else Extracted(line)
 
 
 def last_value(text: str) -> Extracted:
@@ -186,7 +215,7 @@ def last_value(text: str) -> Extracted:
     if number is None:
         return Extracted(spans[-1][2].strip()) if spans else NOTHING
     for start, end, inside in spans:
-        if start <= number.start() < end:
+        if start <= number.start() < end and not _has_prose(inside):
             return Extracted(inside.strip())
     return Extracted(number[0])
 

@@ -20,6 +20,7 @@ from rlvr_dynamics.scoring.structures import Group, Relation, Shape, Value
 
 INEQUALITIES = frozenset(("<", ">", r"\le", r"\ge"))
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+_LOWEST, _HIGHEST = Value(r"-\infty"), Value(r"\infty")
 _APPLIED = re.compile(r"\\?[a-zA-Z]+(?:_\{[^{}]*\}|_\w)?(?:\^\{-1\})?'*\s*\([^()]*\)")
 
 
@@ -126,8 +127,8 @@ def interval(relation: Relation) -> Group | None:
     signs = relation.signs
     sides = relation.sides
     if signs == (r"\ne",) and lone_symbol(sides[0]) and is_closed(sides[1]):
-        low = Group("()", (Value(r"-\infty"), sides[1]))
-        return Group("cup", (low, Group("()", (sides[1], Value(r"\infty")))))
+        low = Group("()", (_LOWEST, sides[1]))
+        return Group("cup", (low, Group("()", (sides[1], _HIGHEST))))
     if not set(signs) <= INEQUALITIES:
         return None
     if len(signs) == 2 and signs[0] in (">", r"\ge") and signs[1] in (">", r"\ge"):
@@ -150,8 +151,8 @@ def interval(relation: Relation) -> Group | None:
     if not _free_of(left, right):
         return None
     if sign in (">", r"\ge"):
-        return Group(_brackets(">" if sign == ">" else r"\ge", "<"), (right, Value(r"\infty")))
-    return Group(_brackets("<", sign), (Value(r"-\infty"), right))
+        return Group(_brackets(">" if sign == ">" else r"\ge", "<"), (right, _HIGHEST))
+    return Group(_brackets("<", sign), (_LOWEST, right))
 
 
 def _brackets(low: str, high: str) -> str:
@@ -171,6 +172,39 @@ def _negative(shape: Shape) -> Value:
     return Value(text[1:].strip() if text.startswith("-") and read(text[1:]) else f"-({text})")
 
 
+def both_bounds(one: Relation, other: Relation) -> Group | None:
+    """Return what a lower and an upper bound of one symbol say: x > 1, x < 2.
+
+    Bounds that leave nothing between them are meant as alternatives: x < 1, x > 2.
+    """
+    if not set(one.signs + other.signs) <= INEQUALITIES or bounded(one) != bounded(other):
+        return None
+    found = (interval(one), interval(other))
+    if found[0] is None or found[1] is None or len(one.signs + other.signs) != 2:
+        return None
+    upper, lower = sorted((found[0], found[1]), key=lambda bound: bound.items[0] != _LOWEST)
+    if upper.items[0] != _LOWEST or lower.items[1] != _HIGHEST:
+        return None
+    low, high = _value_of(lower.items[0]), _value_of(upper.items[1])
+    if low is None or high is None:
+        return None
+    if low < high:
+        return Group(lower.brackets[0] + upper.brackets[1], (lower.items[0], upper.items[1]))
+    return Group("cup", (upper, lower)) if low > high else None
+
+
+def bounded(relation: Relation) -> str | None:
+    """Return the symbol of an inequality: the first side that is one."""
+    return next(filter(None, map(lone_symbol, relation.sides)), None)
+
+
+def _value_of(bound: Shape) -> float | None:
+    if not isinstance(bound, Value) or not is_closed(bound):
+        return None
+    tree = read(bound.text)
+    return approximate(tree if tree is not None else ("number", number(bound.text)))
+
+
 def _absolute(shape: Shape) -> str | None:
     tree = tree_of(shape)
     if tree is None or tree[0] != "call" or tree[1] != "abs" or tree[2][0] != "symbol":
@@ -179,17 +213,15 @@ def _absolute(shape: Shape) -> str | None:
 
 
 def _of_absolute(bound: Shape, sign: str) -> Group | None:
-    if not isinstance(bound, Value) or not is_closed(bound):
-        return None
-    value = approximate(read(bound.text) or ("number", number(bound.text)))
-    if value is None or value < 0:
+    value = _value_of(bound)
+    if value is None or value < 0 or not isinstance(bound, Value):
         return None
     low = Value(f"-({bound.text})")
     closed = sign in (r"\le", r"\ge")
     if sign in ("<", r"\le"):
         return Group("[]" if closed else "()", (low, bound))
-    below = Group("(]" if closed else "()", (Value(r"-\infty"), low))
-    return Group("cup", (below, Group("[)" if closed else "()", (bound, Value(r"\infty")))))
+    below = Group("(]" if closed else "()", (_LOWEST, low))
+    return Group("cup", (below, Group("[)" if closed else "()", (bound, _HIGHEST))))
 
 
 def same_relation(gold: Relation, answer: Relation) -> bool | None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from rlvr_dynamics.scoring.exact_rules import compare_values, is_value, words
 from rlvr_dynamics.scoring.formula_reader import read
 from rlvr_dynamics.scoring.relations import (
+    both_bounds,
+    bounded,
     interval,
     is_constant,
     is_name,
@@ -115,6 +117,10 @@ def _canonical(found: Shape) -> Shape:
             return _EMPTY
         if found.brackets in _LISTS and len(found.items) == 1:
             return _canonical(found.items[0])
+        if found.brackets == "" and len(found.items) == 2:
+            one, other = found.items
+            if isinstance(one, Relation) and isinstance(other, Relation):
+                return both_bounds(one, other) or found
         if found.brackets == "or" and all(isinstance(i, Relation) for i in found.items):
             sets = [interval(i) for i in found.items if isinstance(i, Relation)]
             inequalities = all(
@@ -237,10 +243,22 @@ def _in_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:
 
 def _without_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:
     """Whether each item of one side is among those of the other."""
-    table = [[_same(right, given) for given in answer] for right in gold]
+    several = len({_symbol(item) for item in gold}) > 1
+    table = [
+        [
+            False if several and _symbol(right) != _symbol(given) else _same(right, given)
+            for given in answer
+        ]
+        for right in gold
+    ]
     found = [_any(row) for row in table]
     found += [_any([row[i] for row in table]) for i in range(len(answer))]
     return _all(found)
+
+
+def _symbol(item: Shape) -> str | None:
+    """Return what an inequality bounds: x > 0, y < 3 is not x < 3, y > 0."""
+    return bounded(item) if isinstance(item, Relation) and interval(item) else None
 
 
 def _all(verdicts: Sequence[bool | None]) -> bool | None:

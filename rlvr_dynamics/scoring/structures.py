@@ -21,10 +21,11 @@ _RELATION = re.compile(
 )
 _CUP = re.compile(r"\\cup(?![a-zA-Z])")
 _MATRIX = re.compile(
-    r"\\begin\s*\{(?P<kind>[pbB]?matrix|smallmatrix|array)\}(?:\s*\{[lcr| ]*\})?(?P<rows>.*)"
+    r"\\begin\s*\{(?P<kind>[pbB]?matrix|smallmatrix|array|cases)\}(?:\s*\{[lcr| ]*\})?(?P<rows>.*)"
     r"\\end\s*\{(?P=kind)\}",
     re.DOTALL,
 )
+_ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?|\\cr")
 # {x | x > 1} is the set of what the condition says.
 _BUILT = re.compile(
     r"[a-zA-Z](?:\s*\\in\s*(?:\\mathbb\s*\{\s*R\s*\}|\\R))?"
@@ -108,6 +109,8 @@ def _shape(text: str, thousands: bool) -> Shape:
         text.removeprefix("(").removesuffix(")").removeprefix("[").removesuffix("]").strip()
     )
     if matrix is not None:
+        if matrix["kind"] == "cases" and "&" not in matrix["rows"]:
+            return _system(matrix["rows"], thousands)
         return _matrix(matrix["rows"])
     return _bracketed(text, thousands) or Value(text)
 
@@ -118,10 +121,16 @@ def _signed(text: str, sign: str) -> str:
     return re.sub(r"\\mp(?![a-zA-Z])\s*", other, text).lstrip("+")
 
 
+def _system(rows: str, thousands: bool) -> Group:
+    """Return the lines below each other behind one brace: what holds together."""
+    lines = [line.strip().rstrip(",;. ") for line in _ROW_END.split(rows)]
+    return Group("", tuple(_shape(line, thousands) for line in lines if line))
+
+
 def _matrix(rows: str) -> Matrix:
     cells = tuple(
         tuple(cell.strip() for cell in row.split("&"))
-        for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr", rows.replace("\\hline", ""))
+        for row in _ROW_END.split(rows.replace("\\hline", ""))
         if row.strip()
     )
     if not cells or len({len(row) for row in cells}) != 1:
@@ -230,9 +239,19 @@ def _split(text: str, depths: list[int], thousands: bool) -> tuple[str, list[str
     if not cuts:
         return None
     rows = [cut for cut in cuts if text[cut[0]] == ";"]
+    if not rows and _is_table(_pieces(text, sorted(c for c in cuts if text[c[0]] != ","))):
+        rows = [cut for cut in cuts if text[cut[0]] != ","]
     if rows and len(rows) < len(cuts):
         cuts = rows  # x=1, y=2; x=3, y=4
     return ("or" if kinds == {"or"} else "and"), _pieces(text, sorted(cuts))
+
+
+def _is_table(rows: list[str]) -> bool:
+    """Whether each row gives values to the same names: x=1, y=2 and x=3, y=4."""
+    cells = [[cell.split("=") for cell in row.split(",")] for row in rows]
+    if len(cells[0]) < 2 or any(len(cell) != 2 for row in cells for cell in row):
+        return False
+    return len({tuple(cell[0].strip() for cell in row) for row in cells}) == 1
 
 
 def _is_thousand(text: str, comma: int) -> bool:

@@ -9,6 +9,7 @@ import functools
 import re
 from fractions import Fraction
 
+from rlvr_dynamics.scoring.prose import FOREIGN
 from rlvr_dynamics.scoring.unit_table import IRREGULAR, NO_NOUN, UNITS, Unit, sorted_powers
 
 _TOKEN = re.compile(
@@ -30,6 +31,11 @@ _TEMPERATURE = re.compile(r"\^\\circ\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|(
 _QUALIFIER = re.compile(
     r"\s+(?:old|each|long|wide|tall|high|deep|away|ago|later|apart|left|(?:in )?total|altogether)$"
 )
+# 9页, 192公斤: compared as they are written.
+_FOREIGN = re.compile(
+    rf"(.*[\d}})])\s*(?:\\text\s*\{{\s*)?((?![不非没或和])(?:{FOREIGN}){{1,6}}(?:/(?:{FOREIGN}){{1,4}})?)\s*\}}?",
+    re.DOTALL,
+)
 # Without a space these alone are units: 2mg is more often two times m times g.
 _GLUED = frozenset(["cm", "mm", "km", "kg"])
 
@@ -45,6 +51,9 @@ def split(text: str) -> tuple[str, Unit | None]:
         return text.removesuffix(r"\Omega").rstrip(), UNITS["Ω"]
     if text.endswith(r"^\circ"):
         return text.removesuffix(r"^\circ").rstrip(), UNITS["degree"]
+    foreign = None if text.isascii() else _FOREIGN.fullmatch(text)
+    if foreign:
+        return foreign[1].rstrip(), Unit(((foreign[2], 1),), Fraction(1))
     text = _FRACTION.sub(r"\1/(\2)", text)
     marked = _MARK.search(text)
     if marked and marked.start() > 0:
