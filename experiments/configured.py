@@ -9,8 +9,7 @@ from experiments.declared import declared
 from experiments.predictions import Predictions, Triple, merged, overrides_of
 from experiments.runs import arguments, command, typed
 from rlvr_dynamics.extrapolate_stage import observed_step, target_step
-from rlvr_dynamics.files import read_object
-from rlvr_dynamics.records import FOLDERS, read_record
+from rlvr_dynamics.records import FOLDERS, read_our_json, read_record
 from rlvr_dynamics.schema import STAGES
 
 # Arguments of an earlier call that say nothing about what the run is.
@@ -55,7 +54,7 @@ class Configured:
     @classmethod
     def of_run(cls, cell: str, folder: Path, runs: Path) -> "Configured":
         """A run; what it predicts is what its last extrapolation was told."""
-        config = read_object(folder / "config.json", way_out="remove or repair this run")
+        config = read_our_json(folder / "config.json")
         record = read_record(folder / FOLDERS["extrapolate"])
         settings = record.get("material", {}).get("settings", config)
         given = typed(folder) or arguments(cell, runs)

@@ -14,9 +14,8 @@ import pandas as pd
 import wandb
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
 from rlvr_dynamics.foreign_text import one_line
-from rlvr_dynamics.records import FOLDERS, read_record
+from rlvr_dynamics.records import FOLDERS, read_our_json, read_record
 from rlvr_dynamics.sealed import read_parquet
 
 LARGEST_TABLE = 10_000  # rows
@@ -40,7 +39,7 @@ def copy_stages(folder: Path, stages: Sequence[str], mode: str | None = None) ->
     """
     if not (folder / "config.json").is_file():
         raise UserError("no run directory: it has no config.json", where=str(folder))
-    config = read_object(folder / "config.json", way_out="give a folder that a run wrote")
+    config = read_our_json(folder / "config.json")
     own = config.get("wandb") or {}
     wanted = mode or ("online" if own.get("mode") == "online" else "offline")
     _keep_inside(folder, wanted)

@@ -45,12 +45,22 @@ def results(run_dir, printed=True):
     return found
 
 
+def different(one, other):
+    """The results in which two runs differ."""
+    return [
+        name
+        for name in sorted(one.keys() | other.keys())
+        if not (name in one and name in other and _equal(one[name], other[name]))
+    ]
+
+
 def same(one, other):
     """Whether two runs hold the same results."""
-    return one.keys() == other.keys() and all(
-        other[name].equals(value) if isinstance(value, pd.DataFrame) else other[name] == value
-        for name, value in one.items()
-    )
+    return not different(one, other)
+
+
+def _equal(one, other):
+    return one.equals(other) if isinstance(one, pd.DataFrame) else one == other
 
 
 def flip(path, bit, keep_times):

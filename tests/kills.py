@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from flips import results, same
+from flips import different, results
 
 from rlvr_dynamics.records import FOLDERS
 
@@ -66,8 +66,8 @@ def kill_at_random(run_dir, arguments, count, seed, again=("measure", "extrapola
         code, said = _end(arguments)
         if code != 0:
             wrong = wrong or f"exit code {code}: {said[-300:]}"
-        elif not same(reference, results(run_dir)):
-            wrong = wrong or "other results"
+        elif other := different(reference, results(run_dir)):
+            wrong = wrong or f"other results: {', '.join(other[:5])}"
         elif left := [str(path) for path in run_dir.rglob(".*.partial-*")]:
             wrong = wrong or f"left over: {left[0]}"
         yield moment, wrong

@@ -174,6 +174,22 @@ def test_an_adapter_that_changes_after_its_identity_was_taken_is_named(run):
         trajectory.prove_on_reading()
 
 
+@pytest.mark.parametrize("name", [QUERY, EMBEDDING])
+def test_a_base_that_changes_under_adapters_is_named_by_the_pass_that_merges(run, name):
+    trajectory = opened(run)
+    assert trajectory.identity
+    trajectory.prove_on_reading()
+    path = run / "base" / "model.safetensors"
+    entry = trajectory.layout(0).entry(name)
+    data = bytearray(path.read_bytes())
+    data[entry.end - 1] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    with pytest.raises(UserError, match=name):
+        whole_folder(trajectory, 3, run / "merged")
+    assert not (run / "merged" / "step_3").exists()
+
+
 @pytest.mark.parametrize("prefix", ["", "model.", "_fsdp_wrapped_module.base_model.model."])
 def test_prefixes_of_adapters(run, prefix):
     if prefix == "model.":  # a base that was saved without its outer `model.`

@@ -52,5 +52,5 @@ def test_half_a_table_of_samples_is_named(run_dir):
 @pytest.mark.parametrize("name", ["config.json", "provenance.json"])
 def test_half_a_json_file_is_named(run_dir, name):
     (run_dir / name).write_text('{"name": "ru')
-    with pytest.raises(UserError, match="no whole JSON file"):
+    with pytest.raises(UserError, match=f"damaged {name}"):
         load_study([run_dir])

@@ -6,7 +6,7 @@ from typing import Any
 from analysis.behaviour.job import BASE, DRAWS, RANDOM, RANK1, TRAINED, Job
 from rlvr_dynamics.checkpoints.steps import find_steps
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
+from rlvr_dynamics.records import read_our_json
 from rlvr_dynamics.reporting.frames import select
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.sealed import read_parquet
@@ -60,7 +60,7 @@ def _config(run_dir: Path) -> dict[str, Any]:
             where=str(run_dir),
             way_out="give the folder that python -m rlvr_dynamics.run wrote",
         )
-    found = read_object(path, way_out="give the folder that python -m rlvr_dynamics.run wrote")
+    found = read_our_json(path)
     return {**found, "source": found.get("source") or {}}
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -288,9 +288,7 @@ class Trajectory:
         Raises:
             UserError: They complete the tensor, and it is not the recorded one.
         """
-        layout = self._layouts[step]
-        if layout.adapter is not None:
-            return  # the base's values, which are proved when the base is read
+        layout = self._layouts[step]  # an adapter's is the base's, to which it adds
         entry = layout.entry(name)
         path = layout.shards[layout.home[name]].path
         self._proofs.feed(path, name, entry, start * ITEM_BYTES[entry.dtype], data)
@@ -314,8 +312,14 @@ class Trajectory:
 
     def _base_reader(self, name: str) -> Callable[[int, int], Tensor]:
         base = self._layouts[0]
-        path = base.shards[base.home[name]].path
-        return partial(read_stored, path, base.entry(name))
+        path, entry = base.shards[base.home[name]].path, base.entry(name)
+
+        def read(start: int, stop: int) -> Tensor:
+            stored = read_stored(path, entry, start, stop)
+            self.prove_elements(0, name, start, raw_bytes(stored))
+            return stored
+
+        return read
 
     @cached_property
     def identities(self) -> dict[int, str]:

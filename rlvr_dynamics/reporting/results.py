@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyarrow import ArrowInvalid, BufferReader, parquet
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.records import check_records, read_sealed_json
+from rlvr_dynamics.records import check_records, read_our_json
 from rlvr_dynamics.reporting.formatting import USES_FUTURE, distinct_titles, method_name
 from rlvr_dynamics.reporting.frames import equal, known, last_step, numbers, select, values
 from rlvr_dynamics.reporting.intervals import DRAWS
@@ -324,16 +324,7 @@ def _codes(column: Any) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return read_sealed_json(path)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            "this is no whole JSON file, or its content is not what was written",
-            where=str(path),
-            way_out="give the folder that python -m rlvr_dynamics.run wrote",
-        ) from error
+    return read_our_json(path) if path.exists() else {}
 
 
 def lookup(mapping: Mapping[str, Any], *keys: str) -> Any:
