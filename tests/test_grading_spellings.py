@@ -11,6 +11,12 @@ RIGHT = [
     ("9 (apples)", "9"),
     ("9", "9 (apples)"),
     ("42", "Answer: 42"),
+    ("42", r"\large 42"),
+    ("42", r"\textcolor{blue}{42}"),
+    ("42", r"{\bf 42}"),
+    (r"5\text{ m/s}", r"5~{\rm m/s}"),
+    (r"(-\infty, 2] \cup [3, \infty)", "(-inf, 2] U [3, inf)"),
+    (r"\infty", r"\text{infinity}"),
     ("9页", "9"),
     ("192", "192公斤"),
     ("9", r"9 \text{页}"),
@@ -32,6 +38,7 @@ RIGHT = [
 ]
 WRONG = [
     ("9", "9 (wrong)"),
+    (r"5\text{ m/s}", r"5~{\rm kg}"),
     ("9", r"\text{9 plus five}"),
     ("9", "9不对"),
     ("9页", "9个"),
@@ -65,6 +72,9 @@ RESPONSES = [
         r"\begin{bmatrix}1\\2\end{bmatrix}",
     ),
     (r"The final answer is $34\text{ sq. units}$. I hope it is correct.", "34"),
+    ("The answers are 1 and 2.", "1,2"),
+    ("The correct answer is thus $42$.", "42"),
+    ("The answer is given by 42.", "42"),
     ("It makes 1,000, and that is it.", "1000"),
 ]
 UNANSWERED = [

@@ -37,6 +37,9 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"\\?\$|[€£¥]", ""),
         (r"(?<!\\)\\[()\[\]]", " "),
         (r"\\(?:displaystyle|textstyle|qquad|quad|bigg?|Bigg?)(?![a-zA-Z])", " "),
+        (r"\{\s*\\(?:rm|bf|it|sf)\s+([^{}]*)\}", r"\\text{\1}"),
+        (r"\\(?:rm|bf|it|sf|small|large|Large|LARGE|huge|Huge|boldmath)(?![a-zA-Z])", " "),
+        (r"\\(?:text)?color\s*\{[^{}]*\}", " "),
         (
             r"\\\\(?=(?:le|ge|leq|geq|ne|neq|frac|dfrac|sqrt|pi|cup|infty|text|cdot|times|left|right|in)(?![a-zA-Z]))"
             r"(?!.*\\begin)",
@@ -67,6 +70,8 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str]] = [
         (r"\\(?:imath|mathbf\{i\})(?![a-zA-Z])", "i"),
         (r"\\(?:boldsymbol|bm|mathbf|underline|fbox|boxed|mathord)\s*\{([^{}]*)\}", r"\1"),
         (r"\\[lr]?vert(?![a-zA-Z])", "|"),
+        (r"(?<![a-zA-Z\\])(\\text\s*\{\s*)?inf(?:inity)?(?![a-zA-Z])(?(1)\s*\})", r"\\infty "),
+        (r"(?<=[)\]])\s*[U∪]\s*(?=[(\[])", r"\\cup "),
         (r"\\lbrace(?![a-zA-Z])", r"\\{"),
         (r"\\rbrace(?![a-zA-Z])", r"\\}"),
         (r"\\(?:dots|ldots|cdots|dotsc)(?![a-zA-Z])", r"\\ldots"),

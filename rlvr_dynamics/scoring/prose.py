@@ -16,7 +16,7 @@ from rlvr_dynamics.scoring.extraction import (
 from rlvr_dynamics.scoring.turns import final_part
 
 _PHRASE = re.compile(
-    r"(?:answer\s{0,4}(?:is|:|=)"
+    r"(?:answers?\s{0,4}(?:is|are|:|=)"
     r"|(?:réponse|respuesta|resposta|risposta|antwort|ответ)(?:\s{1,4}(?:est|es|é|è|ist|lautet)(?!\w)"
     r"|\s{0,4}[:=—-])"
     r"|(?:答案|答え?|정?답)\s{0,4}(?:应?该?[是为為]|[:：=は은]))\s{0,4}[:：]?\s{0,4}",
@@ -31,6 +31,10 @@ _SENTENCE_END = re.compile(r"\n|[。！？।]|(?<!\\)[.!?]{1,3}(?:\*{1,2})?(?:\
 # A letter of a script that mathematics does not use; digits of every script are digits.
 FOREIGN = r"(?!\d)[\u0400-\u1fff\u3040-\ud7ff\uf900-\ufdff]"
 _FOREIGN = re.compile(FOREIGN)
+_ADVERBS = re.compile(
+    r"(?:(?:thus|therefore|hence|then|indeed|simply|just|exactly|clearly|given by|equal to)"
+    r",?\s{1,4}){1,3}"
+)
 # What follows gives a reason or goes on, and is no part of the answer.
 _CLAUSE = re.compile(
     r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|where|hence|thus|therefore|due to"
@@ -152,6 +156,8 @@ def sentence(rest: str) -> str:
 def announcement(rest: str) -> str:
     """Return the answer at the beginning of a text: the first clause, or the value it names."""
     whole = sentence(rest)
+    adverbs = _ADVERBS.match(whole)
+    whole = whole[adverbs.end() :] if adverbs else whole
     clause = _CLAUSE.search(whole)
     found = (whole[: clause.start()] if clause else whole).strip(" *_`").rstrip(".,;:!?，；：")
     if _FOREIGN.search(found):
