@@ -1,5 +1,6 @@
 """Folders of checkpoints as other people's tools leave them: read, or one line with the way out."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -217,6 +218,33 @@ def test_what_cannot_be_read_is_named_with_the_way_out(base, file):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x")
     refused(base, path.name, *OTHERS[file])
+
+
+def test_one_file_may_have_an_index(base):
+    lay(base, "step_1")
+    for place in (base, base.parent / "run" / "step_1"):
+        listed = {"weight_map": dict.fromkeys(SHAPES, "model.safetensors")}
+        (place / "model.safetensors.index.json").write_text(json.dumps(listed))
+    assert torch.equal(opened(base).tensor(1, QUERY), random_tensors(1)[QUERY])
+    listed["weight_map"][QUERY] = "other.safetensors"
+    (place / "model.safetensors.index.json").write_text(json.dumps(listed))
+    refused(base, "other.safetensors is in the weight index but not in the folder")
+
+
+def test_weights_under_another_name_and_links_to_nowhere(base):
+    lay(base, "step_1")
+    place = base.parent / "run" / "step_1" / "model.safetensors"
+    place.rename(place.parent / "policy.safetensors")
+    refused(base, "policy.safetensors", "rename it to model.safetensors")
+    (place.parent / "policy.safetensors").unlink()
+    place.symlink_to("../blobs/1")
+    refused(base, "model.safetensors is a link to ../blobs/1, which is not there", "cp -rL")
+
+
+def test_a_number_in_the_middle_of_a_name_is_offered_as_the_step(base):
+    lay(base, "step_1_checkpoint", "step_2_checkpoint")
+    refused(base, "source.pattern='step_{step}_checkpoint'")
+    assert opened(base, pattern="step_{step}_checkpoint").steps == (1, 2)
 
 
 def test_a_base_that_is_no_folder(base):

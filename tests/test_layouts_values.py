@@ -186,6 +186,16 @@ def test_placeholders_of_zero_3(tmp_path):
     steps[1] |= {name: torch.zeros(0) for name in SHAPES if name != EMBEDDING}
     write(tmp_path, random_tensors(0), steps)
     refused(tmp_path, "step 2", "ZeRO-3", "like 4 more", "zero_to_fp32")
+    steps[1] = dict.fromkeys(SHAPES, torch.zeros(0))
+    write(tmp_path / "all", random_tensors(0), steps)
+    more = f"like {len(SHAPES) - 1} more"
+    refused(tmp_path / "all", "step_2", "ZeRO-3", more, "zero_to_fp32")
+
+
+def test_a_value_head_in_the_steps_is_named(tmp_path):
+    head = {"v_head.summary.weight": torch.ones(1, 8), "v_head.summary.bias": torch.ones(1)}
+    write(tmp_path, random_tensors(0), [step | head for step in steps_of(2)])
+    refused(tmp_path, "v_head.summary", "save the policy without it")
 
 
 # Names

@@ -7,7 +7,7 @@ the base and in every step; one that changes says that something else was saved,
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,18 @@ def is_buffer(name: str, dtype: str, shape: tuple[int, ...], floats: Mapping[str
     if dtype not in floats or 0 in shape:
         return True
     return bool(_TABLE.search(name) or (len(shape) == 4 and _MASK.search(name)))
+
+
+def placeholders_error(which: str, names: Sequence[str], folder: Path) -> UserError:
+    """Return the line for weights in whose place there are tensors without elements."""
+    return UserError(
+        f"{which}tensor {names[0]} has no elements"
+        + (f", like {len(names) - 1} more" if len(names) > 1 else "")
+        + ": DeepSpeed's ZeRO-3 saves such placeholders when it does not gather the weights",
+        where=str(folder),
+        way_out="train with stage3_gather_16bit_weights_on_model_save, or gather the states "
+        "yourself with zero_to_fp32.py --safe_serialization",
+    )
 
 
 def check_buffers(layouts: "Mapping[int, Layout]") -> list[str]:

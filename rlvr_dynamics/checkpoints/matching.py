@@ -3,10 +3,12 @@
 import re
 from collections.abc import Collection, Mapping
 
+from rlvr_dynamics.checkpoints.buffers import placeholders_error
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout
 from rlvr_dynamics.errors import UserError
 
 _GIVE_BASE = "give the base that this run started from"
+_VALUE_HEAD = re.compile(r"(?:v_head|value_head|critic_head)\.")
 
 
 def under_names_of(base: Layout, other: Layout) -> tuple[Layout, str | None]:
@@ -138,21 +140,18 @@ def check_match(base: Layout, other: Layout, step: int) -> None:
     buffers = {name: each for shard in other.shards.values() for name, each in shard.others.items()}
     placeholders = sorted(name for name in ours & buffers.keys() if not buffers[name].numel)
     if placeholders:
-        raise UserError(
-            f"step {step}: tensor {placeholders[0]} has no elements"
-            + (f", like {len(placeholders) - 1} more" if len(placeholders) > 1 else "")
-            + ": DeepSpeed's ZeRO-3 saves such placeholders when it does not gather the weights",
-            where=str(other.folder),
-            way_out="train with stage3_gather_16bit_weights_on_model_save, or gather the states "
-            "yourself with zero_to_fp32.py --safe_serialization",
-        )
+        raise placeholders_error(f"step {step}: ", placeholders, other.folder)
     if ours != theirs:
         offenders = [f"{name} only in the base" for name in sorted(ours - theirs)[:2]]
         offenders += [f"{name} only in the checkpoint" for name in sorted(theirs - ours)[:2]]
+        more = sorted(theirs - ours)
+        value_head = not ours - theirs and all(map(_VALUE_HEAD.match, more))
         raise UserError(
             f"the base does not match step {step}: tensor {'; '.join(offenders)}",
             where=where,
-            way_out=_GIVE_BASE,
+            way_out="that is the value head of a critic: save the policy without it"
+            if value_head
+            else _GIVE_BASE,
         )
     wrong = [
         f"{name} is {base.entry(name).shape} in the base and {other.entry(name).shape} in the "

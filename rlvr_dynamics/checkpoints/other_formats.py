@@ -3,6 +3,7 @@
 Pickles run code when they are opened, so nothing here opens one: file names tell the formats.
 """
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,9 @@ def refuse_unreadable(folder: Path) -> None:
                 way_out="convert it: AutoModelForCausalLM.from_pretrained(folder)"
                 ".save_pretrained(folder, safe_serialization=True)",
             )
+    for path in files:
+        if path.parent == folder and path.suffix == ".safetensors":
+            raise _weights_under_another_name(path)
     present = sorted(path.name for path in folder.iterdir())
     if not present:
         raise UserError(
@@ -126,6 +130,22 @@ def refuse_unreadable(folder: Path) -> None:
         f"{', '.join(present[:_SHOWN])}",
         where=str(folder),
         way_out=f"{way_out}: {inner[0]}" if inner else way_out,
+    )
+
+
+def _weights_under_another_name(path: Path) -> UserError:
+    if not path.exists():
+        return UserError(
+            f"{path.name} is a link to {os.readlink(path)}, which is not there",
+            where=str(path.parent),
+            way_out="fetch the model again, or copy the folder with the files that its links name "
+            "(cp -rL)",
+        )
+    return UserError(
+        f"no weights under a name that is read, but {path.name}",
+        where=str(path.parent),
+        way_out=f"if it holds the whole model, rename it to model.safetensors; if {path.name} is "
+        "one of several, number them model-00001-of-0000N.safetensors",
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.checkpoints.buffers import is_buffer
+from rlvr_dynamics.checkpoints.buffers import is_buffer, placeholders_error
 from rlvr_dynamics.checkpoints.header import BITS, NEW_COPY, Stored, read_header
 from rlvr_dynamics.checkpoints.model_config import read_config
 from rlvr_dynamics.checkpoints.weight_files import check_index, weight_file_names
@@ -231,6 +231,9 @@ def read_layout(folder: Path) -> Layout:
             raise _twice(name, home[name], places[stored], folder)
         home[name] = places[stored]
     if not home:
+        empty = sorted(name for name, file in places.items() if not shards[file].others[name].numel)
+        if empty:
+            raise placeholders_error("", empty, folder)
         raise UserError("a checkpoint without tensors", where=str(folder), way_out=NEW_COPY)
     if any(stored != name for stored, name in names.items()):
         shards = {file: _renamed(shard, names) for file, shard in shards.items()}

@@ -50,8 +50,9 @@ class Convention:
             raise UserError(
                 f"{path.name!r} is not a step: the number must be a positive integer",
                 where=str(path.parent),
-                way_out="rename the folder to step_<N>, or move it away; the base model is step 0 "
-                "and is given apart",
+                way_out=_numbered(path.name)
+                + "rename the folder to step_<N>, or move it away; the base model is step 0 and is "
+                "given apart",
             )
         step = int(text)
         if step in self.folders:
@@ -61,6 +62,15 @@ class Convention:
                 way_out="remove or rename one of the two folders",
             )
         self.folders[step] = path
+
+
+def _numbered(name: str) -> str:
+    """Return how to say which number of a name is the step's, if it has just one."""
+    numbers = re.findall(r"[0-9]+", name)
+    signed = re.search(r"[-+.][0-9]+$|[0-9][.eE][0-9]", name)
+    if len(numbers) != 1 or signed or not re.search(r"[0-9][_-][A-Za-z]", name):
+        return ""
+    return f"if {numbers[0]} is its step: source.pattern='{name.replace(numbers[0], PLACE)}'; or "
 
 
 def named_by(checkpoints: Path, pattern: str) -> Convention:

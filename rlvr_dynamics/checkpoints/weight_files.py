@@ -42,10 +42,11 @@ def weight_file_names(folder: Path) -> list[str]:
             + ("; a model of the hub is given as the folder it was downloaded to" if hub else ""),
         )
     single, index = folder / SINGLE, folder / INDEX
-    if single.exists() and index.exists():
-        raise _unclear(folder, [SINGLE, INDEX])
     if index.exists():
-        return _indexed_files(folder)
+        files = _indexed_files(folder)
+        if single.exists() and files != [SINGLE]:
+            raise _unclear(folder, [SINGLE, INDEX])
+        return files
     sets = _numbered_sets(folder)
     if single.exists():
         if "model" in {name for name, _ in sets}:
