@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from behaviour_fixture import STOP_ID, N, build, write_questions
 from matplotlib.figure import Figure
 from reporting_fixture import build_run
 from safetensors.torch import load_file, save_file
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from analysis.behaviour import statistics
 from analysis.behaviour.__main__ import job_from, main
@@ -29,55 +29,9 @@ from analysis.study import Study, load_study
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.scoring.prompts import prompt_facts
-from rlvr_dynamics.training.tiny_base import build_tokenizer
 
-N = 6
 NAMES = ("tokens", "summary", "embeddings", "prefix")
-STOP_ID = 2
 FIGURES = ("5b", "12a", "12b", "12c", "14")
-
-
-def build(folder: Path, seed: int, *, tied: bool = True) -> Path:
-    tokenizer = build_tokenizer()
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=64,
-        tie_word_embeddings=tied,
-        eos_token_id=STOP_ID,
-        pad_token_id=0,
-        bos_token_id=None,
-        initializer_range=0.3,
-    )
-    torch.manual_seed(seed)
-    model = Qwen3ForCausalLM(config)
-    with torch.no_grad():  # some answers end before they are cut
-        model.get_output_embeddings().weight[STOP_ID] *= 1.5
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def write_questions(path: Path, split: str = "in_domain") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "question_id": f"q-{number}",
-            "prompt": "+".join(["7", *map(str, range(1, number + 2))]) + "=",
-            "gold": str(number),
-            "kind": "integer",
-            "split": split,
-            "title": "Sums",
-        }
-        for number in range(N)
-    ]
-    pd.DataFrame(rows).to_parquet(path, index=False)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def _material(subjects: Subjects) -> dict[str, Any]:
     job = subjects.job
     return {
         "tables": TABLES_VERSION,
+        "benchmark": job.questions.stem,
         "asked": subjects.asked,
         "models": {role: subjects.answering(role) for role in subjects.roles},
         "guide_tokens": job.guide_tokens,
