@@ -110,13 +110,13 @@ def u1_path(cell: Cell, tensor: str) -> Path1 | None:
 
 def _path(cell: Cell, tensor: str) -> Path1 | None:
     from rlvr_dynamics.dynamics import align_signs
-    from rlvr_dynamics.measurement.statistics import file_of, load
+    from rlvr_dynamics.measurement.statistics import load_updates
 
     table, accuracies = cell.results.tables["pls"], _accuracies(cell)
-    found = load(file_of(_folder(cell), tensor))
-    if table is None or found is None or found[0].updates is None or not accuracies:
+    updates = load_updates(_folder(cell), tensor)
+    if table is None or updates is None or not accuracies:
         return None
-    updates, rows = found[0].updates, equal(table, tensor=tensor)
+    rows = equal(table, tensor=tensor)
     moved = updates.sigma[:, :1] > 0.0
     aligned, _ = align_signs(updates.u1.astype(np.float64) * moved)
     usable = moved[:, 0] & np.isin(updates.steps, list(accuracies))

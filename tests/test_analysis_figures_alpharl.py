@@ -288,6 +288,7 @@ def kept(tmp_path_factory):
             spectrum_steps=steps[-1:],
             spectrum=np.ones((1, 16)),
             base_cosines=np.ones((1, 2)),
+            base_norm=np.array(1.0),
         )
         found = TensorStatistics(
             steps=steps,
@@ -296,7 +297,7 @@ def kept(tmp_path_factory):
             changed=np.ones(T, dtype=np.int64),
             step_changed=np.ones(T, dtype=np.int64),
             base_norm=np.array(1.0),
-            updates=updates,
+            updates=(updates,),
         )
         save(file_of(run / "measure" / "statistics", tensor), found, {})
     pls.to_parquet(run / "measure" / "pls.parquet")

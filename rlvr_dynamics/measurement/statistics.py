@@ -11,6 +11,7 @@ P steps with leading singular triples, S steps with full spectra.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -44,6 +45,8 @@ from rlvr_dynamics.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
 VERSION = 2
 LONGEST_NAME = 160  # of a file; systems end at 255, and a temporary name is longer
 METHODS = ("gram", "krylov", "full")
+
+_FUSED_EXPERT = re.compile(r"(?P<tensor>.+)\[(?P<expert>[0-9]+)\]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,22 @@ def file_of(folder: Path, name: str) -> Path:
     if len(shown) > LONGEST_NAME:
         shown = f"{shown[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return Path(folder) / f"{shown}.safetensors"
+
+
+def load_updates(folder: Path, label: str) -> UpdateStatistics | None:
+    """Return what was read of one matrix, by its label in the tables; None where nothing was.
+
+    Args:
+        folder: Where the statistics of the tensors lie.
+        label: The tensor's name, with `[e]` behind it for expert e of a fused tensor.
+    """
+    tensor, expert = label, 0
+    fused = _FUSED_EXPERT.fullmatch(label)
+    if fused is not None:
+        tensor, expert = fused["tensor"], int(fused["expert"])
+    found = load(file_of(folder, tensor))
+    updates = () if found is None else found[0].updates
+    return updates[expert] if expert < len(updates) else None
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
