@@ -14,6 +14,7 @@ from rlvr_dynamics.checkpoints.names import part_of
 from rlvr_dynamics.checkpoints.structure import Structure
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.measurement import MeasureSettings, measure
+from rlvr_dynamics.measurement.statistics import load_updates
 
 V, H = 97, 32
 SMALL = {"vocab_size": V, "pad_token_id": 2, "bos_token_id": 0, "eos_token_id": 1}
@@ -217,6 +218,9 @@ def test_fused_experts_are_a_stack_of_matrices(tmp_path):
         table = pd.read_parquet(tmp_path / way / "m" / "update_svd.parquet")
         experts = table[table["tensor"].str.contains("experts")]
         tables.append(experts.sort_values(["step", "sigma"])["sigma"].to_numpy())
+        kept = load_updates(tmp_path / way / "m" / "statistics", last := experts["tensor"].max())
+        shown = experts[experts["tensor"] == last]["sigma"].to_numpy()
+        assert np.array_equal(kept.sigma.reshape(-1), shown)
     assert len(tables[0]) == 2 * 2 * 6 * 4 * 8  # layers, tensors, experts, steps, triples
     assert np.allclose(*tables, rtol=1e-6)
     accuracy = {step: 0.2 + 0.1 * step for step in range(5)}
