@@ -17,6 +17,7 @@ from rlvr_dynamics.records import (
     read_sealed_json,
     write_sealed_json,
 )
+from rlvr_dynamics.sealed import read_parquet
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
@@ -43,8 +44,15 @@ def check_same_source(run: Run, trajectory: "Trajectory") -> None:
     path = run.folder / SOURCE_FILE
     try:
         then = read_sealed_json(path)
-    except FileNotFoundError:  # nothing to compare with
-        then = {}
+    except FileNotFoundError:  # a new run, or one of an earlier version
+        then = _measured(run)
+        if not then and _has_results(run) and not _made_from(run, trajectory.identity):
+            raise UserError(
+                "this run directory holds results that were not made from exactly these "
+                "checkpoints, and from which ones is not on record",
+                where=str(run.folder),
+                way_out="choose another run_dir=..., or move this folder away",
+            ) from None
     except (OSError, ValueError, RecursionError) as error:
         then = {}
         if _has_results(run) and not _made_from(run, trajectory.identity):
@@ -66,6 +74,22 @@ def check_same_source(run: Run, trajectory: "Trajectory") -> None:
             )
     if then != now and not run.config.dry_run:
         write_sealed_json(path, now)
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """What the table of a measurement says of its checkpoints; empty where there is none."""
+    path = run.of("measure") / "checkpoints.parquet"
+    if not path.is_file():
+        return {}
+    table = read_parquet(path, columns=["step", "identity"])
+    steps = {str(step): name for step, name in zip(table["step"], table["identity"], strict=True)}
+    place = f"the one that {path} lists"
+    return {
+        "base": steps.pop("0", ""),
+        "steps": steps,
+        "base_folder": place,
+        "checkpoints_folder": place,
+    }
 
 
 def _has_results(run: Run) -> bool:

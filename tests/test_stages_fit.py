@@ -74,6 +74,23 @@ def test_a_second_set_of_checkpoints_is_refused_and_the_first_ones_results_stay(
     assert contents(out) == before
 
 
+@pytest.mark.parametrize("stage", [MEASURE, PREDICT])
+def test_results_of_a_version_that_kept_no_note_of_their_source_stay_too(two, capsys, stage):
+    first, second = two
+    out = first.parent / "out"
+    assert go(first, out, stage) == 0
+    before = contents(out)
+    (out / "source.json").unlink()
+    assert go(second, out, stage) == 2
+    refusal(capsys, "this run directory holds", str(out), "run_dir=")
+    assert contents(out) == before
+    assert go(first, out, stage) == 0
+    (out / "source.json").unlink()
+    if stage == MEASURE:
+        write_source(first, 0, steps=6)
+        assert go(first.rename(first.parent / "moved"), out, stage) == 0
+
+
 def test_moved_longer_and_repaired_checkpoints_are_the_same(two, capsys):
     first, _ = two
     out = first.parent / "out"
