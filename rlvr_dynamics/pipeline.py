@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.atomic import atomic_folder, atomic_path, remove_leftovers
+from rlvr_dynamics.checkpoints.weight_files import holds_adapter, holds_weights
 from rlvr_dynamics.copies import copy_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.locks import LOCK, Busy, held, is_held
@@ -357,6 +358,16 @@ def _take_over(run: Run, name: str, key: str, target: Path) -> bool:
     return True
 
 
+def _refuse_a_model(folder: Path) -> None:
+    # A run writes its own config.json, in whose place the model's would be lost.
+    if folder.is_dir() and (holds_weights(folder) or holds_adapter(folder)):
+        raise UserError(
+            "run_dir is the folder of a model, whose files a run would replace",
+            where=str(folder),
+            way_out="choose another run_dir=...",
+        )
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run directory; leftovers of a killed run are removed.
@@ -366,6 +377,7 @@ def locked(folder: Path) -> Iterator[None]:
             replace it.
     """
     _refuse_inside_a_stage(folder)
+    _refuse_a_model(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:

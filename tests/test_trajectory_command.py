@@ -59,6 +59,14 @@ def test_report_without_training(source, capsys):
     assert "everything was done already" in capsys.readouterr().out
 
 
+def test_a_run_never_writes_into_a_model(source, capsys):
+    for folder in (source / "base", source / "checkpoints" / "step_3"):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        assert go(source, f"run_dir={folder}") == 2
+        assert "run_dir is the folder of a model" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def index_of(source):
     return pd.read_parquet(source / "out" / "predictions" / "index.parquet")
 
