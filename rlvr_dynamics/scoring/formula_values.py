@@ -125,16 +125,18 @@ def _both_exact(one: Tree, other: Tree, point: Point) -> bool | None:
 
 @functools.lru_cache(maxsize=256)
 def _points(names: tuple[str, ...]) -> tuple[tuple[Point, bool], ...]:
-    """Points to compare at, and whether each is needed only where others had no value.
+    r"""Points to compare at, and whether each is needed only where others had no value.
 
-    Of both signs, then positive and below 1, then whole numbers for (-1)^n and its like.
+    Of both signs and not whole alone, where ``\sin \pi n`` is 0; then positive and below 1, then
+    whole numbers for (-1)^n and its like.
     """
     if not names:
         return (({}, False),)
     draw = random.Random("".join(names))  # noqa: S311 - points, not secrets
     points: list[tuple[Point, bool]] = []
-    for signs in ((-1, -1), (1, -1), (-1, 1)):
-        values = [draw.randint(2, 40) * signs[i % 2] for i in range(len(names))]
+    for signs, below in (((-1, -1), 1), ((1, -1), 16), ((-1, 1), 16)):
+        drawn = [Fraction(draw.randint(2, 40), below) for _ in names]
+        values = [value * signs[i % 2] for i, value in enumerate(drawn)]
         points.append((dict(zip(names, values, strict=True)), False))
     for most in (15, 15, 60, 60):
         fractions = [Fraction(draw.randint(1, most), 16) for _ in names]

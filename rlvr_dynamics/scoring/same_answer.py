@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from rlvr_dynamics.scoring.exact_rules import compare_values, is_value, words
-from rlvr_dynamics.scoring.formula_reader import read
+from rlvr_dynamics.scoring.formula_reader import read, symbols
 from rlvr_dynamics.scoring.relations import (
     both_bounds,
     bounded,
@@ -28,6 +28,11 @@ _DROPPED = (r"\text", r"\mathrm", r"\ldots", r"\not", "'", '"', "?", "@", "#")
 REALS = r"\mathbb{R}"
 _ALL_REALS = Group("()", (Value(r"-\infty"), Value(r"\infty")))
 _EMPTY = Value(r"\emptyset")
+# A point or an equation between round brackets, with arithmetic but no operation of sets around it.
+_INSIDE = re.compile(
+    r"(?!.*\\(?:cap|setminus|backslash|mathbb|cup))(?:.*?[^a-zA-Z} ] ?)?\([^()]*[,=<>][^()]*\)",
+    re.DOTALL,
+)
 
 
 @functools.lru_cache(maxsize=16384)
@@ -45,6 +50,8 @@ def decide(gold: str, answer: str) -> tuple[str, bool] | None:
     if gold == answer:
         return "equal", True
     right, given = shape(gold), shape(answer)
+    if isinstance(given, Value) and not isinstance(right, Value) and _INSIDE.match(answer):
+        return "shape", False  # -(x = 5) or (1, 2) + 1, which algebra reads as x = 5 and (1, 2)
     if isinstance(right, Value) and isinstance(given, Value):
         whole = compare_values(gold, answer)
         if whole is None or whole[1] or "," not in gold or "," not in answer:
@@ -140,6 +147,8 @@ def _relations(gold: Relation, answer: Relation) -> bool | None:
             return verdict
         if named and verdict is None:
             return None
+        if named and all(_is_solved(*pair) for pair in (right, given)):
+            return False
         if is_constant(right[1]) or tree_of(right[1]) is None:
             return False
         return same_relation(gold, answer)
@@ -149,6 +158,13 @@ def _relations(gold: Relation, answer: Relation) -> bool | None:
     if right is not None and is_constant(right[1]):
         return False  # the gold answer is a solution, the answer an equation to solve
     return same_relation(gold, answer)
+
+
+def _is_solved(name: Shape | None, value: Shape) -> bool:
+    """Whether an equation gives a symbol as a formula of others: T = 2t + 1."""
+    tree = tree_of(value)
+    symbol = None if name is None else lone_symbol(name)
+    return symbol is not None and tree is not None and symbol not in symbols(tree)
 
 
 def _same_name(gold: Shape, answer: Shape) -> bool | None:

@@ -149,7 +149,8 @@ def _bracketed(text: str, thousands: bool) -> Shape | None:
     inside = text[1:-1].strip()
     if not _matching(inside):
         return None
-    separated = _split(inside, _depths(inside), thousands)
+    # (20,100) is a point; 20,100 alone is one number.
+    separated = _split(inside, _depths(inside), thousands and inside.count(",") > 1)
     if separated is None:
         return None
     pieces = separated[1]
