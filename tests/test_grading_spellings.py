@@ -13,6 +13,7 @@ RIGHT = [
     ("42", "Answer: 42"),
     ("(20,100)", "(20, 100)"),
     ("(-1)^n", r"\cos(\pi n)"),
+    (r"\sqrt{n}\sqrt{m}", r"\sqrt{nm}"),
     (r"(-\infty,1)\cup(1,\infty)", r"(-\infty,\infty)\setminus\{1\}"),
     ("42", r"\large 42"),
     ("42", r"\textcolor{blue}{42}"),

@@ -153,8 +153,10 @@ def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple
     of real symbols without i that is not real at a point has no value there.
     """
     found = []
+    imaginary = any(part == ("symbol", "i") for tree in trees for part in parts(tree))
+    real = bool(point) and not imaginary
     for tree in trees:
-        evaluation = _Evaluation(point, logarithm)
+        evaluation = _Evaluation(point, logarithm, real=real)
         try:
             value = evaluation.of(tree)
         except (Undefined, ArithmeticError, ValueError, TypeError, OverflowError):
@@ -162,8 +164,7 @@ def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple
         if not _CONTEXT.isfinite(value):
             return None
         found.append((value, evaluation.scale))
-    imaginary = any(part == ("symbol", "i") for tree in trees for part in parts(tree))
-    if point and not imaginary:
+    if real:
         for value, scale in found:
             if abs(_CONTEXT.im(value)) > max(abs(value), scale) * TOLERANCE:
                 return None
@@ -173,8 +174,9 @@ def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple
 class _Evaluation:
     """One formula at one point, in floating-point numbers of `DIGITS` digits."""
 
-    def __init__(self, point: Point, logarithm: str) -> None:
+    def __init__(self, point: Point, logarithm: str, *, real: bool) -> None:
         self.point = point
+        self.real = real
         self.logarithm = logarithm
         self.scale = _CONTEXT.mpf(0)
 
@@ -188,7 +190,10 @@ class _Evaluation:
             return self.call(tree[1], self.of(tree[2]))
         if kind == "add":
             return self.add(self.of(tree[1]), self.of(tree[2]))
-        return _bounded(_APPROXIMATE[kind](*(self.of(child) for child in tree[1:])))
+        value = _bounded(_APPROXIMATE[kind](*(self.of(child) for child in tree[1:])))
+        if self.real and kind in ("root", "power") and _CONTEXT.im(value) != 0:
+            raise Undefined  # sqrt(a) sqrt(b) is sqrt(ab) where both are real
+        return value
 
     def add(self, one: Any, other: Any) -> Any:
         self.scale = max(self.scale, abs(one), abs(other))
