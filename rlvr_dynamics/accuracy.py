@@ -2,9 +2,11 @@
 
 import csv
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement import AccuracySeries
 from rlvr_dynamics.pipeline import Run
@@ -15,18 +17,30 @@ DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 WAY_OUT = "give a csv, tsv, jsonl or parquet file with the columns step and accuracy (0 to 1)"
 
 
-def accuracy_of(run: Run) -> AccuracySeries | None:
+def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySeries | None:
     """Return the accuracy of the checkpoints, None when nobody measured it.
 
     The rollouts of training step t + 1 are drawn from the weights of step t, so their mean score is
     the accuracy of checkpoint t on training problems, at no cost.
 
+    Args:
+        run: The run.
+        steps: Its checkpoints, of which a given table must have some.
+
     Raises:
-        UserError: `source.accuracy` is no such table.
+        UserError: `source.accuracy` is no such table, or is of other steps.
     """
     given = run.config.source.accuracy
     if given is not None:
-        return _read(Path(given))
+        series = _read(Path(given))
+        if steps is not None and not series.values.keys() & set(steps):
+            raise UserError(
+                f"source.accuracy is of steps {shortened(series.values)}, and none of them is a "
+                f"checkpoint: these are of steps {shortened(steps)}",
+                where=given,
+                way_out="give accuracies of these steps, or source.accuracy=null",
+            )
+        return series
     metrics = run.of("train") / "metrics.parquet"
     if run.config.source.base is not None or not metrics.exists():
         return None

@@ -71,7 +71,7 @@ def extrapolate(run: Run, folder: Path) -> None:
 
     settings = run.config.extrapolation
     trajectory = open_trajectory(run)
-    accuracy = accuracy_of(run)
+    accuracy = accuracy_of(run, trajectory.steps)
     rows: list[tuple[Prediction, str | None]] = []
     for method in settings.methods:
         if EXTRAPOLATORS[method.name].needs_accuracy and accuracy is None:

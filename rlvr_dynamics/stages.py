@@ -313,7 +313,7 @@ def _measure(run: Run, folder: Path) -> None:
         from rlvr_dynamics.fetch_stage import collect_streamed
 
         collect_streamed(run, trajectory, chosen, folder)
-    measure(trajectory, chosen, folder, accuracy=accuracy_of(run))
+    measure(trajectory, chosen, folder, accuracy=accuracy_of(run, trajectory.steps))
 
 
 def _extrapolate(run: Run, folder: Path) -> None:
