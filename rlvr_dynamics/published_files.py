@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.identity import file_is_proved, mark_of
+from rlvr_dynamics.checkpoints.file_hashes import mark_of
+from rlvr_dynamics.checkpoints.identity import file_is_proved
 from rlvr_dynamics.records import RECORD
 from rlvr_dynamics.sealed import hash_of_file, is_whole
 

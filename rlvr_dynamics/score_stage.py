@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.atomic import write_parquet
-from rlvr_dynamics.checkpoints.identity import HashCache, combine, hashes_of, identity_of
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import combine, hashes_of, identity_of
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolate_stage import observed_step

@@ -19,7 +19,7 @@ from rlvr_dynamics.checkpoints import (
     write_checkpoint,
     write_manifest,
 )
-from rlvr_dynamics.checkpoints.identity import HashCache
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.structure import Structure
 from rlvr_dynamics.errors import UserError
@@ -203,7 +203,7 @@ def test_hashes_are_cached_until_the_file_changes(run, tmp_path, monkeypatch):
     folder = save_model(tmp_path / "plain", random_tensors(5))
     cache = tmp_path / "cache" / "hashes.json"
     before = identity_of(folder, cache)
-    monkeypatch.setattr("rlvr_dynamics.checkpoints.identity.sha256_of", pytest.fail)
+    monkeypatch.setattr("rlvr_dynamics.checkpoints.hash_cache.hash_weights", pytest.fail)
     assert identity_of(folder, HashCache(cache)) == before
     monkeypatch.undo()
     save_file(random_tensors(6), folder / "model.safetensors")

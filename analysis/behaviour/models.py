@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.checkpoints.identity import HashCache, hashes_of, prove_folder
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import hashes_of, prove_folder
 from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.prompts import stop_tokens

@@ -1,4 +1,4 @@
-"""Proof of identity: hashes of every weight file and tensor, a manifest, a hash cache.
+"""Proof of identity: which checkpoint this is, and the manifest that says so.
 
 safetensors notices a truncated file but not a flipped bit, so the hashes are what tells two
 checkpoints apart and what shows damage. A sha256 per file is the identity; the faster XXH3 of every
@@ -7,114 +7,30 @@ needs torch.
 """
 
 import hashlib
-import os
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from rlvr_dynamics.checkpoints.shards import read_layout, read_shard
+from rlvr_dynamics.checkpoints.file_hashes import FileHashes, hash_folder, sha256_of
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.checkpoints.weight_files import weight_file_names
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.records import read_sealed_json, unsealed_json, write_sealed_json
+from rlvr_dynamics.records import unsealed_json, write_sealed_json
 from rlvr_dynamics.sealed import hash_of_file
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 _KEYS = ("format", "step", "dtype", "source", "shards", "identity")
 _KEYS_THAT_TELL = 4  # so damage to some of them does not make a manifest of ours a stranger's
-_BLOCK_BYTES = 1 << 20
-_FLUSH_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class FileHashes:
-    """What one weight file contains.
-
-    Attributes:
-        sha256: Of the whole file.
-        header: XXH3 of all before the values.
-        tensors: XXH3 of the bytes of every tensor, by the place of its first byte in the file.
-    """
-
-    sha256: str
-    header: str
-    tensors: dict[str, str]
-
-
-def hash_weights(path: Path) -> FileHashes:
-    """Read a safetensors file once and return its hashes.
-
-    Raises:
-        UserError: It is no whole safetensors file.
-    """
-    shard = read_shard(path)
-    stored = (*shard.entries.values(), *shard.others.values())
-    places = sorted((each.begin, each.end) for each in stored if each.begin < each.end)
-    whole = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        header = _read_on(file, shard.data_start, whole, path)
-        tensors = {str(begin): _read_on(file, end, whole, path) for begin, end in places}
-    return FileHashes(whole.hexdigest(), header, tensors)
-
-
-def _read_on(file: Any, end: int, whole: Any, path: Path) -> str:
-    """Read a file from where it stands up to `end`; return the XXH3 of that part."""
-    part, block = xxhash.xxh3_128(), memoryview(bytearray(_BLOCK_BYTES))
-    left = end - file.tell()
-    while left > 0:
-        count = file.readinto(block[: min(_BLOCK_BYTES, left)])
-        if not count:
-            raise UserError(
-                "truncated while it was read",
-                where=str(path),
-                way_out="leave checkpoints alone while they are analysed, then run again",
-            )
-        whole.update(block[:count])
-        part.update(block[:count])
-        left -= count
-    return part.hexdigest()
-
-
-def mark_of(path: Path) -> list[int]:
-    """Return size, times of modification and of change (ns), and inode of a file."""
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hex, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    block = memoryview(bytearray(_BLOCK_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(block):
-            digest.update(block[:count])
-    return digest.hexdigest()
-
-
-def hash_files(paths: Iterable[Path], threads: int = 2) -> list[str]:
-    """Return the sha256 of each file, hashing `threads` files at a time."""
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        return list(pool.map(sha256_of, paths))
 
 
 def combine(shards: dict[str, str]) -> str:
     """Return the identity of a checkpoint: sha256 over its sorted file names and hashes."""
     lines = "".join(f"{name}:{digest}\n" for name, digest in sorted(shards.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def hash_folder(folder: Path, names: Iterable[str], threads: int = 2) -> dict[str, FileHashes]:
-    """Return the hashes of some weight files of a folder, `threads` files at a time."""
-    names = list(names)
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        return dict(
-            zip(names, pool.map(lambda name: hash_weights(folder / name), names), strict=True)
-        )
 
 
 def companions_of(folder: Path) -> dict[str, str]:
@@ -290,80 +206,6 @@ def way_out_of(folder: Path, manifest: Mapping[str, Any]) -> str:
     return (
         f"copy or save this checkpoint again (step {manifest['step']}, from {manifest['source']})"
     )
-
-
-class HashCache:
-    """Hashes of files, remembered by size, times and inode in one JSON file.
-
-    Args:
-        path: The cache file, or None to remember only as long as the process lives.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        """Load the cache; an unreadable one counts as empty."""
-        self.path = path
-        self._known: dict[str, dict[str, Any]] = {}
-        self._unwritten, self._written = False, time.monotonic()
-        if path is not None and path.exists():
-            try:
-                self._known = read_sealed_json(path)
-            except (OSError, ValueError, RecursionError):
-                self._known = {}
-
-    @staticmethod
-    def mark(path: Path) -> list[int]:
-        """Return size, modification time and inode of a file."""
-        status = os.stat(path)
-        return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-    def known(self, path: Path) -> FileHashes | None:
-        """Return the hashes of a file that has not changed since they were formed, else None."""
-        entry = self._known.get(str(path))
-        if entry is None or entry.get("mark") != mark_of(path):
-            return None
-        try:
-            return FileHashes(**{key: value for key, value in entry.items() if key != "mark"})
-        except TypeError:  # of an earlier version
-            return None
-
-    def hashes(self, paths: list[Path], threads: int = 2) -> list[FileHashes]:
-        """Return the hashes of each file, reading only those that are new or have changed.
-
-        Raises:
-            UserError: A file is no whole safetensors file.
-        """
-        found = {path: self.known(path) for path in paths}
-        stale = [path for path, each in found.items() if each is None]
-        marks = {path: mark_of(path) for path in stale}
-        with ThreadPoolExecutor(max_workers=threads) as pool:
-            for path, each in zip(stale, pool.map(hash_weights, stale), strict=True):
-                self._known[str(path)] = {"mark": marks[path], **asdict(each)}
-                found[path] = each
-        if stale:
-            self._unwritten = True
-            if time.monotonic() - self._written > _FLUSH_SECONDS:
-                self.flush()
-        return [each for each in found.values() if each is not None]
-
-    def __contains__(self, path: str) -> bool:
-        """Whether the hashes of a file were taken, of its present content or of an earlier one."""
-        return path in self._known
-
-    def flush(self) -> None:
-        """Write what is not in the cache file yet."""
-        if self._unwritten and self.path is not None:
-            write_sealed_json(self.path, self._known)
-        self._unwritten, self._written = False, time.monotonic()
-
-    def recall(self, key: str, paths: list[Path], find: Callable[[], bool]) -> bool:
-        """Return a fact about some files, found anew only when one of them has changed."""
-        marks = [mark_of(path) for path in paths]
-        known = self._known.get(key, {})
-        if known.get("mark") != marks or not isinstance(known.get("fact"), bool):
-            known = {"mark": marks, "fact": find()}
-            self._known[key] = known
-            self._unwritten = True
-        return bool(known["fact"])
 
 
 def identity_of(folder: Path, cache: HashCache | Path | None = None) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import xxhash
 
-from rlvr_dynamics.checkpoints.identity import FileHashes, damaged_weights, read_manifest
+from rlvr_dynamics.checkpoints.file_hashes import FileHashes
+from rlvr_dynamics.checkpoints.identity import damaged_weights, read_manifest
 from rlvr_dynamics.checkpoints.shards import Layout, TensorEntry
 
 _BLOCK_BYTES = 1 << 20

@@ -16,8 +16,8 @@ from rlvr_dynamics.checkpoints.adapter_identity import adapter_identity, prove_a
 from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
 from rlvr_dynamics.checkpoints.adapters import Adapter, read_adapter
 from rlvr_dynamics.checkpoints.buffers import check_buffers
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import (
-    HashCache,
     hashes_of,
     identity_of,
     known_identity,

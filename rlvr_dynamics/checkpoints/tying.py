@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.identity import HashCache, read_manifest
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.model_config import says_tied
 from rlvr_dynamics.checkpoints.shards import Layout
 from rlvr_dynamics.checkpoints.structure import in_layers, vocabulary_role

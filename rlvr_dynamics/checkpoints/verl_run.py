@@ -15,7 +15,8 @@ from rlvr_dynamics.checkpoints.cast import (
     stores_head_twice,
     take_companions,
 )
-from rlvr_dynamics.checkpoints.identity import HashCache, write_manifest
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.shards import Layout, read_layout
 from rlvr_dynamics.checkpoints.tying import vocabulary_of
 from rlvr_dynamics.errors import StageFailed, UserError

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.checkpoints.identity import FileHashes, mark_of, prove_folder
+from rlvr_dynamics.checkpoints.file_hashes import FileHashes, mark_of
+from rlvr_dynamics.checkpoints.identity import prove_folder
 from rlvr_dynamics.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol
 from rlvr_dynamics.scoring.keys import frame_of, request_seed

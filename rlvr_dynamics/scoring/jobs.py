@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlvr_dynamics.checkpoints.identity import FileHashes
+from rlvr_dynamics.checkpoints.file_hashes import FileHashes
 from rlvr_dynamics.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}", re.ASCII)

@@ -15,10 +15,10 @@ from typing import Any
 
 from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.benchmarks.lock import read_lock
+from rlvr_dynamics.checkpoints.file_hashes import hash_files
 from rlvr_dynamics.checkpoints.hub import Address, Pinned, RemoteFile, pin
 from rlvr_dynamics.checkpoints.hub_download import Job, download, is_as_published
 from rlvr_dynamics.checkpoints.hub_http import Hub
-from rlvr_dynamics.checkpoints.identity import hash_files
 from rlvr_dynamics.checkpoints.weight_files import INDEX, weight_file_names
 from rlvr_dynamics.companions import companions_digest, copy_companions
 from rlvr_dynamics.errors import UserError

@@ -1,0 +1,88 @@
+"""Hashes of files that were taken before, as long as the files stay as they were."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.checkpoints.file_hashes import FileHashes, hash_weights, mark_of
+from rlvr_dynamics.records import read_sealed_json, write_sealed_json
+
+_FLUSH_SECONDS = 10.0
+
+
+class HashCache:
+    """Hashes of files, remembered by size, times and inode in one JSON file.
+
+    Args:
+        path: The cache file, or None to remember only as long as the process lives.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Load the cache; an unreadable one counts as empty."""
+        self.path = path
+        self._known: dict[str, dict[str, Any]] = {}
+        self._unwritten, self._written = False, time.monotonic()
+        if path is not None and path.exists():
+            try:
+                self._known = read_sealed_json(path)
+            except (OSError, ValueError, RecursionError):
+                self._known = {}
+
+    @staticmethod
+    def mark(path: Path) -> list[int]:
+        """Return size, modification time and inode of a file."""
+        status = os.stat(path)
+        return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+    def known(self, path: Path) -> FileHashes | None:
+        """Return the hashes of a file that has not changed since they were formed, else None."""
+        entry = self._known.get(str(path))
+        if entry is None or entry.get("mark") != mark_of(path):
+            return None
+        try:
+            return FileHashes(**{key: value for key, value in entry.items() if key != "mark"})
+        except TypeError:  # of an earlier version
+            return None
+
+    def hashes(self, paths: list[Path], threads: int = 2) -> list[FileHashes]:
+        """Return the hashes of each file, reading only those that are new or have changed.
+
+        Raises:
+            UserError: A file is no whole safetensors file.
+        """
+        found = {path: self.known(path) for path in paths}
+        stale = [path for path, each in found.items() if each is None]
+        marks = {path: mark_of(path) for path in stale}
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            for path, each in zip(stale, pool.map(hash_weights, stale), strict=True):
+                self._known[str(path)] = {"mark": marks[path], **asdict(each)}
+                found[path] = each
+        if stale:
+            self._unwritten = True
+            if time.monotonic() - self._written > _FLUSH_SECONDS:
+                self.flush()
+        return [each for each in found.values() if each is not None]
+
+    def __contains__(self, path: str) -> bool:
+        """Whether the hashes of a file were taken, of its present content or of an earlier one."""
+        return path in self._known
+
+    def flush(self) -> None:
+        """Write what is not in the cache file yet."""
+        if self._unwritten and self.path is not None:
+            write_sealed_json(self.path, self._known)
+        self._unwritten, self._written = False, time.monotonic()
+
+    def recall(self, key: str, paths: list[Path], find: Callable[[], bool]) -> bool:
+        """Return a fact about some files, found anew only when one of them has changed."""
+        marks = [mark_of(path) for path in paths]
+        known = self._known.get(key, {})
+        if known.get("mark") != marks or not isinstance(known.get("fact"), bool):
+            known = {"mark": marks, "fact": find()}
+            self._known[key] = known
+            self._unwritten = True
+        return bool(known["fact"])
