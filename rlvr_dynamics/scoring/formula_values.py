@@ -127,19 +127,19 @@ def _both_exact(one: Tree, other: Tree, point: Point) -> bool | None:
 def _points(names: tuple[str, ...]) -> tuple[tuple[Point, bool], ...]:
     r"""Points to compare at, and whether each is needed only where others had no value.
 
-    Of both signs and not whole alone, where ``\sin \pi n`` is 0; then positive and below 1, then
-    whole numbers for (-1)^n and its like.
+    Of both signs, and not only whole numbers or halves, at which ``\sin 8 \pi n`` is 0; then
+    positive and below 1, then whole numbers for (-1)^n and its like.
     """
     if not names:
         return (({}, False),)
     draw = random.Random("".join(names))  # noqa: S311 - points, not secrets
     points: list[tuple[Point, bool]] = []
-    for signs, below in (((-1, -1), 1), ((1, -1), 16), ((-1, 1), 16)):
+    for signs, below in (((-1, -1), 1), ((1, -1), 17), ((-1, 1), 17)):
         drawn = [Fraction(draw.randint(2, 40), below) for _ in names]
         values = [value * signs[i % 2] for i, value in enumerate(drawn)]
         points.append((dict(zip(names, values, strict=True)), False))
     for most in (15, 15, 60, 60):
-        fractions = [Fraction(draw.randint(1, most), 16) for _ in names]
+        fractions = [Fraction(draw.randint(1, most), 17) for _ in names]
         points.append((dict(zip(names, fractions, strict=True)), True))
     for _ in range(4):
         points.append(({name: draw.randint(2, 11) for name in names}, True))

@@ -301,6 +301,8 @@ def _unlike(gold: Shape, answer: Shape) -> bool | None:
     for value, several in ((gold, answer), (answer, gold)):
         if isinstance(value, Value) and isinstance(several, Group) and several.brackets == "or":
             return _all([_same(value, item) for item in several.items])
+    if isinstance(answer, Value) and _INSIDE.match(answer.text):
+        return False
     for one in (gold, answer):
         if isinstance(one, Value):
             if one == _EMPTY:

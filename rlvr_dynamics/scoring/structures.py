@@ -150,7 +150,8 @@ def _bracketed(text: str, thousands: bool) -> Shape | None:
     if not _matching(inside):
         return None
     # (20,100) is a point; 20,100 alone is one number.
-    separated = _split(inside, _depths(inside), thousands and inside.count(",") > 1)
+    depths = _depths(inside)
+    separated = _split(inside, depths, thousands) or _split(inside, depths, thousands=False)
     if separated is None:
         return None
     pieces = separated[1]
