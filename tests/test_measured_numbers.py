@@ -13,6 +13,7 @@ import pytest
 import torch
 from extrapolation_fixture import SHAPES, UP, build, gaussian
 
+from rlvr_dynamics.checkpoints import Differences
 from rlvr_dynamics.measurement import TABLES, AccuracySeries, MeasureSettings, measure
 
 STEPS = (10, 20, 50, 70, 110)
@@ -98,6 +99,13 @@ def pls(exact, tmp_path_factory):
 
 def near(values):
     return pytest.approx(np.asarray(values, dtype=float), rel=2e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("budget", [1, 1 << 30])
+def test_a_part_of_an_update_is_the_difference_rounded_once(stored, budget):
+    part = Differences(stored.trajectory, QUERY, budget).part(2, 3, 17)
+    wanted = stored.update(QUERY, STEPS[2]).ravel()[3:17].astype(np.float32)
+    assert np.array_equal(part.numpy(), wanted)
 
 
 @pytest.mark.parametrize("name", SHAPES)
