@@ -310,11 +310,12 @@ COLUMNS: dict[str, dict[str, Column]] = {
         ),
         "graders_disagree": Column("count", "answers on which the two graders disagree"),
         "golds_as_text": Column(
-            "count", "right answers of the benchmark that algebra cannot read, compared as text"
+            "count",
+            "reference answers that cannot be parsed as mathematics and are compared as text",
         ),
         "copied": Column(
             "count",
-            "correct answers that stand verbatim in the question: right by themselves or not",
+            "correct answers whose text also occurs in the question, copied or worked out",
         ),
         "correct": Column("count", "answers that the grader takes as right"),
         "incorrect": Column("count", "answers that it takes as wrong"),

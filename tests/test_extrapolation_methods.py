@@ -59,6 +59,8 @@ def test_an_exact_line_is_continued_without_error(tmp_path, steps, method):
             exact = weights[made.step][name]
             assert torch.allclose(tensor.double(), exact, rtol=1e-7, atol=1e-7)
         assert not made.uses_future
+        held = weights[0][NORM].numel() if method == "weight_extrapolation" else 0
+        assert made.moved == made.parameters - held
 
 
 def test_a_network_continues_an_exact_line_about(tmp_path):

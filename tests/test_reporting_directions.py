@@ -347,7 +347,7 @@ def test_every_method_says_how_many_parameters_it_moves(tables):
     shown = {row[0].partition(" (")[0]: row[1:] for row in moved.cells()}
     assert shown["rank-1 update, rescaled"] == ["750", "1000", "75.0 %"]
     assert shown["RELEX"] == ["1000", "1000", "100.0 %"]
-    assert "from 75.0 % to 100.0 %" in moved.caption
+    assert "(75.0 % to 100.0 %)" in moved.caption
 
 
 def test_cut_answers_stand_beside_accuracies(run_dir, tables):

@@ -109,6 +109,7 @@ class Extrapolator:
         last_steps: Function from parameters to how many of the last observed steps are used; 0 for
             all.
         uses_future: Function from parameters to whether anything after the window is looked at.
+        holds: Whether a tensor, by its name, stays as last observed, whatever the window.
         parameters: Declared settings.
     """
 
@@ -122,6 +123,7 @@ class Extrapolator:
     fewest_steps: Callable[[Mapping[str, Any]], int] = lambda parameters: 1
     last_steps: Callable[[Mapping[str, Any]], int] = lambda parameters: 0
     uses_future: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
+    holds: Callable[[str], bool] = lambda name: False
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
     def run(

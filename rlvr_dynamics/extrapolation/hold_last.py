@@ -25,4 +25,5 @@ HOLD_LAST = Extrapolator(
     paper="https://en.wikipedia.org/wiki/Forecasting#Na%C3%AFve_approach",
     summary="the last observed checkpoint, unchanged",
     row_weights=row_weights,
+    holds=lambda name: True,
 )

@@ -71,7 +71,8 @@ class Job:
     def moved(self) -> int:
         """Parameters that the method predicts: of the layers' matrices, if it sees matrices."""
         if self.method.tensor_changes is None:
-            return self.window.parameters
+            names = (name for name in self.window.names if not self.method.holds(name))
+            return sum(self.window.numel(name) for name in names)
         return sum(each.m * each.n for each in self.window.matrices)
 
     @property

@@ -27,4 +27,5 @@ WEIGHT_EXTRAPOLATION = Extrapolator(
     paper="https://arxiv.org/abs/2601.04537",
     summary="the line through base and last observed checkpoint, layers of normalisation kept",
     row_weights=row_weights,
+    holds=is_norm,
 )

@@ -24,10 +24,10 @@ def moved_table(results: Results) -> Table:
     return Table(
         "moved_parameters",
         title,
-        f"Parameters that a method predicts, of all; from {least} to {most}. The others stay at "
-        "the base or at the last observed checkpoint. Methods of matrices move the "
-        "two-dimensional weights inside the repeated layers, each expert's by itself; embeddings, "
-        "output head, routers, norms, biases and convolutions stay.",
+        f"Share of the model's parameters that each method predicts ({least} to {most}). The "
+        "others stay at the base or at the last observed checkpoint: the two-point line holds the "
+        "norms, and AlphaRL and the reconstructions from updates move only the two-dimensional "
+        "weights inside the repeated layers, where each expert counts as its own matrix.",
         frame,
         {"moved": integer, "parameters": integer, "share": percent},
     )

@@ -56,7 +56,7 @@ def scores_table(results: Results) -> Table:
         "graders_disagree": "graders disagree",
         "finish_length": "at the token limit",
         "mean_tokens": "mean tokens",
-        "copied": "right and copied",
+        "copied": "right and in the question",
         "golds_as_text": "golds compared as text",
     }
     return Table(
@@ -66,9 +66,10 @@ def scores_table(results: Results) -> Table:
         "Wilson, with several samples also the bootstrap over questions. pass@n: questions with a "
         "correct sample; majority@n: the most frequent answer. By spelling alone: accuracy by a "
         "second grader that only compares texts, and on how many answers the two disagree. Then "
-        "what became of every answer; all but the correct ones count as wrong. Right and copied: "
-        "correct answers that stand verbatim in the question. Golds compared as "
-        "text: right answers of the benchmark that algebra cannot read.",
+        "what became of every answer; all but the correct ones count as wrong. Right and in "
+        "the question: correct answers whose text also occurs in the question, whether they were "
+        "copied or worked out. Golds compared as text: reference answers of the benchmark that "
+        "cannot be parsed as mathematics.",
         frame,
         formats,
         headings,
