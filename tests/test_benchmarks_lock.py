@@ -1,6 +1,7 @@
 """The hub without a network: commits that are resolved, recorded and kept to, and split names."""
 
 import json
+import shutil
 
 import datasets
 import datasets.config
@@ -71,6 +72,7 @@ def sums(**update):
 
 def write(folder, benchmark, lock=None):
     lock = lock or folder / LOCK_FILE
+    shutil.rmtree(folder / "prepare", ignore_errors=True)  # a stage begins with an empty folder
     return write_benchmarks({"sums": benchmark}, folder / "prepare", lock)["benchmark.sums"]
 
 

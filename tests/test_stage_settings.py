@@ -106,7 +106,9 @@ def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic)
 
 
 def test_what_is_measured_is_what_was_asked(record, tmp_path):
-    record("rlvr_dynamics.stages.open_trajectory", SimpleNamespace(repeats=()))
+    record(
+        "rlvr_dynamics.stages.open_trajectory", SimpleNamespace(repeats=(), notes=(), steps=(1, 2))
+    )
     measured = record("rlvr_dynamics.measurement.measure")
     metrics = {"step": [1, 2, 3], "critic/score/mean": [0.1, 0.4, 0.2]}
     (tmp_path / "train").mkdir()
