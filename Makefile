@@ -24,11 +24,11 @@ test: $(READY)
 
 # Every algorithm and every architecture through verl and vLLM: about 20 minutes on 2 cores.
 test-grid: $(READY)
-	$(BIN)/python -m pytest -m grid tests/test_algorithms_training.py tests/test_architectures_training.py
+	$(BIN)/python -m pytest -m grid tests/training/test_algorithms_training.py tests/training/test_architectures_training.py
 
 # Needs Debian's slurm-wlm and munge.
 test-slurm: $(READY)
-	$(BIN)/python -m pytest -m slurm -rs tests/test_slurm_real.py
+	$(BIN)/python -m pytest -m slurm -rs tests/slurm/test_slurm_real.py
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from analysis import registry
 from analysis.arguments import Request, parse
-from rlvr_dynamics.command_line import HELP, VERSION, check_options, end, say, version
 from rlvr_dynamics.errors import EXIT_DONE
+from rlvr_dynamics.system.command_line import HELP, VERSION, check_options, end, say, version
 
 EXIT_PARTIAL = 3
 
@@ -65,7 +65,8 @@ def listing() -> str:
 def _go(request: Request, command: str) -> int:
     from analysis.build import analyse
     from analysis.closing import next_command
-    from analysis.study import load_study
+    from rlvr_dynamics.claims.study_ledger import build_ledger
+    from rlvr_dynamics.results.study import load_study
 
     for folder in request.skipped:
         say(f"skipped {folder}: no config.json, so not a run", stream=sys.stderr)
@@ -75,7 +76,7 @@ def _go(request: Request, command: str) -> int:
         study,
         request.chosen,
         request.out,
-        ledger=None if request.names else registry.ledger(),
+        ledger=None if request.names else build_ledger,
         command=command,
     )
     for name, told in result.broken.items():

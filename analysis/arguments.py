@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import registry
-from analysis.artefact import Artefact
+from analysis.parts.artefact import Artefact
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.overrides import unquoted
 

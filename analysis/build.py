@@ -11,13 +11,13 @@ from tempfile import TemporaryFile
 
 import pandas as pd
 
-from analysis.artefact import Artefact, FigureArtefact, TableArtefact
-from analysis.study import Study
-from rlvr_dynamics.atomic import atomic_folder
+from analysis.parts.artefact import Artefact, FigureArtefact, TableArtefact
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.foreign_text import as_csv
-from rlvr_dynamics.progress import bar
 from rlvr_dynamics.reporting.tables import Table, write_table
+from rlvr_dynamics.results.study import Study
+from rlvr_dynamics.system.atomic import atomic_folder
+from rlvr_dynamics.system.foreign_text import as_csv
+from rlvr_dynamics.system.progress import bar
 
 MARK = "analysis.json"
 WRITTEN = {MARK, "cells", "claims.csv", "figures", "index.html", "tables"}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from analysis.build import Built
-from analysis.study import Study
 from rlvr_dynamics.reporting.page import next_command as of_run
+from rlvr_dynamics.results.study import Study
 
 
 def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:

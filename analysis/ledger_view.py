@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.build import split_cells
-from analysis.claims import PRINTED_NUMBERS
-from rlvr_dynamics.reporting.claims import format_interval, format_value
-from rlvr_dynamics.reporting.formatting import DASH, integer, is_missing
-from rlvr_dynamics.reporting.frames import select
+from rlvr_dynamics.claims.run_ledger import format_interval, format_value
+from rlvr_dynamics.claims.study_ledger import PRINTED_NUMBERS
 from rlvr_dynamics.reporting.page import MARKS, link_papers
+from rlvr_dynamics.results.formatting import DASH, integer, is_missing
+from rlvr_dynamics.results.frames import select
 
 HEADINGS = ("Verdict", "Claim", "Threshold", "Papers’", "Ours", "Null, control", "Runs, n")
 
@@ -48,7 +48,7 @@ def ledger_view(claims: pd.DataFrame, known: Collection[str]) -> dict[str, Any]:
     """What the template shows of the ledger.
 
     Args:
-        claims: What `analysis.claims.build_ledger` returned.
+        claims: What `rlvr_dynamics.claims.study_ledger.build_ledger` returned.
         known: Names of the study's runs; only these become links.
     """
     rows = [_row(row, known) for row in claims.to_dict("records")]

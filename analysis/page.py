@@ -9,16 +9,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import runs
-from analysis.artefact import label
 from analysis.build import CELL_COLUMNS, Built, split_cells
 from analysis.closing import next_command
 from analysis.ledger_view import claims_in_words, ledger_view
-from analysis.printed import PROVENANCE
-from analysis.study import Study
+from analysis.parts.artefact import label
 from rlvr_dynamics import reporting
+from rlvr_dynamics.claims.printed import PROVENANCE
 from rlvr_dynamics.reporting.page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.page import visible
 from rlvr_dynamics.reporting.tables import Table, write_table
+from rlvr_dynamics.results.study import Study
 
 MOST_ROWS = 300  # rows of one table on the page; the files have all
 LONG_WORDS = 60  # characters; a column with longer fields may wrap

@@ -1,60 +1,56 @@
 """Every table and figure, in the order of the page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
-import pandas as pd
-
-from analysis.artefact import Artefact
-from analysis.study import Study
+from analysis.parts.artefact import Artefact
 from rlvr_dynamics.errors import UserError
 
 # One line a module, in the order of the page; each module has a list `ARTEFACTS`.
 MODULES: tuple[str, ...] = (
     # ours
-    "regime_map",
-    "claims",
+    "ours.regime_map",
+    "ours.ledger_tables",
     # AlphaRL, tables
-    "alpharl_table_1",
-    "alpharl_table_3",
-    "alpharl_table_4",
-    "alpharl_table_5",
-    "alpharl_table_6",
-    "alpharl_table_7",
-    "alpharl_table_8",
+    "alpharl.table_1",
+    "alpharl.table_3",
+    "alpharl.table_4",
+    "alpharl.table_5",
+    "alpharl.table_6",
+    "alpharl.table_7",
+    "alpharl.table_8",
     # AlphaRL, figures
-    "alpharl_figure_1",
-    "alpharl_figure_3a",
-    "alpharl_figure_3b",
-    "alpharl_figure_4a",
-    "alpharl_figure_4b",
-    "alpharl_figure_5a",
-    "alpharl_figure_5b",
-    "alpharl_figure_6a",
-    "alpharl_figure_6b",
-    "alpharl_figure_6c",
-    "alpharl_figure_7",
-    "alpharl_figure_10",
-    "alpharl_figure_11",
-    "alpharl_figure_12a",
-    "alpharl_figure_12b",
-    "alpharl_figure_12c",
-    "alpharl_figure_14",
-    "alpharl_figure_15",
-    "alpharl_figure_16_29",
+    "alpharl.figure_1",
+    "alpharl.figure_3a",
+    "alpharl.figure_3b",
+    "alpharl.figure_4a",
+    "alpharl.figure_4b",
+    "alpharl.figure_5a",
+    "alpharl.figure_5b",
+    "alpharl.figure_6a",
+    "alpharl.figure_6b",
+    "alpharl.figure_6c",
+    "alpharl.figure_7",
+    "alpharl.figure_10",
+    "alpharl.figure_11",
+    "alpharl.figure_12a",
+    "alpharl.figure_12b",
+    "alpharl.figure_12c",
+    "alpharl.figure_14",
+    "alpharl.figure_15",
+    "alpharl.figure_16_29",
     # RELEX, tables
-    "relex_main",
-    "relex_out_of_domain",
-    "relex_baselines",
-    "relex_ablation",
-    "relex_oracle",
-    "relex_far_extrapolation",
+    "relex.main",
+    "relex.out_of_domain",
+    "relex.baselines",
+    "relex.ablation",
+    "relex.oracle",
+    "relex.far_extrapolation",
     # RELEX, figures
-    "relex_curves",
-    "relex_spectrum",
-    "relex_linearity",
-    "relex_geometry",
+    "relex.curves",
+    "relex.spectrum",
+    "relex.linearity",
+    "relex.geometry",
 )
 
 
@@ -100,10 +96,3 @@ def find(name: str, among: Sequence[Artefact] | None = None) -> Artefact:
         f"there is no table or figure named {name}",
         way_out=f"one of {', '.join(by_name)}",
     )
-
-
-def ledger() -> Callable[[Study], pd.DataFrame] | None:
-    """What builds the claims ledger; None where this package has none."""
-    if find_spec(f"{__package__}.claims") is None:
-        return None
-    return import_module(f"{__package__}.claims").build_ledger

@@ -9,10 +9,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from analysis.study import NO_CONTROL, Cell, Study
-from rlvr_dynamics.copies import copy_file, copy_folder, keep_inside
-from rlvr_dynamics.reporting.accuracy import paired_accuracy
-from rlvr_dynamics.reporting.formatting import (
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import (
     DASH,
     MINUS,
     general,
@@ -20,8 +18,10 @@ from rlvr_dynamics.reporting.formatting import (
     percent,
     percent_interval,
 )
-from rlvr_dynamics.reporting.results import TABLES
-from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.run import TABLES
+from rlvr_dynamics.results.scores import paired_accuracy
+from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.system.copies import copy_file, copy_folder, keep_inside
 
 COMPANIONS = ("claims.csv", "tables", "figures")  # what a run's page links to
 

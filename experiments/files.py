@@ -4,8 +4,8 @@ import textwrap
 from pathlib import Path
 
 from experiments.cells import CELLS, Cell
-from rlvr_dynamics.atomic import write_text
 from rlvr_dynamics.config import CONFIG_FOLDER
+from rlvr_dynamics.system.atomic import write_text
 
 FOLDER = CONFIG_FOLDER / "exp"
 MARK = "# Written by `python -m experiments.grid --write` from experiments/cells.py."

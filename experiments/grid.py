@@ -10,17 +10,17 @@ from experiments.cells import CELLS, Cell
 from experiments.files import write
 from experiments.states import STATES, Progress, progress
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics import estimates
-from rlvr_dynamics.command_line import Parser, end, say
 from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system.command_line import Parser, end, say
 
 COMMON = ["trainer=gpu_node", "measure=large"]
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a cell needs: GPUs of a size, on nodes, and estimates (`rlvr_dynamics.estimates`)."""
+    """What a cell needs: GPUs of a size, on nodes, and estimates (`flow.estimates`)."""
 
     nodes: int
     gpus: int

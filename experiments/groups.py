@@ -8,8 +8,8 @@ from pathlib import Path
 
 from experiments.predictions import entries
 from experiments.question import Question
-from rlvr_dynamics.atomic import write_text
 from rlvr_dynamics.config import CONFIG_FOLDER
+from rlvr_dynamics.system.atomic import write_text
 
 FOLDER = CONFIG_FOLDER / "extrapolation"
 # The questions whose lists one would otherwise type; `recovery` has those of the reconstructions.

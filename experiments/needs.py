@@ -12,11 +12,11 @@ from experiments.predictions import Triple, merged
 from experiments.question import Plan, Question
 from experiments.runs import by_cell
 from experiments.states import progress
-from rlvr_dynamics.records import FOLDERS, read_record
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 
 if TYPE_CHECKING:
-    from analysis.study import Study
+    from rlvr_dynamics.results.study import Study
 
 SHOWN = 4
 

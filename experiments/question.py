@@ -9,8 +9,8 @@ from experiments.predictions import Predictions, merged, overrides_of
 from rlvr_dynamics.schema import Method, Rebuilt
 
 if TYPE_CHECKING:
-    from analysis.study import Study
     from experiments.needs import Missing
+    from rlvr_dynamics.results.study import Study
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from experiments.groups import WRITTEN, write_groups
 from experiments.needs import Missing, missing
 from experiments.question import Question
 from experiments.runs import run_dirs
-from rlvr_dynamics.command_line import Parser, end, say
 from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.system.command_line import Parser, end, say
 
 # One module each, in the order of the papers.
 MODULES = (

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlvr_dynamics.pipeline import is_locked
-from rlvr_dynamics.records import FOLDERS, read_record
+from rlvr_dynamics.flow.pipeline import is_locked
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 
 State = Literal["done", "running", "failed", "interrupted", "missing"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "interrupted", "missing")

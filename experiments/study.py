@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.states import progress
-from rlvr_dynamics.command_line import Parser, end
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
 from rlvr_dynamics.overrides import quoted
-from rlvr_dynamics.reporting.formatting import scientific
+from rlvr_dynamics.results.formatting import scientific
 from rlvr_dynamics.schema import STAGES
+from rlvr_dynamics.system.command_line import Parser, end
 
 ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
 LEARNING_RATES = (1.0e-5, 1.0e-4)
@@ -132,7 +132,7 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
     done = [runs / cell.name for cell in cells if (runs / cell.name / "scores").is_dir()]
     if not done:
         return EXIT_FAILED
-    codes = [_python("analysis.behaviour", f"run_dir={folder}") for folder in done]
+    codes = [_python("rlvr_dynamics.behaviour", f"run_dir={folder}") for folder in done]
     given = ",".join(quoted(folder) for folder in done)
     codes.append(_python("analysis", f"run_dirs=[{given}]", f"out={out}"))
     return next((code for code in reversed(codes) if code), EXIT_DONE)

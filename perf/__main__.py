@@ -18,8 +18,8 @@ from perf import (
     trajectory,
     update_svd,
 )
-from rlvr_dynamics.command_line import Parser, end
-from rlvr_dynamics.hardware import free_bytes
+from rlvr_dynamics.system.command_line import Parser, end
+from rlvr_dynamics.system.hardware import free_bytes
 
 PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Part]] = {
     "trajectory": trajectory.measure,

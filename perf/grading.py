@@ -16,7 +16,7 @@ import psutil
 
 from perf.report import Part, Row
 from perf.settings import Settings
-from rlvr_dynamics.scoring.grading import TIME_LIMIT, grade_many, grader_version
+from rlvr_dynamics.grading.grade import TIME_LIMIT, grade_many, grader_version
 
 SAMPLES = 20
 HOSTILE_SHARE = 0.01

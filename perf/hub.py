@@ -19,12 +19,12 @@ import numpy as np
 
 from perf.report import Part, Row
 from perf.settings import Settings
-from rlvr_dynamics.checkpoints import hub_download
-from rlvr_dynamics.checkpoints.hub import Address, pin_all
-from rlvr_dynamics.checkpoints.hub_download import CONNECTIONS, Job, download
-from rlvr_dynamics.checkpoints.hub_http import Hub
+from rlvr_dynamics.hub import download as hub_download
+from rlvr_dynamics.hub.download import CONNECTIONS, Job, download
+from rlvr_dynamics.hub.http import Hub
+from rlvr_dynamics.hub.published import Address, pin_all
 
-SERVER = Path(__file__).resolve().parent.parent / "tests" / "hub_server.py"
+SERVER = Path(__file__).resolve().parent.parent / "tests" / "support" / "hub_server.py"
 REPO = "perf/trajectory"
 STEPS = (1, 2, 3, 4)
 FULL_BYTES, QUICK_BYTES = 256 << 20, 1 << 20

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_json, write_text
+from rlvr_dynamics.system.atomic import write_json, write_text
 
 NAN = float("nan")
 DASH = "-"

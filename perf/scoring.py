@@ -16,9 +16,8 @@ from perf.machine import provenance
 from perf.models import SIZES
 from perf.report import NAN, Part, Row, write
 from perf.settings import Settings, full, quick
-from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.config import load
-from rlvr_dynamics.score_stage import engine_settings
+from rlvr_dynamics.flow.score import engine_settings
 from rlvr_dynamics.scoring.generation import (
     PROOF_FILE,
     TIMES_FILE,
@@ -26,6 +25,7 @@ from rlvr_dynamics.scoring.generation import (
     ScoredModel,
     score_models,
 )
+from rlvr_dynamics.system.atomic import write_json
 
 CHECKPOINTS = 10
 QUICK_CHECKPOINTS, QUICK_QUESTIONS = 3, 16

@@ -3,7 +3,7 @@
 import errno
 import os
 
-from rlvr_dynamics.foreign_text import one_line
+from rlvr_dynamics.system.foreign_text import one_line
 
 EXIT_DONE = 0
 EXIT_FAILED = 1

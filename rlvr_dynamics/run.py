@@ -14,9 +14,9 @@ from types import FrameType
 from typing import Any
 
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics.command_line import HELP, VERSION, check_options, end, say, version
 from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.schema import STAGES, RunConfig
+from rlvr_dynamics.system.command_line import HELP, VERSION, check_options, end, say, version
 
 CONFIGURATION = "--cfg"
 USAGE = """\
@@ -78,12 +78,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _go(settings: RunConfig, arguments: list[str]) -> int:
-    from rlvr_dynamics import mirror, pipeline, stages
-    from rlvr_dynamics.provenance import append_log, restore_provenance, write_provenance
+    from rlvr_dynamics.flow import pipeline, stages
+    from rlvr_dynamics.flow.provenance import append_log, restore_provenance, write_provenance
+    from rlvr_dynamics.sinks import mirror
 
     run = pipeline.Run(settings, Path(settings.run_dir).absolute())
     if settings.dry_run:
-        from rlvr_dynamics.dry_run import describe
+        from rlvr_dynamics.flow.plan_in_words import describe
 
         say(describe(run))
         return EXIT_DONE
@@ -119,8 +120,8 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
 
 def _execute(run: Any, item: Any) -> float:
     """Do one stage; how it ended otherwise than well is written to log.jsonl."""
-    from rlvr_dynamics import pipeline
-    from rlvr_dynamics.provenance import append_log
+    from rlvr_dynamics.flow import pipeline
+    from rlvr_dynamics.flow.provenance import append_log
 
     try:
         return pipeline.execute(run, item)

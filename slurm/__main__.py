@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr_dynamics.command_line import HELP, VERSION, end, say, version
 from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.system.command_line import HELP, VERSION, end, say, version
 
 if TYPE_CHECKING:
     from slurm.site import Site

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from rlvr_dynamics.atomic import atomic_folder, write_text
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.foreign_text import as_csv
-from rlvr_dynamics.published_files import changes
-from rlvr_dynamics.records import read_record
-from rlvr_dynamics.sealed import read_parquet
+from rlvr_dynamics.run_directory.published_files import changes
+from rlvr_dynamics.run_directory.records import read_record
+from rlvr_dynamics.system.atomic import atomic_folder, write_text
+from rlvr_dynamics.system.foreign_text import as_csv
+from rlvr_dynamics.system.sealed import read_parquet
 from slurm.cells import Cell
 from slurm.status import Table
 from slurm.submission import Submission

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from rlvr_dynamics import estimates
+from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.flow.stages import trains
 from rlvr_dynamics.schema import STAGES, RunConfig
-from rlvr_dynamics.stages import trains
 from slurm.site import Site, minutes
 
 GIB = 2**30

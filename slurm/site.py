@@ -10,8 +10,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import require_file
 from rlvr_dynamics.schema import Frozen
+from rlvr_dynamics.system.files import require_file
 
 JobName = Literal["prepare", "train", "measure", "extrapolate", "score", "report", "merge"]
 Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_INTERRUPTED
-from rlvr_dynamics.records import FOLDERS, read_record
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from slurm.cells import Cell
 from slurm.submission import FOLDER, Array, Submission
 

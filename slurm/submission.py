@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
+from rlvr_dynamics.system.atomic import write_json
+from rlvr_dynamics.system.files import read_object
 from slurm.cells import Cell
 from slurm.resources import Resources
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics.atomic import write_text
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.locks import LOCK, held
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system.atomic import write_text
+from rlvr_dynamics.system.locks import LOCK, held
 from slurm import arrays, scripts, submission
 from slurm.cells import Cell, compose
 from slurm.site import Site, check_site

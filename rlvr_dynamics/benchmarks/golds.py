@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.extraction import last_boxed
-from rlvr_dynamics.scoring.grading import KINDS, MAX_DIGITS, check_golds
+from rlvr_dynamics.grading.extraction import last_boxed
+from rlvr_dynamics.grading.grade import KINDS, MAX_DIGITS, check_golds
 
 SHORT = 300  # characters; a text without a box that is longer is a solution, not an answer
 SHOWN = 20

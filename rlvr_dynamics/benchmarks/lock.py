@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
 from rlvr_dynamics.schema import HubTable
+from rlvr_dynamics.system.files import read_object
 
 LOCK_FILE = "benchmarks.lock.json"
 _HOW_SETTINGS = {"repo", "revision"}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.atomic import atomic_folder, write_json
+from rlvr_dynamics.checkpoints.companions import copy_companions
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.model_config import says_tied, set_config_dtype
 from rlvr_dynamics.checkpoints.shards import (
@@ -26,9 +26,9 @@ from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.checkpoints.writer import copy_others, put_elements
-from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.hardware import free_bytes
+from rlvr_dynamics.system.atomic import atomic_folder, write_json
+from rlvr_dynamics.system.hardware import free_bytes
 
 BLOCK_ELEMENTS = 1 << 22
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import require_file
+from rlvr_dynamics.system.files import require_file
 
 HEADER_LIMIT = 100_000_000
 # Bits of an element, by the format's names.

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_json
-from rlvr_dynamics.files import read_object
+from rlvr_dynamics.system.atomic import write_json
+from rlvr_dynamics.system.files import read_object
 
 _TIED = "tie_word_embeddings"
 

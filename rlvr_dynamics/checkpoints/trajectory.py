@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rlvr_dynamics import progress
 from rlvr_dynamics.checkpoints.adapter_identity import adapter_identity, prove_adapter
 from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
 from rlvr_dynamics.checkpoints.adapters import Adapter, read_adapter
@@ -39,6 +38,7 @@ from rlvr_dynamics.checkpoints.structure import Matrix, Structure, vocabulary_ro
 from rlvr_dynamics.checkpoints.tying import Vocabulary, vocabulary_of, vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import holds_adapter
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system import progress
 
 _PIECE = 1 << 22
 

@@ -7,7 +7,6 @@ import time
 import zipfile
 from pathlib import Path
 
-from rlvr_dynamics.atomic import full_disk_is_a_user_error, write_text
 from rlvr_dynamics.checkpoints.cast import (
     cast_checkpoint,
     first_not_finite,
@@ -20,7 +19,8 @@ from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.shards import Layout, read_layout
 from rlvr_dynamics.checkpoints.tying import vocabulary_of
 from rlvr_dynamics.errors import StageFailed, UserError
-from rlvr_dynamics.hardware import free_bytes
+from rlvr_dynamics.system.atomic import full_disk_is_a_user_error, write_text
+from rlvr_dynamics.system.hardware import free_bytes
 
 LATEST = "latest_checkpointed_iteration.txt"
 GATHERED_DTYPE = "float32"

@@ -9,7 +9,7 @@ from pathlib import Path
 from rlvr_dynamics.checkpoints.header import NEW_COPY
 from rlvr_dynamics.checkpoints.other_formats import refuse_unreadable
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
+from rlvr_dynamics.system.files import read_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

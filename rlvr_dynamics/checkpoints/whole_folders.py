@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.model_config import engine_ties
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.tying import head_is_own
 from rlvr_dynamics.checkpoints.weight_files import INDEX
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
-from rlvr_dynamics.companions import companions_digest
 
 _PIECE = 1 << 22
 _TOKENIZERS = ("tokenizer", "vocab", "spiece", "tekken")

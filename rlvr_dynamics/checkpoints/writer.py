@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.atomic import atomic_folder, write_json
+from rlvr_dynamics.checkpoints.companions import copy_companions
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.model_config import engine_ties, say_untied, set_config_dtype, widest
 from rlvr_dynamics.checkpoints.shards import (
@@ -31,8 +31,8 @@ from rlvr_dynamics.checkpoints.shards import (
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.tying import head_is_own, vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
-from rlvr_dynamics.companions import copy_companions
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.atomic import atomic_folder, write_json
 
 _PUSH_BYTES = 32 << 20
 

@@ -11,7 +11,7 @@ from rlvr_dynamics.checkpoints.differences import finite_elements
 from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.progress import bar
+from rlvr_dynamics.system.progress import bar
 
 FORECAST_COLUMNS = (
     *("method", "observe", "step", "tensor", "module", "layer", "sse", "sse_hold", "skill"),

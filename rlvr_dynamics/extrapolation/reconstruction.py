@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.companions import companions_digest
+from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.base import DEFAULT_BUDGET_BYTES, DEFAULT_THREADS
 from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters

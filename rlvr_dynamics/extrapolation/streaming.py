@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.checkpoints.differences import Differences, Room, finite_elements, rooms_for
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
-from rlvr_dynamics.companions import companions_digest
 from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram
 from rlvr_dynamics.extrapolation.base import Extrapolator, LowRank, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
@@ -32,8 +32,8 @@ from rlvr_dynamics.extrapolation.stored import (
     prediction_folder,
     source_text,
 )
-from rlvr_dynamics.progress import bar
-from rlvr_dynamics.threads import Memory, one_thread_each
+from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.system.threads import Memory, one_thread_each
 
 _PIECE = 1 << 16
 """Elements copied or changed at a time."""

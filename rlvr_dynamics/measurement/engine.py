@@ -16,8 +16,8 @@ from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.settings import MeasureSettings
 from rlvr_dynamics.measurement.statistics import collect_to_file
-from rlvr_dynamics.progress import bar
-from rlvr_dynamics.threads import Memory, one_thread_each
+from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.system.threads import Memory, one_thread_each
 
 Update = Callable[[int], Any]
 _UPDATE_BYTES = 12  # an element of an update: as stored, in float32, and room to work

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.atomic import write_parquet
 from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.measurement.engine import collect_all, measured_names
@@ -24,8 +23,9 @@ from rlvr_dynamics.measurement.trajectory_tables import (
     trajectory_tables,
 )
 from rlvr_dynamics.measurement.update_tables import update_tables
-from rlvr_dynamics.progress import bar
-from rlvr_dynamics.threads import one_thread_each
+from rlvr_dynamics.system.atomic import write_parquet
+from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.system.threads import one_thread_each
 
 LABELS = ("tensor", "module", "layer")
 # Tables that may be empty still have their columns.

@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save_file
 
-from rlvr_dynamics.atomic import atomic_path
 from rlvr_dynamics.checkpoints.differences import Differences, Room
 from rlvr_dynamics.checkpoints.shards import create_shard
 from rlvr_dynamics.checkpoints.structure import Matrix
@@ -40,7 +39,8 @@ from rlvr_dynamics.dynamics import (
     update_svd,
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
-from rlvr_dynamics.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
+from rlvr_dynamics.system.atomic import atomic_path
+from rlvr_dynamics.system.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
 
 VERSION = 2
 LONGEST_NAME = 160  # of a file; systems end at 255, and a temporary name is longer

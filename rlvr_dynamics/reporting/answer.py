@@ -4,12 +4,12 @@ from collections import Counter
 
 import pandas as pd
 
-from rlvr_dynamics.reporting.accuracy import paired_accuracy
-from rlvr_dynamics.reporting.formatting import general, is_missing, number, percent
-from rlvr_dynamics.reporting.frames import equal, known, last_step, median
-from rlvr_dynamics.reporting.results import Results, config_name, lookup
-from rlvr_dynamics.reporting.update_claims import NO_GAIN
-from rlvr_dynamics.reporting.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
+from rlvr_dynamics.claims.update_claims import NO_GAIN
+from rlvr_dynamics.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
+from rlvr_dynamics.results.formatting import general, is_missing, number, percent
+from rlvr_dynamics.results.frames import equal, known, last_step, median
+from rlvr_dynamics.results.run import Results, config_name, lookup
+from rlvr_dynamics.results.scores import paired_accuracy
 
 NAMES = {
     "grpo": "GRPO",

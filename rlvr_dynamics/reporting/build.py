@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from rlvr_dynamics.foreign_text import as_csv
-from rlvr_dynamics.reporting.claims import build_claims
+from rlvr_dynamics.claims.run_ledger import build_claims
 from rlvr_dynamics.reporting.page import render_page
-from rlvr_dynamics.reporting.results import load_results
 from rlvr_dynamics.reporting.summaries import build_tables
 from rlvr_dynamics.reporting.tables import write_table
+from rlvr_dynamics.results.run import load_results
+from rlvr_dynamics.system.foreign_text import as_csv
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from rlvr_dynamics.reporting.figure_style import (
     canvas,
     step_axis,
 )
-from rlvr_dynamics.reporting.frames import accuracy_source, equal, has, known, mean
-from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.results.frames import accuracy_source, equal, has, known, mean
+from rlvr_dynamics.results.run import Results
 
 PLS_THRESHOLD = 0.9
 

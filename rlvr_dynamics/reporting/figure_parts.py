@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, ORANGE, VERMILLION
-from rlvr_dynamics.reporting.formatting import module_rank, number
-from rlvr_dynamics.reporting.frames import has, highest, known, values
-from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.results.formatting import module_rank, number
+from rlvr_dynamics.results.frames import has, highest, known, values
+from rlvr_dynamics.results.run import Results
 
 R2_FLOOR = -1.0
 

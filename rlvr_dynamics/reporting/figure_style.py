@@ -14,8 +14,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rlvr_dynamics.reporting.formatting import general, share_of_training
-from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.results.formatting import general, share_of_training
+from rlvr_dynamics.results.run import Results
 
 DPI = 160
 WIDTH_INCHES = 5.5  # text width of the usual conference styles: no rescaling in a paper

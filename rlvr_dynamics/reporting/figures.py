@@ -12,8 +12,8 @@ from rlvr_dynamics.reporting import (
     training_figures,
 )
 from rlvr_dynamics.reporting.figure_style import FigurePlan, save, style
-from rlvr_dynamics.reporting.formatting import text
-from rlvr_dynamics.reporting.results import TABLES, Results
+from rlvr_dynamics.results.formatting import text
+from rlvr_dynamics.results.run import TABLES, Results
 
 PLANS: list[FigurePlan] = [
     *training_figures.PLANS,

@@ -17,14 +17,14 @@ from rlvr_dynamics.reporting.figure_style import (
     plain_ticks,
     shade_windows,
 )
-from rlvr_dynamics.reporting.formatting import (
+from rlvr_dynamics.results.formatting import (
     general,
     is_missing,
     number,
     share_of_training,
 )
-from rlvr_dynamics.reporting.frames import equal, last_step, median, select, values
-from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.results.frames import equal, last_step, median, select, values
+from rlvr_dynamics.results.run import Results
 
 REPRESENTATIVE = ("q_proj", "gate_proj", "gate_up_proj", "down_proj")  # GLM-4 fuses the gate
 LINE_STYLES = ["-", (0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1))]

@@ -5,8 +5,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.reporting.accuracy import paired_accuracy
-from rlvr_dynamics.reporting.formatting import (
+from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.formatting import (
     DASH,
     integer,
     interval,
@@ -15,11 +15,11 @@ from rlvr_dynamics.reporting.formatting import (
     percent,
     percent_interval,
 )
-from rlvr_dynamics.reporting.frames import equal, select
-from rlvr_dynamics.reporting.results import Results
-from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.reporting.unread import in_brackets, unread_note
-from rlvr_dynamics.scoring.paired import best_candidate
+from rlvr_dynamics.results.frames import equal, select
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import paired_accuracy
+from rlvr_dynamics.results.unread import in_brackets, unread_note
+from rlvr_dynamics.statistics.paired import best_candidate
 
 REFERENCES = ("base", "real", "hold_last")
 SPLITS = {"in_domain": "in domain", "out_of_domain": "out of domain"}

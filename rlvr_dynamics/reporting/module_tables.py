@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.reporting.formatting import Formatter, general, integer, module_rank, number
-from rlvr_dynamics.reporting.formatting import percent as per_cent
-from rlvr_dynamics.reporting.frames import (
+from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.formatting import Formatter, general, integer, module_rank, number
+from rlvr_dynamics.results.formatting import percent as per_cent
+from rlvr_dynamics.results.frames import (
     accuracy_source,
     count_above,
     equal,
@@ -21,8 +22,7 @@ from rlvr_dynamics.reporting.frames import (
     numbers,
     values,
 )
-from rlvr_dynamics.reporting.results import Results
-from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.run import Results
 
 Summary = Callable[[pd.DataFrame], float]
 

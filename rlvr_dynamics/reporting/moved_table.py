@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from rlvr_dynamics.reporting.formatting import integer, method_rank, percent
-from rlvr_dynamics.reporting.frames import equal, has, values
-from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.formatting import integer, method_rank, percent
+from rlvr_dynamics.results.frames import equal, has, values
+from rlvr_dynamics.results.run import Results
 
 
 def moved_table(results: Results) -> Table:

@@ -10,13 +10,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from rlvr_dynamics.foreign_text import shown
+from rlvr_dynamics.claims.run_ledger import format_interval, format_value
 from rlvr_dynamics.reporting.answer import answer, title
-from rlvr_dynamics.reporting.claims import format_interval, format_value
-from rlvr_dynamics.reporting.formatting import DASH, general, integer, number, text
-from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.sealed import read_parquet
+from rlvr_dynamics.results.formatting import DASH, general, integer, number, text
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.foreign_text import shown
+from rlvr_dynamics.system.sealed import read_parquet
 
 LONGEST_ANSWER = 600
 MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DASH}

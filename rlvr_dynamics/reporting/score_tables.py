@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from rlvr_dynamics.reporting.accuracy import PROTOCOLS, paired_accuracy
-from rlvr_dynamics.reporting.formatting import (
+from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.formatting import (
     distinct_titles,
     integer,
     interval,
@@ -12,11 +12,11 @@ from rlvr_dynamics.reporting.formatting import (
     percent,
     percent_interval,
 )
-from rlvr_dynamics.reporting.frames import equal, select
-from rlvr_dynamics.reporting.results import Results
-from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.reporting.unread import STATUSES, in_brackets, unread_note
-from rlvr_dynamics.scoring.paired import GAIN, RATIO
+from rlvr_dynamics.results.frames import equal, select
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import PROTOCOLS, paired_accuracy
+from rlvr_dynamics.results.unread import STATUSES, in_brackets, unread_note
+from rlvr_dynamics.statistics.paired import GAIN, RATIO
 
 
 def scores_table(results: Results) -> Table:

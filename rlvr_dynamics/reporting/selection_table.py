@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from rlvr_dynamics.reporting.formatting import integer, method_rank, percent
-from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.formatting import integer, method_rank, percent
+from rlvr_dynamics.results.run import Results
 
 
 def selection_table(results: Results) -> Table:

@@ -16,10 +16,10 @@ from rlvr_dynamics.reporting.figure_style import (
     canvas,
     plain_ticks,
 )
-from rlvr_dynamics.reporting.formatting import rank_order
-from rlvr_dynamics.reporting.frames import equal, has, known, last_step, select
-from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.weight_tables import PRINTED_SHARES
+from rlvr_dynamics.results.formatting import rank_order
+from rlvr_dynamics.results.frames import equal, has, known, last_step, select
+from rlvr_dynamics.results.run import Results
 
 
 def final_update(results: Results) -> pd.DataFrame | None:

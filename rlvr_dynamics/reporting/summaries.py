@@ -4,9 +4,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from rlvr_dynamics.columns import COLUMNS
-from rlvr_dynamics.reporting.claims import format_interval, format_value
-from rlvr_dynamics.reporting.formatting import integer
+from rlvr_dynamics.claims.run_ledger import format_interval, format_value
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
     linearity_table,
@@ -17,7 +15,6 @@ from rlvr_dynamics.reporting.module_tables import (
     update_rank_table,
 )
 from rlvr_dynamics.reporting.moved_table import moved_table
-from rlvr_dynamics.reporting.results import Results
 from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_table, scores_table
 from rlvr_dynamics.reporting.selection_table import selection_table
 from rlvr_dynamics.reporting.tables import Table
@@ -27,6 +24,9 @@ from rlvr_dynamics.reporting.weight_tables import (
     oracle_table,
     rank_shares_table,
 )
+from rlvr_dynamics.results.columns import COLUMNS
+from rlvr_dynamics.results.formatting import integer
+from rlvr_dynamics.results.run import Results
 
 
 def build_tables(results: Results, claims: pd.DataFrame) -> list[Table]:

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.accuracy import PROTOCOLS
 from rlvr_dynamics.reporting.figure_parts import TensorFacts, quartile_line, say_not_measured
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
@@ -22,9 +21,10 @@ from rlvr_dynamics.reporting.figure_style import (
     shade_windows,
     step_axis,
 )
-from rlvr_dynamics.reporting.formatting import method_rank
-from rlvr_dynamics.reporting.frames import equal, has, highest, known, mean, select, values
-from rlvr_dynamics.reporting.results import Results
+from rlvr_dynamics.results.formatting import method_rank
+from rlvr_dynamics.results.frames import equal, has, highest, known, mean, select, values
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import PROTOCOLS
 
 MOST_CURVES = 8
 LONGEST_OF_THREE = 28  # characters of a label that leave room for three columns

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.reporting.forecasts import COUNTED, own_forecasts
-from rlvr_dynamics.reporting.formatting import (
+from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.forecasts import COUNTED, own_forecasts
+from rlvr_dynamics.results.formatting import (
     integer,
     interval,
     method_rank,
@@ -12,11 +13,10 @@ from rlvr_dynamics.reporting.formatting import (
     percent,
     rank_order,
 )
-from rlvr_dynamics.reporting.frames import equal, last_step, mean, median, numbers
-from rlvr_dynamics.reporting.intervals import bootstrap
-from rlvr_dynamics.reporting.results import Results
-from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.scoring.statistics import UNDEFINED
+from rlvr_dynamics.results.frames import equal, last_step, mean, median, numbers
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.statistics.bootstrap import bootstrap
+from rlvr_dynamics.statistics.intervals import UNDEFINED
 
 # arXiv 2510.00553, table 7: share of the update's norm, by how the model was trained.
 PRINTED_SHARES = {

@@ -148,7 +148,7 @@ class Scoring(Frozen):
 
 
 class Wandb(Frozen):
-    """A copy of the run on Weights & Biases (`rlvr_dynamics.mirror`); the files are the truth.
+    """A copy of the run on Weights & Biases (`sinks.mirror`); the files are the truth.
 
     `offline` copies into run_dir/wandb, from where `wandb sync` sends it; `online` sends it when a
     stage is finished.

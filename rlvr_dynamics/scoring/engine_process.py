@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from rlvr_dynamics.atomic import write_json
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.scoring.gpu_memory import MemoryGuard, read_gpu_memory
 from rlvr_dynamics.scoring.jobs import EngineSettings
+from rlvr_dynamics.system.atomic import write_json
 
 LOG_TAIL_LINES = 30
 _NOISE = ("nanobind", " - leaked", " - ... skipped", "See https://nanobind")

@@ -13,11 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics import progress
-from rlvr_dynamics.atomic import remove_leftovers, write_json
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.grading.grade import check_golds
 from rlvr_dynamics.scoring.engine_process import Event, Job, run_engines
-from rlvr_dynamics.scoring.grading import check_golds
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel, check_names
 from rlvr_dynamics.scoring.plan import (
     RAW_FOLDER,
@@ -29,6 +27,8 @@ from rlvr_dynamics.scoring.plan import (
     publish,
 )
 from rlvr_dynamics.scoring.samples import read_benchmark
+from rlvr_dynamics.system import progress
+from rlvr_dynamics.system.atomic import remove_leftovers, write_json
 
 __all__ = ["EngineSettings", "Protocol", "ScoredModel", "Work", "score_models"]
 

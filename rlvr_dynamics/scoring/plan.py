@@ -10,7 +10,7 @@ import pandas as pd
 
 from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.grading import grader_version
+from rlvr_dynamics.grading.grade import grader_version
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.keys import (
     digest,
@@ -26,7 +26,7 @@ from rlvr_dynamics.scoring.samples import (
     read_metadata,
     write_table,
 )
-from rlvr_dynamics.sealed import read_parquet
+from rlvr_dynamics.system.sealed import read_parquet
 
 RAW_FOLDER = ".raw"
 

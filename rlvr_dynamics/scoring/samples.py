@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr_dynamics.atomic import atomic_path
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.grading import KINDS, grade_finished
-from rlvr_dynamics.sealed import is_whole, read_parquet, write_sealed_parquet
+from rlvr_dynamics.grading.grade import KINDS, grade_finished
+from rlvr_dynamics.system.atomic import atomic_path
+from rlvr_dynamics.system.sealed import is_whole, read_parquet, write_sealed_parquet
 
 METADATA = b"rlvr_dynamics"
 ANSWER_COLUMNS = [

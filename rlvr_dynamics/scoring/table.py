@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.scoring.grading import STATUSES
+from rlvr_dynamics.grading.grade import STATUSES
 from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
-from rlvr_dynamics.scoring.statistics import mean_interval
 from rlvr_dynamics.scoring.votes import majority_score, pass_at_k, spelling
-from rlvr_dynamics.sealed import read_parquet
+from rlvr_dynamics.statistics.intervals import mean_interval
+from rlvr_dynamics.system.sealed import read_parquet
 
 PUZZLE = "reasoning_gym"
 FINISH_REASONS = ("stop", "length")
@@ -55,7 +55,7 @@ def scores_table(
 
     Returns:
         One row per model, benchmark and protocol, with the columns of table `scores` in
-        `rlvr_dynamics.columns`; `uses_future` is the caller's to add.
+        `rlvr_dynamics.results.columns`; `uses_future` is the caller's to add.
 
     Raises:
         UserError: A file of answers is missing, or a model id has an unknown form.

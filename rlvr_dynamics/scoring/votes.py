@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlvr_dynamics.scoring.answer_text import normalise
-from rlvr_dynamics.scoring.math_limits import over_limit
-from rlvr_dynamics.scoring.plain_numbers import number
+from rlvr_dynamics.grading.answer_text import normalise
+from rlvr_dynamics.grading.math_limits import over_limit
+from rlvr_dynamics.grading.plain_numbers import number
 
 _INTEGER = re.compile(r"([+-]?)\s*([0-9]{1,400})", re.ASCII)
 

@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.atomic import write_json, write_text
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.files import read_object
 from rlvr_dynamics.schema import HubModel
 from rlvr_dynamics.scoring.keys import chat_template
+from rlvr_dynamics.system.atomic import write_json, write_text
+from rlvr_dynamics.system.files import read_object
 
 TEMPLATE = "chat_template.jinja"
 GENERATION = "generation_config.json"

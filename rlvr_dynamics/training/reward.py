@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rlvr_dynamics.scoring.grading import grade_finished
+from rlvr_dynamics.grading.grade import grade_finished
 
 # By data source; every other source is mathematics.
 KINDS = {"arithmetic": "integer", "reasoning_gym": "reasoning_gym"}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlvr_dynamics.atomic import write_parquet
+from rlvr_dynamics.system.atomic import write_parquet
 
 
 def shuffle_answers(train: Path, seed: int) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rlvr_dynamics import estimates
 from rlvr_dynamics.checkpoints.names import HEAD
-from rlvr_dynamics.progress import bar
+from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.schema import Architecture, Family
+from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, Noise, Problem, solution
 
 if TYPE_CHECKING:

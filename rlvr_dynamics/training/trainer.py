@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlvr_dynamics.atomic import write_parquet
 from rlvr_dynamics.errors import StageFailed, UserError
-from rlvr_dynamics.progress import bar
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.training.processes import MARKER, end_all, folder_prefix, is_alive, workers
+from rlvr_dynamics.system.atomic import write_parquet
+from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
+from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.verl_command import environment, joining_overrides, verl_command
 from rlvr_dynamics.training.verl_schema import check
 
@@ -156,7 +156,7 @@ def _supervised(
     """Start verl under the supervisor; on the way out nothing of it is left, whatever happened."""
     supervisor = subprocess.Popen(
         [
-            *(sys.executable, "-m", "rlvr_dynamics.training.supervise"),
+            *(sys.executable, "-m", "rlvr_dynamics.system.supervise"),
             *(marker, str(log), "--"),
             *command,
         ],

@@ -1,0 +1,1 @@
+"""AlphaRL's tables and figures, redrawn from finished runs."""

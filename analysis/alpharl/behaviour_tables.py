@@ -1,0 +1,69 @@
+"""The tables that `python -m rlvr_dynamics.behaviour run_dir=...` wrote for a run, read once."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from rlvr_dynamics.behaviour.columns import COLUMNS
+from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
+from rlvr_dynamics.behaviour.measure import table_path
+from rlvr_dynamics.behaviour.run_directory import FOLDER
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.reporting.figure_style import BLACK, GREEN, GREY, SKY
+from rlvr_dynamics.results.formatting import method_name
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.sealed import read_parquet
+
+MISSING = "Not measured: python -m rlvr_dynamics.behaviour run_dir=DIR writes it."
+LOOKS = {TRAINED: (BLACK, "o"), RANK1: (GREEN, "D"), RANDOM: (GREY, "X"), BASE: (SKY, "s")}
+NAMES = {
+    TRAINED: "trained model",
+    RANK1: method_name(RANK1),
+    RANDOM: method_name(RANDOM),
+    BASE: "base",
+}
+
+
+def behaviour(cell: Cell, name: str) -> pd.DataFrame | None:
+    """One of the tables of a run; None where it has not been written.
+
+    Raises:
+        UserError: The table lacks columns.
+    """
+    memo, key = cell.results.memo, ("behaviour", name)
+    path = table_path(cell.results.run_dir / FOLDER, name)
+    if key not in memo:
+        memo[key] = read_parquet(path) if path.is_file() else None
+    table = memo[key]
+    absent = [] if table is None else [column for column in COLUMNS[name] if column not in table]
+    if absent:
+        raise UserError(
+            f"the table lacks {', '.join(absent)}",
+            where=str(path),
+            way_out="remove the file; python -m rlvr_dynamics.behaviour run_dir=... writes it anew",
+        )
+    return table
+
+
+def measured(study: Study, name: str) -> list[Cell]:
+    """The runs that have a table, in the order of the study."""
+    return [cell for cell in study.cells if behaviour(cell, name) is not None]
+
+
+def lacking(study: Study, cells: Sequence[Cell]) -> str:
+    """Which runs are not drawn, in a sentence; empty where all are."""
+    names = [cell.name for cell in study.cells if cell not in cells]
+    if not names:
+        return ""
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f" Not measured for {shown}."
+
+
+def questions_of(cells: Sequence[Cell]) -> str:
+    """How many answers stand behind a run's numbers, on which benchmark, in which precision."""
+    found = set()
+    for cell in cells:
+        table = behaviour(cell, "summary")
+        if table is not None:
+            found |= set(zip(table["answers"], table["benchmark"], table["dtype"], strict=True))
+    return "; ".join(f"n = {n} answers, {name}, {dtype}" for n, name, dtype in sorted(found))

@@ -1,0 +1,116 @@
+"""The claims ledger over all runs as tables: over runs, by learning rate, run by run."""
+
+import pandas as pd
+
+from analysis.parts.artefact import Artefact, TableArtefact
+from rlvr_dynamics.claims.run_ledger import format_interval, format_value
+from rlvr_dynamics.claims.study_ledger import WORDS, build_by_regime, build_by_run, build_ledger
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import general, integer, is_missing
+from rlvr_dynamics.results.study import Study
+
+
+def ledger_tables(study: Study) -> list[Table]:
+    """The ledger as a narrow table, and the same by regime."""
+    ledger = build_ledger(study)
+    shown = _shown(
+        ledger,
+        ["id", "paper", "claim", "threshold", "printed", "ours", "interval"]
+        + ["runs", "n", "null", "control", "verdict", "by_learning_rate", "cells"],
+    )
+    tables = [
+        Table(
+            "claims",
+            "Claims ledger",
+            "Papers': what the paper prints, in the unit of the statistic (claims.csv says where). "
+            "Ours: mean over the runs that learned something, where the claim is about accuracy. "
+            f"{WORDS} The rows N.. check the printed numbers alone.",
+            shown,
+            {"runs": integer},
+            {
+                "printed": "papers’",
+                "by_learning_rate": "by learning rate",
+                "cells": "cell",
+            },
+        )
+    ]
+    by_regime = build_by_regime(study)
+    columns = ["id", "claim", "regime", "threshold", "ours", "interval", "runs", "n", "null"]
+    columns += ["control", "verdict", "note", "cells"]
+    tables.append(
+        Table(
+            "claims_by_regime",
+            "Claims by learning rate",
+            f"Every measured claim, apart for each learning rate. {WORDS}",
+            _shown(by_regime, columns),
+            {"runs": integer},
+            {"cells": "cell"},
+        )
+        if len(by_regime)
+        else Table("claims_by_regime", "Claims by learning rate", "", None, missing=NO_RUN)
+    )
+    return tables
+
+
+NO_RUN = "Not measured: no run has tables that a claim rests on."
+
+
+def run_tables(study: Study) -> list[Table]:
+    """Every claim on every run."""
+    table = build_by_run(study)
+    title = "Claims run by run"
+    if not len(table):
+        return [Table("claims_by_run", title, "", None, missing=NO_RUN)]
+    columns = ["id", "claim", "model", "algorithm", "learning_rate", "seed", "control"]
+    columns += ["threshold", "ours", "interval", "n", "null", "verdict", "note", "cell"]
+    return [
+        Table(
+            "claims_by_run",
+            title,
+            "What each run says by itself, with its own 95 % interval: bootstrap over questions "
+            "(accuracies) or tensors (means, medians), Wilson for shares.",
+            _shown(table, columns),
+            {"learning_rate": general, "seed": integer},
+            {"learning_rate": "learning rate"},
+        )
+    ]
+
+
+def _shown(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Numbers as text in the unit of each row's threshold, interval and n in one column each."""
+    records = table.to_dict("records")
+    changed = {
+        name: [format_value(row[name], str(row["threshold"])) for row in records]
+        for name in ("printed", "ours", "null", "control")
+        if name in table and name in columns and pd.api.types.is_float_dtype(table[name])
+    }
+    changed["interval"] = [
+        format_interval(row["ci_low"], row["ci_high"], str(row["threshold"])) for row in records
+    ]
+    changed["n"] = [
+        "" if is_missing(row["n"]) else f"{integer(row['n'])} {row['n_unit']}".strip()
+        for row in records
+    ]
+    return table.assign(**changed).filter(items=columns)
+
+
+ARTEFACTS: list[Artefact] = [
+    TableArtefact(
+        "claims",
+        "ours",
+        "",
+        "Claims ledger",
+        "The verdicts beside the learning rates: a claim that holds at one may fail at another.",
+        "claims",
+        ledger_tables,
+    ),
+    TableArtefact(
+        "claims_by_run",
+        "ours",
+        "",
+        "Claims run by run",
+        "Whether the runs agree, seed by seed, and what the control on shuffled rewards says.",
+        "claims",
+        run_tables,
+    ),
+]

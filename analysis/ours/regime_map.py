@@ -1,0 +1,258 @@
+"""The regime map: how far the weights moved, against how well their path is predicted."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from analysis.ours.regime_tables import NEEDS, tables
+from analysis.ours.regimes import forecasts, regimes, where_it_ends
+from analysis.parts.artefact import Artefact, Drawing, FigureArtefact, TableArtefact
+from analysis.parts.run_groups import dodge
+from rlvr_dynamics.reporting.figure_style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    canvas,
+    plain_ticks,
+)
+from rlvr_dynamics.results.forecasts import HOLD_LAST
+from rlvr_dynamics.results.formatting import (
+    general,
+    method_name,
+    share_of_training,
+)
+from rlvr_dynamics.results.frames import known, numbers, select, values
+from rlvr_dynamics.results.study import Study
+
+METHODS = {  # what the figure shows; the tables have all of them
+    "relex": VERMILLION,
+    "relex_raw": BLUE,
+    "weight_extrapolation": GREEN,
+    "momentum": ORANGE,
+    "alpharl": PURPLE,
+    HOLD_LAST: BLACK,
+}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+WINDOW = 0.2  # share of the training; the figure shows each run's window nearest to it
+APART = 0.3  # methods of one run stand side by side, over a factor of e^0.3
+Y_EDGE = 1.0  # the axis is linear between ±1 and logarithmic beyond
+
+
+def window_rows(table: pd.DataFrame, share: float = WINDOW) -> pd.DataFrame:
+    """The rows of `forecasts` whose window is, in each run, the nearest to a share."""
+    if not len(table):
+        return table
+    distance = (table["share"] - share).abs()
+    nearest = distance.groupby(table["cell"]).transform("min")
+    rows = select(table, (distance - nearest).abs() < 1e-9)
+    # Of two windows equally far the shorter is taken.
+    return select(rows, rows["observe"] == rows.groupby("cell")["observe"].transform("min"))
+
+
+def draw(study: Study) -> Drawing:
+    """The map: skill, gain, concentration and linearity against the size of the update."""
+    runs, table = regimes(study), window_rows(forecasts(study))
+    if not len(runs) or not len(numbers(runs, "relative_update")):
+        return Drawing(None, missing=NEEDS)
+    runs = known(runs, "relative_update")
+    shapes = _shapes(runs)
+    figure, grid = canvas(5.6, 2, 2, sharex=True)
+    _methods(grid[0, 0], table, "skill", shapes)
+    grid[0, 0].set_title("Forecast of the weights", loc="left")
+    grid[0, 0].set_ylabel("skill; 0: holding the last\nobserved checkpoint")
+    _methods(grid[0, 1], table, "gain", shapes)
+    grid[0, 1].axhline(1, color=GREY, linewidth=0.7, linestyle="--")
+    grid[0, 1].set_title("Accuracy of the prediction", loc="left")
+    grid[0, 1].set_ylabel("share of the gain; 1: the real end")
+    _statistics(
+        grid[1, 0],
+        runs,
+        {"rank1_share": ("update: σ₁/‖ΔW‖", SKY), "variance_share": ("trajectory: EV₁", BLACK)},
+        shapes,
+    )
+    # Below 0 there is room for the legend, whatever the shares are.
+    grid[1, 0].set_ylim(-0.27, 1.03)
+    grid[1, 0].set_yticks(np.linspace(0, 1, 6))
+    grid[1, 0].legend(loc="lower left", handletextpad=0.1)
+    grid[1, 0].set_title("Share of one direction", loc="left")
+    grid[1, 0].set_ylabel("share; bars: nulls")
+    _statistics(
+        grid[1, 1],
+        runs,
+        {"r2": ("in sample", SKY), "heldout_r2": ("held out", BLACK)},
+        shapes,
+    )
+    _cut(grid[1, 1], runs, ["r2", "heldout_r2"])
+    grid[1, 1].set_title("Line through component 1", loc="left")
+    grid[1, 1].set_ylabel("R²; bars: nulls")
+    for axes in grid[1]:
+        axes.set_xlabel("‖ΔW‖/‖W‖ at the last step, median")
+        axes.set_xscale("log")
+    _ticks(grid[1, 0], runs)
+    _legends(figure, grid, table, runs, shapes)
+    return Drawing(figure, _facts(study, runs, table), tuple(runs["cell"]))
+
+
+def _shapes(runs: pd.DataFrame) -> dict[str, str]:
+    names = sorted({str(name) for name in runs["algorithm"]})
+    return {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(names)}
+
+
+def _methods(axes: Axes, table: pd.DataFrame, column: str, shapes: dict[str, str]) -> None:
+    axes.axhline(0, color=BLACK, linewidth=0.8)
+    if not len(table):
+        return
+    for place, (method, colour) in enumerate(METHODS.items()):
+        rows = known(select(table, table["method"] == method), column)
+        if method == HOLD_LAST and column == "skill":
+            continue  # 0 by definition: the line
+        shift = math.exp(dodge(place, len(METHODS), APART))
+        _points(axes, rows, column, colour, shapes, shift)
+    shown = select(table, table["method"].isin(METHODS))
+    _cut(axes, shown, [column])
+
+
+def _statistics(
+    axes: Axes, runs: pd.DataFrame, columns: dict[str, tuple[str, str]], shapes: dict[str, str]
+) -> None:
+    for column, (label, colour) in columns.items():
+        _points(axes, known(runs, column), column, colour, shapes)
+        null = known(runs, f"{column}_null")
+        axes.plot(
+            values(null, "relative_update"),
+            values(null, f"{column}_null"),
+            "_",
+            color=colour,
+            markersize=9,
+            markeredgewidth=1.6,
+            alpha=0.7,
+        )
+        axes.plot([], [], "o", color=colour, label=label)
+    axes.legend(loc="best", handletextpad=0.1)
+
+
+def _points(
+    axes: Axes,
+    rows: pd.DataFrame,
+    column: str,
+    colour: str,
+    shapes: dict[str, str],
+    shift: float = 1.0,
+) -> None:
+    for row in rows.to_dict("records"):
+        reach = [[row[column] - row[f"{column}_low"]], [row[f"{column}_high"] - row[column]]]
+        axes.errorbar(
+            [row["relative_update"] * shift],
+            [row[column]],
+            yerr=np.clip(np.nan_to_num(np.array(reach, dtype=np.float64)), 0, None),
+            color=colour,
+            marker=shapes[str(row["algorithm"])],
+            markerfacecolor="white" if row["control"] else colour,
+            markersize=4.2,
+            elinewidth=0.7,
+            linestyle="",
+        )
+
+
+def _cut(axes: Axes, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """A logarithmic axis below −1 where values reach there: they fall by orders of magnitude."""
+    found = np.concatenate(
+        [numbers(table, f"{name}{end}") for name in columns for end in ("", "_low", "_null")]
+    )
+    if len(found) and found.min() < -5:
+        axes.set_yscale("symlog", linthresh=Y_EDGE, linscale=1.2)
+        axes.yaxis.set_major_formatter(FuncFormatter(plain_ticks))
+        axes.set_ylim(bottom=1.6 * float(found.min()))
+
+
+def _ticks(axes: Axes, runs: pd.DataFrame) -> None:
+    found = numbers(runs, "relative_update")
+    low, high = float(found.min()), float(found.max())
+    axes.set_xlim(low / 1.4, high * 1.4)
+    steps = [base * 10.0**power for power in range(-8, 3) for base in (1, 2, 5)]
+    ticks = [step for step in steps if low / 1.4 <= step <= high * 1.4]
+    axes.set_xticks(ticks, [general(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def _legends(
+    figure: Any, grid: Any, table: pd.DataFrame, runs: pd.DataFrame, shapes: dict[str, str]
+) -> None:
+    there = {str(name) for name in table["method"]} if len(table) else set()
+    handles = [
+        Line2D([], [], color=colour, linewidth=2.4, label=method_name(method))
+        for method, colour in METHODS.items()
+        if method in there
+    ]
+    plain = {"linestyle": "", "color": GREY, "markersize": 4.5}
+    handles += [Line2D([], [], marker=shapes[name], label=name, **plain) for name in shapes]
+    for control in sorted({str(name) for name in runs["control"]} - {""}):
+        handles.append(
+            Line2D([], [], marker="o", markerfacecolor="white", label=f"open: {control}", **plain)
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+
+
+def _facts(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> str:
+    trained = select(runs, runs["control"] == "")
+    seeds = ", ".join(str(seed) for seed in sorted(set(runs["seed"])))
+    rates = ", ".join(general(rate) for rate in sorted(set(numbers(runs, "learning_rate"))))
+    parts = [
+        f"n = {len(trained)} runs and {len(runs) - len(trained)} controls, one point each; "
+        f"seeds {seeds}; learning rates {rates}; {', '.join(sorted(set(map(str, runs['dtype']))))}."
+    ]
+    if len(table):
+        shares = [
+            share_of_training(row["observe"], row["steps"])
+            for row in table.drop_duplicates("cell").to_dict("records")
+        ]
+        parts.append(f"Observed: {', '.join(dict.fromkeys(shares))} of the steps.")
+        parts += [
+            f"{method_name(method)} {where_it_ends(table, method)}."
+            for method in ("relex", "relex_raw")
+        ]
+    parts.append(
+        "Methods of one run stand side by side, so that none hides another. Skill: median over "
+        "the tensors that a method does not hold as last observed. Bars of points: 95 %, "
+        "bootstrap over tensors or (accuracy) paired over questions. Nulls: Gaussian matrices for "
+        "σ₁, random walks of the same step norms for the rest. Sources: norms, update_svd, "
+        "trajectory_svd, linearity, forecast, scores."
+    )
+    lost = sorted(set(trained["cell"][~trained["learned"].astype(bool)]))
+    if lost:
+        parts.append(f"No gain to keep, so no share of it: {', '.join(lost)}.")
+    return " ".join(parts)
+
+
+ARTEFACTS: list[Artefact] = [
+    FigureArtefact(
+        "regime_map",
+        "ours",
+        "",
+        "Regime map: where predictability ends",
+        "Skill at or below 0: the forecast is no better than the last checkpoint that was seen. "
+        "High R² and one dominant direction beside it say nothing where their nulls are as high.",
+        "regimes",
+        draw,
+    ),
+    TableArtefact(
+        "regimes",
+        "ours",
+        "",
+        "Regime map in numbers",
+        "The per-weight line and the held checkpoint beside RELEX, run by run.",
+        "regimes",
+        tables,
+    ),
+]

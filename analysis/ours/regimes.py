@@ -1,0 +1,236 @@
+"""How far each run moved its weights, and how predictable it was: the regime map's numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rlvr_dynamics.claims.measures import prediction
+from rlvr_dynamics.claims.update_claims import learned
+from rlvr_dynamics.results.forecasts import HOLD_LAST, own_forecasts
+from rlvr_dynamics.results.formatting import method_rank
+from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scored import at_places
+from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
+from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.statistics.bootstrap import bootstrap
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
+from rlvr_dynamics.statistics.paired import GAIN
+
+STATISTICS = ("rank1_share", "variance_share", "r2", "heldout_r2")
+
+
+def regimes(study: Study) -> pd.DataFrame:
+    """One row per run: its size, and what is said of its updates and trajectory.
+
+    Returns:
+        cell, model, algorithm, learning_rate, steps, seed, control (empty for none), dtype;
+        rate_x_steps (learning rate x steps); relative_update, the median over tensors of
+        ‖ΔW‖/‖W‖ at the last step, between its quartiles update_low and update_high; then, with
+        `_low`, `_high` (95 % bootstrap over tensors) and `_null`: rank1_share (mean over matrices
+        of σ₁/‖ΔW‖; null: Gaussian matrices), variance_share (mean over tensors of component 1's
+        explained variance), r2 and heldout_r2 (medians over tensors, of component 1's line; nulls
+        of all three: random walks with the same step norms); learned. float64, NaN where missing.
+    """
+    return pd.DataFrame([_regime(cell) for cell in study.cells])
+
+
+def _regime(cell: Cell) -> dict[str, Any]:
+    results = cell.results
+    if "regime" not in results.memo:
+        results.memo["regime"] = _measure(results)
+    steps, rate = cell.steps, cell.learning_rate
+    return {
+        "cell": cell.name,
+        "model": cell.model,
+        "algorithm": cell.algorithm,
+        "learning_rate": math.nan if rate is None else rate,
+        "steps": math.nan if steps is None else steps,
+        "seed": cell.seed,
+        "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
+        "dtype": results.dtype,
+        "rate_x_steps": math.nan if rate is None or steps is None else rate * steps,
+        **results.memo["regime"],
+    }
+
+
+def _measure(results: Results) -> dict[str, Any]:
+    tables, row = results.tables, {}
+    norms = tables["norms"]
+    moved = (
+        np.empty(0)
+        if norms is None
+        else numbers(equal(norms, step=last_step(norms)), "relative_update")
+    )
+    row["relative_update"] = float(np.median(moved)) if len(moved) else math.nan
+    low, high = np.quantile(moved, [0.25, 0.75]) if len(moved) else (math.nan, math.nan)
+    row |= {"update_low": float(low), "update_high": float(high)}
+    updates, trajectory = tables["update_svd"], tables["trajectory_svd"]
+    if updates is not None:
+        updates = equal(updates, step=last_step(updates), index=1)
+    if trajectory is not None:
+        trajectory = equal(trajectory, index=1)
+    lines, seed = tables["linearity"], results.seed
+    row |= _statistic("rank1_share", updates, "norm_share", "norm_share_null", np.mean, seed)
+    row |= _statistic(
+        "variance_share", trajectory, "explained_variance", "null_mean", np.mean, seed
+    )
+    row |= _statistic("r2", lines, "r2", "r2_null_mean", np.median, seed)
+    row |= _statistic("heldout_r2", lines, "heldout_r2", "heldout_r2_null_mean", np.median, seed)
+    row["tensors"] = math.nan if trajectory is None else len(known(trajectory, "tensor"))
+    row["learned"] = learned(results)
+    return row
+
+
+def _statistic(
+    name: str, table: pd.DataFrame | None, column: str, null: str, of: Any, seed: int
+) -> dict[str, float]:
+    found = np.empty(0) if table is None else numbers(table, column)
+    value = bootstrap(found, of, seed=seed) if len(found) else UNDEFINED
+    centre = mean if of is np.mean else median
+    beside = math.nan if table is None else centre(table, null)
+    return {
+        name: value.value,
+        f"{name}_low": value.low,
+        f"{name}_high": value.high,
+        f"{name}_null": beside,
+    }
+
+
+def forecasts(study: Study) -> pd.DataFrame:
+    """One row per run, observed window and method that predicted the last step.
+
+    The last observed checkpoint, held, is a row of its own: its skill is 0 by definition.
+
+    Returns:
+        cell, model, algorithm, learning_rate, steps, seed, control, relative_update; method (its
+        label), name (for readers), observe (last observed step), share (of the training);
+        skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors that the
+        method forecasts at all, 95 % bootstrap in skill_low and skill_high), tensors (how many
+        these are), positive (how many of them have a skill above 0);
+        gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
+        and gain_high), accuracy, questions. NaN where missing; `gain` also where the run's
+        training did not lift the accuracy.
+    """
+    rows: list[dict[str, Any]] = []
+    for cell in study.cells:
+        if "forecasts" not in cell.results.memo:
+            cell.results.memo["forecasts"] = _forecasts(cell.results)
+        here = _regime(cell)
+        names = ["cell", "model", "algorithm", "learning_rate", "steps", "seed", "control"]
+        common = {name: here[name] for name in [*names, "relative_update"]}
+        rows += [{**common, **row} for row in cell.results.memo["forecasts"]]
+    return pd.DataFrame(rows)
+
+
+def _forecasts(results: Results) -> list[dict[str, Any]]:
+    final, table, scores = results.final_step, results.tables["forecast"], results.tables["scores"]
+    if final is None:
+        return []
+    parts = [
+        equal(part, step=final).filter(items=["method", "observe"])
+        for part in (table, scores)
+        if part is not None
+    ]
+    if not parts:
+        return []
+    pairs = known(pd.concat(parts), "observe").drop_duplicates()
+    pairs = select(pairs, (pairs["observe"] > 0) & (pairs["observe"] < final))
+    found = {(int(row["observe"]), str(row["method"])) for row in pairs.to_dict("records")}
+    found |= {(observe, HOLD_LAST) for observe, _ in found}
+    order = sorted(found, key=lambda pair: (pair[0], method_rank(pair[1])))
+    models = [prediction(method, observe, final) for observe, method in order]
+    accuracies = _paired(results, list(dict.fromkeys([*models, f"step_{final}", "base"])))
+    return [_forecast(results, method, observe, final, accuracies) for observe, method in order]
+
+
+def _paired(results: Results, models: list[str]) -> PairedAccuracy | None:
+    """The models that were scored in domain, on their common questions: one bootstrap for all."""
+    benchmarks = results.benchmarks("in_domain")
+    scored = [
+        model for model in models if all(results.has_samples(model, name) for name in benchmarks)
+    ]
+    return paired_accuracy(results, scored, benchmarks) if scored and benchmarks else None
+
+
+def _forecast(
+    results: Results, method: str, observe: int, final: int, paired: PairedAccuracy | None
+) -> dict[str, Any]:
+    table = results.tables["forecast"]
+    skills = np.empty(0)
+    if table is not None and method != HOLD_LAST:
+        rows = equal(table, method=method, observe=observe, step=final)
+        skills = numbers(own_forecasts(rows), "skill")
+    skill = bootstrap(skills, np.median, seed=results.seed) if len(skills) else UNDEFINED
+    if method == HOLD_LAST:
+        skill = Interval(0.0, math.nan, math.nan)
+    wanted = [prediction(method, observe, final), f"step_{final}", "base"]
+    known_models = () if paired is None else paired.models
+    places = [known_models.index(model) for model in wanted if model in known_models]
+    gain, accuracy = UNDEFINED, math.nan
+    if paired is not None and wanted[0] in known_models:
+        accuracy = float(paired.means[places[0]])
+        if len(places) == len(wanted) and learned(results):
+            gain = paired.compare(at_places(GAIN, places))
+    return {
+        "method": method,
+        "name": results.method_name(method),
+        "observe": observe,
+        "share": observe / final,
+        "skill": skill.value,
+        "skill_low": skill.low,
+        "skill_high": skill.high,
+        "tensors": len(skills) or math.nan,
+        "positive": int((skills > 0).sum()) if len(skills) else math.nan,
+        "gain": gain.value,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "accuracy": accuracy,
+        "questions": math.nan if paired is None or math.isnan(accuracy) else paired.questions,
+    }
+
+
+def where_it_ends(table: pd.DataFrame, method: str) -> str:
+    """Up to which update a method's forecast beat holding the last checkpoint, in words.
+
+    Args:
+        table: Rows of `forecasts` of one window; controls are passed over.
+        method: Label of the method.
+
+    Returns:
+        What the runs say and no more: a sentence with the largest update of runs with skill above
+        0 below the smallest update of a run whose skill is not.
+    """
+    rows = known(select(table, (table["method"] == method) & (table["control"] == "")), "skill")
+    rows = known(rows, "relative_update")
+    if not len(rows):
+        return "has no forecast here"
+    lost = select(rows, rows["skill"] <= 0)
+    if not len(lost):
+        return (
+            f"beats holding in all {len(rows)} runs, up to a median ‖ΔW‖/‖W‖ of "
+            f"{_short(_ends(rows)[1])}"
+        )
+    edge = _ends(lost)[0]
+    above = select(rows, rows["skill"] > 0)
+    largest = _ends(above)[1] if len(above) else math.nan
+    beyond = (
+        "none beats holding"
+        if math.isnan(largest)
+        else f"the largest at which it does is {_short(largest)}"
+    )
+    return (
+        f"does not beat holding in {len(lost)} of {len(rows)} runs; the smallest such update is "
+        f"‖ΔW‖/‖W‖ = {_short(edge)}, {beyond}"
+    )
+
+
+def _ends(rows: pd.DataFrame) -> tuple[float, float]:
+    found = numbers(rows, "relative_update")
+    return float(found.min()), float(found.max())
+
+
+def _short(value: float) -> str:
+    return f"{value:.2g}"

@@ -1,0 +1,168 @@
+"""What the papers' tables have in common: printed rows, averages, and the runs that may join."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from rlvr_dynamics.claims.printed import AVERAGE, PROVENANCE
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import Formatter, general, integer, number
+from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+
+# AlphaRL's six benchmarks as printed, and the names under which this package scores them.
+BENCHMARKS = {
+    "aime24": "aime24",
+    "aime25": "aime25",
+    "math500": "math500",
+    "minerva": "minerva",
+    "gpqa": "gpqa_diamond",
+    "gsm8k": "gsm8k",
+}
+TITLES = {
+    "aime24": "AIME24",
+    "aime25": "AIME25",
+    "math500": "MATH",
+    "minerva": "Minerva",
+    "gpqa": "GPQA",
+    "gsm8k": "GSM8K",
+}
+METHODS = {
+    "early_checkpoint": "checkpoint",
+    "alpharl": "AlphaRL",
+    "rank1": "rank-1",
+    "full_rl": "full RL",
+}
+OURS = "ours"
+NOT_RUN = "ours: no such run"
+RUN = ("model", "algorithm", "learning rate", "seed")
+
+
+def share_in_percent(value: float) -> str:
+    """0.05 as `5 %`."""
+    return f"{general(100 * value)} %"
+
+
+def speed_up(value: float) -> str:
+    """2.5 as `2.5 ×`."""
+    return f"{general(value)} ×"
+
+
+def in_percent(value: float) -> str:
+    """A share in per cent with two decimals and no sign, as the papers print accuracies."""
+    return number(100 * float(value), 2)
+
+
+def signed_points(value: float) -> str:
+    """A difference in points with its sign."""
+    return number(value, 2, signed=True)
+
+
+RUN_FORMATS: dict[str, Formatter] = {
+    "learning rate": general,
+    "seed": integer,
+    "share": share_in_percent,
+    "speed-up": speed_up,
+    "n": integer,
+}
+
+
+def run_columns(cell: Cell) -> dict[str, object]:
+    """Model, algorithm, learning rate and seed of a run: the first columns of its rows."""
+    return dict(zip(RUN, (cell.model, cell.algorithm, cell.learning_rate, cell.seed), strict=True))
+
+
+def is_same_model(cell: Cell, base_model: str) -> bool:
+    """Whether a run starts from the model that a paper names."""
+    repo = (cell.results.config.get("model") or {}).get("repo") or ""
+    return bool(repo) and _plain(str(repo).rpartition("/")[2]) == _plain(base_model)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def same_runs(study: Study, base_model: str, algorithm: str) -> list[Cell]:
+    """The runs of the model and algorithm of a printed row; controls are no such runs."""
+    return [
+        cell
+        for cell in study.trained
+        if cell.algorithm == algorithm and is_same_model(cell, base_model)
+    ]
+
+
+def wide(printed: pd.DataFrame) -> pd.DataFrame:
+    """Printed accuracies, one row per model, algorithm, method and share of the training.
+
+    Args:
+        printed: Rows of `claims.printed.printed`, `accuracy_pct` on the six benchmarks.
+
+    Returns:
+        Columns model, algorithm, method (key of `METHODS`), share, source, the six of `TITLES`
+        (shares), `average as printed`, `average` (recomputed from the six, NaN where one is
+        missing; shares) and `difference` (printed minus recomputed, in points). In the order in
+        which the rows are printed.
+    """
+    keys = ["base_model", "algorithm", "method", "train_fraction"]
+    rows = []
+    for (model, algorithm, method, share), group in printed.groupby(keys, sort=False):  # pyright: ignore[reportGeneralTypeIssues]
+        values = dict(zip(group["benchmark"], group["value"] / 100, strict=True))
+        six = [values.get(name, np.nan) for name in TITLES]
+        average = float(np.mean(six))
+        as_printed = values.get(AVERAGE, np.nan)
+        rows.append(
+            {
+                "model": model,
+                "algorithm": algorithm,
+                "method": method,
+                "share": share,
+                "source": ", ".join(sorted({str(name) for name in group["provenance"]})),
+                **dict(zip(TITLES.values(), six, strict=True)),
+                "average as printed": as_printed,
+                "average": average,
+                "difference": 100 * (as_printed - average),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def by_share(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `wide` by model in the given order, then share, the plain checkpoint first."""
+    models, methods = list(dict.fromkeys(rows["model"])), list(METHODS)
+    places = rows.assign(
+        _model=[models.index(name) for name in rows["model"]],
+        _method=[methods.index(name) for name in rows["method"]],
+    )
+    ordered = places.sort_values(["_model", "share", "_method"], kind="stable")
+    return ordered.drop(columns=["_model", "_method"]).reset_index(drop=True)
+
+
+def provenance_note(rows: pd.DataFrame) -> str:
+    """What the words in the column `source` of printed rows mean."""
+    found = [name for name in PROVENANCE if name in set(rows["source"])]
+    return "".join(f" Source {name}: {PROVENANCE[name]}." for name in found)
+
+
+def for_controls(
+    study: Study,
+    build: Callable[[Sequence[Cell], str], Sequence[Table]],
+    name: str,
+) -> list[Table]:
+    """Tables of the trained runs, and under names of their own those of the controls, if any.
+
+    Args:
+        study: The runs.
+        build: From runs and the tables' common name, the tables.
+        name: What the names of the runs' tables begin with.
+    """
+    tables = list(build(study.trained, name))
+    controls = [cell for cell in study.cells if cell.control != NO_CONTROL]
+    if controls:
+        kinds = ", ".join(dict.fromkeys(cell.control.replace("_", " ") for cell in controls))
+        tables += [
+            replace(table, title=f"{table.title}: controls ({kinds})")
+            for table in build(controls, f"{name}_controls")
+        ]
+    return tables

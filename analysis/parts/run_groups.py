@@ -1,0 +1,150 @@
+"""Runs that belong into one panel, and how each of them is drawn."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.lines import Line2D
+
+from rlvr_dynamics.reporting.figure_style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+)
+from rlvr_dynamics.results.formatting import scientific
+from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+
+ALGORITHM_COLOURS = {
+    "grpo": BLUE,
+    "dapo": VERMILLION,
+    "rloo": GREEN,
+    "ppo": ORANGE,
+    "dr_grpo": PURPLE,
+    "gspo": SKY,
+    "reinforce_pp": BLACK,
+}
+SEED_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one model, learning rate and control; algorithms and seeds differ.
+
+    Attributes:
+        cells: At least one run.
+        title: What they share, for the head of a panel.
+    """
+
+    cells: tuple[Cell, ...]
+    title: str
+
+
+def groups(cells: Iterable[Cell], *, by_algorithm: bool = False) -> list[Group]:
+    """Divide runs into panels: one model, learning rate and control each, controls last.
+
+    Args:
+        cells: The runs, in the order of the study.
+        by_algorithm: Whether the algorithm divides them too.
+    """
+    found: dict[tuple, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.control != NO_CONTROL):
+        algorithm = cell.algorithm if by_algorithm else ""
+        key = (cell.model, algorithm, cell.learning_rate, cell.control)
+        found.setdefault(key, []).append(cell)
+    return [Group(tuple(members), _title(*key)) for key, members in found.items()]
+
+
+def _title(model: str, algorithm: str, learning_rate: float | None, control: str) -> str:
+    rate = "" if learning_rate is None else f"lr\N{NO-BREAK SPACE}{scientific(learning_rate)}"
+    mark = "" if control == NO_CONTROL else control.replace("_", " ")
+    return ", ".join(part for part in (model, algorithm, rate, mark) if part)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Colour by algorithm, marker by seed; the same in every panel of a figure.
+
+    Attributes:
+        cells: The runs of the figure.
+    """
+
+    cells: tuple[Cell, ...]
+
+    def colour(self, cell: Cell) -> str:
+        """Colour of the run's algorithm; algorithms without their own are grey."""
+        return ALGORITHM_COLOURS.get(cell.algorithm, GREY)
+
+    def marker(self, cell: Cell) -> str:
+        """Marker of the run's seed."""
+        return SEED_MARKERS[self._seeds.index(cell.seed) % len(SEED_MARKERS)]
+
+    @property
+    def _seeds(self) -> list[int]:
+        return sorted({cell.seed for cell in self.cells})
+
+    def handles(self) -> list[Line2D]:
+        """What colours and markers mean, for a legend."""
+        algorithms = sorted({cell.algorithm for cell in self.cells})
+        colours = [
+            Line2D([], [], color=ALGORITHM_COLOURS.get(name, GREY), linewidth=2, label=name)
+            for name in algorithms
+        ]
+        markers = [
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                linestyle="",
+                markersize=4,
+                marker=SEED_MARKERS[place % len(SEED_MARKERS)],
+                label=f"seed {seed}",
+            )
+            for place, seed in enumerate(self._seeds)
+        ]
+        return [*colours, *markers]
+
+
+def dodge(place: int, count: int, width: float = 0.6) -> float:
+    """Shift of one of several marks at the same place, so that their intervals stand apart."""
+    return 0.0 if count < 2 else (place / (count - 1) - 0.5) * width
+
+
+def left_out(lacking: dict[str, list[str]], total: int) -> str:
+    """What of a figure was not measured, a sentence for each set of runs; empty if nothing.
+
+    Args:
+        lacking: What is lacking, with the names of the runs that lack it.
+        total: Number of runs.
+    """
+    by_runs: dict[tuple[str, ...], list[str]] = {}
+    for what, names in lacking.items():
+        by_runs.setdefault(tuple(dict.fromkeys(names)), []).append(what)
+    return " ".join(
+        f"Not measured in {'any run' if len(names) == total else _some(names)}: {'; '.join(whats)}."
+        for names, whats in by_runs.items()
+        if names
+    )
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def runs_and_seeds(cells: Sequence[Cell]) -> str:
+    """How many runs, their seeds and the number format of their checkpoints."""
+    seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells}))
+    dtypes = ", ".join(sorted({cell.results.dtype or "unknown dtype" for cell in cells}))
+    runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
+    return f"{runs}, {'seed' if ',' not in seeds else 'seeds'} {seeds}; checkpoints in {dtypes}"
+
+
+def names_of(study: Study, cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Names of some runs, in the order of the study."""
+    wanted = {cell.name for cell in cells}
+    return tuple(cell.name for cell in study.cells if cell.name in wanted)

@@ -1,0 +1,1 @@
+"""RELEX's tables and figures, redrawn from finished runs."""

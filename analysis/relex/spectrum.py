@@ -1,0 +1,178 @@
+"""RELEX: how much of a tensor's trajectory each of its components carries."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
+from analysis.parts.random_walk import variance_shares, walk_of
+from analysis.parts.run_groups import (
+    Group,
+    Looks,
+    dodge,
+    groups,
+    left_out,
+    names_of,
+    runs_and_seeds,
+)
+from analysis.relex.figures import (
+    NULL_LOOK,
+    PRINTED_LOOK,
+    error_bars,
+    legend,
+    mean_lines,
+    panel_grid,
+    span,
+)
+from rlvr_dynamics.reporting.figure_style import plain_ticks
+from rlvr_dynamics.results.frames import equal, highest, numbers, select, values
+from rlvr_dynamics.results.relex_models import median_and_quartiles
+from rlvr_dynamics.results.study import Cell, Study
+
+NAME = "relex_spectrum"
+TITLE = "Components of the trajectory"
+PRINTED = 0.814  # component 1's share of the variance in the rank-5 subspace
+SUBSPACE = 5
+
+
+def shares(cell: Cell) -> pd.DataFrame | None:
+    """σ_i² over the squared length of the trajectory, by tensor and component.
+
+    Returns:
+        Columns tensor, index, share, and `of_five`: the share among the first five components;
+        None where the trajectory was not decomposed.
+    """
+    if "relex spectrum" not in cell.results.memo:
+        table = cell.results.tables["trajectory_svd"]
+        cell.results.memo["relex spectrum"] = None if table is None else _shares(table)
+    return cell.results.memo["relex spectrum"]
+
+
+def _shares(table: pd.DataFrame) -> pd.DataFrame:
+    squares = values(table, "sigma") ** 2
+    first = table["index"] == 1
+    # Component 1's explained variance is its own share, so it fixes the length of the whole.
+    length = squares / values(table, "explained_variance")
+    whole = dict(zip(table["tensor"][first], length[first], strict=True))
+    rows = pd.DataFrame({"tensor": table["tensor"], "index": table["index"]})
+    rows["share"] = squares / np.array([whole.get(name, np.nan) for name in rows["tensor"]])
+    leading = select(rows, rows["index"] <= SUBSPACE)
+    five = {name: numbers(group, "share").sum() for name, group in leading.groupby("tensor")}
+    rows["of_five"] = values(rows, "share") / np.array(
+        [five.get(name, np.nan) for name in rows["tensor"]]
+    )
+    return rows
+
+
+def draw(study: Study) -> Drawing:
+    """One panel of spectra per regime, and component 1's share among the first five."""
+    found = [(cell, cell.results.tables["trajectory_svd"]) for cell in study.cells]
+    tables = [table for _, table in found if table is not None]
+    cells = [cell for cell, table in found if table is not None]
+    if not cells:
+        return Drawing(
+            None, missing="Not measured: needs measure/trajectory_svd.parquet (stage measure)."
+        )
+    looks, parts = Looks(tuple(cells)), groups(cells)
+    figure, panels = panel_grid(len(parts) + 1)
+    for axes, part in zip(panels, parts, strict=False):
+        _spectra(axes, part, looks)
+    _first_of_five(panels[-1], parts, looks)
+    legend(figure, looks.handles())
+    lacking = [cell.name for cell, table in found if table is None]
+    return Drawing(
+        figure,
+        f"n = {span(len(set(table['tensor'])) for table in tables)} tensors a run, "
+        f"{span(highest(table, 'T') for table in tables)} steps; "
+        f"{runs_and_seeds(cells)}. Marks: median over tensors; bars: quartiles. Null: a random "
+        "walk with the run's step norms, exact in many dimensions, mean over the runs of a panel. "
+        "Tables trajectory_svd and norms. Printed: 81.4 % in the rank-5 subspace, model and n of "
+        f"the paper's own. {left_out({'spectrum': lacking}, len(study.cells))}".rstrip(),
+        names_of(study, cells),
+    )
+
+
+def _spectra(axes: Axes, part: Group, looks: Looks) -> None:
+    walks = []
+    longest = 1
+    for cell in part.cells:
+        found = shares(cell)
+        if found is None:
+            continue
+        indices = sorted({int(index) for index in found["index"]})
+        longest = max(longest, indices[-1])
+        middle, errors = error_bars(
+            median_and_quartiles(equal(found, index=index), "share") for index in indices
+        )
+        axes.errorbar(
+            indices,
+            middle,
+            yerr=errors,
+            color=looks.colour(cell),
+            marker=looks.marker(cell),
+            markersize=3,
+            linewidth=0.9,
+            elinewidth=0.6,
+        )
+        walk = walk_of(cell)
+        if walk is not None:
+            walks.append(variance_shares(walk))
+    if walks:
+        null = mean_lines(walks)[:longest]
+        axes.plot(np.arange(1, len(null) + 1), null, **NULL_LOOK)
+    axes.set_yscale("log")
+    axes.set_ylim(top=1.6)
+    axes.set_yticks([], minor=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_ticks))
+    axes.set_title(part.title, loc="left")
+    axes.set_xlabel("component i")
+    axes.set_ylabel("share σᵢ² / Σσ²")
+
+
+def _first_of_five(axes: Axes, parts: list[Group], looks: Looks) -> None:
+    for place, part in enumerate(parts):
+        nulls = []
+        for position, cell in enumerate(part.cells):
+            found = shares(cell)
+            if found is None:
+                continue
+            middle, errors = error_bars([median_and_quartiles(equal(found, index=1), "of_five")])
+            axes.errorbar(
+                [place + dodge(position, len(part.cells), 0.5)],
+                middle,
+                yerr=errors,
+                color=looks.colour(cell),
+                marker=looks.marker(cell),
+                markersize=3.5,
+                elinewidth=0.8,
+                linestyle="",
+            )
+            walk = walk_of(cell)
+            if walk is not None:
+                null = variance_shares(walk)
+                nulls.append(null[0] / null[:SUBSPACE].sum())
+        if nulls:
+            axes.plot([place - 0.4, place + 0.4], [np.mean(nulls)] * 2, **NULL_LOOK)
+    axes.plot([len(parts)], [PRINTED], **PRINTED_LOOK)
+    names = [part.title.replace(", ", "\n") for part in parts]
+    axes.set_xticks(range(len(parts) + 1), [*names, "RELEX"], fontsize=6)
+    axes.set_xlim(-0.6, len(parts) + 0.6)
+    axes.set_ylim(top=1.02)
+    axes.set_title("component 1 of the first five", loc="left")
+    axes.set_ylabel("share σ₁² / Σ₁₋₅ σ²")
+
+
+ARTEFACTS: list[Artefact] = [
+    FigureArtefact(
+        NAME,
+        "relex",
+        "rank analysis",
+        TITLE,
+        "The distance between the marks and the dashed line: a random walk puts most of its "
+        "length into one component too, so a high first share alone says little.",
+        "linearity_pls",
+        draw,
+    )
+]

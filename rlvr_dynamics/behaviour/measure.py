@@ -1,0 +1,158 @@
+"""From a job to its four tables; what is there already stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlvr_dynamics.behaviour.job import BASE, TRAINED, Job, prefix_lengths
+from rlvr_dynamics.behaviour.parts import Parts
+from rlvr_dynamics.behaviour.subjects import Subjects, subjects_of
+from rlvr_dynamics.behaviour.tables import (
+    NAMES,
+    prefix_row,
+    reading_summary,
+    token_rows,
+    unguided,
+    writer_summary,
+)
+from rlvr_dynamics.behaviour.work import Work
+from rlvr_dynamics.flow.pipeline import locked
+from rlvr_dynamics.scoring.keys import digest
+from rlvr_dynamics.scoring.samples import read_metadata, write_table
+
+TABLES_VERSION = 1  # raised when a change of this package changes what is made of the parts
+
+
+def table_path(folder: Path, name: str) -> Path:
+    """File of one of the tables `NAMES`."""
+    return folder / f"{name}.parquet"
+
+
+def measure(job: Job, say: Callable[[str], None]) -> bool:
+    """Write tokens, summary, embeddings and prefix into `job.out`.
+
+    Args:
+        job: What is asked.
+        say: Called with a line of progress.
+
+    Returns:
+        Whether anything had to be computed.
+
+    Raises:
+        UserError: Something about the models or questions is wrong, or another process works here.
+    """
+    with locked(job.out):
+        subjects = subjects_of(job)
+        key = digest(_material(subjects))
+        stored = [read_metadata(table_path(job.out, name)).get("key") for name in NAMES]
+        if all(found == key for found in stored):
+            return False
+        facts = _facts(subjects)
+        for name, table in _tables(subjects, Work(subjects, Parts(job.out, say))).items():
+            write_table(table_path(job.out, name), table, {**facts, "key": key})
+    return True
+
+
+def _material(subjects: Subjects) -> dict[str, Any]:
+    job = subjects.job
+    return {
+        "tables": TABLES_VERSION,
+        "benchmark": job.questions.stem,
+        "asked": subjects.asked,
+        "models": {role: subjects.answering(role) for role in subjects.roles},
+        "guide_tokens": job.guide_tokens,
+        "seed": job.seed,
+        "draws": job.draws,
+    }
+
+
+def _facts(subjects: Subjects) -> dict[str, Any]:
+    """What the numbers of all tables come from, for the metadata of their files."""
+    job = subjects.job
+    return {
+        "identities": dict(subjects.identities),
+        "benchmark": job.questions.stem,
+        "asked": subjects.asked,
+        "device": subjects.device,
+        "seed": job.seed,
+        "draws": job.draws,
+    }
+
+
+def readings(roles: list[str]) -> list[tuple[str, str]]:
+    """Who reads whose answers: the base everyone's, its own as a control; all the trained one's."""
+    others = [role for role in roles if role not in (BASE, TRAINED)]
+    # In this order every model is loaded once, or twice if it answers and reads.
+    return [(role, TRAINED) for role in others] + [(BASE, role) for role in roles]
+
+
+def _tables(subjects: Subjects, work: Work) -> dict[str, pd.DataFrame]:
+    roles, job = subjects.roles, subjects.job
+    drawn = {"draws": job.draws, "seed": job.seed}
+    common = {
+        "benchmark": job.questions.stem,
+        "dtype": subjects.dtype,
+        "device": subjects.device,
+        **drawn,
+    }
+    who = subjects.identities
+    others = [role for role in roles if role != BASE]
+    # A model's own answers and its reading of the trained model's go together: one load.
+    answers = {TRAINED: work.answers(TRAINED)}
+    for role in [*others[1:], BASE]:
+        answers[role] = work.answers(role)
+        if role != BASE:
+            work.reading(role, TRAINED)
+    tokens, summary = [], []
+    texts = _texts(subjects, answers)
+    for reader, writer in readings(roles):
+        found = work.reading(reader, writer)
+        names = {"writer": writer, "reader": reader}
+        identities = {"writer_identity": who[writer], "reader_identity": who[reader]}
+        rows = token_rows(answers[writer], found, texts)
+        tokens.append(rows.assign(**names, **identities, dtype=subjects.dtype))
+        summary.append(
+            reading_summary(answers[writer], found, **drawn).assign(**names, **identities)
+        )
+    for writer in roles:
+        own = writer_summary(answers[writer])
+        summary.append(own.assign(writer=writer, writer_identity=who[writer]))
+    longest = max(map(len, answers[TRAINED]["tokens"]))
+    prefixes = []
+    for guide in others:
+        for k in prefix_lengths(job.guide_tokens, longest):
+            guided = work.guided(guide, k) if k else unguided(answers[BASE])
+            row = prefix_row(guided, answers[BASE], answers[guide], **drawn)
+            names = {"guide": guide, "guide_tokens": k}
+            identities = {"guide_identity": who[guide], "base_identity": who[BASE]}
+            prefixes.append(names | row | identities)
+    shifts = []
+    for role in others:
+        found = work.shifts(role)
+        found.insert(0, "model", role)
+        found.insert(4, "text", [texts.get(int(token), "") for token in found["token"]])
+        shifts.append(found.assign(model_identity=who[role], base_identity=who[BASE]))
+    first = ["metric", "writer", "reader", "value", "low", "high"]
+    whole = pd.concat(summary, ignore_index=True)
+    whole = whole[first + [name for name in whole.columns if name not in first]]
+    return {
+        "tokens": _compact(pd.concat(tokens, ignore_index=True)),
+        "summary": whole.assign(**common, max_new_tokens=job.max_new_tokens),
+        "embeddings": pd.concat(shifts, ignore_index=True).assign(**common),
+        "prefix": pd.DataFrame(prefixes).assign(**common),
+    }
+
+
+def _texts(subjects: Subjects, answers: dict[str, pd.DataFrame]) -> dict[int, str]:
+    used = {int(token) for table in answers.values() for each in table["tokens"] for token in each}
+    return {token: subjects.tokenizer.decode([token]) for token in sorted(used)}
+
+
+def _compact(tokens: pd.DataFrame) -> pd.DataFrame:
+    """Words that repeat a million times are stored once."""
+    words = ["writer", "reader", "question_id", "text"]
+    words += ["writer_identity", "reader_identity", "dtype"]
+    first = words[:3] + [name for name in tokens.columns if name not in words]
+    return tokens.reindex(columns=first + words[3:]).astype(dict.fromkeys(words, "category"))

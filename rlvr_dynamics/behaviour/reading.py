@@ -1,0 +1,104 @@
+"""What a model thinks of a text that it did not write: one forward pass over each batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr_dynamics.behaviour.models import Runnable, not_finite
+from rlvr_dynamics.system.progress import bar
+
+LOGIT_BYTES = 1 << 30
+POSITIONS = 256
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A reader's opinion of one answer of n tokens.
+
+    Attributes:
+        greedy: The token it would have written at each position, shape (n,), int64.
+        log_probs: Log-probability of the token that stands there, nats, shape (n,), float64.
+    """
+
+    greedy: NDArray[np.int64]
+    log_probs: NDArray[np.float64]
+
+
+def read(
+    runnable: Runnable,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    *,
+    label: str,
+    logit_bytes: int = LOGIT_BYTES,
+) -> list[Reading]:
+    """Score answers token by token, given the prompt and the answer's own tokens before.
+
+    Args:
+        runnable: The reader.
+        prompts: Token ids, at least one each.
+        answers: Token ids, at least one each.
+        label: What the progress bar says.
+        logit_bytes: Memory for the logits of a batch; a single answer may need more.
+
+    Returns:
+        One reading per answer, in their order.
+
+    Raises:
+        UserError: The reader's logits are not finite.
+    """
+    import torch
+
+    found: dict[int, Reading] = {}
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    item = torch.finfo(runnable.model.dtype).bits // 8
+    widest = logit_bytes // (runnable.model.config.get_text_config().vocab_size * item)
+    for group in bar(list(_groups([len(row) for row in rows], widest)), desc=label, unit="batch"):
+        width = max(len(rows[row]) for row in group)
+        ids = torch.full((len(group), width), runnable.pad)
+        mask = torch.zeros_like(ids)
+        for place, row in enumerate(group):
+            ids[place, : len(rows[row])] = torch.tensor(rows[row])
+            mask[place, : len(rows[row])] = 1
+        with torch.inference_mode():
+            logits = runnable.model(
+                input_ids=ids.to(runnable.device),
+                attention_mask=mask.to(runnable.device),
+                use_cache=False,
+            ).logits
+            for place, row in enumerate(group):
+                # The logits at a position are about the token after it.
+                first, last = len(prompts[row]) - 1, len(rows[row]) - 1
+                told = torch.tensor(answers[row], device=runnable.device)
+                found[row] = _opinion(logits[place, first:last], told)
+    if not all(np.isfinite(reading.log_probs).all() for reading in found.values()):
+        raise not_finite(label)
+    return [found[row] for row in range(len(rows))]
+
+
+def _opinion(logits: "object", told: "object") -> Reading:
+    """Greedy tokens and log-probabilities, a piece of the positions at a time."""
+    import torch
+
+    assert isinstance(logits, torch.Tensor) and isinstance(told, torch.Tensor)  # noqa: S101
+    greedy, log_probs = [], []
+    for piece, tokens in zip(logits.split(POSITIONS), told.split(POSITIONS), strict=True):
+        wide = piece.float()
+        at = wide.gather(1, tokens[:, None])[:, 0]
+        greedy.append(wide.argmax(dim=1).cpu().numpy())
+        log_probs.append((at - wide.logsumexp(dim=1)).double().cpu().numpy())
+    return Reading(np.concatenate(greedy), np.concatenate(log_probs))
+
+
+def _groups(lengths: Sequence[int], widest: int) -> Iterator[list[int]]:
+    """Rows of similar length, as many together as `widest` positions hold; at least one."""
+    group: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
+        if group and (len(group) + 1) * lengths[row] > widest:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group

@@ -1,0 +1,170 @@
+"""The models and questions of a job, checked against each other before anything runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlvr_dynamics.behaviour.job import BASE, ROLES, TRAINED, Job
+from rlvr_dynamics.behaviour.models import chosen_device, load_tokenizer, stored_dtype
+from rlvr_dynamics.benchmarks.content import content_sha256
+from rlvr_dynamics.checkpoints.identity import identity_of
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow.pipeline import package_version
+from rlvr_dynamics.grading.grade import grader_version
+from rlvr_dynamics.scoring.keys import frame_of
+from rlvr_dynamics.scoring.prompts import prompt_facts, render
+from rlvr_dynamics.scoring.samples import read_benchmark
+from rlvr_dynamics.system.files import read_object
+
+VERSION = 1  # raised when a change of this package changes what a model is asked or told
+PACKAGES = ("torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a job works on.
+
+    Attributes:
+        job: The job.
+        identities: Role to hash of the weights.
+        questions: The benchmark's rows that are asked.
+        prompt: How they are put.
+        dtype: Precision in which the models run.
+        device: ``cpu`` or ``cuda``.
+        context: Longest prompt and answer together, in tokens; None where nobody says.
+    """
+
+    job: Job
+    identities: Mapping[str, str]
+    questions: pd.DataFrame
+    prompt: Mapping[str, Any]
+    dtype: str
+    device: str
+    context: int | None
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles that have a model, in the order of `ROLES`."""
+        return [role for role in ROLES if role in self.job.models]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the answers."""
+        return str(self.questions["kind"].iloc[0])
+
+    @cached_property
+    def frames(self) -> dict[str, str]:
+        """Role -> hash of all that lies beside the weights of its model."""
+        return {role: frame_of(self.job.models[role]) for role in self.roles}
+
+    def answering(self, role: str) -> dict[str, str]:
+        """All of a model that its answers depend on."""
+        return {"weights": self.identities[role], "frame": self.frames[role]}
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """All that an answer depends on besides the model that gives it."""
+        return {
+            "version": VERSION,
+            "questions": content_sha256(self.questions),
+            "frame": self.frames[BASE],
+            "prompt": dict(self.prompt),
+            "max_new_tokens": self.job.max_new_tokens,
+            "context": self.context,
+            "dtype": self.dtype,
+            "grader": grader_version(self.kind),
+            "packages": {name: package_version(name) for name in PACKAGES},
+        }
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer, the same for all models.
+
+        Raises:
+            UserError: It is not the same.
+        """
+        own = load_tokenizer(self.job.models[BASE])
+        for role in self.roles:
+            if load_tokenizer(self.job.models[role]).get_vocab() != own.get_vocab():
+                raise UserError(
+                    f"the base and the {role} model have different tokens",
+                    where=str(self.job.models[role]),
+                    way_out="give a model that was trained from this base",
+                )
+        return own
+
+    @cached_property
+    def prompts(self) -> list[list[int]]:
+        """Token ids of every question as it is put.
+
+        Raises:
+            UserError: One leaves no room for an answer.
+        """
+        found = [
+            render(self.tokenizer, self.prompt, str(question))[1]
+            for question in self.questions["prompt"]
+        ]
+        longest = max(map(len, found))
+        if self.context is not None and longest >= self.context:
+            raise UserError(
+                f"a prompt of {longest} tokens fills the context of {self.context}",
+                where=str(self.job.questions),
+                way_out="leave the question out",
+            )
+        return found
+
+    @cached_property
+    def room(self) -> list[int]:
+        """Longest answer to every question, in tokens."""
+        most = self.job.max_new_tokens
+        if self.context is None:
+            return [most] * len(self.prompts)
+        return [min(most, self.context - len(prompt)) for prompt in self.prompts]
+
+
+def subjects_of(job: Job) -> Subjects:
+    """Look at the folders and the questions; no model is loaded.
+
+    Raises:
+        UserError: A folder is no model, the questions cannot be read, or two models would be
+            asked in different ways.
+    """
+    for role in (BASE, TRAINED):
+        if role not in job.models:
+            raise UserError(f"no {role} model was given", way_out=f"{role}=DIR")
+    for folder in job.models.values():
+        frame_of(folder)
+    questions = read_benchmark(job.questions)
+    if job.limit is not None:
+        questions = questions.head(job.limit)
+    cache = job.out / "identities.json"
+    identities = {role: identity_of(folder, cache) for role, folder in job.models.items()}
+    base = job.models[BASE]
+    prompt = prompt_facts(base, job.put())
+    for role, folder in job.models.items():
+        if prompt_facts(folder, job.put()) != prompt:
+            raise UserError(
+                f"the base and the {role} model have different chat templates",
+                where=str(folder),
+                way_out="template=plain or template=qwen_math asks both in one way",
+            )
+    return Subjects(
+        job=job,
+        identities=identities,
+        questions=questions,
+        prompt=prompt,
+        dtype=job.dtype or stored_dtype(base),
+        device=chosen_device(job.device),
+        context=job.context or _context(base),
+    )
+
+
+def _context(folder: Path) -> int | None:
+    """Positions that a model's config.json promises."""
+    config = read_object(folder / "config.json", way_out="fetch or save this model again")
+    found = config.get("max_position_embeddings")
+    return int(found) if found else None

@@ -1,0 +1,169 @@
+"""The parts that need a model: answers, readings of answers, answers begun by another model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rlvr_dynamics.behaviour.decoding import LENGTH, Answer, greedy
+from rlvr_dynamics.behaviour.embeddings import matrices, rows_of, shift_table, some_unused
+from rlvr_dynamics.behaviour.job import BASE, TRAINED
+from rlvr_dynamics.behaviour.models import OneAtATime
+from rlvr_dynamics.behaviour.parts import Parts
+from rlvr_dynamics.behaviour.reading import read
+from rlvr_dynamics.behaviour.subjects import Subjects
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.grading.grade import grade_finished
+
+
+class Work:
+    """Asks models, and remembers in parts what they said.
+
+    Args:
+        subjects: What to work on.
+        parts: Where finished parts are.
+    """
+
+    def __init__(self, subjects: Subjects, parts: Parts) -> None:
+        """No model is loaded before a part is missing."""
+        self._subjects, self._parts = subjects, parts
+        self._loaded = OneAtATime(
+            subjects.job.models, subjects.dtype, subjects.device, subjects.prompt
+        )
+
+    def material(self, writer: str) -> dict[str, Any]:
+        """All that a writer's answers depend on."""
+        return {**self._subjects.asked, "writer": self._subjects.answering(writer)}
+
+    def answers(self, writer: str) -> pd.DataFrame:
+        """A model's greedy answers, one row per question: tokens, finish, text, status, score."""
+
+        def make() -> pd.DataFrame:
+            of = self._subjects
+            found = greedy(
+                self._loaded(writer),
+                of.prompts,
+                of.room,
+                batch=of.job.batch,
+                label=f"answers of {writer}",
+            )
+            return self._graded(found)
+
+        return self._parts.get(f"answers__{writer}", self.material(writer), make)
+
+    def reading(self, reader: str, writer: str) -> pd.DataFrame:
+        """What a reader would have written at every position: greedy, log_probs (lists)."""
+
+        def make() -> pd.DataFrame:
+            found = read(
+                self._loaded(reader),
+                self._subjects.prompts,
+                [list(map(int, tokens)) for tokens in self.answers(writer)["tokens"]],
+                label=f"{reader} reads {writer}",
+            )
+            return pd.DataFrame(
+                {
+                    "greedy": [each.greedy for each in found],
+                    "log_probs": [each.log_probs for each in found],
+                }
+            )
+
+        material = {**self.material(writer), "reader": self._subjects.answering(reader)}
+        return self._parts.get(f"reading__{reader}__{writer}", material, make)
+
+    def guided(self, guide: str, k: int) -> pd.DataFrame:
+        """The base's answers behind the first k tokens of another model's.
+
+        Where that answer has no more than k tokens it stands as it is; k must be 1 at least. One
+        row per question as in `answers`, with continued (whether the base wrote anything) and
+        prefix_score (what the prefix alone would score).
+        """
+
+        def make() -> pd.DataFrame:
+            of, given = self._subjects, self.answers(guide)
+            whole = [
+                Answer(tuple(map(int, tokens)), str(finish))
+                for tokens, finish in zip(given["tokens"], given["finish"], strict=True)
+            ]
+            open_rows = [row for row, answer in enumerate(whole) if len(answer.tokens) > k]
+            begun = [[*of.prompts[row], *whole[row].tokens[:k]] for row in open_rows]
+            more = greedy(
+                self._loaded(BASE),
+                begun,
+                [of.room[row] - k for row in open_rows],
+                batch=of.job.batch,
+                label=f"base after {k} tokens of {guide}",
+            )
+            final, prefixes = list(whole), list(whole)
+            for row, continuation in zip(open_rows, more, strict=True):
+                prefix = whole[row].tokens[:k]
+                prefixes[row] = Answer(prefix, LENGTH)
+                final[row] = Answer((*prefix, *continuation.tokens), continuation.finish)
+            table = self._graded(final)
+            table["prefix_score"] = self._graded(prefixes)["score"]
+            continued = set(open_rows)
+            table["continued"] = [row in continued for row in range(len(final))]
+            return table
+
+        material = {**self.material(guide), "base": self._subjects.answering(BASE), "k": k}
+        return self._parts.get(f"prefix__{guide}__{k}", material, make)
+
+    def shifts(self, role: str) -> pd.DataFrame:
+        """Shift of the embeddings of a model from the base's, one row per matrix and token."""
+
+        def make() -> pd.DataFrame:
+            answers = self.answers(TRAINED)["tokens"]
+            tokens = sorted({int(token) for each in answers for token in each})
+            models = self._subjects.job.models
+            ours, tied = matrices(models[BASE])
+            theirs, _ = matrices(models[role])
+            tables = []
+            for which in [name for name in ours if name in theirs]:
+                one, other = ours[which], theirs[which]
+                if one.d != other.d:
+                    raise UserError(
+                        f"embeddings of {one.d} and of {other.d} numbers cannot be compared",
+                        where=f"{models[BASE]} and {models[role]}",
+                        way_out="give a model that was trained from this base",
+                    )
+                rows = min(one.rows, other.rows)
+                unused = some_unused(tokens, rows, self._subjects.job.seed)
+                asked = [*tokens, *unused]
+                used = np.arange(len(asked)) < len(tokens)
+                table = shift_table(
+                    rows_of(models[BASE], one, asked), rows_of(models[role], other, asked), used
+                )
+                table.insert(0, "matrix", which)
+                table.insert(1, "tied", tied)
+                table.insert(2, "token", asked)
+                tables.append(table)
+            return pd.concat(tables, ignore_index=True)
+
+        material = {
+            **self.material(TRAINED),
+            "base": self._subjects.answering(BASE),
+            "model": self._subjects.identities[role],
+            "seed": self._subjects.job.seed,
+        }
+        return self._parts.get(f"embeddings__{role}", material, make)
+
+    def _graded(self, answers: Sequence[Answer]) -> pd.DataFrame:
+        of = self._subjects
+        texts = of.tokenizer.batch_decode(
+            [list(answer.tokens) for answer in answers], skip_special_tokens=True
+        )
+        golds = of.questions["gold"].astype(str)
+        finishes = [answer.finish for answer in answers]
+        questions = of.questions["prompt"].astype(str).tolist()
+        grades = grade_finished(list(zip(golds, texts, strict=True)), finishes, of.kind, questions)
+        return pd.DataFrame(
+            {
+                "question_id": of.questions["question_id"].astype(str).to_numpy(),
+                "tokens": [np.asarray(answer.tokens, dtype=np.int64) for answer in answers],
+                "finish": finishes,
+                "text": texts,
+                "status": [grade.status for grade in grades],
+                "score": [grade.score for grade in grades],
+            }
+        )

@@ -1,0 +1,1 @@
+"""Every quantitative claim and its verdict."""

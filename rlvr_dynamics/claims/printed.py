@@ -1,0 +1,54 @@
+"""The numbers that the two papers print, each with where it was read."""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from rlvr_dynamics.results.frames import select
+
+FILE = Path(__file__).with_name("printed.csv")
+KEYS = (
+    "paper",
+    "table",
+    "base_model",
+    "algorithm",
+    "method",
+    "train_fraction",
+    "step",
+    "benchmark",
+    "metric",
+)
+COLUMNS = (*KEYS, "value", "provenance")
+# How far a number is from the paper's own page.
+PROVENANCE = {
+    "paper": "read in the paper",
+    "code": "read in the released code",
+    "model_card": "read on the authors' model cards",
+    "secondary": "read in others' copies of the authors' tables",
+}
+AVERAGE = "average_as_printed"
+
+
+@cache
+def _everything() -> pd.DataFrame:
+    texts = {name: "str" for name in (*KEYS, "provenance")}
+    return pd.read_csv(FILE, dtype={**texts, "train_fraction": float, "step": float})
+
+
+def printed(**wanted: str) -> pd.DataFrame:
+    """Printed numbers, one a row, in the order of the papers.
+
+    Args:
+        wanted: Column and value, such as `paper="alpharl"`, `table="table1"`; columns with text.
+
+    Returns:
+        The columns `COLUMNS`. `train_fraction` is a share of the training, `step` a training step
+        (both float64, NaN where the paper gives none); `value` is float64 in the unit that
+        `metric` names (`accuracy_pct` in per cent); `provenance` is a key of `PROVENANCE`. A
+        missing text is NaN. A copy: the caller may change it.
+    """
+    found = _everything()
+    for column, value in wanted.items():
+        found = select(found, found[column] == value)
+    return found.reset_index(drop=True).copy()

@@ -1,0 +1,200 @@
+"""The extrapolate stage: which method predicts which step from which window."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr_dynamics.errors import TooLittle, UserError
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
+from rlvr_dynamics.extrapolation.parameters import complete_parameters
+from rlvr_dynamics.flow.pipeline import Run
+from rlvr_dynamics.schema import Extrapolation, Method, Rebuilt
+from rlvr_dynamics.system.atomic import remove, write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rlvr_dynamics.checkpoints import Trajectory
+    from rlvr_dynamics.measurement import AccuracySeries
+
+INDEX = ["method", "observe", "step", "path", "identity", "uses_future", "candidate_of"]
+INDEX += ["moved", "parameters"]
+
+
+def observed_step(steps: tuple[int, ...], share: float) -> int:
+    """First saved step at or after a share of the training."""
+    wanted = math.ceil(share * steps[-1] - 1e-9)
+    return next(step for step in steps if step >= wanted)
+
+
+def target_step(steps: tuple[int, ...], share: float) -> int:
+    """Step at a share of the training: a saved one up to the end, any number beyond it."""
+    return observed_step(steps, share) if share <= 1 else round(share * steps[-1])
+
+
+def check_methods(settings: Extrapolation) -> None:
+    """Refuse methods and parameters that no registry has.
+
+    Raises:
+        UserError: Names the method or parameter and what there is.
+    """
+    for key, chosen, known in (
+        ("methods", settings.methods, EXTRAPOLATORS),
+        ("reconstructions", settings.reconstructions, RECONSTRUCTIONS),
+    ):
+        for each in chosen:
+            if each.name not in known:
+                raise UserError(
+                    f"extrapolation.{key}: no method {each.name!r}",
+                    way_out=f"allowed: {', '.join(known)}",
+                )
+            declared = known[each.name].parameters
+            variants = each.variants if isinstance(each, Method) else {each.title: each.parameters}
+            for parameters in variants.values():
+                complete_parameters(each.title, declared, parameters)
+
+
+def extrapolate(run: Run, folder: Path) -> None:
+    """Write every prediction, their index and their distance from the real checkpoints.
+
+    Predictions that an interrupted call finished are kept.
+
+    Raises:
+        UserError: An unknown method or parameter, or whatever a method finds wrong.
+    """
+    import pandas as pd
+
+    from rlvr_dynamics.extrapolation.forecast import forecast_errors
+    from rlvr_dynamics.flow.accuracy import accuracy_of
+    from rlvr_dynamics.flow.stages import open_trajectory
+
+    settings = run.config.extrapolation
+    trajectory = open_trajectory(run)
+    accuracy = accuracy_of(run, trajectory.steps)
+    rows: list[tuple[Prediction, str | None]] = []
+    for method in settings.methods:
+        if EXTRAPOLATORS[method.name].needs_accuracy and accuracy is None:
+            print(
+                f"{method.title} left out: it needs accuracies; give source.accuracy=FILE with "
+                "the columns step and accuracy"
+            )
+            continue
+        rows += _predict(run, trajectory, method, folder, accuracy)
+    for rebuilt in settings.reconstructions:
+        rows += _rebuild(run, trajectory, rebuilt, folder, accuracy)
+    index = pd.DataFrame(
+        [_row(run, made, folder, candidate_of) for made, candidate_of in rows], columns=INDEX
+    )
+    known = [(made.method, made.observe, made.step, Path(made.folder)) for made, _ in rows]
+    forecast = forecast_errors(trajectory, known, progress=True)
+    future = {made.method: made.uses_future for made, _ in rows}
+    forecast["uses_future"] = [future[method] for method in forecast["method"]]
+    write_parquet(folder / "forecast.parquet", forecast)
+    write_parquet(folder / "index.parquet", index)
+    _remove_others(folder, index)
+
+
+def _predict(
+    run: Run,
+    trajectory: "Trajectory",
+    method: Method,
+    folder: Path,
+    accuracy: "AccuracySeries | None",
+) -> Iterator[tuple[Prediction, str | None]]:
+    settings, steps = run.config.extrapolation, trajectory.steps
+    extrapolator = EXTRAPOLATORS[method.name]
+    targets = [target_step(steps, share) for share in method.targets or settings.targets]
+    windows = method.windows or settings.windows
+    candidate_of = method.title if method.grid else None
+    for observe in sorted({observed_step(steps, share) for share in windows}):
+        # In a short trajectory two shares may fall on one step; there is nothing to predict there.
+        later = [target for target in targets if target > observe]
+        for label, parameters in method.variants.items() if later else ():
+            try:
+                made = extrapolator.run(
+                    trajectory,
+                    observe,
+                    later,
+                    folder,
+                    label=label,
+                    accuracy=accuracy.values if accuracy is not None else None,
+                    budget_bytes=int(run.config.measure.memory_gib * 2**30),
+                    threads=run.config.measure.threads,
+                    progress=True,
+                    **parameters,
+                )
+            except TooLittle as reason:
+                print(f"{label} from steps up to {observe} left out: {reason}")
+                continue
+            for each in made:
+                yield each, candidate_of
+
+
+def _rebuild(
+    run: Run,
+    trajectory: "Trajectory",
+    rebuilt: Rebuilt,
+    folder: Path,
+    accuracy: "AccuracySeries | None",
+) -> Iterator[tuple[Prediction, None]]:
+    reconstruction = RECONSTRUCTIONS[rebuilt.name]
+    parameters = dict(rebuilt.parameters)
+    if "seed" in reconstruction.parameters:
+        parameters.setdefault("seed", run.config.seed)
+    steps = sorted({target_step(trajectory.steps, share) for share in rebuilt.targets})
+    try:
+        predictions = reconstruction.run(
+            trajectory,
+            steps,
+            folder,
+            label=rebuilt.title,
+            accuracy=accuracy.values if accuracy is not None else None,
+            budget_bytes=int(run.config.measure.memory_gib * 2**30),
+            threads=run.config.measure.threads,
+            **parameters,
+        )
+    except TooLittle as reason:
+        print(f"{rebuilt.title} left out: {reason}")
+        return
+    for made in predictions:
+        yield made, None
+
+
+def _row(run: Run, made: Prediction, folder: Path, candidate_of: str | None) -> dict[str, Any]:
+    return {
+        "method": made.method,
+        "observe": made.observe,
+        "step": made.step,
+        "path": str(Path(run.of("extrapolate").name) / Path(made.folder).relative_to(folder)),
+        "identity": made.identity,
+        "uses_future": made.uses_future,
+        "candidate_of": candidate_of,
+        "moved": made.moved,
+        "parameters": made.parameters,
+    }
+
+
+def _remove_others(folder: Path, index: "pd.DataFrame") -> None:
+    """Remove predictions of an earlier configuration."""
+    kept = {Path(*Path(path).parts[1:]) for path in index["path"]}
+    for path in _own_folders(folder, 3):
+        if path.name.startswith("step_") and path.relative_to(folder) not in kept:
+            remove(path)
+    for depth in (2, 1):
+        for path in _own_folders(folder, depth):
+            if not any(path.iterdir()):
+                path.rmdir()
+
+
+def _own_folders(folder: Path, depth: int) -> list[Path]:
+    """Folders so many levels down, none of them behind a link."""
+    found = [folder]
+    for _ in range(depth):
+        found = [
+            path
+            for each in found
+            for path in sorted(each.iterdir())
+            if path.is_dir() and not path.is_symlink()
+        ]
+    return found

@@ -1,0 +1,88 @@
+"""Files outside of the run directory that a stage reads: their content belongs to its key.
+
+A path says nothing of what lies there. Foreign weights have identities of their own; here are the
+tables of problems, and what lies beside foreign weights.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.checkpoints.companions import companion_files, companions_digest
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
+from rlvr_dynamics.schema import Benchmark, HubTable, RunConfig
+
+LOCAL = "local"
+
+
+def with_local_files(config: RunConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """Add the content of local tables and of a local model's companions to prepare's settings.
+
+    A file that is gone counts as it was recorded: what was prepared from it lies in the run. So
+    does a run that was prepared before contents were recorded.
+
+    Raises:
+        UserError: A companion is a link that leaves its folder; the stage's record is damaged.
+    """
+    record = read_record(Path(config.run_dir) / FOLDERS["prepare"])
+    known = record.get("material", {}).get("settings", {}) if record else None
+    if known is not None and LOCAL not in known:
+        return settings
+    found = {key: _content(path) for key, path in _local_paths(config, settings).items()}
+    recorded = (known or {}).get(LOCAL, {})
+    found = {key: recorded.get(key) if now is None else now for key, now in found.items()}
+    found = {key: content for key, content in found.items() if content is not None}
+    return settings | ({LOCAL: found} if found else {})
+
+
+def _local_paths(config: RunConfig, settings: dict[str, Any]) -> dict[str, Path]:
+    from rlvr_dynamics.benchmarks.local_file import READERS
+
+    tables: dict[str, HubTable] = {
+        f"benchmark.{name}": table for name, table in config.benchmark.items()
+    }
+    if config.data.kind == "hub":
+        tables["data.train"] = config.data.train
+    paths = {
+        key: Path(table.repo)
+        for key, table in tables.items()
+        if not (isinstance(table, Benchmark) and table.kind == "reasoning_gym")
+        and Path(table.repo).suffix.lower() in READERS
+    }
+    if "model" in settings and config.model.kind == "hub":
+        paths["model.repo"] = Path(config.model.repo)  # a folder, or a hub's name and nothing here
+    return paths
+
+
+def _content(path: Path) -> str | None:
+    if path.is_dir():
+        return companions_digest(path) if companion_files(path) else None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:
+    """Return the content of what lies beside foreign weights, for the key of a stage.
+
+    Args:
+        config: The run's.
+        steps: Also of the steps that may be scored; predictions take theirs from the base.
+
+    Raises:
+        UserError: A folder is not there, or a companion is a link that leaves it.
+    """
+    source = config.source
+    if source.base is None or source.checkpoints is None:
+        return {}
+    from rlvr_dynamics.checkpoints.steps import base_folder, find_steps
+    from rlvr_dynamics.flow.extrapolate import observed_step
+
+    base, checkpoints = Path(source.base), Path(source.checkpoints)
+    found = {"base": companions_digest(base_folder(base, checkpoints))}
+    if steps:
+        folders = find_steps(checkpoints, source.pattern)
+        every = tuple(step for step in folders if step)
+        shares = {*config.scoring.ladder, *config.extrapolation.windows}
+        shares |= {share for each in config.extrapolation.methods for share in each.windows or ()}
+        for step in sorted({observed_step(every, share) for share in shares}):
+            found[str(step)] = companions_digest(folders[step])
+    return {"companions": found}

@@ -1,0 +1,123 @@
+"""The plan in words: stages, what is cached, verl's exact command, disk and GPUs."""
+
+import shlex
+
+from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow import estimates, pipeline, stages
+from rlvr_dynamics.flow.estimates import GIB
+from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system.hardware import free_bytes, gpus_found
+from rlvr_dynamics.training.verl_command import environment, verl_command
+from rlvr_dynamics.training.verl_schema import check
+
+SHOWN_VARIABLES = ("VERL_", "VLLM_", "OMP_", "HF_")
+
+
+def describe(run: pipeline.Run) -> str:
+    """Return the plan of a run. Nothing is created, downloaded or started.
+
+    Raises:
+        UserError: What the run itself would raise for its configuration and folder.
+    """
+    config = run.config
+    found = gpus_found()
+    lines = [
+        f"plan of {config.name}, run_dir {run.folder}",
+        f"model     {config.model.name}: {stages.parameters(config):,} parameters",
+    ]
+    published = config.source.published
+    if published is not None and "train" in config.stages:
+        lines += [
+            f"fetching  {len(published.steps)} steps of {published.repo} at {published.revision}: "
+            f"{shortened(published.steps)}"
+            + (f" ({published.final_revision} for the last)" if published.final_revision else "")
+        ]
+    if stages.trains(config):
+        lines += [
+            f"training  {config.algorithm.name}, {config.trainer.steps} steps of "
+            f"{config.trainer.prompts_per_step} prompts x {config.algorithm.group_size} samples, "
+            f"learning rate {config.algorithm.learning_rate:g}",
+        ]
+    lines += _disk(config, free_bytes(run.folder))
+    if stages.trains(config) and config.trainer.device == "cuda":
+        lines += _training_on_gpus(config)
+    lines += [
+        f"GPUs      {stages.gpus_needed(config)} needed"
+        + (f" of {config.trainer.gpu_memory_gib} GiB" if stages.gpus_needed(config) else "")
+        + f", {len(found)} found"
+        + (f" ({', '.join(found)})" if found else ""),
+        "",
+        "stages",
+    ]
+    for item in pipeline.plan(run, stages.ALL, stages.external_identities):
+        lines.append(f"  {item.stage.name:<12} {item.state:<7} {item.why}")
+    if stages.trains(config):
+        command = verl_command(config, prepare=run.of("prepare"), output=run.of("train") / "verl")
+        variables = environment(config, run.of("train") / "verl" / "metrics_1.jsonl")
+        shown = [
+            f"{name}={shlex.quote(value)}"
+            for name, value in sorted(variables.items())
+            if name.startswith(SHOWN_VARIABLES)
+        ]
+        lines += ["", "verl's command", "  " + " \\\n    ".join([*shown, shlex.join(command[:3])])]
+        lines[-1] += " \\\n    " + " \\\n    ".join(shlex.quote(item) for item in command[3:])
+        lines += ["", check(command[3:])]
+    try:
+        stages.check_machine(run)
+    except UserError as error:
+        lines += ["", f"would not start: {error}"]
+    return "\n".join(lines)
+
+
+def _disk(config: RunConfig, free: int) -> list[str]:
+    """What each kind of weights takes; only what is asked for has a line."""
+    need, trainer = estimates.disk(config), config.trainer
+    lines = []
+    if need.training:
+        lines.append(
+            f"disk      {need.training:,} bytes for checkpoints (one per step, "
+            + (
+                f"{trainer.checkpoint_dtype}) and the newest {trainer.keep_optimizer_states} "
+                "optimizer states"
+                if config.source.published is None
+                else "if stored as trainer.checkpoint_dtype; the hub says exactly before fetching)"
+            )
+            + f", {free:,} bytes free"
+            + (": not enough" if need.training > free else "")
+        )
+        if config.source.published is None and trainer.checkpoint_dtype == "bfloat16":
+            lines.append(
+                "          bfloat16 hides changes below its rounding (1/256 of a weight); "
+                "trainer.checkpoint_dtype=float32 keeps them in twice the disk"
+            )
+    others = {
+        "the base": need.base,
+        f"{estimates.prediction_count(config)} predictions": need.predictions,
+        "leading directions": need.directions,
+    }
+    listed = [f"{size:,} for {what}" for what, size in others.items() if size]
+    if listed:
+        lines.append(f"{'disk' if not lines else '':<10}" + ", ".join(listed) + " (bytes)")
+    return lines
+
+
+def _training_on_gpus(config: RunConfig) -> list[str]:
+    need, trainer = estimates.memory(config), config.trainer
+    problems = estimates.misfits(config)
+    verdict = "does not fit" if problems else "fits"
+    return [
+        f"memory    per GPU: training {need.training / GIB:.1f} GiB (state "
+        f"{(need.state + need.critic) / GIB:.1f}, gathered {need.gathered / GIB:.1f}, activations "
+        f"{need.activations / GIB:.1f}, logits {need.logits / GIB:.1f}, reserve "
+        f"{estimates.RESERVED_BYTES / GIB:.0f}), generating {need.generating / GIB:.1f} GiB "
+        f"(vLLM {need.rollout / GIB:.1f}, cache of {need.cache_tokens:,} tokens): {verdict} in "
+        f"{trainer.gpu_memory_gib} GiB (estimate)",
+        *(f"          {problem}" for problem in problems),
+        f"          host: {need.host / GIB:.0f} GiB on each node",
+        f"time      about {estimates.gpu_hours(config):,.0f} GPU-hours of training (estimate: mean "
+        f"response {estimates.RESPONSE_SHARE:.0%} of the longest; 2 N per generated token at "
+        f"{estimates.ROLLOUT_UTILISATION:.0%} and 8 N per trained token at "
+        f"{estimates.TRAINING_UTILISATION:.0%} of {estimates.PEAK_FLOPS / 1e12:.0f} TFLOP/s, and "
+        "the passes of reference and critic)",
+    ]

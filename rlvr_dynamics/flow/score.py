@@ -1,0 +1,196 @@
+"""The score stage: which checkpoints are scored, and where their answers and accuracies go."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import combine, hashes_of, identity_of
+from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow.extrapolate import observed_step
+from rlvr_dynamics.flow.pipeline import Run
+from rlvr_dynamics.flow.stages import open_trajectory
+from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.scoring.generation import Work, score_models
+from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
+from rlvr_dynamics.scoring.table import scores_table
+from rlvr_dynamics.system.atomic import write_parquet
+from rlvr_dynamics.system.sealed import read_parquet
+from rlvr_dynamics.training.reward import KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+VALIDATION = "validation"
+MERGED = "merged"  # whole copies of steps that no engine can load as they are stored
+
+
+def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
+    """Base, a ladder of real checkpoints with the ends of the windows, and every prediction.
+
+    Args:
+        run: The run.
+        chosen: Rows of the index of predictions that are to be scored.
+    """
+    trajectory = open_trajectory(run)
+    shares = set(run.config.scoring.ladder)
+    ladder = {observed_step(trajectory.steps, share) for share in shares}
+    ladder |= {int(observe) for observe in chosen["observe"] if observe}
+    merged = run.folder / MERGED
+    models = [("base", whole_folder(trajectory, 0, merged))]
+    models += [(f"step_{step}", whole_folder(trajectory, step, merged)) for step in sorted(ladder)]
+    models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
+    return _with_identities(run, models)
+
+
+def _with_identities(run: Run, folders: list[tuple[str, Path]]) -> list[ScoredModel]:
+    """Bind each model to the identity and the hashes of its weights."""
+    cache = HashCache(run.folder / "identities.json")
+    models = []
+    for name, folder in folders:
+        identity = identity_of(folder, cache)
+        hashes = hashes_of(folder, cache)
+        if hashes is not None and combine({n: h.sha256 for n, h in hashes.items()}) != identity:
+            raise UserError(
+                "a checkpoint changed while its identity was taken",
+                where=str(folder),
+                way_out="leave checkpoints alone while they are scored, then run again",
+            )
+        models.append(ScoredModel(name, folder, identity, hashes or {}))
+    cache.flush()
+    return models
+
+
+def model_id(row: Mapping[Hashable, Any]) -> str:
+    """Return the name under which a prediction is scored."""
+    window = f"observe_{row['observe']}__" if row["observe"] else ""
+    return f"{row['method']}__{window}step_{row['step']}"
+
+
+def engine_settings(config: RunConfig) -> EngineSettings:
+    """The engine's settings from the configuration."""
+    scoring = config.scoring
+    return EngineSettings(
+        device=scoring.device,
+        dtype=scoring.dtype,
+        max_model_len=scoring.max_model_len,
+        max_num_seqs=scoring.max_num_seqs,
+        memory_share=scoring.gpu_memory_share,
+        kv_cache_gib=scoring.kv_cache_gib,
+        tensor_parallel=scoring.tensor_parallel,
+        engines=scoring.engines,
+        stall_seconds=scoring.stall_timeout_seconds,
+        template=scoring.template,
+        system_prompt=scoring.system_prompt,
+        thinking=scoring.thinking,
+    )
+
+
+def score(run: Run, folder: Path) -> None:
+    """Score every model on every benchmark of the run and write scores.parquet.
+
+    Where a method has a grid, its candidates are scored on the validation problems first, and only
+    the best of them meets the benchmarks (selection.parquet says which).
+
+    Raises:
+        UserError: The run has no benchmarks.
+        StageFailed: The engine broke; finished answers are kept.
+    """
+    import pandas as pd
+
+    files = sorted((run.of("prepare") / "benchmarks").glob("*.parquet"))
+    if not files:
+        raise UserError(
+            "there are no benchmarks to score",
+            where=str(run.of("prepare") / "benchmarks"),
+            way_out="choose some: benchmark=math500",
+        )
+    benchmarks = {file.stem: file for file in files}
+    protocols = [
+        Protocol(**each.model_dump(), max_tokens=run.config.scoring.max_tokens)
+        for each in run.config.scoring.protocols
+    ]
+    index, regraded = read_parquet(run.of("extrapolate") / "index.parquet"), 0
+    candidates = index.dropna(subset=["candidate_of"])
+    if len(candidates):
+        # The validation problems are in the training domain, but of no benchmark's split.
+        most_samples = max(protocols, key=lambda protocol: protocol.samples)
+        best, regraded = _best_candidates(
+            run, folder, candidates, replace(most_samples, splits=None)
+        )
+        index = pd.concat([index.drop(candidates.index), best])
+    models = models_to_score(run, index)
+    work = _generate(run, models, benchmarks, protocols, folder / "samples")
+    table = scores_table(folder / "samples", [model.id for model in models], benchmarks)
+    future = dict(zip(index["method"], index["uses_future"], strict=True))
+    table["uses_future"] = [bool(future.get(method, False)) for method in table["method"]]
+    write_parquet(folder / "scores.parquet", table)
+    if regraded + work.regraded:
+        print(f"regraded {regraded + work.regraded} answers")
+
+
+def _generate(
+    run: Run,
+    models: list[ScoredModel],
+    benchmarks: dict[str, Path],
+    protocols: list[Protocol],
+    out: Path,
+) -> Work:
+    return score_models(
+        models=models,
+        benchmarks=benchmarks,
+        protocols=protocols,
+        settings=engine_settings(run.config),
+        out=out,
+        seed=run.config.seed,
+    )
+
+
+def _best_candidates(
+    run: Run, folder: Path, candidates: "pd.DataFrame", protocol: Protocol
+) -> "tuple[pd.DataFrame, int]":
+    """Score candidates on the validation problems.
+
+    Ties go to the candidate that comes first in the grid.
+
+    Returns:
+        The best rows under their method's name; how many stored answers were graded again.
+    """
+    file = folder / VALIDATION / f"{VALIDATION}.parquet"
+    write_parquet(file, _validation_problems(run))
+    models = _with_identities(
+        run,
+        [(model_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")],
+    )
+    samples = folder / VALIDATION / "samples"
+    work = _generate(run, models, {VALIDATION: file}, [protocol], samples)
+    scored = scores_table(samples, [model.id for model in models], {VALIDATION: file})
+    table = candidates.reset_index(drop=True)
+    for column in ("accuracy", "ci_low", "ci_high", "questions", "samples"):
+        table[column] = scored[column]
+    groups = ["candidate_of", "observe", "step"]
+    best = table.sort_values("accuracy", ascending=False, kind="stable").drop_duplicates(groups)
+    table["chosen"] = table.index.isin(list(best.index))
+    write_parquet(folder / "selection.parquet", table.drop(columns=["path"]))
+    chosen = best.assign(method=best["candidate_of"]).reindex(columns=candidates.columns)
+    return chosen, work.regraded
+
+
+def _validation_problems(run: Run) -> "pd.DataFrame":
+    """Return the held-out training problems as a benchmark."""
+    import pandas as pd
+
+    problems = read_parquet(run.of("prepare") / "val.parquet")
+    return pd.DataFrame(
+        {
+            "question_id": [f"{VALIDATION}-{row:04d}" for row in range(len(problems))],
+            "prompt": [messages[0]["content"] for messages in problems["prompt"]],
+            "gold": [reward["ground_truth"] for reward in problems["reward_model"]],
+            "kind": [KINDS.get(source, "math") for source in problems["data_source"]],
+            "split": VALIDATION,
+            "title": "Validation problems, held out of training",
+        }
+    )

@@ -1,0 +1,1 @@
+"""Answers, compared with their golds by exact rules."""

@@ -1,0 +1,349 @@
+"""The tables of one run directory, loaded; a table of a stage that has not run is None."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyarrow import ArrowInvalid, BufferReader, parquet
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.results.formatting import USES_FUTURE, distinct_titles, method_name
+from rlvr_dynamics.results.frames import equal, known, last_step, numbers, select, values
+from rlvr_dynamics.run_directory.records import check_records, read_our_json
+from rlvr_dynamics.statistics.bootstrap import DRAWS
+from rlvr_dynamics.system.sealed import Damaged, read_parquet, read_sealed
+
+TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    # name: (file, stage that writes it, columns the report reads)
+    "metrics": ("train/metrics.parquet", "train", ("step",)),
+    "update_svd": (
+        "measure/update_svd.parquet",
+        "measure",
+        ("step", "tensor", "module", "layer", "index", "sigma", "frobenius", "norm_share"),
+    ),
+    "trajectory_svd": (
+        "measure/trajectory_svd.parquet",
+        "measure",
+        ("tensor", "module", "layer", "index", "sigma", "explained_variance", "null_mean")
+        + ("null_high",),
+    ),
+    "coefficients": (
+        "measure/coefficients.parquet",
+        "measure",
+        ("tensor", "module", "layer", "step", "index", "coefficient"),
+    ),
+    "linearity": (
+        "measure/linearity.parquet",
+        "measure",
+        ("tensor", "module", "layer", "r2", "r2_null_mean", "r2_null_high", "heldout_r2"),
+    ),
+    "norms": (
+        "measure/norms.parquet",
+        "measure",
+        ("step", "tensor", "module", "layer", "update_norm", "relative_update"),
+    ),
+    "rank_shares": (
+        "measure/rank_shares.parquet",
+        "measure",
+        ("step", "tensor", "module", "rank", "k", "norm_share", "norm_share_null"),
+    ),
+    "update_rank": (
+        "measure/update_rank.parquet",
+        "measure",
+        ("step", "tensor", "module", "stable_rank", "effective_rank", "full_rank"),
+    ),
+    "u1_alignment": (
+        "measure/u1_alignment.parquet",
+        "measure",
+        ("step", "tensor", "module", "cosine_next", "cosine_last"),
+    ),
+    "pls": ("measure/pls.parquet", "measure", ("tensor", "module", "layer", "r2")),
+    "oracle": ("measure/oracle.parquet", "measure", ("step", "tensor", "rank", "cosine")),
+    "drift": ("measure/drift.parquet", "measure", ("share", "tensor", "cosine")),
+    "explained_variance": (
+        "measure/explained_variance.parquet",
+        "measure",
+        ("rank", "tensors", "min", "mean", "median"),
+    ),
+    "checkpoints": ("measure/checkpoints.parquet", "measure", ("step", "repeats")),
+    "index": ("predictions/index.parquet", "extrapolate", ("method", "observe", "step")),
+    "forecast": (
+        "predictions/forecast.parquet",
+        "extrapolate",
+        ("method", "observe", "step", "tensor", "skill"),
+    ),
+    "scores": (
+        "scores/scores.parquet",
+        "score",
+        ("model", "method", "observe", "step", "benchmark", "split", "protocol", "accuracy"),
+    ),
+    "selection": (
+        "scores/selection.parquet",
+        "score",
+        ("method", "observe", "step", "candidate_of", "accuracy", "chosen"),
+    ),
+}
+
+
+Answers = dict[str, tuple[pd.Series, int]]
+"""By protocol: mean score of each question, and the most samples that a question has."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run directory holds.
+
+    Attributes:
+        run_dir: The folder.
+        config: The run's configuration (config.json), {} where absent.
+        provenance: Commands, versions, hardware, times (provenance.json), {} where absent.
+        tables: Every name of `TABLES`; None where the stage has not run.
+        memo: What was computed from the tables before, by whoever computes it.
+    """
+
+    run_dir: Path
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    tables: dict[str, pd.DataFrame | None]
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _read: dict[tuple[str, str], Answers | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed; it also seeds the bootstrap."""
+        return int(self.config.get("seed", self.provenance.get("seed", 0)) or 0)
+
+    @property
+    def bootstrap_draws(self) -> int:
+        """Resamples behind every bootstrap interval."""
+        return int(lookup(self.config, "bootstrap_draws") or DRAWS)
+
+    @property
+    def dtype(self) -> str | None:
+        """The dtype of the checkpoints, as the first table that records it says."""
+        for name in ("update_svd", "trajectory_svd", "forecast", "scores"):
+            table = self.tables[name]
+            if table is not None and "dtype" in table and len(known(table, "dtype")):
+                return ", ".join(sorted({str(dtype) for dtype in known(table, "dtype")["dtype"]}))
+        return None
+
+    @cached_property
+    def final_step(self) -> int | None:
+        """The last step of the real training run."""
+        steps: list[int] = []
+        scores = self.tables["scores"]
+        if scores is not None:
+            steps += [int(step) for step in values(equal(scores, method="real"), "step")]
+        for name in ("norms", "update_svd", "coefficients"):
+            table = self.tables[name]
+            if table is not None:
+                steps.append(last_step(table))
+        return max(steps, default=None)
+
+    @cached_property
+    def windows(self) -> list[int]:
+        """The observed windows (last observed step) that predictions were made from."""
+        found: set[int] = set()
+        for name in ("scores", "forecast"):
+            table = self.tables[name]
+            if table is not None:
+                found |= {int(observe) for observe in numbers(table, "observe") if observe > 0}
+        return sorted(found)
+
+    @cached_property
+    def future_methods(self) -> frozenset[str]:
+        """The methods that looked beyond their window, by their label in the tables."""
+        found: set[str] = set()
+        for name in ("index", "forecast"):
+            table = self.tables[name]
+            if table is not None and "uses_future" in table:
+                ahead = select(table, table["uses_future"].fillna(False).astype(bool))
+                # A step inside a method's own window is no future of that method.
+                inside = (ahead["observe"] > 0) & (ahead["step"] <= ahead["observe"])
+                ahead = select(ahead, ~inside)
+                found |= {str(method) for method in ahead["method"]}
+                if "candidate_of" in ahead:  # the best of a grid is scored under its name
+                    found |= {
+                        str(method) for method in known(ahead, "candidate_of")["candidate_of"]
+                    }
+        return frozenset(found)
+
+    @property
+    def missing_stages(self) -> list[str]:
+        """Stages of which no table is there."""
+        stages = dict.fromkeys(stage for _, stage, _ in TABLES.values())
+        there = {TABLES[name][1] for name, table in self.tables.items() if table is not None}
+        return [stage for stage in stages if stage not in there]
+
+    def method_name(self, method: str) -> str:
+        """The name a reader knows a method by, marked where it uses the future."""
+        mark = f" ({USES_FUTURE})" if method in self.future_methods else ""
+        return f"{method_name(method)}{mark}"
+
+    def window_near(self, share: float) -> int | None:
+        """The observed window closest to `share` of the training, within one step of it."""
+        final = self.final_step
+        if final is None or not self.windows:
+            return None
+        nearest = min(self.windows, key=lambda observe: abs(observe / final - share))
+        return nearest if abs(nearest / final - share) <= 1 / final + 0.005 else None
+
+    def benchmarks(self, split: str) -> list[str]:
+        """Names of the scored benchmarks of one split, sorted."""
+        scores = self.tables["scores"]
+        if scores is None:
+            return []
+        return sorted({str(name) for name in equal(scores, split=split)["benchmark"]})
+
+    def benchmark_title(self, benchmark: str) -> str:
+        """The human name of a benchmark; where several have one, its own name stands behind it."""
+        if "titles of benchmarks" not in self.memo:
+            scores = self.tables["scores"]
+            names = [*self.benchmarks("in_domain"), *self.benchmarks("out_of_domain")]
+            titles = {name: name for name in names}
+            if scores is not None and "title" in scores:
+                rows = known(scores, "title")
+                titles |= dict(zip(rows["benchmark"], map(str, rows["title"]), strict=True))
+            self.memo["titles of benchmarks"] = distinct_titles(titles)
+        return self.memo["titles of benchmarks"].get(benchmark, benchmark)
+
+    def has_samples(self, model: str, benchmark: str) -> bool:
+        """Whether a model was scored on a benchmark."""
+        return self._answers(model, benchmark) is not None
+
+    def question_means(self, model: str, benchmark: str, protocol: str) -> pd.Series | None:
+        """Mean score of a model's samples by question, in the order of the ids."""
+        answers = self._answers(model, benchmark)
+        if answers is None:
+            return None
+        return answers[protocol][0] if protocol in answers else pd.Series(dtype=np.float64)
+
+    def samples_each(self, model: str, benchmark: str, protocol: str) -> int:
+        """Samples per question of a model on a benchmark, the most; 0 where there are none."""
+        answers = self._answers(model, benchmark) or {}
+        return answers[protocol][1] if protocol in answers else 0
+
+    def _answers(self, model: str, benchmark: str) -> Answers | None:
+        """By protocol: what is kept of the samples, which are many times as large."""
+        key = (model, benchmark)
+        if key not in self._read:
+            path = self.sample_path(model, benchmark)
+            self._read[key] = _by_question(path) if path.exists() else None
+        return self._read[key]
+
+    def sample_path(self, model: str, benchmark: str) -> Path:
+        """Where the samples of a model on a benchmark lie."""
+        return self.run_dir / "scores" / "samples" / model / f"{benchmark}.parquet"
+
+
+def load_results(run_dir: Path) -> Results:
+    """Load what a run directory holds.
+
+    Args:
+        run_dir: The run directory; any table may be absent.
+
+    Raises:
+        UserError: The folder does not exist, a file in it cannot be read, or a table lacks columns
+            that the report reads.
+    """
+    if not run_dir.is_dir():
+        raise UserError(
+            "no such run directory", where=str(run_dir), way_out="name the folder of a run"
+        )
+    tables = {
+        name: _load(run_dir / file, stage, columns)
+        for name, (file, stage, columns) in TABLES.items()
+    }
+    check_records(run_dir, {TABLES[name][1] for name, table in tables.items() if table is not None})
+    return Results(
+        run_dir, _json(run_dir / "config.json"), _json(run_dir / "provenance.json"), tables
+    )
+
+
+def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    way_out = f"remove the file and run the {stage} stage again"
+    try:
+        table = read_parquet(path)
+    except Damaged as error:
+        raise UserError(
+            "this is no whole parquet file, or its content is not what was written",
+            where=str(path),
+            way_out=way_out,
+        ) from error
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise UserError(f"the table lacks {', '.join(lacking)}", where=str(path), way_out=way_out)
+    return table if len(table) else None
+
+
+def _by_question(path: Path) -> Answers:
+    # A study reads thousands of these files, and grouping a frame takes three times as long.
+    columns = ["question_id", "protocol", "score"]
+    try:
+        data = BufferReader(read_sealed(path))
+        table = parquet.read_table(data, columns=columns, use_threads=False)
+    except (ArrowInvalid, Damaged) as error:
+        raise UserError(
+            "this is no whole parquet file, or its content is not what was written",
+            where=str(path),
+            way_out="remove the file and run the score stage again",
+        ) from error
+    scores = np.asarray(table["score"].to_numpy(), dtype=np.float64)
+    questions, names = _codes(table["question_id"])
+    protocols, labels = _codes(table["protocol"])
+    found: Answers = {}
+    for place, label in enumerate(labels):
+        here = protocols == place
+        samples = np.bincount(questions[here], minlength=len(names))
+        known_here = here & ~np.isnan(scores)
+        counts = np.bincount(questions[known_here], minlength=len(names))
+        sums = np.bincount(questions[known_here], scores[known_here], minlength=len(names))
+        asked = samples > 0
+        with np.errstate(invalid="ignore"):  # a question without a known score has no mean
+            means = sums[asked] / counts[asked]
+        index = pd.Index(names[asked], name="question_id")
+        found[str(label)] = pd.Series(means, index, name="score"), int(samples.max())
+    return found
+
+
+def _codes(column: Any) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
+    """A column's values, sorted and each once, and the place of every row's value among them."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values_there = encoded.dictionary.to_numpy(zero_copy_only=False)
+    order = np.argsort(values_there)
+    rank = np.empty(len(order), dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    return rank[encoded.indices.to_numpy()], values_there[order]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return read_our_json(path) if path.exists() else {}
+
+
+def lookup(mapping: Mapping[str, Any], *keys: str) -> Any:
+    """The first value found under one of `keys`, at any depth, shallow levels first."""
+    level: list[Mapping[str, Any]] = [mapping]
+    while level:
+        for key in keys:
+            for part in level:
+                if part.get(key) is not None:
+                    return part[key]
+        level = [child for part in level for child in part.values() if isinstance(child, Mapping)]
+    return None
+
+
+def config_name(config: Mapping[str, Any], group: str) -> str | None:
+    """The name of the chosen `model` or `algorithm`, however the configuration nests it."""
+    chosen = lookup(config, group)
+    if isinstance(chosen, Mapping):
+        chosen = next(
+            (chosen[key] for key in ("title", "name", "key", "id") if chosen.get(key)), None
+        )
+    return None if chosen is None else str(chosen)

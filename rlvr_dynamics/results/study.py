@@ -1,0 +1,122 @@
+"""Finished runs side by side: what `python -m analysis` reads, and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.results.formatting import scientific
+from rlvr_dynamics.results.run import Results, config_name, load_results
+
+NO_CONTROL = "none"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run and what tells it from the others.
+
+    Attributes:
+        name: The run's name, unique in a study; also the name of its page.
+        results: Its tables.
+    """
+
+    name: str
+    results: Results
+
+    @cached_property
+    def model(self) -> str:
+        """Name of the model, as in `configs/model`."""
+        return config_name(self.results.config, "model") or "unknown"
+
+    @cached_property
+    def algorithm(self) -> str:
+        """Name of the algorithm, as in `configs/algorithm`; `given` for somebody's checkpoints."""
+        source = self.results.config.get("source") or {}
+        if source.get("base"):
+            return "given"
+        published = source.get("published") or {}
+        return published.get("method") or config_name(self.results.config, "algorithm") or "unknown"
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The policy's learning rate."""
+        value = (self.results.config.get("algorithm") or {}).get("learning_rate")
+        return None if value is None else float(value)
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the training."""
+        return self.results.final_step
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.results.seed
+
+    @property
+    def control(self) -> str:
+        """What makes this run a control (`shuffled_rewards`), or `none`."""
+        data = self.results.config.get("data") or {}
+        return "shuffled_rewards" if data.get("shuffle_answers") else NO_CONTROL
+
+    @property
+    def label(self) -> str:
+        """What a reader sees: model, algorithm, learning rate, seed, control."""
+        rate = "" if self.learning_rate is None else f", lr {scientific(self.learning_rate)}"
+        mark = "" if self.control == NO_CONTROL else f", {self.control.replace('_', ' ')}"
+        return f"{self.model}, {self.algorithm}{rate}, seed {self.seed}{mark}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of a study, ordered by model, algorithm, learning rate, seed."""
+
+    cells: tuple[Cell, ...]
+
+    def where(self, **wanted: Any) -> list[Cell]:
+        """The cells whose attributes (`model`, `algorithm`, `seed` ...) have the wanted values."""
+        return [
+            cell
+            for cell in self.cells
+            if all(getattr(cell, name) == value for name, value in wanted.items())
+        ]
+
+    @property
+    def trained(self) -> list[Cell]:
+        """The cells that are no controls."""
+        return self.where(control=NO_CONTROL)
+
+
+def load_study(run_dirs: Sequence[Path]) -> Study:
+    """Load finished (or half-finished) runs.
+
+    Raises:
+        UserError: No folder was given, one is no run directory, or two runs have one name.
+    """
+    if not run_dirs:
+        raise UserError("no runs were given", way_out="run_dirs=[DIR,...]")
+    cells = []
+    for folder in run_dirs:
+        results = load_results(Path(folder))
+        if not results.config:
+            raise UserError(
+                "not a run directory: it has no config.json",
+                where=str(folder),
+                way_out="give the folder that python -m rlvr_dynamics.run wrote",
+            )
+        cells.append(Cell(Path(folder).resolve().name, results))
+    names = [cell.name for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"two of the runs are named {name}", way_out="rename one of the folders"
+            )
+    cells.sort(key=_order)
+    return Study(tuple(cells))
+
+
+def _order(cell: Cell) -> tuple[Any, ...]:
+    rate = cell.learning_rate
+    return (cell.model, cell.algorithm, rate if rate is not None else 0.0, cell.control, cell.seed)

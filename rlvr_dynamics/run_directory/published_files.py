@@ -1,0 +1,103 @@
+"""What a finished stage published, and what of it is not as it was published.
+
+Small files are compared by their hash whenever a stage counts as done. Weights are not read for
+that unless their size, times or inode changed; then they are compared with their manifest. Without
+it they are proved by whoever reads them.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.checkpoints.file_hashes import mark_of
+from rlvr_dynamics.checkpoints.identity import file_is_proved
+from rlvr_dynamics.run_directory.records import RECORD
+from rlvr_dynamics.system.sealed import hash_of_file, is_whole
+
+WEIGHTS = ".safetensors"
+READ_AT_MOST = 8 << 30
+"""Bytes of weights with another time that are read before a stage counts as done."""
+# What nothing reads once the stage is finished, or what is proved when it is used.
+_UNREAD = {"train": ("verl", "incoming"), "measure": ("statistics",)}
+_UNREAD_SUFFIXES = (".log",)
+
+
+@dataclass
+class Changes:
+    """What is not as it was published.
+
+    Attributes:
+        damaged: Files that are gone or have another content, below the stage's folder.
+        marks: New marks of weights that turned out to be the same.
+        unread: Bytes of weights with another time that were not read.
+    """
+
+    damaged: list[str] = field(default_factory=list)
+    marks: dict[str, list[int]] = field(default_factory=dict)
+    unread: int = 0
+
+
+def take_stock(stage: str, folder: Path, *, streamed: bool = False) -> dict[str, Any]:
+    """Return what the record of a finished stage says of its files.
+
+    Args:
+        stage: Its name.
+        folder: What it published.
+        streamed: Its weights are only in part on this disk at a time.
+    """
+    files: dict[str, str] = {}
+    weights: dict[str, list[int]] = {}
+    for path in _files(stage, folder):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == WEIGHTS:
+            if not streamed:
+                weights[name] = mark_of(path)
+        else:
+            files[name] = hash_of_file(path)
+    return {"files": files, "weights": weights}
+
+
+def _files(stage: str, folder: Path) -> Iterator[Path]:
+    unread = {folder / name for name in _UNREAD.get(stage, ())}
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = [
+            each for each in folders if not each.startswith(".") and here / each not in unread
+        ]
+        for name in sorted(names):
+            path = here / name
+            hidden = name.startswith(".") or path.suffix in _UNREAD_SUFFIXES
+            if not hidden and path != folder / RECORD and path.is_file():
+                yield path
+
+
+def changes(folder: Path, record: Mapping[str, Any]) -> Changes:
+    """Compare a finished stage's folder with its record; one without stock is taken as it is."""
+    found = Changes()
+    for name, digest in record.get("files", {}).items():
+        if not (folder / name).is_file() or hash_of_file(folder / name) != digest:
+            found.damaged.append(name)
+    other: dict[str, list[int]] = {}
+    for name, mark in record.get("weights", {}).items():
+        if not (folder / name).is_file():
+            found.damaged.append(name)
+        elif (now := mark_of(folder / name)) != mark:
+            other[name] = now
+    size = sum(mark[0] for mark in other.values())
+    for name, now in other.items():
+        if now[0] != record["weights"][name][0]:
+            found.damaged.append(name)
+        elif size > READ_AT_MOST:
+            found.unread += now[0]
+        elif _is_as_published(folder / name):
+            found.marks[name] = now
+        else:
+            found.damaged.append(name)
+    return found
+
+
+def _is_as_published(path: Path) -> bool:
+    proved = file_is_proved(path)
+    return is_whole(path) if proved is None else proved

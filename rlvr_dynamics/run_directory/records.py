@@ -1,0 +1,175 @@
+"""`stage.json`: what a stage was made from, whether it is finished, and which files it published.
+
+The records of one run directory must agree: a stage that was made from other inputs than those
+that lie beside it now tells about something else, however whole its files are.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.atomic import write_json
+from rlvr_dynamics.system.files import require_file
+
+RECORD = "stage.json"
+FOLDERS = {
+    "prepare": "prepare",
+    "train": "train",
+    "measure": "measure",
+    "extrapolate": "predictions",
+    "score": "scores",
+    "report": "report",
+}
+# Hours of training: never thrown away because a configuration changed.
+PRECIOUS = ("prepare", "train")
+SEAL = "seal"
+
+
+def digest(value: Any) -> str:
+    """Hash of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Publish a JSON object with a hash of all else in it, so that damage shows."""
+    write_json(path, {**value, SEAL: digest(dict(value))})
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Return what `write_sealed_json` wrote; an object without a seal is taken as it is.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is damaged.
+        UserError: It is no ordinary file.
+    """
+    require_file(path)
+    return unsealed_json(path.read_bytes())
+
+
+def unsealed_json(data: bytes) -> dict[str, Any]:
+    """Return the object in the bytes of a file that `write_sealed_json` wrote.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    seal = value.pop(SEAL, None)
+    if seal is not None and seal != digest(value):
+        raise ValueError("its content is not what was written")
+    return value
+
+
+def read_our_json(path: Path) -> dict[str, Any]:
+    """Return the content of a sealed JSON file of a run directory.
+
+    Raises:
+        UserError: It cannot be read, or its content is not what was written.
+    """
+    try:
+        return read_sealed_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"damaged {path.name}",
+            where=str(path),
+            way_out="run the command of this directory again, which writes it anew, or put it "
+            "back from a copy",
+        ) from error
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Content of a stage's `stage.json`; empty when there is none.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    path = folder / RECORD
+    try:
+        return read_sealed_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        if folder.name in PRECIOUS:
+            way_out = "put this file back from a copy, or choose another run_dir=..."
+        else:
+            way_out = "run the stage again, which makes it anew"
+        raise UserError(f"damaged {RECORD}", where=str(path), way_out=way_out) from error
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
+    """Yield `key: old there, new now` for every leaf in which two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{prefix}{key}.")
+    elif old != new:
+        yield f"{prefix[:-1].removeprefix('settings.')}: {old} there, {new} now"
+
+
+def inputs_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Identities of the inputs that a stage was made from, by stage."""
+    material = record.get("material")
+    inputs = material.get("inputs") if isinstance(material, Mapping) else None
+    return dict(inputs) if isinstance(inputs, Mapping) else {}
+
+
+def disagreements(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Find the finished stages that were made from other inputs than those beside them.
+
+    What a stage was made from counts also where it is not there any more: all that were made from
+    it must agree.
+
+    Args:
+        records: Stage to record, in the order of the stages; {} where there is none.
+
+    Returns:
+        Stage to what is wrong with it, in words.
+    """
+    made = {name: each["identity"] for name, each in records.items() if each.get("finished")}
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for name, record in records.items():
+        if not record.get("finished"):
+            continue
+        for need, identity in inputs_of(record).items():
+            if need in made and made[need] != identity:
+                found.setdefault(name, f"{name} was made from another {need} than the one there")
+            elif need not in made and records[first.setdefault(need, name)] is not record:
+                other = first[need]
+                if inputs_of(records[other])[need] != identity:
+                    what = "checkpoints" if need == "train" else need
+                    found.setdefault(name, f"{name} was made from other {what} than {other}")
+    return found
+
+
+def check_records(run_dir: Path, there: set[str]) -> None:
+    """Refuse a run directory whose stages do not fit together.
+
+    Args:
+        run_dir: The run directory.
+        there: Stages whose tables are read.
+
+    Raises:
+        UserError: A stage was made from other inputs than those beside it, or its tables lie in
+            the folder of a stage that has not finished, so that they may be of another run.
+    """
+    records = {name: read_record(run_dir / folder) for name, folder in FOLDERS.items()}
+    wrong = disagreements(records)
+    for name, record in records.items():
+        # A training in progress adds rows to its table; every other stage writes tables last.
+        if name in there and name != "train" and record and not record.get("finished"):
+            wrong.setdefault(name, f"{name} has not finished, and its tables may be earlier ones")
+    wrong.pop("report", None)  # it is read from the others, and is not read here
+    if not wrong:
+        return
+    name, what = next(iter(wrong.items()))
+    raise UserError(
+        f"the stages of this run directory do not fit together: {what}",
+        where=str(run_dir),
+        way_out=f"run its command again with stages=[{','.join(wrong)},report], or leave this "
+        f"directory out (or move {FOLDERS[name]}/ away)",
+    )

@@ -1,0 +1,1 @@
+"""Where a run's metrics, tables and figures go beside its own files."""

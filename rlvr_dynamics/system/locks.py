@@ -1,0 +1,181 @@
+"""One process at a time: a lock on a file, also on disks that know no locks.
+
+NFS without its lock server and Lustre without its option refuse `flock`. There a second file, made
+only where there is none, names the holder; it is touched again and again, and a holder that is dead
+(on this machine) or has not touched it for long (on any other) is one no more.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rlvr_dynamics.system.alive import is_alive, own_mark
+
+LOCK = ".lock"
+TOUCH_SECONDS = 20.0
+SILENT_SECONDS = 180.0
+_UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_PAUSE_SECONDS = 0.05
+_SHORT_LOOKS = 20  # `is_held` may be looking at this very moment; a holder holds on for longer
+
+
+class Busy(Exception):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def held(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock as long as the block runs.
+
+    Args:
+        path: The lock's file, which stays.
+        waiting: Called once when another process holds it, which is then waited for.
+
+    Raises:
+        Busy: Another process holds it, and `waiting` is None.
+        OSError: The file cannot be made.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if _taken(lambda: _flock(handle), waiting):
+            yield
+            return
+    finally:
+        os.close(handle)
+    with _owned(path.with_name(f"{path.name}.owner"), waiting):
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock now; changes nothing.
+
+    A shared lock is tried and let go at once, which also sees other nodes of a shared disk.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        owner = path.with_name(f"{path.name}.owner")
+        return owner.exists() and not _is_abandoned(owner)
+    finally:
+        os.close(handle)
+    return False
+
+
+def _taken(take: Callable[[], bool], waiting: Callable[[], None] | None) -> bool:
+    """What `take` returns, called until it is not Busy, or a few times."""
+    looks = 0
+    while True:
+        try:
+            return take()
+        except Busy:
+            looks += 1
+            if looks > _SHORT_LOOKS and waiting is None:
+                raise
+            if looks == _SHORT_LOOKS and waiting is not None:
+                waiting()
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _flock(handle: int) -> bool:
+    """Take the lock; False where this disk knows none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Busy from error
+    except OSError as error:
+        if error.errno in _UNKNOWN:
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _owned(owner: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
+    mine = f"{socket.gethostname()} {_processes()} {own_mark()} {uuid.uuid4().hex}\n"
+    _taken(lambda: _claim(owner, mine), waiting)
+    print(
+        f"this disk knows no file locks: {owner} keeps other runs away", file=sys.stderr, flush=True
+    )
+    over = threading.Event()
+    toucher = threading.Thread(target=_keep_touching, args=(owner, over), daemon=True)
+    toucher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        toucher.join()
+        if _content(owner) == mine:
+            owner.unlink(missing_ok=True)
+
+
+def _claim(owner: Path, mine: str) -> bool:
+    try:
+        handle = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        if not _is_abandoned(owner):
+            raise Busy from None
+        # Only one of those who see it abandoned moves it away; the others find none, or a new one.
+        seen, aside = _content(owner), owner.with_name(f"{owner.name}.{uuid.uuid4().hex}")
+        with suppress(FileNotFoundError):
+            owner.rename(aside)
+            if _content(aside) != seen:  # a new one, taken over in this very moment
+                with suppress(FileExistsError):
+                    os.link(aside, owner)
+            aside.unlink()
+        raise Busy from None
+    with os.fdopen(handle, "w") as file:
+        file.write(mine)
+        file.flush()
+        os.fsync(handle)
+    return True
+
+
+def _keep_touching(owner: Path, over: threading.Event) -> None:
+    while not over.wait(TOUCH_SECONDS):
+        with suppress(OSError):
+            os.utime(owner)
+
+
+def _is_abandoned(owner: Path) -> bool:
+    words = _content(owner).split()
+    if len(words) == 4 and words[:2] == [socket.gethostname(), _processes()]:
+        return not is_alive(words[2])
+    # The disk's clock may be another than ours: both times are read from the disk.
+    probe = owner.with_name(f"{owner.name}.{uuid.uuid4().hex}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - owner.stat().st_mtime > SILENT_SECONDS
+    except OSError:
+        return False
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def _content(owner: Path) -> str:
+    try:
+        return owner.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _processes() -> str:
+    """Which processes can be seen from here: those of this machine, or of a container."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "-"

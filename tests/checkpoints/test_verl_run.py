@@ -1,0 +1,224 @@
+"""Every step that verl saves is verified and published; what a resume needs is kept, no more."""
+
+import json
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlvr_dynamics.checkpoints import Trajectory, read_manifest, verl_run
+from rlvr_dynamics.checkpoints.cast import store_base
+from rlvr_dynamics.checkpoints.verl_run import LATEST, VerlRun
+from rlvr_dynamics.errors import StageFailed, UserError
+from tests.checkpoints.test_checkpoints import SHAPES, random_tensors, save_model
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A run with a base in a dtype."""
+
+    def build(dtype="float32", critic=False, keep=2, base=None):
+        if not (tmp_path / "base").exists():
+            save_model(tmp_path / "base", base or random_tensors(0))
+            store_base(tmp_path / "base", dtype, "test")
+        return VerlRun(
+            tmp_path / "verl",
+            tmp_path / "published",
+            tmp_path / "base",
+            keep,
+            dtype=dtype,
+            critic=critic,
+        )
+
+    return build
+
+
+def save_state(folder, ranks=1):
+    folder.mkdir(parents=True, exist_ok=True)
+    for rank in range(ranks):
+        for kind in ("model", "optim", "extra_state"):
+            path = folder / f"{kind}_world_size_{ranks}_rank_{rank}.pt"
+            torch.save({"values": torch.ones(1000)}, path)
+
+
+def save(run, step, tensors=None, *, critic=False, ranks=1, tie=True):
+    """Write a step as verl 0.9.1 does: states, the model, the data's position, then the number."""
+    state = run.verl / f"global_step_{step}"
+    save_state(state / "actor", ranks)
+    model = save_model(state / "actor" / "huggingface", tensors or random_tensors(step), tie=tie)
+    # verl's own config names a dtype that is not the weights'.
+    config = {"tie_word_embeddings": tie, "dtype": "bfloat16", "attn_implementation": "sdpa"}
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "special_tokens_map.json").write_text("{}")
+    if critic:
+        save_state(state / "critic", ranks)
+        (state / "critic" / "huggingface").mkdir()
+    torch.save({"position": step}, state / "data.pt")
+    (run.verl / LATEST).write_text(str(step))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_float32_is_published_as_gathered_with_the_bases_companions(make, tmp_path):
+    run = make()
+    save(run, 1)
+    assert run.ingest() == [1]
+    step = tmp_path / "published" / "step_1"
+    stored, expected = load_file(step / "model.safetensors"), random_tensors(1)
+    assert all(torch.equal(stored[name], expected[name]) for name in SHAPES)
+    manifest = read_manifest(step)
+    assert manifest["dtype"] == manifest["original_dtype"] == "float32"
+    for name in ("config.json", "tokenizer.json", "chat_template.jinja"):
+        assert (step / name).read_bytes() == (tmp_path / "base" / name).read_bytes()
+    assert not (step / "special_tokens_map.json").exists()
+    assert run.ingest() == []
+
+
+def test_bfloat16_rounds_what_was_gathered_and_says_so(make, tmp_path):
+    run = make("bfloat16")
+    save(run, 1)
+    save(run, 2)
+    assert run.ingest() == [1, 2]
+    stored = load_file(tmp_path / "published" / "step_2" / "model.safetensors")
+    expected = random_tensors(2)
+    assert all(torch.equal(stored[name], expected[name].bfloat16()) for name in SHAPES)
+    manifest = read_manifest(tmp_path / "published" / "step_2")
+    assert (manifest["dtype"], manifest["original_dtype"]) == ("bfloat16", "float32")
+    trajectory = Trajectory.open(tmp_path / "base", tmp_path / "published")
+    assert (trajectory.dtype, trajectory.steps) == ("bfloat16", (1, 2))
+    trajectory.verify()
+    assert not (run.verl / "global_step_2" / "actor" / "huggingface").exists()
+
+
+def test_a_base_of_another_dtype_is_refused_at_once(make):
+    make("float32")
+    with pytest.raises(UserError, match="stored in float32, its checkpoints would be in bfloat16"):
+        make("bfloat16")
+
+
+def changed(name, value):
+    return random_tensors(1) | {name: value}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        (changed("model.norm.weight", torch.ones(9)), "other tensors .*model.norm.weight"),
+        (changed("model.more.weight", torch.ones(9)), "other tensors .*model.more.weight"),
+        (random_tensors(1, torch.bfloat16), "verl saved bfloat16, from which float32"),
+        (changed("model.norm.weight", torch.ones(8, dtype=torch.float16)), "float16.float32"),
+        (changed("model.norm.weight", torch.full((8,), torch.inf)), "diverged, model.norm.weight"),
+    ],
+)
+def test_a_step_that_is_not_the_bases_model_is_not_published(make, tmp_path, tensors, words):
+    run = make()
+    save(run, 1, tensors)
+    with pytest.raises(StageFailed, match=words):
+        run.ingest()
+    assert not (tmp_path / "published" / "step_1").exists()
+
+
+def test_a_step_without_a_model_is_a_failure(make):
+    run = make()
+    save(run, 1)
+    (run.verl / "global_step_1" / "actor" / "huggingface").rename(run.verl / "elsewhere")
+    with pytest.raises(StageFailed, match="step 1: verl saved no model"):
+        run.ingest()
+
+
+def test_states_of_actor_and_critic_stay_for_the_newest_steps_only(make):
+    run = make(critic=True)
+    for step in range(1, 5):
+        save(run, step, critic=True)
+        run.ingest()
+    assert names(run.verl) == ["global_step_3", "global_step_4", LATEST]
+    assert (run.verl / "global_step_3" / "critic" / "optim_world_size_1_rank_0.pt").exists()
+    assert run.published_steps() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("damage", "critic"),
+    [
+        ("actor/optim_world_size_2_rank_1.pt", False),
+        ("critic/model_world_size_2_rank_0.pt", True),
+        ("critic/extra_state_world_size_2_rank_1.pt", True),
+        ("data.pt", False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["cut", "gone"])
+def test_a_resume_takes_the_newest_whole_state(make, damage, critic, kind):
+    run = make(critic=critic)
+    for step in (1, 2, 3):
+        save(run, step, critic=critic, ranks=2)
+        run.ingest()
+    save(run, 4, critic=critic, ranks=2)
+    (run.verl / LATEST).write_text("3")  # killed while saving step 4
+    file = run.verl / "global_step_3" / damage
+    if kind == "cut":
+        file.write_bytes(file.read_bytes()[:-30])
+    else:
+        file.unlink()
+    again = make(critic=critic)
+    assert again.prepare_resume() == 2
+    assert again.saved_step() == 2
+    assert again.published_steps() == [1, 2]
+    assert names(run.verl) == ["global_step_2", LATEST]
+    save(again, 3, random_tensors(33), critic=critic)
+    assert again.ingest() == [3]
+
+
+def test_a_number_cut_off_while_it_was_written_is_found_again(make):
+    run = make()
+    for step in (1, 2):
+        save(run, step)
+        run.ingest()
+    save(run, 3)
+    (run.verl / LATEST).write_text("")  # verl writes it last, and not at once
+    again = make()
+    assert again.prepare_resume() == 3
+    assert (run.verl / LATEST).read_text() == "3"  # verl itself cannot read an empty one
+    assert again.published_steps() == [1, 2, 3]
+
+
+def test_a_ppo_run_does_not_resume_without_its_critic(make):
+    run = make(critic=True)
+    save(run, 1, critic=False)
+    with pytest.raises(UserError, match="training state is gone"):
+        run.prepare_resume()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_room_for_the_next_save_is_measured_from_the_last(make, tmp_path, monkeypatch, dtype):
+    run = make(dtype)
+    save(run, 1)
+    run.ingest()
+    weights = sum(tensor.numel() for tensor in random_tensors(0).values())
+    # A file system counts in blocks: 4 KiB a file at most beyond its size.
+    state = sum(file.stat().st_size for file in run.verl.rglob("*.pt"))
+    need = state + weights * (4 if dtype == "float32" else 4 + 2)
+    assert need <= run.next_save_bytes(1) <= need + 4 * 4096
+    exact = run.next_save_bytes(1)
+    monkeypatch.setattr(verl_run, "free_bytes", lambda _folder: exact)
+    run.check_room()
+    monkeypatch.setattr(verl_run, "free_bytes", lambda _folder: exact - 1)
+    with pytest.raises(UserError, match=f"step 2 needs {exact:,} bytes, {exact - 1:,} are free"):
+        run.check_room()
+    # What is already written of the next save is not needed once more.
+    save_state(run.verl / "global_step_2" / "actor")
+    run.check_room()
+
+
+def test_before_the_first_save_the_state_is_taken_from_the_models_size(make):
+    weights = 4 * sum(tensor.numel() for tensor in random_tensors(0).values())
+    assert make().next_save_bytes(0) == 4 * weights
+    assert make(critic=True).next_save_bytes(0) == 7 * weights
+
+
+def test_a_deadline_leaves_steps_for_the_next_call(make):
+    run = make()
+    save(run, 1)
+    assert run.ingest(deadline=time.monotonic() - 1) == []
+    assert make().ingest(deadline=time.monotonic() + 10) == [1]

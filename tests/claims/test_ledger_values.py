@@ -1,0 +1,257 @@
+"""Every number of every claim, against stored tables: value, interval, n, null, printed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.support.irregular_run import write_run
+from tests.support.irregular_weights import FINAL, MLP
+from tests.support.ledger_outputs import run_ledger, study_ledger
+from tests.support.ledger_reference import (
+    Accuracies,
+    Expected,
+    OverTensors,
+    ShareAbove,
+    Stored,
+    gain,
+    points,
+    ratio,
+)
+
+REAL = f"step_{FINAL}"
+RANDOM = f"random_update__{REAL}"
+
+
+def prediction(method: str, observe: int, step: int = FINAL) -> str:
+    return f"{method}__observe_{observe}__step_{step}"
+
+
+def column(table: str, value: str, null: str = "", **where: object):
+    """Rows of a table with one column as the value and another as the null."""
+
+    def rows(run: Stored) -> pd.DataFrame:
+        found = run.table(table, **where)
+        names = {value: "value"} | ({null: "null"} if null else {})
+        return found[list(names)].rename(columns=names)
+
+    return rows
+
+
+def held_cosine_gain(observe: int):
+    """Cosine of the forecast minus that of the held update, from the three sides' lengths."""
+
+    def rows(run: Stored) -> pd.DataFrame:
+        table = run.table("forecast", method="relex", observe=observe, step=FINAL)
+        norms = run.table("norms").set_index(["tensor", "step"])["update_norm"]
+        held, true = (
+            norms[[(name, step) for name in table["tensor"]]] for step in (observe, FINAL)
+        )
+        h, t = held.to_numpy(), true.to_numpy()
+        cosine = (h**2 + t**2 - table["sse_hold"].to_numpy()) / (2 * h * t)
+        return pd.DataFrame({"value": table["cosine"].to_numpy() - cosine})
+
+    return rows
+
+
+def of_five(run: Stored) -> pd.DataFrame:
+    table = run.table("trajectory_svd")
+    wide = table.pivot(index="tensor", columns="index", values="sigma")
+    null = table[table["index"] == 1].set_index("tensor")["null_mean"]
+    share = wide[1] ** 2 / sum(wide[place] ** 2 for place in range(1, 6))
+    return pd.DataFrame({"value": share, "null": null.loc[share.index]})[share.notna()]
+
+
+def principal(run: Stored) -> pd.DataFrame:
+    table = run.table("update_rank", step=FINAL)
+    left = table["base_cosine_left_null"] - table["base_cosine_left"]
+    right = table["base_cosine_right_null"] - table["base_cosine_right"]
+    return pd.DataFrame({"value": (left + right) / 2})
+
+
+def used_rank(run: Stored) -> pd.DataFrame:
+    table = run.table("update_rank", step=FINAL)
+    return pd.DataFrame({"value": table["numerical_rank"] / table[["m", "n"]].min(axis=1)})
+
+
+def kept_weights(run: Stored) -> pd.DataFrame:
+    return pd.DataFrame({"value": 1 - run.table("norms", step=FINAL)["changed_share"]})
+
+
+class LeftVectors(OverTensors):
+    """R² of partial least squares; the null is the higher of two means."""
+
+    def of(self, run: Stored) -> Expected:
+        found = super().of(run)
+        table = run.table("pls")
+        table = table[table["r2"].notna()]
+        null = max(table["r2_null_high"].mean(), table["r2_walk_mean"].mean())
+        return Expected(found.value, found.low, found.high, found.n, null)
+
+
+class MlpAboveAttention(OverTensors):
+    """Mean over the MLP's matrices minus mean over those of attention."""
+
+    def of(self, run: Stored) -> Expected:
+        table = run.table("pls")
+        table = table[table["r2"].notna()]
+        inside = table["module"].isin(MLP)
+        groups = table["r2"][inside].to_numpy(), table["r2"][~inside].to_numpy()
+        drawn = [
+            np.random.default_rng(place).choice(group, (4_000, len(group))).mean(axis=1)
+            for place, group in enumerate(groups)
+        ]
+        value = groups[0].mean() - groups[1].mean()
+        ends = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
+        return Expected(value, *ends, len(table), slack=0.1)  # groups of a fixed size here
+
+
+def early(observe: int, split: str = "in_domain") -> Accuracies:
+    models_ = (prediction("relex", observe), REAL)
+    return Accuracies(points, models_, f"step_{observe}", split)
+
+
+def beside(method: str, observe: int) -> Accuracies:
+    return Accuracies(points, (prediction("relex", observe), prediction(method, observe)))
+
+
+def beyond(observe: int, far: int = 320) -> Accuracies:
+    models_ = prediction("relex", observe, far), prediction("relex", observe), REAL
+    return Accuracies(points, models_)
+
+
+def skill(method: str, observe: int, null: float = np.nan) -> OverTensors:
+    where = {"method": method, "observe": observe, "step": FINAL}
+    return OverTensors(column("forecast", "skill", **where), median=True, null=null)
+
+
+def shared() -> dict[str, object]:
+    """The claims that both ledgers have."""
+    rank1 = f"rank1_recovery__{REAL}"
+    first = column("trajectory_svd", "explained_variance", "null_mean", index=1)
+    return {
+        "P0": Accuracies(points, (REAL, "base")),
+        "A1": Accuracies(ratio, (rank1, REAL), RANDOM),
+        "A1b": Accuracies(gain, (rank1, REAL, "base"), RANDOM),
+        "A2": LeftVectors(column("pls", "r2")),
+        "A3": Accuracies(ratio, (prediction("alpharl", 80), REAL), "step_80"),
+        "B1": OverTensors(first),
+        "B2": ShareAbove("linearity", "r2", "r2_null_mean"),
+        "B2h": ShareAbove("linearity", "heldout_r2", "heldout_r2_null_mean"),
+    }
+
+
+def windowed(observe: int, end: str = "") -> dict[str, object]:
+    """The claims of one window that both ledgers have; `end` is that of their ids."""
+    return {
+        f"B3{end}": early(observe),
+        f"B3o{end}": early(observe, "out_of_domain"),
+        f"B4{end}": beyond(observe),
+        f"B5{end}": beside("relex_raw", observe),
+        f"B6{end}": skill("relex", observe, 0.0),
+        f"B7{end}": OverTensors(held_cosine_gain(observe), median=True, null=0.0),
+    }
+
+
+def of_study(observe: int) -> dict[str, object]:
+    """The claims that only the study's ledger has, where its window is `observe`."""
+    real, matrix = {"method": "relex", "observe": observe, "step": FINAL}, {"step": FINAL}
+    stages = tuple(f"step_{step}" for step in (40, 110))
+    window = [f"rank1_r2_window_{place}__{REAL}" for place in (1, 7)]
+    others = [f"subspace_{place}__{REAL}" for place in (2, 3, 5)]
+    norm_share = {
+        rank: column("rank_shares", "norm_share", "norm_share_null", rank=rank, **matrix)
+        for rank in ("1", "1%")
+    }
+    return {
+        "A1p": Accuracies(ratio, (f"recovery_1_percent__{REAL}", REAL), RANDOM),
+        "A1t": Accuracies(
+            lambda m: 50 * (m[0] + m[1] - m[2] - m[3]),
+            (*(f"rank1_recovery__{name}" for name in stages), *stages),
+        ),
+        "A2h": OverTensors(column("pls", "loo_r2")),
+        "A2m": MlpAboveAttention(column("pls", "r2")),
+        "A3i-10": Accuracies(points, (prediction("alpharl", 20), "step_20")),
+        "A3i-40": Accuracies(points, (prediction("alpharl", 80), "step_80")),
+        "A3e": Accuracies(
+            lambda m: 1 - abs(m[0] / m[1] - 1), (prediction("alpharl", 80), REAL), "step_80"
+        ),
+        "A4": Accuracies(
+            lambda m: 100 * (m[0] - np.max(m[1:], axis=0)), (f"rank1_recovery__{REAL}", *others)
+        ),
+        "A5": Accuracies(points, (f"rank1_scaled_0_7__{REAL}", f"rank1_recovery__{REAL}")),
+        "A6": OverTensors(norm_share["1"]),
+        "A6p": OverTensors(norm_share["1%"]),
+        "A7": Accuracies(points, (window[0], window[1])),
+        "B1f": OverTensors(of_five),
+        "B3x10": early(20),
+        "B3x20": early(10),
+        "B8r5": beside("relex_rank5", observe),
+        "B8r10": beside("relex_rank10", observe),
+        "B8p": beside("relex_polynomial", observe),
+        "B8s": beside("relex_sinusoid", observe),
+        "B8n": beside("neural", observe),
+        "B9w": beside("weight_extrapolation", observe),
+        "B9e": beside("expo", observe),
+        "B9a": beside("alpharl", observe),
+        "B10": Accuracies(points, (f"trajectory_oracle__{REAL}", REAL), RANDOM),
+        "B11": OverTensors(column("forecast", "cosine", **real), median=True),
+        "B12": OverTensors(column("forecast", "magnitude_ratio", **real), median=True),
+        "B13": OverTensors(column("oracle", "cosine", rank=1, **matrix), median=True),
+        "F1": OverTensors(kept_weights),
+        "F2": OverTensors(used_rank),
+        "F3": OverTensors(principal),
+        "F4": Accuracies(points, (prediction("weight_extrapolation", observe), REAL)),
+        "F5": Accuracies(points, (prediction("expo", observe), f"step_{observe}")),
+        "F6": Accuracies(points, (prediction("first_update", observe), REAL)),
+        "F7": skill("momentum", observe),
+    }
+
+
+ELSEWHERE = {"A8", "A9", "A10", "A11", "A12", "A13", "A14", "B9l"}
+"""Claims about other runs or other tables; their values are in test_ledger_thresholds.py."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_run(tmp_path_factory.mktemp("ledger") / "run", uneven=True)
+
+
+@pytest.fixture(scope="module")
+def report(folder) -> pd.DataFrame:
+    return run_ledger(folder)
+
+
+@pytest.fixture(scope="module")
+def study(folder, tmp_path_factory) -> pd.DataFrame:
+    return study_ledger([folder], tmp_path_factory.mktemp("study") / "out")
+
+
+def check(row: pd.Series, wanted: Expected) -> None:
+    assert row["ours"] == pytest.approx(wanted.value, rel=1e-8)
+    assert row["n"] == wanted.n
+    assert row["null"] == pytest.approx(wanted.null, rel=1e-8, abs=1e-12, nan_ok=True)
+    room = wanted.slack * (wanted.high - wanted.low)
+    assert row["ci_low"] == pytest.approx(wanted.low, abs=room)
+    assert row["ci_high"] == pytest.approx(wanted.high, abs=room)
+
+
+IN_REPORT = {**shared(), **windowed(30), **windowed(60, "-30")}
+IN_STUDY = {**shared(), **windowed(30), **of_study(30)}
+
+
+@pytest.mark.parametrize("id", IN_REPORT)
+def test_claim_of_a_run(folder, report, id):
+    check(report.loc[id], IN_REPORT[id].of(Stored(folder)))
+
+
+@pytest.mark.parametrize("id", IN_STUDY)
+def test_claim_of_a_study_of_one_run(folder, study, id):
+    check(study.loc[id], IN_STUDY[id].of(Stored(folder)))
+
+
+def test_every_claim_has_a_reference(report, study):
+    assert set(report.index) == set(IN_REPORT)
+    measured = study[study["kind"] == "measured here"]
+    assert set(measured.index) == {*IN_STUDY, *ELSEWHERE}

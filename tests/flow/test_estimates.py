@@ -1,0 +1,267 @@
+"""Parameters, memory, disk and time from shapes, against transformers and closed forms."""
+
+import pytest
+
+from rlvr_dynamics import config
+from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.schema import Architecture, Critic, RunConfig
+
+# Published totals of the models' safetensors.
+PUBLISHED = {
+    "qwen2_5_math_1_5b": 1_543_714_304,
+    "qwen3_4b": 4_022_468_096,
+    "qwen2_5_7b": 7_615_616_512,
+    "qwen2_5_math_7b": 7_615_616_512,
+    "r1_distill_qwen_7b": 7_615_616_512,
+    "qwen3_8b": 8_190_735_360,
+    "qwen3_14b": 14_768_307_200,
+    "qwen2_5_32b": 32_763_876_352,
+    "llama3_1_8b": 8_030_261_248,
+    "glm4_9b": 9_400_279_040,
+}
+
+
+def shape_of(model: str) -> Architecture:
+    loaded = config.load([f"model={model}", "data=math"])
+    return estimates.shape_of(loaded.model)
+
+
+def on_meta(shape: Architecture, automatic: str, **more: int) -> int:
+    import torch
+    import transformers
+
+    settings = transformers.AutoConfig.for_model(
+        shape.family,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate,
+        vocab_size=shape.vocabulary,
+        tie_word_embeddings=shape.tied,
+        **({"attention_bias": True} if shape.family == "glm4" else {}),
+        pad_token_id=None,
+        **more,
+    )
+    with torch.device("meta"):
+        model = getattr(transformers, automatic).from_config(settings)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("model", "total"), PUBLISHED.items())
+def test_parameters_are_the_published_ones_and_those_of_transformers(model, total):
+    shape = shape_of(model)
+    assert estimates.parameter_count(shape) == total
+    assert on_meta(shape, "AutoModelForCausalLM") == total
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "glm4"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_of_every_family_tied_and_untied(family, tied):
+    shape = Architecture(
+        family=family,
+        hidden=48,
+        layers=3,
+        heads=6,
+        kv_heads=2,
+        head_dim=16,
+        intermediate=80,
+        vocabulary=100,
+        context=64,
+        tied=tied,
+    )
+    assert on_meta(shape, "AutoModelForCausalLM") == estimates.parameter_count(shape)
+
+
+@pytest.mark.parametrize("model", ["qwen2_5_math_1_5b", "qwen3_8b"])
+def test_the_critic_is_the_decoder_with_one_output(model):
+    critic = config.load(["+exp=ppo_qwen3_4b"]).algorithm
+    shape = shape_of(model)
+    counted = on_meta(shape, "AutoModelForTokenClassification", num_labels=1)
+    assert counted == estimates.critic_count(shape, critic)
+    assert estimates.critic_count(shape, config.load(["+exp=grpo_qwen3_4b"]).algorithm) == 0
+
+
+def small(**trainer: object) -> RunConfig:
+    """A configuration whose estimates can be written down by hand."""
+    loaded = config.load(["+exp=dr_grpo_qwen3_8b"])
+    shape = Architecture(
+        family="llama",
+        hidden=8,
+        layers=2,
+        heads=2,
+        kv_heads=1,
+        head_dim=4,
+        intermediate=16,
+        vocabulary=32,
+        context=10**6,
+        tied=False,
+    )
+    values = {
+        "nodes": 1,
+        "gpus_per_node": 4,
+        "shard": 4,
+        "offload": False,
+        "tensor_parallel": 2,
+        "gpu_memory_gib": 10,
+        "rollout_memory_share": 0.5,
+        "max_prompt_tokens": 100,
+        "max_response_tokens": 900,
+        "steps": 50,
+        "prompts_per_step": 4,
+        "keep_optimizer_states": 2,
+    }
+    return loaded.model_copy(
+        update={
+            "model": loaded.model.model_copy(update={"architecture": shape}),
+            "trainer": loaded.trainer.model_copy(update=values | trainer),
+        }
+    )
+
+
+# By hand: q and o 8 x 8, k and v 8 x 4, three matrices 8 x 16, two norms.
+LAYER = 2 * 64 + 2 * 32 + 3 * 128 + 2 * 8
+TOTAL = 2 * LAYER + 2 * 32 * 8 + 8
+CRITIC = TOTAL - 32 * 8 + 8 + 1
+
+
+def with_critic(made: RunConfig) -> RunConfig:
+    critic = Critic(learning_rate=1e-6, warmup_steps=0)
+    return made.model_copy(
+        update={"algorithm": made.algorithm.model_copy(update={"critic": critic})}
+    )
+
+
+def with_reference(made: RunConfig, **coefficients: float) -> RunConfig:
+    return made.model_copy(update={"algorithm": made.algorithm.model_copy(update=coefficients)})
+
+
+def test_memory_of_a_training_pass():
+    need = estimates.memory(small())
+    assert need.state == 16 * TOTAL // 4
+    assert need.critic == 0
+    assert need.gathered == 2 * (3 * LAYER + 2 * 32 * 8)
+    inner = 6 * 8 + 2 * (2 + 1) * 4 + 4 * 16
+    assert need.activations == 2 * 1000 * (8 * 2 + inner)
+    assert need.logits == 8 * 1000 * 32
+    parts = need.state + need.gathered + need.activations + need.logits
+    assert need.training == parts + 6 * 2**30
+
+
+def test_memory_while_generating():
+    need = estimates.memory(small())
+    assert need.between == 12 * TOTAL // 4
+    assert need.rollout == 5 * 2**30
+    assert need.generating == need.between + 11 * 2**30
+    # A token: keys and values, 2 bytes, 2 layers, 1 head of 4, halved by tensor parallelism.
+    assert need.cache_tokens == (3 * 2**30 - 2 * TOTAL // 2) // (2 * 2 * 2 * 4 // 2)
+
+
+def test_offloading_moves_state_to_the_host_and_critic_and_actor_take_turns():
+    kept, moved = (
+        estimates.memory(with_critic(small(offload=offload))) for offload in (False, True)
+    )
+    assert kept.critic == 12 * CRITIC // 4
+    assert kept.between == 12 * (TOTAL + CRITIC) // 4
+    assert (moved.critic, moved.between) == (0, 0)
+    assert kept.state == moved.state
+    assert kept.host == 4 * TOTAL
+    assert moved.host == 12 * (TOTAL + CRITIC) + 4 * TOTAL
+
+
+@pytest.mark.parametrize("coefficient", ["kl_loss_coef", "kl_reward_coef"])
+def test_a_reference_model_lies_on_the_host(coefficient):
+    plain, other = small(), with_reference(small(), **{coefficient: 0.001})
+    assert estimates.memory(other).host - estimates.memory(plain).host == 4 * TOTAL
+    assert estimates.memory(other).training == estimates.memory(plain).training
+
+
+def test_the_host_of_one_of_several_nodes_and_of_several_copies():
+    several = estimates.memory(small(nodes=2, shard=8, offload=True))
+    assert several.host == 12 * TOTAL // 2 + 4 * TOTAL
+    copies = estimates.memory(small(shard=2, offload=True))
+    assert copies.host == 2 * 12 * TOTAL + 4 * TOTAL
+
+
+def test_float32_computation_takes_four_bytes():
+    need, half = estimates.memory(small(precision="fp32")), estimates.memory(small())
+    assert need.gathered == 2 * half.gathered
+    assert need.activations == 2 * half.activations
+
+
+def test_what_does_not_fit_is_named_with_its_way_out():
+    fine = small(gpu_memory_gib=12, rollout_memory_share=0.4)
+    assert estimates.misfits(fine) == []
+    long = fine.model_copy(
+        update={"trainer": fine.trainer.model_copy(update={"max_response_tokens": 100_000_000})}
+    )
+    assert "max_response_tokens" in " ".join(estimates.misfits(long))
+    greedy = small(gpu_memory_gib=12, rollout_memory_share=0.9)
+    assert "rollout_memory_share" in " ".join(estimates.misfits(greedy))
+    starved = small(gpu_memory_gib=12, rollout_memory_share=0.1)
+    assert "room for 0 tokens" in " ".join(estimates.misfits(starved))
+
+
+def test_the_32b_needs_its_nodes():
+    """Two nodes are too few: that is why the model's configuration says four."""
+    cell = ["+exp=grpo_qwen2_5_32b"]
+    assert estimates.misfits(config.load(cell)) == []
+    fewer = config.load([*cell, "model.hardware.nodes=2", "model.hardware.shard=16"])
+    assert "training pass" in estimates.misfits(fewer)[0]
+
+
+def test_disk_of_a_run():
+    made = small()
+    need = estimates.disk(made)
+    assert need.base == 2 * TOTAL
+    assert need.checkpoints == 50 * 2 * TOTAL
+    assert need.states == 3 * 12 * TOTAL + 4 * TOTAL
+    # default.yaml: two windows; 3, 3, 1, 2 targets; alpharl one; two reconstructions of the end.
+    assert estimates.prediction_count(made) == 2 * 3 + 2 * 3 + 2 * 1 + 2 * 2 + 1 + 2
+    assert need.predictions == 21 * 2 * TOTAL
+    assert need.directions == 0
+    assert need.training == need.checkpoints + need.states
+    assert need.total == need.base + need.training + need.predictions
+
+
+def test_disk_in_float32_has_no_copy_beside_it_and_a_critic_is_kept_for_a_resume():
+    need = estimates.disk(with_critic(small(checkpoint_dtype="float32")))
+    assert need.checkpoints == 50 * 4 * TOTAL
+    assert need.states == 3 * 12 * (TOTAL + CRITIC)
+
+
+def test_every_copy_of_the_training_state_is_saved():
+    assert estimates.disk(small(shard=2)).states == 2 * 3 * 12 * TOTAL + 4 * TOTAL
+
+
+def test_disk_counts_only_the_stages_that_run():
+    demo = config.load(["stages=[measure,report]"])
+    need = estimates.disk(demo)
+    assert need.total == need.directions == 4 * 604_224
+    assert estimates.disk(config.load(["stages=[report]"])).total == 0
+
+
+def test_gpu_hours_in_closed_form():
+    made = small()
+    samples = 4 * made.algorithm.group_size
+    response, prompt = 0.25 * 900, 0.10 * 100
+    generating = 2 * TOTAL * samples * response / (0.10 * 989e12)
+    training = 10 * TOTAL * samples * (response + prompt) / (0.35 * 989e12)
+    assert estimates.gpu_hours(made) == pytest.approx(50 * (generating + training) / 3600)
+    reference = 2 * TOTAL * samples * (response + prompt) / (0.35 * 989e12)
+    more = estimates.gpu_hours(with_reference(made, kl_loss_coef=0.1)) - estimates.gpu_hours(made)
+    assert more == pytest.approx(50 * reference / 3600)
+    critic = 10 * CRITIC * samples * (response + prompt) / (0.35 * 989e12)
+    more = estimates.gpu_hours(with_critic(made)) - estimates.gpu_hours(made)
+    assert more == pytest.approx(50 * critic / 3600)
+
+
+def test_dynamic_sampling_generates_more_and_trains_the_same():
+    made = small()
+    algorithm = made.algorithm.model_copy(update={"dynamic_sampling": True})
+    more = made.model_copy(update={"algorithm": algorithm})
+    samples = 4 * made.algorithm.group_size
+    generating = 2 * TOTAL * samples * 0.25 * 900 / (0.10 * 989e12)
+    difference = estimates.gpu_hours(more) - estimates.gpu_hours(made)
+    assert difference == pytest.approx(50 * generating / 3600)

@@ -1,0 +1,152 @@
+"""Which stages are done again when one value of the configuration changes: every value, singly.
+
+A value that no line of `TOUCHES` knows fails, as does one that touches other stages than it should.
+"""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+from pydantic import BaseModel
+
+from rlvr_dynamics.config import load
+from rlvr_dynamics.flow import pipeline, stages
+from rlvr_dynamics.flow.pipeline import Run, Stage
+
+EVERY = "prepare train measure extrapolate score report"
+# The longest beginning counts.
+TOUCHES = {
+    "seed": EVERY,
+    "name": "report",
+    "run_dir": "",
+    "stages": "",
+    "dry_run": "",
+    "reuse": "",
+    "wandb": "",
+    "model": "prepare",
+    "model.hardware": "",
+    "data": "prepare",
+    "benchmark": "prepare",
+    "algorithm": "train report",
+    "trainer": "train report",
+    "trainer.checkpoint_dtype": "prepare train report",
+    "trainer.start_timeout_seconds": "report",
+    "trainer.stall_timeout_seconds": "report",
+    "measure": "measure",
+    **dict.fromkeys(
+        [f"measure.{key}" for key in ("memory_gib", "threads", "device", "engine", "ray_address")],
+        "",
+    ),
+    "extrapolation": "extrapolate",
+    "scoring": "score",
+    "report": "report",
+}
+
+
+def other(value):
+    """Another value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    return f"{value}x"
+
+
+def leaves(value, path=()):
+    """Every single value below a configuration, and the way to it."""
+    if isinstance(value, BaseModel):
+        parts = [(key, getattr(value, key)) for key in type(value).model_fields]
+    elif isinstance(value, dict):
+        parts = list(value.items())
+    elif isinstance(value, (list, tuple)) and value:
+        parts = list(enumerate(value))
+    else:
+        parts = []
+        if path[-1] != "kind":  # says which class it is
+            yield path, value
+    for key, part in parts:
+        yield from leaves(part, (*path, key))
+
+
+def with_other(value, path):
+    """A copy of a configuration in which one value is another; it is not validated."""
+    if not path:
+        return other(value)
+    key, *rest = path
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={key: with_other(getattr(value, key), rest)})
+    if isinstance(value, dict):
+        return value | {key: with_other(value[key], rest)}
+    return tuple(with_other(part, rest) if at == key else part for at, part in enumerate(value))
+
+
+def settings(config):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic's, of what was not validated
+        return {stage.name: stage.settings(config) for stage in stages.ALL}
+
+
+def expected(path):
+    shown = ".".join(map(str, path))
+    known = [key for key in TOUCHES if shown == key or shown.startswith(f"{key}.")]
+    assert known, f"no line knows which stages {shown} touches"
+    return set(TOUCHES[max(known, key=len)].split())
+
+
+@pytest.mark.parametrize("given", [[], ["+exp=ppo_qwen3_4b"]], ids=["demo", "cell"])
+def test_a_changed_value_redoes_the_stages_that_it_touches(tmp_path, given):
+    config = load([f"run_dir={tmp_path}", *given])
+    before, count = settings(config), 0
+    for path, _ in leaves(config):
+        if path[0] == "source":  # what it names has an identity of its own
+            continue
+        after = settings(with_other(config, path))
+        touched = {name for name in before if after[name] != before[name]}
+        assert touched == expected(path), path
+        count += 1
+    assert count > 100
+
+
+def test_the_users_accuracies_count_by_their_content(tmp_path):
+    def of(name, text):
+        (tmp_path / name).write_text(text)
+        return settings(load([f"run_dir={tmp_path}", f"source.accuracy={tmp_path / name}"]))
+
+    first = of("a.csv", "step,accuracy\n10,0.3\n")
+    moved = of("b.csv", "step,accuracy\n10,0.3\n")
+    changed = of("a.csv", "step,accuracy\n10,0.4\n")
+    none = settings(load([f"run_dir={tmp_path}"]))
+    assert moved == first
+    for one in (changed, none):
+        assert {name for name in one if one[name] != first[name]} == {"measure", "extrapolate"}
+
+
+@pytest.mark.parametrize("change", ["nothing", "version", "package", "input"])
+def test_a_stage_is_done_again_for_its_version_its_packages_and_its_inputs(
+    tmp_path, monkeypatch, change
+):
+    ran = []
+    stage = Stage(
+        name="measure",
+        version=1,
+        needs=("train",),
+        required=(),
+        packages=("numpy",),
+        settings=lambda config: {"seed": config.seed},
+        work=lambda run, folder: ran.append(folder),
+    )
+
+    def go(stage, identity):
+        run = Run(load([f"run_dir={tmp_path}", "stages=[measure]"]), tmp_path)
+        with pipeline.locked(run.folder):
+            for item in pipeline.plan(run, [stage], lambda run: {"train": identity}):
+                if item.state != "done":
+                    pipeline.execute(run, item)
+
+    go(stage, "weights")
+    if change == "version":
+        stage = replace(stage, version=2)
+    if change == "package":
+        monkeypatch.setattr(pipeline, "package_version", lambda name: "99")
+    go(stage, "other weights" if change == "input" else "weights")
+    assert len(ran) == (1 if change == "nothing" else 2)

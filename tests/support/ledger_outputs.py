@@ -1,0 +1,33 @@
+"""The ledger of one run and the ledger of a study, as the package writes them; for tests only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.build import analyse
+from rlvr_dynamics.claims.run_ledger import build_claims
+from rlvr_dynamics.claims.study_ledger import build_by_regime, build_by_run, build_ledger
+from rlvr_dynamics.results.run import load_results
+from rlvr_dynamics.results.study import load_study
+
+
+def run_ledger(run: Path) -> pd.DataFrame:
+    """The claims of a run's report, by id."""
+    return build_claims(load_results(run)).set_index("id")
+
+
+def study_ledger(runs: Sequence[Path], out: Path) -> pd.DataFrame:
+    """claims.csv of `python -m analysis` over some runs, by id."""
+    analyse(load_study(runs), [], out, ledger=build_ledger, strict=True)
+    return pd.read_csv(out / "claims.csv", keep_default_na=True).set_index("id")
+
+
+def by_regime(runs: Sequence[Path]) -> pd.DataFrame:
+    """The claims of a study, one row per claim and learning rate."""
+    return build_by_regime(load_study(runs))
+
+
+def by_run(runs: Sequence[Path]) -> pd.DataFrame:
+    """The claims of a study, one row per claim and run."""
+    return build_by_run(load_study(runs))
