@@ -16,7 +16,7 @@ from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.run import main
-from tests.checkpoints.test_checkpoints import EMBEDDING, QUERY, SHAPES, random_tensors, save_model
+from tests.support.small_models import EMBEDDING, QUERY, SHAPES, random_tensors, save_model
 
 DOWN = "model.layers.0.mlp.down_proj.weight"
 RANK, ALPHA, STEPS = 2, 6, 6

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from rlvr_dynamics.checkpoints import Trajectory, cast, read_manifest
 from rlvr_dynamics.checkpoints.cast import cast_checkpoint, store_base
 from rlvr_dynamics.errors import UserError
-from tests.checkpoints.test_checkpoints import EMBEDDING, SHAPES, random_tensors, save_model
+from tests.support.small_models import EMBEDDING, SHAPES, random_tensors, save_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -15,10 +15,10 @@ from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.run_directory.records import write_sealed_json
 from rlvr_dynamics.scoring.generation import RAW_FOLDER
 from rlvr_dynamics.sinks.mirror_copy import copy_stages
-from tests.checkpoints.test_checkpoints import random_tensors, save_model
-from tests.hub.test_hub_model import fetch, hub, model, published
-from tests.scoring.test_generation import ALL, fake
+from tests.support.engine_stand_in import ALL, fake
 from tests.support.flips import flip
+from tests.support.hub_model_fixture import fetch, hub, model, published
+from tests.support.small_models import random_tensors, save_model
 
 FIXTURES = (fake, hub, published)
 

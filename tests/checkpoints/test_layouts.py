@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.checkpoints.step_names import check_pattern
 from rlvr_dynamics.errors import UserError
-from tests.checkpoints.test_checkpoints import QUERY, SHAPES, random_tensors, save_model
+from tests.support.small_models import QUERY, SHAPES, random_tensors, save_model
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from rlvr_dynamics.checkpoints import Differences, Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
-from tests.checkpoints.test_checkpoints import EMBEDDING, QUERY, SHAPES, random_tensors, save_model
+from tests.support.small_models import EMBEDDING, QUERY, SHAPES, random_tensors, save_model
 
 FLOAT, HALF, BRAIN = torch.float32, torch.float16, torch.bfloat16
 

@@ -11,7 +11,7 @@ from rlvr_dynamics.checkpoints import Trajectory, read_manifest, verl_run
 from rlvr_dynamics.checkpoints.cast import store_base
 from rlvr_dynamics.checkpoints.verl_run import LATEST, VerlRun
 from rlvr_dynamics.errors import StageFailed, UserError
-from tests.checkpoints.test_checkpoints import SHAPES, random_tensors, save_model
+from tests.support.small_models import SHAPES, random_tensors, save_model
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from rlvr_dynamics.behaviour.__main__ import job_from
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.sinks import mirror
 from slurm.__main__ import main as slurm
-from tests.checkpoints.test_checkpoints import random_tensors, save_model
 from tests.support.analysis_fixture import build_cells
+from tests.support.small_models import random_tensors, save_model
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ODD = "a=b,c[1]#x~y/ü (z) {q}: 'it"

@@ -8,10 +8,10 @@ import pytest
 from rlvr_dynamics.checkpoints import Trajectory, write_manifest
 from rlvr_dynamics.extrapolation import streaming
 from rlvr_dynamics.measurement import engine as measurement_engine
-from tests.checkpoints.test_checkpoints import random_tensors, save_model
-from tests.flow.test_stages_fit import FEW, write_source
 from tests.support.flips import call, files_of, flip, results, same, try_flip
 from tests.support.kills import kill_at_random
+from tests.support.small_models import random_tensors, save_model
+from tests.support.trajectory_source import FEW, write_source
 
 WORK = "stages=[measure,extrapolate]"
 

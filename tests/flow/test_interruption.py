@@ -16,9 +16,10 @@ from rlvr_dynamics.checkpoints.verl_run import VerlRun
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system import processes
 from rlvr_dynamics.training import trainer
-from tests.checkpoints.test_checkpoints import random_tensors, save_model
+from tests.support.small_models import random_tensors, save_model
+from tests.support.verl_stand_in import stand_in_command
 
-STAND_IN = Path(__file__).parents[1] / "support" / "verl_stand_in.py"
+ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 60
 """What Slurm leaves between its request and the kill (KillWait)."""
 
@@ -27,30 +28,12 @@ DRIVER = """
 import sys
 from rlvr_dynamics import run
 from rlvr_dynamics.training import trainer
-tests, steps, then, *arguments = sys.argv[1:]
-sys.path.insert(0, tests)
-from tests.flow.test_interruption import stand_in_command
+root, steps, then, *arguments = sys.argv[1:]
+sys.path.insert(0, root)
+from tests.support.verl_stand_in import stand_in_command
 trainer.verl_command = stand_in_command(steps, then)
 sys.exit(run.main(arguments))
 """
-
-
-def stand_in_command(steps, then):
-    """What replaces `verl_command`: one argument of code, for the rest is checked as verl's."""
-
-    def command(_config, *, prepare, output, temporary):
-        words = [
-            str(STAND_IN),
-            str(prepare / "base"),
-            str(output / "checkpoints"),
-            str(steps),
-            then,
-        ]
-        code = f"import runpy, sys; sys.argv = {words!r}; "
-        code += "runpy.run_path(sys.argv[0], run_name='__main__')"
-        return [sys.executable, "-c", code]
-
-    return command
 
 
 def start(run_dir, steps, then):
@@ -65,7 +48,7 @@ def start(run_dir, steps, then):
         f"run_dir={run_dir}",
     ]
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(STAND_IN.parent), str(steps), then, *overrides],
+        [sys.executable, "-c", DRIVER, str(ROOT), str(steps), then, *overrides],
         stderr=subprocess.PIPE,
         text=True,
     )

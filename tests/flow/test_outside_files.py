@@ -10,7 +10,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.pipeline import FOLDERS
 from rlvr_dynamics.run_directory.records import write_sealed_json
-from tests.checkpoints.test_checkpoints import random_tensors, save_model
+from tests.support.small_models import random_tensors, save_model
 
 
 def settings_of(stage, loaded):

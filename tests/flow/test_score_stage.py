@@ -12,7 +12,7 @@ from rlvr_dynamics.flow import score as score_stage
 from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.scoring.generation import Work
 from rlvr_dynamics.scoring.jobs import Protocol
-from tests.checkpoints.test_checkpoints import random_tensors, save_model
+from tests.support.small_models import random_tensors, save_model
 
 REGRADED = 21
 ACCURACY = {"expo_alpha_0_1": 0.5, "expo_alpha_0_3": 0.7, "expo_alpha_0_5": 0.7}

@@ -8,27 +8,10 @@ import pytest
 
 from analysis.__main__ import main as analyse
 from rlvr_dynamics.run import main
-from tests.checkpoints.test_checkpoints import SHAPES, random_tensors, save_model
+from tests.support.small_models import random_tensors, save_model
+from tests.support.trajectory_source import FEW, write_source
 
-FEW = (
-    "measure.null_draws=20",
-    "extrapolation.methods=[hold_last]",
-    "extrapolation.reconstructions=[]",
-    "extrapolation.targets=[1.0]",
-)
 MEASURE, PREDICT = "stages=[measure]", "stages=[extrapolate]"
-
-
-def write_source(folder, seed, steps=4, base=None):
-    """A base and a run from it, along a direction of its own."""
-    base = random_tensors(seed) if base is None else base
-    direction = random_tensors(seed + 1)
-    shutil.rmtree(folder, ignore_errors=True)
-    save_model(folder / "base", base)
-    for step in range(1, steps + 1):
-        tensors = {name: base[name] + 1e-3 * step * direction[name] for name in SHAPES}
-        save_model(folder / "checkpoints" / f"step_{step}", tensors)
-    return folder
 
 
 @pytest.fixture

@@ -12,38 +12,10 @@ from rlvr_dynamics.config import load
 from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.flow.score import models_to_score
 from rlvr_dynamics.run import main
-from tests.checkpoints.test_checkpoints import QUERY, SHAPES, random_tensors, save_model
+from tests.support.small_models import QUERY
+from tests.support.trajectory_source import STEPS, go, source, sources
 
-STEPS = 10
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A base and ten steps along one direction with a little noise."""
-    base, direction = random_tensors(0), random_tensors(1)
-    save_model(tmp_path / "base", base)
-    for step in range(1, STEPS + 1):
-        noise = random_tensors(100 + step)
-        tensors = {n: base[n] + 1e-3 * step * (direction[n] + 0.1 * noise[n]) for n in SHAPES}
-        save_model(tmp_path / "checkpoints" / f"step_{step}", tensors)
-    return tmp_path
-
-
-def sources(source):
-    return [f"source.base={source / 'base'}", f"source.checkpoints={source / 'checkpoints'}"]
-
-
-def go(source, *overrides):
-    return main(
-        [
-            "+exp=trajectory",
-            *sources(source),
-            f"run_dir={source / 'out'}",
-            "measure.null_draws=20",
-            "extrapolation.targets=[1.0,2.0]",
-            *overrides,
-        ]
-    )
+FIXTURES = (source,)
 
 
 @pytest.mark.slow

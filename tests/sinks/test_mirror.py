@@ -15,8 +15,8 @@ from rlvr_dynamics.flow.pipeline import FOLDERS
 from rlvr_dynamics.schema import Wandb
 from rlvr_dynamics.sinks import mirror
 from rlvr_dynamics.system.atomic import write_json
-from tests.flow.test_trajectory_command import go, source  # noqa: F401 - a fixture
 from tests.support.reporting_fixture import build_run
+from tests.support.trajectory_source import go
 
 STAGES = ("train", "score", "report")
 BLOCK, HEADER = 32_768, 7
@@ -212,7 +212,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_mirrors_its_stages_and_its_numbers_do_not_change(source):  # noqa: F811
+def test_a_run_mirrors_its_stages_and_its_numbers_do_not_change(source):
     assert go(source, "stages=[measure]") == 0
     plain = (source / "out" / "measure" / "linearity.parquet").read_bytes()
     shutil.rmtree(source / "out")

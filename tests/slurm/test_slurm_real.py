@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from slurm.one_node import missing_programs, one_node
-from tests.checkpoints.test_checkpoints import SHAPES, random_tensors, save_model
+from tests.support.small_models import SHAPES, random_tensors, save_model
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SEEDS = range(8)

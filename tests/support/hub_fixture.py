@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from tests.checkpoints.test_checkpoints import save_model
+from tests.support.small_models import save_model
 
 SHAPES = {
     "model.embed_tokens.weight": (40, 16),

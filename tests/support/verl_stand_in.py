@@ -17,6 +17,24 @@ import torch
 from safetensors.torch import load_file, save_file
 
 
+def stand_in_command(steps, then):
+    """What replaces `verl_command`: one argument of code, for the rest is checked as verl's."""
+
+    def command(_config, *, prepare, output, temporary):
+        words = [
+            __file__,
+            str(prepare / "base"),
+            str(output / "checkpoints"),
+            str(steps),
+            then,
+        ]
+        code = f"import runpy, sys; sys.argv = {words!r}; "
+        code += "runpy.run_path(sys.argv[0], run_name='__main__')"
+        return [sys.executable, "-c", code]
+
+    return command
+
+
 def save_state(folder):
     folder.mkdir(parents=True)
     for kind in ("model", "optim", "extra_state"):

@@ -20,7 +20,7 @@ from rlvr_dynamics.flow import extrapolate as extrapolate_stage
 from rlvr_dynamics.flow import pipeline
 from rlvr_dynamics.measurement.statistics import file_of
 from rlvr_dynamics.system import alive, atomic, locks
-from tests.checkpoints.test_checkpoints import SHAPES, random_tensors, save_model
+from tests.support.small_models import SHAPES, random_tensors, save_model
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OTHER_PROCESS = """

@@ -14,13 +14,7 @@ from rlvr_dynamics import config
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.system import processes
 from rlvr_dynamics.training import trainer
-
-# A command that starts a grandchild in a session of its own, as Ray does, and then waits.
-ESCAPING = (
-    "import subprocess, sys, time; "
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
-    "start_new_session=True); time.sleep(600)"
-)
+from tests.support.supervised import start_supervised
 
 
 def wait_for(condition, seconds=60.0):
@@ -30,16 +24,6 @@ def wait_for(condition, seconds=60.0):
             return True
         time.sleep(0.05)
     return False
-
-
-def start_supervised(marker: str, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "rlvr_dynamics.system.supervise", marker, str(log), "--"]
-    return subprocess.Popen(
-        [*command, sys.executable, "-c", ESCAPING],
-        stdin=subprocess.PIPE,
-        env={**os.environ, processes.MARKER: marker},
-        start_new_session=True,
-    )
 
 
 def test_closing_the_pipe_ends_every_descendant(tmp_path):
@@ -70,7 +54,7 @@ def test_a_parent_killed_without_warning_leaves_nothing(tmp_path):
             sys.executable,
             "-c",
             "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[2]); "
-            "from tests.system.test_supervision import start_supervised; "
+            "from tests.support.supervised import start_supervised; "
             "keep = start_supervised(sys.argv[1], Path(sys.argv[1]) / 'log'); time.sleep(600)",
             marker,
             str(Path(__file__).parents[2]),
