@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import registry
-from analysis.parts.artefact import Artefact
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.overrides import unquoted
+from rlvr_dynamics.reporting.artefact import Artefact
 
 KEYS = ("run_dirs", "out")
 STUDY = "outputs/study/*"

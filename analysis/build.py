@@ -11,8 +11,8 @@ from tempfile import TemporaryFile
 
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, FigureArtefact, TableArtefact
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing, cells_of
 from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.system.atomic import atomic_folder
@@ -23,7 +23,6 @@ MARK = "analysis.json"
 WRITTEN = {MARK, "cells", "claims.csv", "figures", "index.html", "tables"}
 LARGEST_SVG = 400_000  # bytes; a larger figure is shown as its PNG
 LEDGER = "claims ledger"
-CELL_COLUMNS = ("cell", "cells")  # names of the runs behind a row, separated by commas
 
 
 @dataclass(frozen=True)
@@ -168,25 +167,23 @@ def _told(error: Exception, strict: bool) -> str:
 
 
 def _build(artefact: Artefact, study: Study, folder: Path) -> Built:
-    if isinstance(artefact, TableArtefact):
-        tables = tuple(artefact.build(study))
-        try:
-            for table in tables:
-                write_table(table, folder / "tables")
-        except Exception:  # half of something that broke must not lie beside what is whole
-            for path in [
-                path for table in tables for path in folder.glob(f"tables/{table.name}.*")
-            ]:
-                path.unlink()
-            raise
-        return Built(artefact, tables, cells=_cells_of(tables))
-    return _draw(artefact, study, folder)
+    made = artefact.make(study)
+    if isinstance(made, Drawing):
+        return _draw(artefact, made, folder)
+    tables = tuple(made)
+    try:
+        for table in tables:
+            write_table(table, folder / "tables")
+    except Exception:  # half of something that broke must not lie beside what is whole
+        for path in [path for table in tables for path in folder.glob(f"tables/{table.name}.*")]:
+            path.unlink()
+        raise
+    return Built(artefact, tables, cells=cells_of(tables))
 
 
-def _draw(artefact: FigureArtefact, study: Study, folder: Path) -> Built:
+def _draw(artefact: Artefact, drawing: Drawing, folder: Path) -> Built:
     from rlvr_dynamics.reporting.figure_style import save
 
-    drawing = artefact.draw(study)
     if drawing.figure is None:
         return Built(artefact, cells=drawing.cells, missing=drawing.missing or "Not measured.")
     content, kind = save(drawing.figure, folder / "figures", artefact.name), "svg+xml"
@@ -194,22 +191,6 @@ def _draw(artefact: FigureArtefact, study: Study, folder: Path) -> Built:
         content, kind = (folder / "figures" / f"{artefact.name}.png").read_bytes(), "png"
     image = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return Built(artefact, cells=drawing.cells, facts=drawing.facts, image=image)
-
-
-def _cells_of(tables: Sequence[Table]) -> tuple[str, ...]:
-    """Names of the runs behind the rows, in order."""
-    found: dict[str, None] = {}
-    for table in tables:
-        for column in CELL_COLUMNS:
-            if table.frame is not None and column in table.frame:
-                for value in table.frame[column].dropna():
-                    found |= dict.fromkeys(split_cells(value))
-    return tuple(found)
-
-
-def split_cells(value: object) -> list[str]:
-    """The names in a `cell` field."""
-    return [name.strip() for name in str(value).split(",") if name.strip()]
 
 
 def _write_mark(study: Study, built: Sequence[Built], folder: Path) -> None:

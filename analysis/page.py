@@ -9,12 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import runs
-from analysis.build import CELL_COLUMNS, Built, split_cells
+from analysis.build import Built
 from analysis.closing import next_command
-from analysis.ledger_view import claims_in_words, ledger_view
-from analysis.parts.artefact import label
 from rlvr_dynamics import reporting
 from rlvr_dynamics.claims.printed import PROVENANCE
+from rlvr_dynamics.reporting.artefact import CELL_COLUMNS, label, split_cells
+from rlvr_dynamics.reporting.ledger_view import claims_in_words, ledger_view
 from rlvr_dynamics.reporting.page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.page import visible
 from rlvr_dynamics.reporting.tables import Table, write_table

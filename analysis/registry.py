@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from analysis.parts.artefact import Artefact
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.reporting.artefact import Artefact
 
 # One line a module, in the order of the page; each module has a list `ARTEFACTS`.
 MODULES: tuple[str, ...] = (

@@ -17,9 +17,9 @@ from analysis.alpharl.behaviour_tables import (
     measured,
     questions_of,
 )
-from analysis.parts.artefact import Drawing
 from analysis.parts.curves import wrapped
 from analysis.parts.run_groups import Group, groups, names_of, runs_and_seeds
+from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.figure_style import GREY, canvas
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study

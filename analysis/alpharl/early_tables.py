@@ -19,13 +19,13 @@ from analysis.parts.paper_tables import (
     in_percent,
     provenance_note,
     run_columns,
-    same_runs,
     signed_points,
 )
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.accuracies import benchmarks
 from rlvr_dynamics.results.formatting import percent_interval
 from rlvr_dynamics.results.frames import equal, numbers
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.scored import SPLITS, Row, on_benchmark, rows_of, scored
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.results.unread import unread_note

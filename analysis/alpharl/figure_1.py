@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import intervals, sizes
 from analysis.parts.run_groups import (
     ALGORITHM_COLOURS,
@@ -17,6 +16,7 @@ from analysis.parts.run_groups import (
     names_of,
     runs_and_seeds,
 )
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, canvas
 from rlvr_dynamics.results.accuracies import accuracy, benchmarks, methods_of, model_of
 from rlvr_dynamics.results.study import Cell, Study
@@ -121,7 +121,7 @@ def _scores(cells: Sequence[Cell], method: str, benchmark: str) -> list[Interval
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_1",
         "alpharl",
         "Figure 1",

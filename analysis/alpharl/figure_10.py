@@ -1,7 +1,7 @@
 """AlphaRL, figure 10: rank-1 updates of GRPO across its checkpoints, on every benchmark."""
 
 from analysis.alpharl.progress_curves import ProgressFigure
-from analysis.parts.artefact import Artefact, FigureArtefact
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.results.study import Cell
 
 
@@ -11,7 +11,7 @@ def is_grpo(cell: Cell) -> bool:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_10",
         "alpharl",
         "Figure 10",

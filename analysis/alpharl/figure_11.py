@@ -1,7 +1,7 @@
 """AlphaRL, figure 11: one singular direction of the update alone, on every benchmark."""
 
 from analysis.alpharl.figure_4a import subspace_figure
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.study import Study
 
 
@@ -11,7 +11,7 @@ def draw(study: Study) -> Drawing:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_11",
         "alpharl",
         "Figure 11",

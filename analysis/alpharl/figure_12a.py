@@ -1,8 +1,8 @@
 """AlphaRL, figure 12a: how often the base would have written another token."""
 
 from analysis.alpharl.behaviour_drawing import draw_rows
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.study import Study
 
 READINGS = (
@@ -27,7 +27,7 @@ def draw(study: Study) -> Drawing:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_12a",
         "alpharl",
         "Figure 12a",

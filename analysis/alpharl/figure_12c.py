@@ -12,9 +12,9 @@ from analysis.alpharl.behaviour_tables import (
     measured,
     questions_of,
 )
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.run_groups import dodge, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import GREY
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
@@ -90,7 +90,7 @@ def _counts(cells: list[Cell]) -> str:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_12c",
         "alpharl",
         "Figure 12c",

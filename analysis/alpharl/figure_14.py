@@ -6,9 +6,9 @@ from matplotlib.lines import Line2D
 
 from analysis.alpharl.behaviour_drawing import panels, role_legend
 from analysis.alpharl.behaviour_tables import LOOKS, MISSING, behaviour, lacking, measured
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.run_groups import dodge, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import RANDOM, RANK1, TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, ORANGE
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
@@ -87,7 +87,7 @@ def _curve(axes: Axes, cell: Cell, role: str, lengths: list[int], shift: float) 
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_14",
         "alpharl",
         "Figure 14",

@@ -11,8 +11,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.alpharl.u1_paths import source
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.run_groups import Group, groups, left_out, names_of, runs_and_seeds
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.formatting import module_rank, number
@@ -103,7 +103,7 @@ def _map(axes: Axes, table: pd.DataFrame, column: str, shade: Normalize) -> None
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_15",
         "alpharl",
         "Figure 15",

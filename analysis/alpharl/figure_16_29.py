@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from analysis.alpharl.figure_6a import plane
 from analysis.alpharl.figure_6b import scatter
 from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.run_groups import names_of, runs_and_seeds
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.formatting import module_rank, number
@@ -150,7 +150,7 @@ def _cosines(axes: Axes, cell: Cell, module: str, shade: Normalize) -> None:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_16_29",
         "alpharl",
         "Figures 16 to 29",

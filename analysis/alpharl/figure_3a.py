@@ -4,9 +4,9 @@ import re
 
 from matplotlib.axes import Axes
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import CurveFigure, Place
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK
 from rlvr_dynamics.results.accuracies import methods_of
 from rlvr_dynamics.results.study import Study
@@ -86,7 +86,7 @@ def _our_label(method: str) -> str:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_3a",
         "alpharl",
         "Figure 3a",

@@ -1,10 +1,10 @@
 """AlphaRL, figure 3b: accuracy over the training, real checkpoints beside rank-1 updates."""
 
 from analysis.alpharl.progress_curves import ProgressFigure
-from analysis.parts.artefact import Artefact, FigureArtefact
+from rlvr_dynamics.reporting.artefact import Artefact
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_3b",
         "alpharl",
         "Figure 3b",

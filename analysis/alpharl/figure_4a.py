@@ -2,8 +2,8 @@
 
 import re
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import CurveFigure, Place
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.accuracies import methods_of
 from rlvr_dynamics.results.study import Study
 
@@ -40,7 +40,7 @@ def draw(study: Study) -> Drawing:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_4a",
         "alpharl",
         "Figure 4a",

@@ -4,8 +4,8 @@ import re
 
 from matplotlib.axes import Axes
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import CurveFigure, Place
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import GREY
 from rlvr_dynamics.results.accuracies import methods_of
 from rlvr_dynamics.results.study import Study
@@ -45,7 +45,7 @@ def _plateau(axes: Axes) -> None:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_4b",
         "alpharl",
         "Figure 4b",

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 
 from analysis.alpharl.behaviour_drawing import COLUMNS
 from analysis.alpharl.behaviour_tables import MISSING, behaviour, lacking, measured
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import wrapped
 from analysis.parts.run_groups import Group, groups, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLUE, GREY, ORANGE, VERMILLION, blank
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
@@ -140,7 +140,7 @@ def _lengths(figure: Any, found: list[Group]) -> None:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_5b",
         "alpharl",
         "Figure 5b",

@@ -9,9 +9,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.alpharl.u1_paths import Path1, has_paths, principal_plane, u1_path, walk_like
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import wrapped
 from analysis.parts.run_groups import groups, left_out, names_of, runs_and_seeds
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.formatting import percent
 from rlvr_dynamics.results.frames import known
@@ -96,7 +96,7 @@ def plane(axes: Axes, vectors: np.ndarray, steps: np.ndarray, shade: Normalize) 
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_6a",
         "alpharl",
         "Figure 6a",

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.run_groups import Group, groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
@@ -171,7 +171,7 @@ def _handles() -> list[Line2D]:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_6b",
         "alpharl",
         "Figure 6b",

@@ -1,7 +1,7 @@
 """AlphaRL, figure 6c: rank-1 updates of a third of the modules, by how well u1 follows accuracy."""
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import CurveFigure, places
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.study import Study
 
 WINDOWS = tuple(f"rank1_r2_window_{window}" for window in range(1, 8))
@@ -21,7 +21,7 @@ def draw(study: Study) -> Drawing:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_6c",
         "alpharl",
         "Figure 6c",

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from analysis.alpharl.figure_3a import rank_places
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import CurveFigure, Place
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.accuracies import methods_of
 from rlvr_dynamics.results.study import Study
 
@@ -21,7 +21,7 @@ def draw(study: Study) -> Drawing:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "alpharl_figure_7",
         "alpharl",
         "Figure 7",

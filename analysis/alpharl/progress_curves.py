@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.parts.artefact import Drawing
 from analysis.parts.curves import MOST_PANELS, intervals, sizes, wrapped
 from analysis.parts.run_groups import SEED_MARKERS, groups, names_of, runs_and_seeds
+from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, GREEN, GREY, canvas
 from rlvr_dynamics.results.accuracies import (
     accuracy,

@@ -17,10 +17,10 @@ from analysis.parts.paper_tables import (
     in_percent,
     provenance_note,
     run_columns,
-    same_runs,
 )
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import Formatter, interval, number, percent_interval
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.scored import Scored, on_benchmark, scored, step_near
 from rlvr_dynamics.results.study import Cell, Study
 

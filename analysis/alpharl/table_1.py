@@ -1,9 +1,9 @@
 """AlphaRL, Table 1: early checkpoints and AlphaRL on Qwen3-8B-Base, three algorithms."""
 
 from analysis.alpharl.early_tables import EarlyTable, early_tables
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import wide
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.study import Study
 
@@ -18,7 +18,7 @@ def build(study: Study) -> list[Table]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "alpharl",
         "Table 1",

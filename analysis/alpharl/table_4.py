@@ -1,10 +1,11 @@
 """AlphaRL, Table 4: DAPO on models that had been trained to reason or to follow instructions."""
 
 from analysis.alpharl.early_tables import EarlyTable, early_tables
-from analysis.parts.artefact import Artefact, TableArtefact
-from analysis.parts.paper_tables import by_share, is_same_model, wide
+from analysis.parts.paper_tables import by_share, wide
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.kinds import is_same_model
 from rlvr_dynamics.results.study import Study
 
 NAME = "alpharl_table_4"
@@ -29,7 +30,7 @@ def build(study: Study) -> list[Table]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "alpharl",
         "Table 4",

@@ -1,8 +1,8 @@
 """AlphaRL, Table 5: self-play at Kuhn Poker, win rate by stage of the training."""
 
 from analysis.alpharl.stage_tables import StageTable, stage_tables
-from analysis.parts.artefact import Artefact, TableArtefact
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.study import Study
 
@@ -25,7 +25,7 @@ def build(study: Study) -> list[Table]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "alpharl",
         "Table 5",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
@@ -17,6 +16,7 @@ from analysis.parts.paper_tables import (
     run_columns,
 )
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.formatting import Formatter, general, integer, interval
 from rlvr_dynamics.results.formatting import percent_interval as span
@@ -187,7 +187,7 @@ def _shares(cell: Cell) -> pd.DataFrame | None:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "alpharl",
         "Table 7",

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
@@ -17,6 +16,7 @@ from analysis.parts.paper_tables import (
     run_columns,
 )
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import (
     Formatter,
@@ -172,7 +172,7 @@ def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "alpharl",
         "Table 8",

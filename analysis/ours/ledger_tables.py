@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from rlvr_dynamics.claims.run_ledger import format_interval, format_value
 from rlvr_dynamics.claims.study_ledger import WORDS, build_by_regime, build_by_run, build_ledger
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import general, integer, is_missing
 from rlvr_dynamics.results.study import Study
@@ -95,7 +95,7 @@ def _shown(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         "claims",
         "ours",
         "",
@@ -104,7 +104,7 @@ ARTEFACTS: list[Artefact] = [
         "claims",
         ledger_tables,
     ),
-    TableArtefact(
+    Artefact(
         "claims_by_run",
         "ours",
         "",

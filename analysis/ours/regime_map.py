@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.ours.regime_tables import NEEDS, tables
 from analysis.ours.regimes import forecasts, regimes, where_it_ends
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact, TableArtefact
 from analysis.parts.run_groups import dodge
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
@@ -236,7 +236,7 @@ def _facts(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> str:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         "regime_map",
         "ours",
         "",
@@ -246,7 +246,7 @@ ARTEFACTS: list[Artefact] = [
         "regimes",
         draw,
     ),
-    TableArtefact(
+    Artefact(
         "regimes",
         "ours",
         "",

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parts.artefact import Drawing
 from analysis.parts.run_groups import (
     Group,
     Looks,
@@ -19,6 +18,7 @@ from analysis.parts.run_groups import (
     names_of,
     runs_and_seeds,
 )
+from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.figure_style import GREY, canvas
 from rlvr_dynamics.results.accuracies import (
     accuracy,

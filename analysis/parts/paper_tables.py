@@ -1,6 +1,5 @@
 """What the papers' tables have in common: printed rows, averages, and the runs that may join."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -72,25 +71,6 @@ RUN_FORMATS: dict[str, Formatter] = {
 def run_columns(cell: Cell) -> dict[str, object]:
     """Model, algorithm, learning rate and seed of a run: the first columns of its rows."""
     return dict(zip(RUN, (cell.model, cell.algorithm, cell.learning_rate, cell.seed), strict=True))
-
-
-def is_same_model(cell: Cell, base_model: str) -> bool:
-    """Whether a run starts from the model that a paper names."""
-    repo = (cell.results.config.get("model") or {}).get("repo") or ""
-    return bool(repo) and _plain(str(repo).rpartition("/")[2]) == _plain(base_model)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def same_runs(study: Study, base_model: str, algorithm: str) -> list[Cell]:
-    """The runs of the model and algorithm of a printed row; controls are no such runs."""
-    return [
-        cell
-        for cell in study.trained
-        if cell.algorithm == algorithm and is_same_model(cell, base_model)
-    ]
 
 
 def wide(printed: pd.DataFrame) -> pd.DataFrame:

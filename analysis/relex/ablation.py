@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     RUN_FORMATS,
     for_controls,
     in_percent,
     provenance_note,
     run_columns,
-    same_runs,
 )
 from analysis.relex.tables import (
     NEEDS,
@@ -25,9 +23,11 @@ from analysis.relex.tables import (
     readable,
     with_ours,
 )
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.forecasts import COUNTED
 from rlvr_dynamics.results.formatting import integer, number
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.relex_models import (
     PAPER_SHARE,
     model_at,
@@ -186,7 +186,7 @@ def _row(
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "relex",
         "ablation table",

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     RUN_FORMATS,
     for_controls,
     in_percent,
     provenance_note,
-    same_runs,
 )
 from analysis.relex.tables import (
     NEEDS,
@@ -25,10 +23,12 @@ from analysis.relex.tables import (
     readable,
     with_ours,
 )
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.forecasts import COUNTED
 from rlvr_dynamics.results.formatting import integer, interval, number
 from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.relex_models import (
     PAPER_SHARE,
     model_at,
@@ -222,7 +222,7 @@ def _wanted(results: Results) -> list[tuple[str, int | None]]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "relex",
         "baseline table",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.run_groups import Group, dodge, groups, left_out, names_of, runs_and_seeds
 from analysis.relex.figures import PRINTED_LABEL, PRINTED_LOOK, error_bars, panel_grid
 from analysis.relex.tables import printed_rows, readable
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, GREY, VERMILLION
 from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.frames import equal
@@ -136,7 +136,7 @@ def _questions(cells: list[Cell]) -> str:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         NAME,
         "relex",
         "main table, drawn",

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
@@ -14,11 +13,12 @@ from analysis.parts.paper_tables import (
     in_percent,
     provenance_note,
     run_columns,
-    same_runs,
 )
 from analysis.relex.tables import BENCHMARKS, NEEDS, PAPER_STEPS, facts, point_cells, printed_rows
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import general, integer, number, percent_interval
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.relex_models import (
     model_at,
     points,
@@ -169,7 +169,7 @@ def here_rows(cell: Cell) -> Iterator[dict[str, object]]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "relex",
         "far extrapolation",

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import wrapped
 from analysis.parts.random_walk import forecast, held_cosine, reconstruction_cosines, walk_of
 from analysis.parts.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
@@ -20,6 +19,7 @@ from analysis.relex.figures import (
     mean_lines,
     span,
 )
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, canvas
 from rlvr_dynamics.results.frames import equal, known, median, select
@@ -242,7 +242,7 @@ def _handles(looks: Looks) -> list[Line2D]:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         NAME,
         "relex",
         "appendix B",

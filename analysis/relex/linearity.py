@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.curves import wrapped
 from analysis.parts.random_walk import leading_coefficients, walk_of
 from analysis.parts.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
@@ -21,6 +20,7 @@ from analysis.relex.figures import (
     mean_lines,
     span,
 )
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE, blank
 from rlvr_dynamics.results.formatting import number, scientific
@@ -209,7 +209,7 @@ def _handles(looks: Looks) -> list[Line2D]:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         NAME,
         "relex",
         "linearity figure",

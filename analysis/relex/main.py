@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import RUN_FORMATS, for_controls, in_percent, provenance_note
 from analysis.relex.tables import (
     NEEDS,
@@ -17,6 +16,7 @@ from analysis.relex.tables import (
     readable,
     with_ours,
 )
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.frames import equal
@@ -105,7 +105,7 @@ def here_rows(cell: Cell) -> Iterator[dict[str, object]]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "relex",
         "main table",

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     RUN_FORMATS,
     for_controls,
@@ -25,6 +24,7 @@ from analysis.relex.tables import (
     readable,
     with_ours,
 )
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.formatting import integer, interval, number
 from rlvr_dynamics.results.frames import numbers, select
@@ -185,7 +185,7 @@ def _accuracy(cell: Cell, label: str, step: int) -> dict[str, object]:
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "relex",
         "oracle reconstruction",

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.parts.artefact import Artefact, TableArtefact
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
@@ -15,13 +14,14 @@ from analysis.parts.paper_tables import (
     in_percent,
     provenance_note,
     run_columns,
-    same_runs,
     signed_points,
 )
 from analysis.relex.tables import BENCHMARKS, NEEDS, facts, point_cells, printed_rows, readable
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.accuracies import benchmarks
 from rlvr_dynamics.results.formatting import number, percent_interval
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.relex_models import (
     WITHOUT_WINDOW,
     as_interval,
@@ -236,7 +236,7 @@ def here_rows(cell: Cell, titles: Mapping[str, str]) -> Iterator[dict[str, objec
 
 
 ARTEFACTS: list[Artefact] = [
-    TableArtefact(
+    Artefact(
         NAME,
         "relex",
         "out-of-domain table",

@@ -5,7 +5,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.parts.artefact import Artefact, Drawing, FigureArtefact
 from analysis.parts.random_walk import variance_shares, walk_of
 from analysis.parts.run_groups import (
     Group,
@@ -25,6 +24,7 @@ from analysis.relex.figures import (
     panel_grid,
     span,
 )
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import plain_ticks
 from rlvr_dynamics.results.frames import equal, highest, numbers, select, values
 from rlvr_dynamics.results.relex_models import median_and_quartiles
@@ -165,7 +165,7 @@ def _first_of_five(axes: Axes, parts: list[Group], looks: Looks) -> None:
 
 
 ARTEFACTS: list[Artefact] = [
-    FigureArtefact(
+    Artefact(
         NAME,
         "relex",
         "rank analysis",

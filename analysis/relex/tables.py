@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.parts.paper_tables import NOT_RUN, OURS, run_columns, same_runs
+from analysis.parts.paper_tables import NOT_RUN, OURS, run_columns
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.results.formatting import (
     Formatter,
@@ -16,6 +16,7 @@ from rlvr_dynamics.results.formatting import (
     number,
     percent_interval,
 )
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.relex_models import (
     WITHOUT_WINDOW,
     model_at,

@@ -1,8 +1,8 @@
-"""The five kinds of training that AlphaRL's Tables 7 and 8 compare, and which runs are of them."""
+"""Which runs are of a model and training that a paper names."""
 
+import re
 from typing import NamedTuple
 
-from analysis.parts.paper_tables import same_runs
 from rlvr_dynamics.results.study import Cell, Study
 
 
@@ -34,6 +34,25 @@ KINDS = {
     "dpo": Kind("offline DPO", "Qwen3-8B-Base"),
     "dapo": Kind("online RL, DAPO", "Qwen3-8B-Base"),
 }
+
+
+def is_same_model(cell: Cell, base_model: str) -> bool:
+    """Whether a run starts from the model that a paper names."""
+    repo = (cell.results.config.get("model") or {}).get("repo") or ""
+    return bool(repo) and _plain(str(repo).rpartition("/")[2]) == _plain(base_model)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def same_runs(study: Study, base_model: str, algorithm: str) -> list[Cell]:
+    """The runs of the model and algorithm of a printed row; controls are no such runs."""
+    return [
+        cell
+        for cell in study.trained
+        if cell.algorithm == algorithm and is_same_model(cell, base_model)
+    ]
 
 
 def runs_of_kind(study: Study, kind: str) -> list[Cell]:

@@ -18,11 +18,11 @@ from analysis import registry
 from analysis.__main__ import EXIT_PARTIAL, listing, main
 from analysis.arguments import expand, parse
 from analysis.build import MARK, analyse
-from analysis.parts.artefact import Drawing, FigureArtefact, TableArtefact
 from rlvr_dynamics.claims.printed import COLUMNS, PROVENANCE, printed
 from rlvr_dynamics.claims.study_ledger import build_ledger
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting import figure_style
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.study import load_study
 from tests.support.analysis_fixture import build_cells, remove_stage, set_config
@@ -48,11 +48,11 @@ def line(study):
 
 
 def table(name="ours_numbers", build=numbers):
-    return TableArtefact(name, "ours", "Table 9", "Numbers", "Look here.", "seeds", build)
+    return Artefact(name, "ours", "Table 9", "Numbers", "Look here.", "seeds", build)
 
 
 def figure(name="ours_line", draw=line):
-    return FigureArtefact(name, "ours", "", "A line", "Its slope.", "seeds", draw)
+    return Artefact(name, "ours", "", "A line", "Its slope.", "seeds", draw)
 
 
 def refuse(study):
@@ -202,7 +202,6 @@ def test_one_that_breaks_leaves_the_others(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         registry, "artefacts", lambda: [table(), figure(draw=refuse), figure("ours_other")]
     )
-    monkeypatch.setattr(registry, "ledger", lambda: None)
     out = tmp_path / "out"
     code = main([f"run_dirs={runs[0]}", f"out={out}"])
     said = capsys.readouterr().err

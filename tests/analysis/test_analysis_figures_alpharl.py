@@ -1,7 +1,6 @@
 """AlphaRL's figures, redrawn from synthetic runs: what is drawn is what was scored."""
 
 import re
-from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +12,7 @@ from analysis.alpharl.figure_4b import scale_places
 from analysis.alpharl.figure_5a import mean_norm, share_of
 from analysis.alpharl.u1_paths import principal_plane, u1_path, walk_like
 from analysis.parts.run_groups import groups
+from analysis.registry import find
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.results.accuracies import (
@@ -67,7 +67,7 @@ def stored(cell, model: str, benchmark: str = "sums") -> float:
 @pytest.fixture(scope="module")
 def drawings(study):
     with style():
-        return {number: artefact(number).draw(study) for number in NUMBERS}
+        return {number: artefact(number).make(study) for number in NUMBERS}
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,7 @@ def plain(tmp_path_factory):
 
 
 def artefact(number: str):
-    (found,) = import_module(f"analysis.alpharl.figure_{number}").ARTEFACTS
-    return found
+    return find(f"alpharl_figure_{number}")
 
 
 def test_names_follow_the_papers_numbers():
@@ -107,7 +106,7 @@ def test_every_figure_is_drawn_from_all_runs_that_have_its_data(drawings, study,
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_run_without_the_stage_is_not_drawn_and_says_what_is_missing(plain, number):
-    drawing = artefact(number).draw(plain)
+    drawing = artefact(number).make(plain)
     assert drawing.figure is None
     assert drawing.missing.startswith("Not measured: ")
     assert drawing.cells == ()
@@ -115,7 +114,7 @@ def test_a_run_without_the_stage_is_not_drawn_and_says_what_is_missing(plain, nu
 
 def test_a_figure_of_several_steps_does_not_draw_a_run_with_one(tmp_path):
     build_run(tmp_path / "run", {"base": 0.3, "step_20": 0.5, "rank1_recovery__step_20": 0.4})
-    drawing = artefact("3b").draw(load_study([tmp_path / "run"]))
+    drawing = artefact("3b").make(load_study([tmp_path / "run"]))
     assert drawing.figure is None and "2 or more steps" in drawing.missing
 
 
@@ -162,7 +161,7 @@ def test_a_rank_that_nobody_rebuilt_is_named_not_drawn(study, drawings):
 def test_a_run_that_lacks_what_others_have_is_named(tmp_path):
     build_run(tmp_path / "whole", MODELS)
     build_run(tmp_path / "part", {k: v for k, v in MODELS.items() if "subspace_5" not in k})
-    drawing = artefact("4a").draw(load_study([tmp_path / "part", tmp_path / "whole"]))
+    drawing = artefact("4a").make(load_study([tmp_path / "part", tmp_path / "whole"]))
     assert "Not measured in part: direction 5 alone." in drawing.facts
 
 
@@ -326,13 +325,13 @@ def test_u1_is_not_shown_beside_accuracies_that_pls_did_not_see(kept):
     (cell,) = load_study([kept]).cells
     cell.results.tables["pls"] = cell.results.tables["pls"].assign(r2=0.123)
     assert u1_path(cell, cell.results.tables["pls"]["tensor"].iloc[0]) is None
-    assert artefact("6a").draw(load_study([kept])).figure is not None
+    assert artefact("6a").make(load_study([kept])).figure is not None
 
 
 def test_figures_of_kept_vectors_show_them(kept):
     study = load_study([kept])
     with style():
-        figures = {number: artefact(number).draw(study) for number in ("6a", "6b", "16_29")}
+        figures = {number: artefact(number).make(study) for number in ("6a", "6b", "16_29")}
     assert all(drawing.figure is not None for drawing in figures.values())
     titles = [axes.get_title(loc="left") for axes in figures["6b"].figure.axes]
     assert any(title.startswith("best R²") for title in titles)
@@ -377,7 +376,7 @@ def test_same_tables_same_bytes(kept, tmp_path):
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
         with style():
-            drawing = artefact("6b").draw(load_study([kept]))
+            drawing = artefact("6b").make(load_study([kept]))
             svg = save(drawing.figure, tmp_path / place, "figure")
         files = [(tmp_path / place / f"figure.{kind}").read_bytes() for kind in ("pdf", "png")]
         written.append([svg, *files])

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.build import analyse
-from analysis.parts.artefact import Drawing, FigureArtefact, TableArtefact
 from rlvr_dynamics.claims.run_ledger import build_claims
 from rlvr_dynamics.claims.study_ledger import build_ledger
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.page import render_page
 from rlvr_dynamics.reporting.summaries import build_tables
 from rlvr_dynamics.reporting.tables import Table, write_table
@@ -56,10 +56,10 @@ def lacking(study):
 
 
 ARTEFACTS = [
-    TableArtefact("ours_values", "ours", "", "Values", "Look at the sign.", "seeds", sortable),
-    TableArtefact("alpharl_wide", "alpharl", "Table 8", "Wide", "All of it.", "seeds", wide),
-    FigureArtefact("relex_line", "relex", "Figure 3", "A line", "Its slope.", "seeds", drawn),
-    FigureArtefact("relex_none", "relex", "Figure 4", "No line", "Nothing.", "seeds", lacking),
+    Artefact("ours_values", "ours", "", "Values", "Look at the sign.", "seeds", sortable),
+    Artefact("alpharl_wide", "alpharl", "Table 8", "Wide", "All of it.", "seeds", wide),
+    Artefact("relex_line", "relex", "Figure 3", "A line", "Its slope.", "seeds", drawn),
+    Artefact("relex_none", "relex", "Figure 4", "No line", "Nothing.", "seeds", lacking),
 ]
 TABLE = "document.querySelector('#ours_values table')"
 COLUMN = f"[...{TABLE}.tBodies[0].rows].map((row) => row.cells[%d].textContent)"

@@ -87,7 +87,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def tables(name: str, study: Study) -> dict[str, Table]:
     artefact = find(name)
-    return {table.name: table for table in artefact.build(study)}  # pyright: ignore[reportAttributeAccessIssue]
+    return {table.name: table for table in artefact.make(study)}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def frame(name: str, study: Study, table: str = "") -> pd.DataFrame:

@@ -1,11 +1,10 @@
 """The behaviour figures draw the numbers of the behaviour tables."""
 
-from importlib import import_module
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.registry import find
 from rlvr_dynamics.behaviour.columns import COLUMNS
 from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.results.study import load_study
@@ -76,10 +75,7 @@ def figures(tables, tmp_path_factory) -> dict:
         table.to_parquet(run / "behaviour" / f"{name}.parquet")
     with style():
         return {
-            number: import_module(f"analysis.alpharl.figure_{number}")
-            .ARTEFACTS[0]
-            .draw(load_study([run]))
-            .figure
+            number: find(f"alpharl_figure_{number}").make(load_study([run])).figure
             for number in NUMBERS
         }
 

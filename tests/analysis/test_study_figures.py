@@ -1,12 +1,12 @@
 """The figures of a study draw the numbers that lie in its runs' tables."""
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.registry import find
 from rlvr_dynamics.reporting.figure_style import GREY, ORANGE, style
 from rlvr_dynamics.results.study import load_study
 from tests.support.drawn import bands, estimates, lines, quartiles
@@ -38,10 +38,8 @@ def draw(names, folders: list[Path]) -> dict:
     found = {}
     with style():
         for name in names:
-            relex = name.startswith("relex_")
-            module = f"relex.{name[6:]}" if relex else f"alpharl.figure_{name}"
-            (artefact,) = import_module(f"analysis.{module}").ARTEFACTS
-            found[name] = artefact.draw(study).figure
+            full = name if name.startswith("relex_") else f"alpharl_figure_{name}"
+            found[name] = find(full).make(study).figure
     return found
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.registry import artefacts
+from analysis.registry import find
 from rlvr_dynamics.results.study import load_study
 from tests.support.irregular_run import write_run
 from tests.support.irregular_weights import FINAL, WINDOWS
@@ -37,7 +37,7 @@ def run(tmp_path_factory) -> Stored:
 @pytest.fixture(scope="module")
 def tables(run) -> dict[str, pd.DataFrame]:
     study = load_study([run.folder])
-    built = [table for artefact in artefacts(list(NAMES)) for table in artefact.build(study)]
+    built = [table for name in NAMES for table in find(name).make(study)]
     return {table.name: table.frame for table in built}
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 
+from analysis.registry import find
 from rlvr_dynamics.behaviour import statistics
 from rlvr_dynamics.behaviour.__main__ import job_from, main
 from rlvr_dynamics.behaviour.columns import COLUMNS
@@ -470,8 +470,7 @@ def test_a_prompt_that_fills_the_context_is_refused(place: Path, tmp_path: Path)
 
 
 def figure_of(number: str):
-    (artefact,) = import_module(f"analysis.alpharl.figure_{number}").ARTEFACTS
-    return artefact.draw
+    return find(f"alpharl_figure_{number}").make
 
 
 def study_of(tmp_path: Path, out: Path | None) -> Study:

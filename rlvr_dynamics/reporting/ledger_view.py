@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.build import split_cells
 from rlvr_dynamics.claims.run_ledger import format_interval, format_value
 from rlvr_dynamics.claims.study_ledger import PRINTED_NUMBERS
+from rlvr_dynamics.reporting.artefact import split_cells
 from rlvr_dynamics.reporting.page import MARKS, link_papers
 from rlvr_dynamics.results.formatting import DASH, integer, is_missing
 from rlvr_dynamics.results.frames import select
