@@ -21,6 +21,7 @@ from rlvr_dynamics.results.formatting import (
 from rlvr_dynamics.results.run import TABLES
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.system.copies import copy_file, copy_folder, keep_inside
 
 COMPANIONS = ("claims.csv", "tables", "figures")  # what a run's page links to
@@ -52,7 +53,7 @@ def runs_table(study: Study) -> Table:
 def _row(cell: Cell) -> dict[str, Any]:
     results = cell.results
     final = results.final_step
-    models = () if final is None else ("base", f"step_{final}")
+    models = () if final is None else (ModelId.base(), ModelId.checkpoint(final))
     in_domain = results.benchmarks("in_domain")
     pair = paired_accuracy(results, models, in_domain) if models and in_domain else None
     accuracies = [None, None] if pair is None else [pair.accuracy(0), pair.accuracy(1)]

@@ -23,6 +23,7 @@ from rlvr_dynamics.results.formatting import Formatter, interval, number, percen
 from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.scored import Scored, on_benchmark, scored, step_near
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.schema.model_id import ModelId
 
 CHECKPOINT, RANK1, RANDOM, ALPHARL = "checkpoint", "rank-1", "random update", "AlphaRL"
 PAPER_METHODS = (METHODS["full_rl"], METHODS["rank1"], METHODS["alpharl"])
@@ -115,10 +116,10 @@ def models_at(cell: Cell, share: float) -> tuple[float, dict[str, str]]:
     if step is None or final is None:
         return math.nan, {}
     return step / final, {
-        CHECKPOINT: f"step_{step}",
-        RANK1: f"rank1_recovery__step_{step}",
-        RANDOM: f"random_update__step_{step}",
-        ALPHARL: f"alpharl__observe_{step}__step_{final}",
+        CHECKPOINT: str(ModelId.checkpoint(step)),
+        RANK1: str(ModelId("rank1_recovery", 0, step)),
+        RANDOM: str(ModelId("random_update", 0, step)),
+        ALPHARL: str(ModelId("alpharl", step, final)),
     }
 
 

@@ -27,6 +27,7 @@ from rlvr_dynamics.results.formatting import (
 from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
 from rlvr_dynamics.results.scored import on_benchmark, scored
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import Interval
 
 NAME = "alpharl_table_8"
@@ -97,9 +98,8 @@ def _paper_table(study: Study) -> Table:
 
 def _on_paper_benchmark(cell: Cell, label: str) -> tuple[Interval, float]:
     """The ratio on the paper's benchmark with its n; NaN where it was not scored."""
-    model = f"{label}__step_{cell.results.final_step}"
-    models = scored(cell, benchmarks=(BENCHMARK,))
-    if models is None or model not in models:
+    models, final = scored(cell, benchmarks=(BENCHMARK,)), cell.results.final_step
+    if models is None or final is None or (model := str(ModelId(label, 0, final))) not in models:
         return Interval(math.nan, math.nan, math.nan), math.nan
     n = on_benchmark(cell.results, model, BENCHMARK, models.paired.protocol)["n"]
     return models.ratio(model), n
@@ -142,11 +142,12 @@ def _here_table(cells: Sequence[Cell], name: str) -> Table:
 
 def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
     models, final = scored(cell, ("in_domain",)), cell.results.final_step
-    if models is None:
+    if models is None or final is None:
         return
-    random, base = models.ratio(f"random_update__step_{final}"), models.ratio("base")
+    random = models.ratio(str(ModelId("random_update", 0, final)))
+    base = models.ratio(str(ModelId.base()))
     for label in (*LABELS.values(), "real"):
-        model = models.final if label == "real" else f"{label}__step_{final}"
+        model = str(ModelId(label, 0, final))
         if model not in models:
             continue
         accuracy, ratio, gain = models.accuracy(model), models.ratio(model), models.gain(model)

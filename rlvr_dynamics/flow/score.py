@@ -13,6 +13,7 @@ from rlvr_dynamics.flow.extrapolate import observed_step
 from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.flow.stages import open_trajectory
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.scoring.generation import Work, score_models
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.table import scores_table
@@ -40,8 +41,11 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
     ladder = {observed_step(trajectory.steps, share) for share in shares}
     ladder |= {int(observe) for observe in chosen["observe"] if observe}
     merged = run.folder / MERGED
-    models = [("base", whole_folder(trajectory, 0, merged))]
-    models += [(f"step_{step}", whole_folder(trajectory, step, merged)) for step in sorted(ladder)]
+    models = [(str(ModelId.base()), whole_folder(trajectory, 0, merged))]
+    models += [
+        (str(ModelId.checkpoint(step)), whole_folder(trajectory, step, merged))
+        for step in sorted(ladder)
+    ]
     models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
     return _with_identities(run, models)
 
@@ -66,8 +70,7 @@ def _with_identities(run: Run, folders: list[tuple[str, Path]]) -> list[ScoredMo
 
 def model_id(row: Mapping[Hashable, Any]) -> str:
     """Return the name under which a prediction is scored."""
-    window = f"observe_{row['observe']}__" if row["observe"] else ""
-    return f"{row['method']}__{window}step_{row['step']}"
+    return str(ModelId(str(row["method"]), int(row["observe"]), int(row["step"])))
 
 
 def engine_settings(config: RunConfig) -> EngineSettings:

@@ -10,6 +10,7 @@ from rlvr_dynamics.results.formatting import general, is_missing, number, percen
 from rlvr_dynamics.results.frames import equal, known, last_step, median
 from rlvr_dynamics.results.run import Results, config_name, lookup
 from rlvr_dynamics.results.scores import paired_accuracy
+from rlvr_dynamics.schema.model_id import ModelId
 
 NAMES = {
     "grpo": "GRPO",
@@ -57,7 +58,10 @@ def answer(results: Results, claims: pd.DataFrame) -> list[str]:
 
 def _learning(results: Results, row: dict) -> str:
     final = results.final_step
-    paired = paired_accuracy(results, [f"step_{final}", "base"], results.benchmarks("in_domain"))
+    paired = None
+    if final is not None:
+        models = [ModelId.checkpoint(final), ModelId.base()]
+        paired = paired_accuracy(results, models, results.benchmarks("in_domain"))
     if paired is None:
         return "Whether RL lifted the accuracy was not measured."
     span = f"{percent(paired.means[1])} to {percent(paired.means[0])} in domain over {final} steps"
@@ -74,9 +78,9 @@ def _relex(results: Results, row: dict) -> str:
     if row["verdict"] == NOT_MEASURED or observe is None or final is None:
         return "Whether the first 15 % of the steps predict the rest was not measured."
     benchmarks = results.benchmarks("in_domain")
-    relex = f"relex__observe_{observe}__step_{final}"
-    paired = paired_accuracy(results, [relex, f"step_{final}"], benchmarks)
-    held = paired_accuracy(results, [f"step_{observe}"], benchmarks)
+    models = [ModelId("relex", observe, final), ModelId.checkpoint(final)]
+    paired = paired_accuracy(results, models, benchmarks)
+    held = paired_accuracy(results, [ModelId.checkpoint(observe)], benchmarks)
     if paired is None:
         return ""
     stop = f"; stopping at step {observe} gives {percent(held.means[0])}" if held else ""

@@ -19,6 +19,7 @@ from rlvr_dynamics.results.frames import equal, select
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.results.unread import in_brackets, unread_note
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.paired import best_candidate
 
 REFERENCES = ("base", "real", "hold_last")
@@ -54,7 +55,7 @@ def _final_accuracy(results: Results) -> pd.DataFrame:
     predicted = {(row["method"], row["observe"]) for row in found.values()}
     for observe in results.windows:
         if ("hold_last", observe) not in predicted:
-            found[f"step_{observe}"] = {"method": "hold_last", "observe": observe}
+            found[str(ModelId.checkpoint(observe))] = {"method": "hold_last", "observe": observe}
     ordered = sorted(
         found, key=lambda name: (method_rank(str(found[name]["method"])), found[name]["observe"])
     )

@@ -15,6 +15,7 @@ from rlvr_dynamics.reporting.answer import answer, title
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import DASH, general, integer, number, text
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.system.foreign_text import shown
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -91,20 +92,20 @@ def link_papers(source: str) -> Markup:
 def example_answers(results: Results) -> dict[str, Any] | None:
     """The first in-domain question (by id, not by taste) as the models answered it."""
     final, benchmarks = results.final_step, results.benchmarks("in_domain")
-    if not benchmarks:
+    if not benchmarks or final is None:
         return None
     models = {
-        "base": "base",
-        f"step_{final}": f"real checkpoint of step {final}",
-        f"rank1_recovery__step_{final}": results.method_name("rank1_recovery"),
+        ModelId.base(): "base",
+        ModelId.checkpoint(final): f"real checkpoint of step {final}",
+        ModelId("rank1_recovery", 0, final): results.method_name("rank1_recovery"),
     }
     models |= {
-        f"relex__observe_{observe}__step_{final}": f"RELEX from the first {observe} steps"
+        ModelId("relex", observe, final): f"RELEX from the first {observe} steps"
         for observe in results.windows
     }
     question, answers = None, []
     for model, name in models.items():
-        path = results.sample_path(model, benchmarks[0])
+        path = results.sample_path(str(model), benchmarks[0])
         if not path.exists():
             continue
         samples = read_parquet(path).sort_values(["question_id", "protocol", "sample"])

@@ -16,6 +16,7 @@ from rlvr_dynamics.results.frames import equal, select
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PROTOCOLS, paired_accuracy
 from rlvr_dynamics.results.unread import STATUSES, in_brackets, unread_note
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.paired import GAIN, RATIO
 
 
@@ -131,13 +132,14 @@ def recovery_table(results: Results) -> Table:
     scores, final = results.tables["scores"], results.final_step
     if scores is None or final is None:
         return absent("recovery", "Recovery of the final model", "scores")
-    stand_ins = select(scores, ~scores["model"].isin(["base", f"step_{final}"]))
+    full = str(ModelId.checkpoint(final))
+    stand_ins = select(scores, ~scores["model"].isin([str(ModelId.base()), full]))
     models = _in_order(stand_ins, ["order", "observe", "step"])
     rows = []
     for split in ("in_domain", "out_of_domain"):
         for benchmark in results.benchmarks(split):
             for model in models.to_dict("records"):
-                rows += _recovery_row(results, benchmark, model, final)
+                rows += _recovery_row(results, benchmark, model, full)
     if not rows:
         return absent("recovery", "Recovery of the final model", "scores")
     formats = {
@@ -159,9 +161,9 @@ def recovery_table(results: Results) -> Table:
 
 
 def _recovery_row(
-    results: Results, benchmark: str, model: dict, final: int
+    results: Results, benchmark: str, model: dict, full: str
 ) -> list[dict[str, object]]:
-    paired = paired_accuracy(results, [str(model["model"]), f"step_{final}", "base"], [benchmark])
+    paired = paired_accuracy(results, [str(model["model"]), full, ModelId.base()], [benchmark])
     if paired is None:
         return []
     plain, gain = paired.compare(RATIO), paired.compare(GAIN)

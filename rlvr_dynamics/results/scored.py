@@ -12,6 +12,7 @@ from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
 from rlvr_dynamics.results.study import Cell
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
 from rlvr_dynamics.statistics.paired import GAIN, RATIO, Contrast, difference
 
@@ -115,10 +116,11 @@ def _scored(results: Results, benchmarks: Sequence[str]) -> Scored | None:
         for row in models_of(results)
         if all(results.has_samples(str(row["model"]), name) for name in benchmarks)
     ]
-    if "base" not in models or f"step_{final}" not in models:
+    last = str(ModelId.checkpoint(final))
+    if str(ModelId.base()) not in models or last not in models:
         return None
     paired = paired_accuracy(results, models, benchmarks)
-    return None if paired is None else Scored(paired, f"step_{final}")
+    return None if paired is None else Scored(paired, last)
 
 
 def models_of(results: Results) -> list[dict[str, object]]:
@@ -183,10 +185,11 @@ def rows_of(cell: Cell, shares: Sequence[float]) -> list[Row]:
     rows = []
     # Two shares of a short training can be one step.
     for step in dict.fromkeys(step for step in steps if step is not None):
-        rows.append(Row("real", step / final, f"step_{step}"))
+        start = str(ModelId.checkpoint(step))
+        rows.append(Row("real", step / final, start))
         if step < final:
             rows += [
-                Row(method, step / final, model, f"step_{step}")
+                Row(method, step / final, model, start)
                 for method, model in alpharl_models(results, step)
             ]
     return rows

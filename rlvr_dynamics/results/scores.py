@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import (
     Interval,
     average,
@@ -69,7 +70,7 @@ class PairedAccuracy:
 
 def paired_accuracy(
     results: Results,
-    models: Sequence[str],
+    models: Sequence[str | ModelId],
     benchmarks: Sequence[str],
     protocols: Sequence[str] = PROTOCOLS,
 ) -> PairedAccuracy | None:
@@ -78,7 +79,7 @@ def paired_accuracy(
     Returns:
         None where a model, a benchmark or every protocol is missing.
     """
-    key = tuple(models), tuple(benchmarks), tuple(protocols)
+    key = tuple(map(str, models)), tuple(benchmarks), tuple(protocols)
     if key not in results.memo:
         results.memo[key] = _paired(results, *key)
     return results.memo[key]

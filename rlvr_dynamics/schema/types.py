@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from rlvr_dynamics.schema.model_id import BASE, REAL
+
 STAGES = ("prepare", "train", "measure", "extrapolate", "score", "report")
 StageName = Literal["prepare", "train", "measure", "extrapolate", "score", "report"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -11,7 +13,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 def _tells_apart(label: str) -> str:
     """A label is part of the name of a model: METHOD__observe_K__step_N."""
-    if label in ("base", "real"):
+    if label in (BASE, REAL):
         raise ValueError(f"{label} is the name of other models: give another label")
     if "__" in label or label.endswith("_") or label.startswith(("observe_", "step_")):
         raise ValueError("a label has no double or last underscore, and no observe_ or step_ first")

@@ -1,7 +1,6 @@
 """From stored answers to the table of accuracies, one row per model, benchmark and protocol."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import STATUSES
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
 from rlvr_dynamics.scoring.votes import majority_score, pass_at_k, spelling
 from rlvr_dynamics.statistics.intervals import mean_interval
@@ -17,30 +17,6 @@ from rlvr_dynamics.system.sealed import read_parquet
 
 PUZZLE = "reasoning_gym"
 FINISH_REASONS = ("stop", "length")
-_MODEL_ID = re.compile(
-    r"(?:(?P<method>(?!observe_|step_)[a-z0-9_]+?)__)?(?:observe_(?P<observe>\d+)__)?step_(?P<step>\d+)"
-)
-
-
-def describe_model(model_id: str) -> tuple[str, float, int]:
-    """Return method, last observed step (NaN where none) and step of a model id.
-
-    Ids are ``base``, ``step_<N>``, ``<method>__step_<N>`` and
-    ``<method>__observe_<K>__step_<N>``.
-
-    Raises:
-        UserError: The id has another form.
-    """
-    if model_id == "base":
-        return "base", math.nan, 0
-    match = _MODEL_ID.fullmatch(model_id)
-    if match is None or (match["observe"] is not None and match["method"] is None):
-        raise UserError(
-            f"model id {model_id!r} has an unknown form",
-            way_out="base, step_<N>, <method>__step_<N> or <method>__observe_<K>__step_<N>",
-        )
-    observe = math.nan if match["observe"] is None else float(match["observe"])
-    return match["method"] or "real", observe, int(match["step"])
 
 
 def scores_table(
@@ -67,7 +43,7 @@ def scores_table(
     }
     rows = []
     for model in models:
-        method, observe, step = describe_model(model)
+        named = ModelId.parse(model)
         for benchmark in benchmarks:
             path = samples_dir / model / f"{benchmark}.parquet"
             metadata = read_metadata(path)
@@ -78,9 +54,9 @@ def scores_table(
                 rows.append(
                     {
                         "model": model,
-                        "method": method,
-                        "observe": observe,
-                        "step": step,
+                        "method": named.method,
+                        "observe": float(named.observe) if named.observe else math.nan,
+                        "step": named.step,
                         "benchmark": benchmark,
                         "title": about[benchmark]["title"],
                         "split": about[benchmark]["split"],

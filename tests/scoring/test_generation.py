@@ -30,7 +30,7 @@ from rlvr_dynamics.scoring.plan import ModelPlan
 from rlvr_dynamics.scoring.prompts import TEMPLATES
 from rlvr_dynamics.scoring.reload_proof import judge
 from rlvr_dynamics.scoring.samples import SAMPLE_COLUMNS, read_benchmark, read_metadata
-from rlvr_dynamics.scoring.table import describe_model, scores_table
+from rlvr_dynamics.scoring.table import scores_table
 from tests.support.engine_stand_in import (
     ALL,
     GREEDY,
@@ -423,27 +423,6 @@ def test_scores_table(fake):
     assert (table["method"] == "real").all()
     with pytest.raises(UserError, match="answers are missing"):
         scores_table(fake.out, ["base"], fake.benchmarks)
-
-
-@pytest.mark.parametrize(
-    ("model", "method", "observe", "step"),
-    [
-        ("base", "base", None, 0),
-        ("step_12", "real", None, 12),
-        ("rank1_recovery__step_100", "rank1_recovery", None, 100),
-        ("relex_raw__observe_15__step_100", "relex_raw", 15, 100),
-    ],
-)
-def test_what_a_model_id_says(model, method, observe, step):
-    found = describe_model(model)
-    assert (found[0], found[2]) == (method, step)
-    assert np.isnan(found[1]) if observe is None else found[1] == observe
-
-
-@pytest.mark.parametrize("model", ["", "step_", "observe_3__step_4", "step_3__relex", "base_1"])
-def test_an_unknown_model_id_is_refused(model):
-    with pytest.raises(UserError, match="unknown form"):
-        describe_model(model)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a" * 300])
