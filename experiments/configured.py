@@ -8,9 +8,9 @@ from typing import Any
 from experiments.declared import declared
 from experiments.predictions import Predictions, Triple, merged, overrides_of
 from experiments.runs import arguments, command, typed
-from rlvr_dynamics.flow.extrapolate import observed_step, target_step
 from rlvr_dynamics.run_directory.records import FOLDERS, read_our_json, read_record
 from rlvr_dynamics.schema import STAGES
+from rlvr_dynamics.schema.shares import observed_step, target_step
 
 # Arguments of an earlier call that say nothing about what the run is.
 PASSING = ("stages", "dry_run", "reuse", "run_dir")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from experiments.cells import CELLS, Cell
 from experiments.files import write
-from experiments.states import STATES, Progress, progress
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.command_line import Parser, end, say
 

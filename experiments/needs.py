@@ -11,7 +11,7 @@ from experiments.configured import Configured
 from experiments.predictions import Triple, merged
 from experiments.question import Plan, Question
 from experiments.runs import by_cell
-from experiments.states import progress
+from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.states import progress
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
 from rlvr_dynamics.overrides import quoted
 from rlvr_dynamics.results.formatting import scientific
+from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.system.command_line import Parser, end
 

@@ -12,9 +12,8 @@ from typing import Any, cast
 
 import torch
 
-from rlvr_dynamics.flow.pipeline import package_version
-from rlvr_dynamics.flow.provenance import commit
 from rlvr_dynamics.system.hardware import gpus_found, memory_bytes, processor_name
+from rlvr_dynamics.system.versions import commit, package_version
 
 PLAIN = "plain read-and-convert, 2 threads"
 _BLOCK_BYTES = 4 << 20

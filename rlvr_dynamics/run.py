@@ -79,10 +79,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _go(settings: RunConfig, arguments: list[str]) -> int:
     from rlvr_dynamics.flow import pipeline, stages
-    from rlvr_dynamics.flow.provenance import append_log, restore_provenance, write_provenance
+    from rlvr_dynamics.run_directory.lock import locked
+    from rlvr_dynamics.run_directory.progress import append_log
+    from rlvr_dynamics.run_directory.provenance import restore_provenance, write_provenance
+    from rlvr_dynamics.run_directory.run import Run
+    from rlvr_dynamics.run_directory.trajectory import external_identities
     from rlvr_dynamics.sinks import mirror
 
-    run = pipeline.Run(settings, Path(settings.run_dir).absolute())
+    run = Run(settings, Path(settings.run_dir).absolute())
     if settings.dry_run:
         from rlvr_dynamics.flow.plan_in_words import describe
 
@@ -93,10 +97,10 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGUSR1, _interrupt)  # what a scheduler sends before the time limit
     command = shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
-    with pipeline.locked(run.folder), mirror.mirrored(run.folder, settings.wandb) as copies:
+    with locked(run.folder), mirror.mirrored(run.folder, settings.wandb) as copies:
         worked = False
         restore_provenance(run, command)
-        for item in pipeline.plan(run, stages.ALL, stages.external_identities):
+        for item in pipeline.plan(run, stages.ALL, external_identities):
             name = item.stage.name
             if item.state == "done":
                 say(f"{name:<12} done ({item.why})")
@@ -121,7 +125,7 @@ def _go(settings: RunConfig, arguments: list[str]) -> int:
 def _execute(run: Any, item: Any) -> float:
     """Do one stage; how it ended otherwise than well is written to log.jsonl."""
     from rlvr_dynamics.flow import pipeline
-    from rlvr_dynamics.flow.provenance import append_log
+    from rlvr_dynamics.run_directory.progress import append_log
 
     try:
         return pipeline.execute(run, item)

@@ -102,7 +102,7 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
 def memory_gib(job: str, config: RunConfig) -> int:
     """Host memory of one node in GiB, rounded up; an upper estimate from the model's shapes."""
     shape = estimates.shape_of(config.model)
-    count = estimates.parameter_count(shape)
+    count = shape.parameters
     if job == "train":
         trainer = config.trainer
         workers = max(trainer.gpus_per_node, 1)

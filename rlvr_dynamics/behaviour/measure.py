@@ -18,7 +18,7 @@ from rlvr_dynamics.behaviour.tables import (
     writer_summary,
 )
 from rlvr_dynamics.behaviour.work import Work
-from rlvr_dynamics.flow.pipeline import locked
+from rlvr_dynamics.run_directory.lock import locked
 from rlvr_dynamics.scoring.keys import digest
 from rlvr_dynamics.scoring.samples import read_metadata, write_table
 

@@ -13,12 +13,12 @@ from rlvr_dynamics.behaviour.models import chosen_device, load_tokenizer, stored
 from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.checkpoints.identity import identity_of
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.pipeline import package_version
 from rlvr_dynamics.grading.grade import grader_version
 from rlvr_dynamics.scoring.keys import frame_of
 from rlvr_dynamics.scoring.prompts import prompt_facts, render
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.files import read_object
+from rlvr_dynamics.system.versions import package_version
 
 VERSION = 1  # raised when a change of this package changes what a model is asked or told
 PACKAGES = ("torch", "transformers")

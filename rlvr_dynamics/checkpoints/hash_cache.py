@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes, hash_weights, mark_of
-from rlvr_dynamics.run_directory.records import read_sealed_json, write_sealed_json
+from rlvr_dynamics.system.atomic import write_sealed_json
+from rlvr_dynamics.system.sealed import read_sealed_json
 
 _FLUSH_SECONDS = 10.0
 

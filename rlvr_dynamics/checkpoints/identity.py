@@ -18,8 +18,8 @@ from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.checkpoints.weight_files import weight_file_names
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.run_directory.records import unsealed_json, write_sealed_json
-from rlvr_dynamics.system.sealed import hash_of_file
+from rlvr_dynamics.system.atomic import write_sealed_json
+from rlvr_dynamics.system.sealed import hash_of_file, unsealed_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1

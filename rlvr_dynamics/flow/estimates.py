@@ -11,11 +11,9 @@ S GPUs that share one copy of the training state, tokens of one pass = longest p
 from dataclasses import dataclass
 
 from rlvr_dynamics.schema import Algorithm, Architecture, HubModel, RunConfig, TinyModel
+from rlvr_dynamics.training.tiny_base import architecture
 
 GIB = 2**30
-QKV_BIAS = {"qwen2": True, "qwen3": False, "llama": False, "glm4": True}
-QK_NORM = {"qwen2": False, "qwen3": True, "llama": False, "glm4": False}
-NORMS_PER_LAYER = {"qwen2": 2, "qwen3": 2, "llama": 2, "glm4": 4}
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "fp32": 4, "bf16": 2}
 BETWEEN_STEPS_BYTES = 12  # float32 weight and Adam's two moments; also what a saved state holds
@@ -32,38 +30,18 @@ PROMPT_SHARE = 0.10  # the same for a prompt
 CANDIDATES = 2.0  # assumed samples per kept sample under dynamic sampling; AlphaRL allows up to 3
 
 
-def layer_parameters(shape: Architecture) -> int:
-    """Elements of one decoder layer."""
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    attention = shape.hidden * (2 * q + 2 * kv)
-    if QKV_BIAS[shape.family]:
-        attention += q + 2 * kv
-    if QK_NORM[shape.family]:
-        attention += 2 * shape.head_dim
-    norms = NORMS_PER_LAYER[shape.family] * shape.hidden
-    return attention + 3 * shape.hidden * shape.intermediate + norms
-
-
-def parameter_count(shape: Architecture) -> int:
-    """N, the elements of all tensors of a decoder; a tied head counts once."""
-    embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
-    return shape.layers * layer_parameters(shape) + embeddings + shape.hidden
-
-
 def critic_count(shape: Architecture, algorithm: Algorithm) -> int:
     """C, the elements of PPO's critic: the decoder with one output; 0 without a critic."""
     if algorithm.critic is None:
         return 0
     head = 0 if shape.tied else shape.vocabulary * shape.hidden
-    return parameter_count(shape) - head + shape.hidden + 1
+    return shape.parameters - head + shape.hidden + 1
 
 
 def shape_of(model: TinyModel | HubModel) -> Architecture:
     """The shapes of a model of a configuration."""
     if model.kind == "hub":
         return model.architecture
-    from rlvr_dynamics.training.tiny_base import architecture
-
     return architecture(model)
 
 
@@ -114,11 +92,7 @@ def memory(config: RunConfig) -> Memory:
     `ENGINE_BYTES` stand.
     """
     trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
-    actor, critic, layer = (
-        parameter_count(shape),
-        critic_count(shape, algorithm),
-        layer_parameters(shape),
-    )
+    actor, critic, layer = shape.parameters, critic_count(shape, algorithm), shape.layer_parameters
     compute = DTYPE_BYTES[trainer.precision]
     tokens = trainer.max_prompt_tokens + trainer.max_response_tokens
     embeddings = (1 if shape.tied else 2) * shape.vocabulary * shape.hidden
@@ -206,7 +180,7 @@ class Disk:
 def disk(config: RunConfig) -> Disk:
     """Count the weights on disk of the stages that a configuration asks for."""
     shape, trainer = shape_of(config.model), config.trainer
-    weights, critic = parameter_count(shape), critic_count(shape, config.algorithm)
+    weights, critic = shape.parameters, critic_count(shape, config.algorithm)
     width = DTYPE_BYTES[trainer.checkpoint_dtype]
     gathered = 4 * weights if width < 4 else 0
     copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
@@ -247,7 +221,7 @@ def gpu_hours(config: RunConfig) -> float:
     operations and the time of saving are left out.
     """
     trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
-    actor, critic = parameter_count(shape), critic_count(shape, algorithm)
+    actor, critic = shape.parameters, critic_count(shape, algorithm)
     samples = trainer.prompts_per_step * algorithm.group_size
     response = samples * RESPONSE_SHARE * trainer.max_response_tokens
     tokens = response + samples * PROMPT_SHARE * trainer.max_prompt_tokens

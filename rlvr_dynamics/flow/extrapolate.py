@@ -1,6 +1,5 @@
 """The extrapolate stage: which method predicts which step from which window."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
-from rlvr_dynamics.flow.pipeline import Run
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import Extrapolation, Method, Rebuilt
+from rlvr_dynamics.schema.shares import observed_step, target_step
 from rlvr_dynamics.system.atomic import remove, write_parquet
 
 if TYPE_CHECKING:
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
 INDEX = ["method", "observe", "step", "path", "identity", "uses_future", "candidate_of"]
 INDEX += ["moved", "parameters"]
-
-
-def observed_step(steps: tuple[int, ...], share: float) -> int:
-    """First saved step at or after a share of the training."""
-    wanted = math.ceil(share * steps[-1] - 1e-9)
-    return next(step for step in steps if step >= wanted)
-
-
-def target_step(steps: tuple[int, ...], share: float) -> int:
-    """Step at a share of the training: a saved one up to the end, any number beyond it."""
-    return observed_step(steps, share) if share <= 1 else round(share * steps[-1])
 
 
 def check_methods(settings: Extrapolation) -> None:
@@ -66,8 +55,8 @@ def extrapolate(run: Run, folder: Path) -> None:
     import pandas as pd
 
     from rlvr_dynamics.extrapolation.forecast import forecast_errors
-    from rlvr_dynamics.flow.accuracy import accuracy_of
-    from rlvr_dynamics.flow.stages import open_trajectory
+    from rlvr_dynamics.run_directory.accuracy import accuracy_of
+    from rlvr_dynamics.run_directory.trajectory import open_trajectory
 
     settings = run.config.extrapolation
     trajectory = open_trajectory(run)

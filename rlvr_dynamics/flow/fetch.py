@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.hub.download import CONNECTIONS, Job, download
 from rlvr_dynamics.hub.http import Hub
 from rlvr_dynamics.hub.published import LOCK_FILE, Address, Pinned, pin_all, read_lock
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import Published
 from rlvr_dynamics.system.atomic import publish_folder, write_json
 from rlvr_dynamics.system.hardware import free_bytes

@@ -74,7 +74,7 @@ def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:
     if source.base is None or source.checkpoints is None:
         return {}
     from rlvr_dynamics.checkpoints.steps import base_folder, find_steps
-    from rlvr_dynamics.flow.extrapolate import observed_step
+    from rlvr_dynamics.schema.shares import observed_step
 
     base, checkpoints = Path(source.base), Path(source.checkpoints)
     found = {"base": companions_digest(base_folder(base, checkpoints))}

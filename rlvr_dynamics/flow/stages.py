@@ -11,19 +11,20 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.flow.extrapolate import check_methods
 from rlvr_dynamics.flow.outside import foreign_companions, with_local_files
-from rlvr_dynamics.flow.pipeline import Run, Stage
-from rlvr_dynamics.flow.same_source import check_same_source
+from rlvr_dynamics.flow.pipeline import Stage
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.atomic import write_json
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
 
 if TYPE_CHECKING:
-    from rlvr_dynamics.checkpoints import Trajectory
+    pass
 
 
 def parameters(config: RunConfig) -> int:
     """Elements of the model of a configuration."""
-    return estimates.parameter_count(estimates.shape_of(config.model))
+    return estimates.shape_of(config.model).parameters
 
 
 def checkpoint_bytes(config: RunConfig) -> int:
@@ -139,39 +140,6 @@ def _check_source(config: RunConfig) -> None:
 
 def _bytes_below(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def external_identities(run: Run) -> dict[str, str]:
-    """Identity of checkpoints that this run did not train."""
-    if run.config.source.base is None:
-        return {}
-    if run.config.dry_run and not run.folder.exists():
-        return {"train": "not read yet"}  # nothing can be cached, and a plan reads no weights
-    trajectory = open_trajectory(run)
-    check_same_source(run, trajectory)
-    return {"train": trajectory.identity}
-
-
-def _trained_now(run: Run) -> dict[str, str]:
-    """Identity of the checkpoints as they are now."""
-    return {"train": open_trajectory(run).identity}
-
-
-def open_trajectory(run: Run) -> "Trajectory":
-    """Base and checkpoints of a run; hashes of foreign folders are remembered in the run."""
-    from rlvr_dynamics.checkpoints import Trajectory
-
-    source = run.config.source
-    published = source.published
-    return Trajectory.open(
-        run.base,
-        run.checkpoints,
-        pattern=source.pattern,
-        # The steps of a published trajectory are named one by one, so a gap is meant.
-        allow_gaps=source.allow_gaps or published is not None,
-        cache=None if run.config.dry_run else run.folder / "identities.json",
-        trusted=published.steps if published is not None and published.stream else (),
-    )
 
 
 # --- prepare ---
@@ -294,8 +262,8 @@ def _train(run: Run, folder: Path) -> None:
 
 
 def _measure(run: Run, folder: Path) -> None:
-    from rlvr_dynamics.flow.accuracy import accuracy_of
     from rlvr_dynamics.measurement import MeasureSettings, measure
+    from rlvr_dynamics.run_directory.accuracy import accuracy_of
 
     settings, published = run.config.measure, run.config.source.published
     trajectory = open_trajectory(run)
@@ -449,7 +417,7 @@ ALL = [
         settings=_measure_settings,
         work=_measure,
         in_place=True,
-        inputs_now=_trained_now,
+        inputs_now=trained_now,
     ),
     Stage(
         name="extrapolate",
@@ -460,7 +428,7 @@ ALL = [
         settings=_extrapolation_settings,
         work=_extrapolate,
         in_place=True,
-        inputs_now=_trained_now,
+        inputs_now=trained_now,
     ),
     Stage(
         name="score",
@@ -472,7 +440,7 @@ ALL = [
         work=_score,
         identity=_scored,
         in_place=True,
-        inputs_now=_trained_now,
+        inputs_now=trained_now,
     ),
     Stage(
         name="report",

@@ -4,15 +4,12 @@ The records of one run directory must agree: a stage that was made from other in
 that lie beside it now tells about something else, however whole its files are.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.system.atomic import write_json
-from rlvr_dynamics.system.files import require_file
+from rlvr_dynamics.system.sealed import read_sealed_json
 
 RECORD = "stage.json"
 FOLDERS = {
@@ -25,44 +22,6 @@ FOLDERS = {
 }
 # Hours of training: never thrown away because a configuration changed.
 PRECIOUS = ("prepare", "train")
-SEAL = "seal"
-
-
-def digest(value: Any) -> str:
-    """Hash of a JSON value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def write_sealed_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Publish a JSON object with a hash of all else in it, so that damage shows."""
-    write_json(path, {**value, SEAL: digest(dict(value))})
-
-
-def read_sealed_json(path: Path) -> dict[str, Any]:
-    """Return what `write_sealed_json` wrote; an object without a seal is taken as it is.
-
-    Raises:
-        FileNotFoundError: There is none.
-        ValueError: It is damaged.
-        UserError: It is no ordinary file.
-    """
-    require_file(path)
-    return unsealed_json(path.read_bytes())
-
-
-def unsealed_json(data: bytes) -> dict[str, Any]:
-    """Return the object in the bytes of a file that `write_sealed_json` wrote.
-
-    Raises:
-        ValueError: It is damaged.
-    """
-    value = json.loads(data)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    seal = value.pop(SEAL, None)
-    if seal is not None and seal != digest(value):
-        raise ValueError("its content is not what was written")
-    return value
 
 
 def read_our_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,11 @@ from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, seq
 Family = Literal["qwen2", "qwen3", "llama", "glm4"]
 
 
+_QKV_BIAS = {"qwen2": True, "qwen3": False, "llama": False, "glm4": True}
+_QK_NORM = {"qwen2": False, "qwen3": True, "llama": False, "glm4": False}
+_NORMS_PER_LAYER = {"qwen2": 2, "qwen3": 2, "llama": 2, "glm4": 4}
+
+
 class TinyModel(Frozen):
     """A small model of a family, pretrained on the spot by supervised learning.
 
@@ -52,6 +57,24 @@ class Architecture(Frozen):
     vocabulary: Count
     context: Count
     tied: bool
+
+    @property
+    def layer_parameters(self) -> int:
+        """Elements of one decoder layer."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        attention = self.hidden * (2 * q + 2 * kv)
+        if _QKV_BIAS[self.family]:
+            attention += q + 2 * kv
+        if _QK_NORM[self.family]:
+            attention += 2 * self.head_dim
+        norms = _NORMS_PER_LAYER[self.family] * self.hidden
+        return attention + 3 * self.hidden * self.intermediate + norms
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors; a tied head counts once."""
+        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
+        return self.layers * self.layer_parameters + embeddings + self.hidden
 
 
 class Hardware(Frozen):

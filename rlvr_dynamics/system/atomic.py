@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import UserError, no_room
 from rlvr_dynamics.system.alive import is_alive, own_mark
 from rlvr_dynamics.system.locks import LOCK
-from rlvr_dynamics.system.sealed import write_sealed_parquet
+from rlvr_dynamics.system.sealed import sealed_json, write_sealed_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,6 +180,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Publish a JSON file with sorted keys, so that equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def write_sealed_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Publish a JSON object with a digest of everything in it, so that damage shows."""
+    write_json(path, sealed_json(value))
 
 
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:

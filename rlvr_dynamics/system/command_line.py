@@ -17,6 +17,7 @@ from rlvr_dynamics.errors import (
     refusal,
 )
 from rlvr_dynamics.system.foreign_text import shown
+from rlvr_dynamics.system.versions import commit, package_version
 
 HELP = ("-h", "--help")
 VERSION = "--version"
@@ -40,15 +41,7 @@ def say(text: str, stream: Any = None) -> None:
 
 def version() -> str:
     """Name, version and commit of this program."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    from rlvr_dynamics.flow.provenance import commit
-
-    try:
-        number = installed("rlvr-dynamics")
-    except PackageNotFoundError:
-        number = "of a checkout that is not installed"
+    number = package_version("rlvr-dynamics") or "of a checkout that is not installed"
     made = commit()
     return f"rlvr_dynamics {number}" + (f" ({made})" if made else "")
 

@@ -2,11 +2,14 @@
 
 A format leaves room for words of ours (a parquet footer, a safetensors header). They are
 `SEAL` and 32 hex digits, the XXH3 hash of the file with these digits set to zero. The file stays
-what it is to every other program. Bytes are read once, checked, and parsed from memory.
+what it is to every other program. Bytes are read once, checked, and parsed from memory. A JSON
+object has its seal under a key of its own: the digest of everything else in it.
 
 A file without such words, of another program or of an earlier version, is taken as it is.
 """
 
+import hashlib
+import json
 import mmap
 import os
 from collections.abc import Mapping
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.files import require_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 SEAL = "rlvr_dynamics.seal:"
 _EMPTY = "0" * 32
 _KEY = b"rlvr_dynamics.seal"
+_JSON_KEY = "seal"
 UNSEALED = SEAL + _EMPTY
 _BLOCK_BYTES = 1 << 20
 
@@ -143,3 +148,40 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
         return pd.read_parquet(BytesIO(data), **options)
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(path, "not a readable parquet file") from error
+
+
+def digest(value: Any) -> str:
+    """Hash of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with the digest of everything in it."""
+    return {**value, _JSON_KEY: digest(dict(value))}
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Return what `atomic.write_sealed_json` wrote; an object without a seal is taken as it is.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is damaged.
+        UserError: It is no ordinary file.
+    """
+    require_file(path)
+    return unsealed_json(path.read_bytes())
+
+
+def unsealed_json(data: bytes) -> dict[str, Any]:
+    """Return the object in the bytes of a file that `atomic.write_sealed_json` wrote.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    seal = value.pop(_JSON_KEY, None)
+    if seal is not None and seal != digest(value):
+        raise ValueError("its content is not what was written")
+    return value

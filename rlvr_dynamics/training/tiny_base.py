@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlvr_dynamics.checkpoints.names import HEAD
-from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.schema import Architecture, Family
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, Noise, Problem, solution
@@ -106,15 +105,11 @@ def architecture(settings: Settings) -> Architecture:
     )
 
 
-def parameter_count(settings: Settings) -> int:
-    """Elements of the model's tensors; a tied head counts once."""
-    return estimates.parameter_count(architecture(settings))
-
-
 def describe(settings: Settings) -> str:
     """One sentence on what the base is and what it was taught."""
     steps = settings.steps_clean + settings.steps_noisy
-    size = f"{TITLES[settings.family]} architecture, {parameter_count(settings):,} parameters"
+    count = architecture(settings).parameters
+    size = f"{TITLES[settings.family]} architecture, {count:,} parameters"
     if steps == 0:
         return f"{size}, random weights"
     text = f"{size}, pretrained here for {steps} steps"

@@ -12,9 +12,9 @@ from rlvr_dynamics.checkpoints import write_manifest
 from rlvr_dynamics.checkpoints.identity import hashes_in
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.results.run import load_results
-from rlvr_dynamics.run_directory.records import write_sealed_json
 from rlvr_dynamics.scoring.generation import RAW_FOLDER
 from rlvr_dynamics.sinks.mirror_copy import copy_stages
+from rlvr_dynamics.system.atomic import write_sealed_json
 from tests.support.engine_stand_in import ALL, fake
 from tests.support.flips import flip
 from tests.support.hub_model_fixture import fetch, hub, model, published

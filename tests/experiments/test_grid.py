@@ -13,10 +13,12 @@ import pytest
 
 from experiments import files, grid
 from experiments.cells import ALGORITHMS, CELLS, MODELS
-from experiments.states import progress
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import estimates, pipeline
+from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.run_directory.lock import is_locked, locked
+from rlvr_dynamics.run_directory.progress import progress
+from rlvr_dynamics.run_directory.records import FOLDERS, RECORD
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.training import verl_schema
 from rlvr_dynamics.training.verl_command import verl_command
@@ -126,9 +128,9 @@ def test_a_row_says_what_a_cell_needs(tmp_path):
 
 def finish(folder: Path, stages: tuple[str, ...]) -> None:
     for stage in stages:
-        target = folder / pipeline.FOLDERS[stage]
+        target = folder / FOLDERS[stage]
         target.mkdir(parents=True, exist_ok=True)
-        (target / pipeline.RECORD).write_text(json.dumps({"finished": True}))
+        (target / RECORD).write_text(json.dumps({"finished": True}))
 
 
 def test_done_needs_every_stage(tmp_path):
@@ -138,7 +140,7 @@ def test_done_needs_every_stage(tmp_path):
     assert (found.state, found.stage) == ("missing", "train")
     finish(folder, STAGES)
     assert row(tmp_path)["state"] == "done"
-    (folder / "measure" / pipeline.RECORD).write_text(json.dumps({"finished": False}))
+    (folder / "measure" / RECORD).write_text(json.dumps({"finished": False}))
     assert progress(folder, STAGES).state == "missing"
 
 
@@ -202,10 +204,11 @@ def test_running_then_interrupted_then_killed(tmp_path):
 
 def test_looking_never_makes_a_starting_run_fail(tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom rlvr_dynamics.flow.pipeline import is_locked\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from rlvr_dynamics.run_directory.lock import is_locked\n"
         "while True: is_locked(Path(sys.argv[1]))"
     )
-    with pipeline.locked(tmp_path):
+    with locked(tmp_path):
         pass
     lookers = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) for _ in range(2)
@@ -213,23 +216,23 @@ def test_looking_never_makes_a_starting_run_fail(tmp_path):
     try:
         time.sleep(1.0)
         for _ in range(100):
-            with pipeline.locked(tmp_path):
-                assert pipeline.is_locked(tmp_path)
+            with locked(tmp_path):
+                assert is_locked(tmp_path)
     finally:
         for looker in lookers:
             looker.kill()
             looker.wait()
-    assert not pipeline.is_locked(tmp_path)
+    assert not is_locked(tmp_path)
 
 
 def test_looking_changes_nothing(tmp_path):
     folder = tmp_path / CELL
     assert progress(folder, STAGES).state == "missing"
     assert not folder.exists()
-    with pipeline.locked(folder):
+    with locked(folder):
         before = {path: os.stat(path).st_mtime_ns for path in [folder, *folder.rglob("*")]}
         assert progress(folder, STAGES).state == "running"
-        with pytest.raises(UserError, match="another process"), pipeline.locked(folder):
+        with pytest.raises(UserError, match="another process"), locked(folder):
             pass
     assert before == {path: os.stat(path).st_mtime_ns for path in [folder, *folder.rglob("*")]}
 
@@ -238,11 +241,11 @@ def test_a_run_waits_for_a_short_look(tmp_path):
     """A shared lock that is let go within the patience of `locked` does not refuse the run."""
     import fcntl
 
-    with pipeline.locked(tmp_path):
+    with locked(tmp_path):
         pass
     handle = os.open(tmp_path / ".lock", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_SH)
     timer = threading.Timer(0.2, os.close, [handle])
     timer.start()
-    with pipeline.locked(tmp_path):
+    with locked(tmp_path):
         timer.join()

@@ -18,11 +18,14 @@ from experiments.predictions import Predictions, merged, overrides_of
 from experiments.question import Plan, Question, merged_overrides
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.extrapolate import check_methods, observed_step, target_step
-from rlvr_dynamics.flow.pipeline import FOLDERS, Run, locked
+from rlvr_dynamics.flow.extrapolate import check_methods
 from rlvr_dynamics.flow.stages import ALL as ALL_STAGES
 from rlvr_dynamics.results.columns import COLUMNS
+from rlvr_dynamics.run_directory.lock import locked
+from rlvr_dynamics.run_directory.records import FOLDERS
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import STAGES, Extrapolation, Method, Rebuilt
+from rlvr_dynamics.schema.shares import observed_step, target_step
 from rlvr_dynamics.system.atomic import write_json
 
 ROOT = Path(__file__).parents[2]

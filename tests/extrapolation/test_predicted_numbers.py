@@ -15,9 +15,10 @@ from rlvr_dynamics.config import load as configured
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.accuracy import wanted_accuracies
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
-from rlvr_dynamics.flow.accuracy import accuracy_of
-from rlvr_dynamics.flow.extrapolate import extrapolate, observed_step, target_step
-from rlvr_dynamics.flow.pipeline import Run
+from rlvr_dynamics.flow.extrapolate import extrapolate
+from rlvr_dynamics.run_directory.accuracy import accuracy_of
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema.shares import observed_step, target_step
 from tests.support.extrapolation_fixture import NORM, SHAPES, UP, build, gaussian, load, on_a_line
 
 STEPS = (10, 20, 50, 70, 140, 190)

@@ -5,8 +5,8 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.accuracy import accuracy_of
-from rlvr_dynamics.flow.pipeline import Run
+from rlvr_dynamics.run_directory.accuracy import accuracy_of
+from rlvr_dynamics.run_directory.run import Run
 
 RIGHT = {1: 0.25, 2: 0.5, 10: 1.0}
 

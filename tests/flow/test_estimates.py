@@ -52,7 +52,7 @@ def on_meta(shape: Architecture, automatic: str, **more: int) -> int:
 @pytest.mark.parametrize(("model", "total"), PUBLISHED.items())
 def test_parameters_are_the_published_ones_and_those_of_transformers(model, total):
     shape = shape_of(model)
-    assert estimates.parameter_count(shape) == total
+    assert shape.parameters == total
     assert on_meta(shape, "AutoModelForCausalLM") == total
 
 
@@ -71,7 +71,7 @@ def test_parameters_of_every_family_tied_and_untied(family, tied):
         context=64,
         tied=tied,
     )
-    assert on_meta(shape, "AutoModelForCausalLM") == estimates.parameter_count(shape)
+    assert on_meta(shape, "AutoModelForCausalLM") == shape.parameters
 
 
 @pytest.mark.parametrize("model", ["qwen2_5_math_1_5b", "qwen3_8b"])

@@ -8,8 +8,8 @@ import pytest
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import stages
-from rlvr_dynamics.flow.pipeline import FOLDERS
-from rlvr_dynamics.run_directory.records import write_sealed_json
+from rlvr_dynamics.run_directory.records import FOLDERS
+from rlvr_dynamics.system.atomic import write_sealed_json
 from tests.support.small_models import random_tensors, save_model
 
 

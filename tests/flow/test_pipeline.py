@@ -9,11 +9,13 @@ import pytest
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import pipeline
+from rlvr_dynamics.run_directory.lock import locked
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.system import atomic
 
 
-def make_run(folder: Path, *overrides: str) -> pipeline.Run:
-    return pipeline.Run(config.load(list(overrides)), folder)
+def make_run(folder: Path, *overrides: str) -> Run:
+    return Run(config.load(list(overrides)), folder)
 
 
 class Recorder:
@@ -51,7 +53,7 @@ class Recorder:
 
     def go(self, run):
         self.ran.clear()
-        with pipeline.locked(run.folder):
+        with locked(run.folder):
             for item in pipeline.plan(run, self.stages(), lambda run: {}):
                 if item.state != "done":
                     pipeline.execute(run, item)
@@ -112,11 +114,11 @@ def test_an_interrupted_stage_is_run_again(tmp_path):
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path):
-    with pipeline.locked(tmp_path):
+    with locked(tmp_path):
         child = os.fork()
         if child == 0:
             try:
-                with pipeline.locked(tmp_path):
+                with locked(tmp_path):
                     os._exit(0)
             except UserError:
                 os._exit(2)
@@ -127,7 +129,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     leftover = tmp_path / f".measure{atomic.TEMPORARY_MARK}abc"
     leftover.mkdir()
     (tmp_path / "measure").mkdir()
-    with pipeline.locked(tmp_path):
+    with locked(tmp_path):
         assert not leftover.exists()
         assert (tmp_path / "measure").exists()
 

@@ -9,7 +9,7 @@ from rlvr_dynamics.checkpoints import write_manifest
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import pipeline, stages
 from rlvr_dynamics.flow import score as score_stage
-from rlvr_dynamics.flow.pipeline import Run
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.scoring.generation import Work
 from rlvr_dynamics.scoring.jobs import Protocol
 from tests.support.small_models import random_tensors, save_model

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import pipeline, stages
-from rlvr_dynamics.flow.pipeline import Run, Stage
+from rlvr_dynamics.flow.pipeline import Stage
+from rlvr_dynamics.run_directory.lock import locked
+from rlvr_dynamics.run_directory.run import Run
 
 EVERY = "prepare train measure extrapolate score report"
 # The longest beginning counts.
@@ -138,7 +140,7 @@ def test_a_stage_is_done_again_for_its_version_its_packages_and_its_inputs(
 
     def go(stage, identity):
         run = Run(load([f"run_dir={tmp_path}", "stages=[measure]"]), tmp_path)
-        with pipeline.locked(run.folder):
+        with locked(run.folder):
             for item in pipeline.plan(run, [stage], lambda run: {"train": identity}):
                 if item.state != "done":
                     pipeline.execute(run, item)

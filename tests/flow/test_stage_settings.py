@@ -7,8 +7,8 @@ import pytest
 
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import stages
-from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.measurement import MeasureSettings
+from rlvr_dynamics.run_directory.run import Run
 
 SEED = 7919
 
@@ -71,7 +71,7 @@ def test_answers_are_shuffled_where_that_is_asked(record, tmp_path, shuffled):
     training = "rlvr_dynamics.training"
     for target in ("arithmetic.write_task", "tiny_base.pretraining_data", "tiny_base.pretrain"):
         record(f"{training}.{target}", {})
-    record(f"{training}.hub_data.write_benchmarks", {})
+    record("rlvr_dynamics.hub.tables.write_benchmarks", {})
     seen = record(f"{training}.task_tables.shuffle_answers", {})
     stored = record(
         "rlvr_dynamics.checkpoints.cast.store_base", {"dtype": "x", "original_dtype": "y"}

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rlvr_dynamics.config import load
-from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.flow.score import models_to_score
 from rlvr_dynamics.run import main
+from rlvr_dynamics.run_directory.run import Run
 from tests.support.small_models import QUERY
 from tests.support.trajectory_source import STEPS, go, source, sources
 

@@ -11,9 +11,9 @@ from rlvr_dynamics.benchmarks import LOCK_FILE, read_lock
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import stages
-from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.hub.model import LOCK_FILE as MODELS_LOCK
 from rlvr_dynamics.hub.tables import write_tables
+from rlvr_dynamics.run_directory.run import Run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.flow.pipeline import FOLDERS
+from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.schema import Wandb
 from rlvr_dynamics.sinks import mirror
 from rlvr_dynamics.system.atomic import write_json

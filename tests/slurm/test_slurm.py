@@ -826,7 +826,7 @@ def test_what_verl_is_told_reaches_the_workers_of_a_ray_that_was_there_before(mo
 
 def test_a_node_of_a_ray_cluster_needs_only_its_own_gpus(tmp_path, monkeypatch):
     from rlvr_dynamics.flow import stages
-    from rlvr_dynamics.flow.pipeline import Run
+    from rlvr_dynamics.run_directory.run import Run
 
     _, (config,) = compose(["grpo_qwen2_5_32b"], ["stages=[train]"], tmp_path)
     own = ["H100"] * config.trainer.gpus_per_node

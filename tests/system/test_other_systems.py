@@ -17,8 +17,9 @@ import pytest
 from rlvr_dynamics import run
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import extrapolate as extrapolate_stage
-from rlvr_dynamics.flow import pipeline
 from rlvr_dynamics.measurement.statistics import file_of
+from rlvr_dynamics.run_directory import records
+from rlvr_dynamics.run_directory.lock import is_locked, locked
 from rlvr_dynamics.system import alive, atomic, locks
 from tests.support.small_models import SHAPES, random_tensors, save_model
 
@@ -29,8 +30,8 @@ from pathlib import Path
 def no_locks(*_):
     raise OSError(int(sys.argv[2]), "no locks")
 fcntl.flock = no_locks
-from rlvr_dynamics.flow import pipeline
-with pipeline.locked(Path(sys.argv[1])):
+from rlvr_dynamics.run_directory.lock import locked
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -51,15 +52,15 @@ def test_a_disk_without_locks_still_keeps_a_second_run_away(tmp_path, without_lo
     other = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        assert pipeline.is_locked(folder)
-        with pytest.raises(UserError, match="another process"), pipeline.locked(folder):
+        assert is_locked(folder)
+        with pytest.raises(UserError, match="another process"), locked(folder):
             pass
     finally:
         other.kill()
         other.wait()
-    with pipeline.locked(folder):  # whoever held it is dead
-        assert pipeline.is_locked(folder)
-    assert not pipeline.is_locked(folder)
+    with locked(folder):  # whoever held it is dead
+        assert is_locked(folder)
+    assert not is_locked(folder)
     assert "this disk knows no file locks" in capfd.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == [".lock"]
 
@@ -68,10 +69,10 @@ def test_a_silent_holder_elsewhere_is_one_no_more(tmp_path, without_locks):
     owner = tmp_path / ".lock.owner"
     (tmp_path / ".lock").touch()
     owner.write_text("elsewhere pid:[1] 7-7 abc\n")
-    assert pipeline.is_locked(tmp_path)
+    assert is_locked(tmp_path)
     long_ago = time.time() - 2 * locks.SILENT_SECONDS
     os.utime(owner, (long_ago, long_ago))
-    with pipeline.locked(tmp_path):
+    with locked(tmp_path):
         assert owner.read_text() != "elsewhere pid:[1] 7-7 abc\n"
 
 
@@ -114,22 +115,22 @@ def test_leftovers_of_others_stay(tmp_path):
     link.symlink_to(elsewhere)
     with subprocess.Popen(["sleep", "60"]) as living:
         written = leftover(outer, f".z.partial-{living.pid}-{alive._begin(living.pid)}-abe")
-        with pipeline.locked(outer):
+        with locked(outer):
             assert not any(path.exists() for path in own) and not link.is_symlink()
             for path in (nested, foreign, written):
                 assert (path / "half").exists()
         living.kill()
-    with pipeline.locked(outer):
+    with locked(outer):
         assert not written.exists()
 
 
 def test_a_run_inside_anothers_stage_is_refused(tmp_path):
-    with pipeline.locked(tmp_path / "outer"):
+    with locked(tmp_path / "outer"):
         pass
     inside = tmp_path / "outer" / "report" / "mine"
-    with pytest.raises(UserError, match="lies in report/ of another run"), pipeline.locked(inside):
+    with pytest.raises(UserError, match="lies in report/ of another run"), locked(inside):
         pass
-    with pipeline.locked(tmp_path / "outer" / "mine"):
+    with locked(tmp_path / "outer" / "mine"):
         pass
 
 
@@ -285,4 +286,4 @@ def test_odd_things_in_a_run_directory_end_in_no_traceback(source, capsys, name,
 def test_json_of_ours_that_is_damaged_is_named(tmp_path):
     (tmp_path / "stage.json").write_text(json.dumps({"finished": True})[:-4])
     with pytest.raises(UserError, match=r"damaged stage.json"):
-        pipeline.read_record(tmp_path)
+        records.read_record(tmp_path)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.flow.stages import _prepare
 from rlvr_dynamics.grading.grade import grade
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.training.reward import compute_score
 from rlvr_dynamics.training.sums import FAMILIES, Sum, SumTask, shared_problems, write_sums
 

@@ -18,10 +18,10 @@ from rlvr_dynamics.training.tiny_base import (
     SPECIAL,
     STOP,
     _batches,
+    architecture,
     build_model,
     build_tokenizer,
     describe,
-    parameter_count,
     pretrain,
     pretraining_data,
     reproducible,
@@ -159,18 +159,18 @@ def test_texts_are_short_enough_for_fast_rollouts():
 def test_parameter_count_is_that_of_the_model(family, tied):
     for settings in (Small(family, tied), Small(family, tied, hidden=48, heads=3, kv_heads=3)):
         model = build_model(settings, TOKENIZER)
-        assert sum(p.numel() for p in model.parameters()) == parameter_count(settings)
+        assert sum(p.numel() for p in model.parameters()) == architecture(settings).parameters
         assert model.config.vocab_size == len(TOKENIZER)
 
 
 def test_the_demo_is_small_and_the_families_are_smaller():
-    assert 500_000 <= parameter_count(load([]).model) <= 2_000_000
+    assert 500_000 <= architecture(load([]).model).parameters <= 2_000_000
     seen = set()
     for name in ("tiny_qwen2", "tiny_qwen3_untied", "tiny_llama", "tiny_glm4"):
         settings = load([f"model={name}"]).model
-        assert parameter_count(settings) < parameter_count(load([]).model)
+        assert architecture(settings).parameters < architecture(load([]).model).parameters
         model = build_model(settings, TOKENIZER)
-        assert sum(p.numel() for p in model.parameters()) == parameter_count(settings)
+        assert sum(p.numel() for p in model.parameters()) == architecture(settings).parameters
         seen.add((settings.family, settings.tied))
     assert {family for family, _ in seen} == {"qwen2", "qwen3", "llama", "glm4"}
     assert {tied for _, tied in seen} == {True, False}

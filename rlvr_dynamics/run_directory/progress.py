@@ -1,12 +1,15 @@
-"""How far a run has come, read from its directory alone."""
+"""How far a run has come: its log, and the state that follows from its directory alone."""
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlvr_dynamics.flow.pipeline import is_locked
+from rlvr_dynamics.run_directory.lock import is_locked
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
+from rlvr_dynamics.system.atomic import full_disk_is_a_user_error
+from rlvr_dynamics.system.files import require_file
 
 State = Literal["done", "running", "failed", "interrupted", "missing"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "interrupted", "missing")
@@ -29,6 +32,15 @@ class Progress:
     state: State
     stage: str | None
     error: str | None = None
+
+
+def append_log(folder: Path, event: dict[str, Any]) -> None:
+    """Add one line to the log of a run directory."""
+    path = folder / LOG
+    if path.exists():
+        require_file(path)
+    with full_disk_is_a_user_error(path), path.open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"time": round(time.time(), 2), **event}) + "\n")
 
 
 def progress(folder: Path, stages: tuple[str, ...]) -> Progress:

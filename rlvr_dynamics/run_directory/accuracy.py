@@ -8,8 +8,8 @@ from typing import Any
 
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.pipeline import Run
 from rlvr_dynamics.measurement import AccuracySeries
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.system.sealed import read_parquet
 
 SCORE = "critic/score/mean"

@@ -1,26 +1,20 @@
 """Where a result comes from: command, versions, commit, seed, hardware, time per stage."""
 
-import json
 import os
 import platform
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.pipeline import Run, package_version
-from rlvr_dynamics.run_directory.records import (
-    FOLDERS,
-    read_record,
-    read_sealed_json,
-    write_sealed_json,
-)
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.system.atomic import full_disk_is_a_user_error
-from rlvr_dynamics.system.files import read_object, require_file
+from rlvr_dynamics.system.atomic import write_sealed_json
+from rlvr_dynamics.system.files import read_object
 from rlvr_dynamics.system.hardware import gpus_found, memory_bytes, processor_name
+from rlvr_dynamics.system.sealed import read_sealed_json
+from rlvr_dynamics.system.versions import commit, package_version
 
 PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verify", "hydra-core")
 
@@ -97,32 +91,3 @@ def _base(run: Run) -> str:
     if run.config.source.base is not None or not task.exists():
         return str(run.base)
     return str(read_object(task, way_out="remove it, then run again").get("base", run.base))
-
-
-def append_log(folder: Path, event: dict[str, Any]) -> None:
-    """Add one line to log.jsonl."""
-    path = folder / "log.jsonl"
-    if path.exists():
-        require_file(path)
-    with full_disk_is_a_user_error(path), path.open("a", encoding="utf-8") as log:
-        log.write(json.dumps({"time": round(time.time(), 2), **event}) + "\n")
-
-
-def commit() -> str | None:
-    """Commit of the checkout this code runs from, with `+changes` where it differs."""
-    here = Path(__file__).resolve().parent
-    try:
-        head = _git(here, "rev-parse", "HEAD")
-        dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+changes" if dirty else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()

