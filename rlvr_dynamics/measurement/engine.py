@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS, rooms_for
 from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.settings import MeasureSettings
-from rlvr_dynamics.measurement.statistics import collect_to_file
+from rlvr_dynamics.measurement.statistics import collect_to_file, device_of
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import Memory, one_thread_each
 
@@ -73,6 +75,10 @@ def _on_threads(
     update: Update,
 ) -> None:
     memory, rooms = Memory(settings.budget_bytes), rooms_for(settings.threads)
+    if device_of(settings) == "cuda":
+        # PyTorch loads the GPU's linear algebra at the first call, and fails if two threads are
+        # the first together ("lazy wrapper should be called at most once").
+        torch.linalg.eigh(torch.eye(1, device="cuda"))
 
     def collect(name: str) -> None:
         room = rooms.get()

@@ -494,7 +494,11 @@ def test_a_gpu_gives_what_the_processor_gives(tmp_path):
         measure(trajectory, settings, tmp_path / device, progress=False)
     expected = tables_of(tmp_path / "cpu")
     for name, table in tables_of(tmp_path / "cuda").items():
-        pd.testing.assert_frame_equal(table, expected[name], rtol=1e-5)
+        # The sign that a singular vector comes with, and so which are turned, is the solver's own.
+        left, right = (
+            each.drop(columns="flipped", errors="ignore") for each in (table, expected[name])
+        )
+        pd.testing.assert_frame_equal(left, right, rtol=1e-5)
 
 
 # Forecasts
