@@ -7,25 +7,9 @@ from collections.abc import Sequence
 from analysis import registry
 from analysis.arguments import Request, parse
 from rlvr_dynamics.errors import EXIT_DONE
-from rlvr_dynamics.system.command_line import HELP, VERSION, check_options, end, say, version
+from rlvr_dynamics.system.command_line import end, say
 
 EXIT_PARTIAL = 3
-
-USAGE = """\
-The tables, figures and claims of the two papers, from finished runs.
-
-usage: python -m analysis [NAME ...] [run_dirs=[DIR,...]] [out=DIR]
-       python -m analysis list
-
-  NAME               only these tables and figures, such as table_1 (default: everything)
-  run_dirs=[DIR,..]  folders of runs, or patterns in quotes: 'run_dirs=[outputs/study/*]'
-                     (default: outputs/study/*, else outputs/*)
-  out=DIR            where it goes, whole or not at all
-                     (default: outputs/analysis; with names outputs/analysis_NAME)
-
-Writes index.html, claims.csv, tables/*.{csv,md,tex}, figures/*.{pdf,png}, cells/*.html.
-exit codes: 0 done, 2 a mistake in what was given, 3 something broke and the rest is there
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,16 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(given: list[str]) -> int:
-    if {*HELP, "help"} & set(given):
-        say(USAGE)
-        return EXIT_DONE
-    if VERSION in given:
-        say(version())
-        return EXIT_DONE
     if given == ["list"]:
         say(listing())
         return EXIT_DONE
-    check_options(given)
     return _go(parse(given), shlex.join(["python", "-m", "analysis", *given]))
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from analysis import registry
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.overrides import unquoted
 from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.system.command_line import Parser, path_of, unquoted
 
-KEYS = ("run_dirs", "out")
 STUDY = "outputs/study/*"
 ANY = "outputs/*"
 OUT = Path("outputs/analysis")
@@ -38,6 +37,33 @@ class Request:
     out: Path
 
 
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(
+        prog="python -m analysis",
+        description="The tables, figures and claims of the two papers, from finished runs.\n"
+        "`python -m analysis list` names them.\n\n"
+        "Writes index.html, claims.csv, tables/*.{csv,md,tex}, figures/*.{pdf,png}, cells/*.html.",
+        epilog="exit codes: 0 done, 2 a mistake in what was given, 3 something broke and the rest "
+        "is there",
+    )
+    made.add_argument("names", nargs="*", metavar="NAME", help="only these, such as table_1")
+    made.add_argument(
+        "--run_dirs",
+        type=items,
+        metavar="[DIR,...]",
+        help="folders of runs, or patterns in quotes: 'run_dirs=[outputs/study/*]' "
+        f"(default: {STUDY}, else {ANY})",
+    )
+    made.add_argument(
+        "--out",
+        type=path_of,
+        metavar="DIR",
+        help=f"where it goes, whole or not at all (default: {OUT}; with names {OUT}_NAME)",
+    )
+    return made
+
+
 def parse(arguments: Sequence[str]) -> Request:
     """Read the command line.
 
@@ -45,30 +71,13 @@ def parse(arguments: Sequence[str]) -> Request:
         UserError: An unknown key or name, a key given twice, a pattern without a run, or no
             runs at all.
     """
-    names, given = [], {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            names.append(argument)
-        elif key not in KEYS:
-            raise UserError(
-                f"unknown key {key}", where=argument, way_out=f"one of {', '.join(KEYS)}"
-            )
-        elif key in given:
-            raise UserError(f"{key} was given twice", where=argument)
-        elif not value.strip("[] "):
-            raise UserError(f"{key} is empty", where=argument, way_out=f"{key}=DIR")
-        else:
-            given[key] = value
-    names = list(dict.fromkeys(names))
-    # Before the runs are looked for: a mistyped name is told whatever is there.
+    given = parser().parse_args(arguments)
+    names = list(dict.fromkeys(given.names))
+    # Before the runs are looked for: a mistyped name is reported whatever is there.
     known = registry.artefacts()
     chosen = [registry.find(name, known) for name in names] or known
-    if "run_dirs" in given:
-        run_dirs, skipped = expand(items(given["run_dirs"]))
-    else:
-        run_dirs, skipped = default_runs()
-    out = Path(unquoted(given["out"])) if "out" in given else default_out(names)
+    run_dirs, skipped = default_runs() if given.run_dirs is None else expand(given.run_dirs)
+    out = given.out or default_out(names)
     return Request(tuple(names), tuple(chosen), tuple(run_dirs), tuple(skipped), out)
 
 

@@ -13,7 +13,7 @@ from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.system.command_line import Parser, end, say
+from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
 COMMON = ["trainer=gpu_node", "measure=large"]
 
@@ -43,7 +43,7 @@ def _main(arguments: list[str] | None) -> int:
         return EXIT_DONE
     cells = select(asked.cells)
     found = [
-        (cell, need_of(made), progress(Path(asked.outputs) / cell.name, made.stages))
+        (cell, need_of(made), progress(asked.outputs / cell.name, made.stages))
         for cell, made in zip(cells, configurations(cells), strict=True)
     ]
     say(as_json(found) if asked.json else as_text(found))
@@ -56,7 +56,9 @@ def _parser() -> Parser:
         description="List the cells of the grid: GPUs, estimated GPU-hours and disk, and state.",
     )
     parser.add_argument("cells", nargs="*", metavar="GLOB", help="only these, such as 'grpo_*'")
-    parser.add_argument("--outputs", default="outputs", metavar="DIR", help="where runs are")
+    parser.add_argument(
+        "--outputs", type=path_of, default=Path("outputs"), metavar="DIR", help="where runs are"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     parser.add_argument("--write", action="store_true", help="write configs/exp from experiments")
     return parser

@@ -12,7 +12,7 @@ from experiments.needs import Missing, missing
 from experiments.question import Question
 from experiments.runs import run_dirs
 from rlvr_dynamics.errors import EXIT_DONE, UserError
-from rlvr_dynamics.system.command_line import Parser, end, say
+from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
 # One module each, in the order of the papers.
 MODULES = (
@@ -65,7 +65,7 @@ def _main(arguments: list[str] | None) -> int:
         say(f"{len(WRITTEN)} questions written to configs/extrapolation, {len(changed)} changed")
         return EXIT_DONE
     questions = select(asked.names)
-    runs = Path(asked.runs)
+    runs = asked.runs
     folders = run_dirs(runs)
     found = [(question, missing([question], folders, runs)) for question in questions]
     following = next_command(questions, folders, runs)
@@ -80,7 +80,9 @@ def _parser() -> Parser:
         "and the next command. Several names: one command that serves them all.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these, in full")
-    parser.add_argument("--runs", default="outputs", metavar="DIR", help="where runs are")
+    parser.add_argument(
+        "--runs", type=path_of, default=Path("outputs"), metavar="DIR", help="where runs are"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     parser.add_argument("--write", action="store_true", help="write configs/extrapolation")
     return parser

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
-from rlvr_dynamics.overrides import quoted
 from rlvr_dynamics.results.formatting import scientific
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.schema import STAGES
-from rlvr_dynamics.system.command_line import Parser, end
+from rlvr_dynamics.schema.overrides import quoted
+from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of
 
 ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
 LEARNING_RATES = (1.0e-5, 1.0e-4)
@@ -91,11 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.study", description=__doc__)
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the run directories")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of the tables and figures")
+    parser.add_argument("--runs", type=path_of, default=RUNS, help="folder of the run directories")
+    parser.add_argument("--out", type=path_of, default=OUT, help="folder of the tables and figures")
     parser.add_argument(
         "--seeds",
-        type=int,
+        type=count_of,
         default=SEEDS,
         metavar="N",
         help="0 to N-1 (%(default)s); those beyond the second are of GRPO alone",
@@ -110,8 +110,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     )
     parser.add_argument("--list", action="store_true", help="show the cells and their commands")
     given = parser.parse_args(arguments)
-    if given.seeds < 1:
-        raise UserError("at least one seed", where=f"--seeds {given.seeds}")
     if not all(0 < rate < math.inf for rate in given.rates):
         raise UserError("learning rates are above 0", where=f"--rates {given.rates}")
     cells = study_cells(given.seeds, given.rates)

@@ -18,7 +18,8 @@ from perf import (
     trajectory,
     update_svd,
 )
-from rlvr_dynamics.system.command_line import Parser, end
+from rlvr_dynamics.errors import UserError, did_you_mean
+from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of, say
 from rlvr_dynamics.system.hardware import free_bytes
 
 PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Part]] = {
@@ -41,14 +42,18 @@ def arguments() -> Parser:
         "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all when none"
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows only that it works")
-    parser.add_argument("--repeats", type=int, default=3, help="runs per side, the median counts")
+    parser.add_argument(
+        "--repeats", type=count_of, default=3, help="runs per side, the median counts"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--keep", action="store_true", help="keep the synthetic files for next time"
     )
-    parser.add_argument("--work", type=Path, help="folder for the synthetic files (up to 12 GB)")
+    parser.add_argument("--work", type=path_of, help="folder for the synthetic files (up to 12 GB)")
     parser.add_argument(
-        "--out", type=Path, help=f"folder for the results; {OUT}, or below it when not everything"
+        "--out",
+        type=path_of,
+        help=f"folder of the results; {OUT}, or below it when not everything",
     )
     return parser
 
@@ -61,11 +66,11 @@ def main() -> int:
 def _main() -> int:
     parser = arguments()
     given = parser.parse_args()
-    unknown = [part for part in given.parts if part not in PARTS]
-    if unknown:
-        parser.error(f"no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
-    if given.repeats < 1:
-        parser.error("--repeats must be at least 1")
+    for part in given.parts:
+        if part not in PARTS:
+            raise UserError(
+                f"no part {part!r}", way_out=f"{did_you_mean(part, PARTS)}one of {', '.join(PARTS)}"
+            )
     chosen = [part for part in PARTS if part in given.parts or not given.parts]
     # A part alone, or tiny sizes, must not replace the table of a full run.
     partial = ["quick"] * given.quick + chosen * (len(chosen) < len(PARTS))
@@ -80,7 +85,7 @@ def _main() -> int:
     table = ""
     try:
         for name in chosen:
-            found[name] = PARTS[name](sizes, lambda text, name=name: _say(f"{name}: {text}"))
+            found[name] = PARTS[name](sizes, lambda text, name=name: say(f"{name}: {text}"))
             # After every part, so that a later one that breaks does not lose the earlier ones.
             table = report.write(found, told, out)
     finally:
@@ -88,12 +93,8 @@ def _main() -> int:
             shutil.rmtree(work, ignore_errors=True)
     if "scaling" in found:
         figure.draw(found["scaling"].details, out)
-    _say(f"{table}\nwritten to {out}")
+    say(f"{table}\nwritten to {out}")
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.overrides import as_typed
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.overrides import as_typed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -1,7 +1,9 @@
 """The user's mistakes, what a system refuses, and the exit codes of the command line."""
 
+import difflib
 import errno
 import os
+from collections.abc import Iterable
 
 from rlvr_dynamics.system.foreign_text import one_line
 
@@ -27,6 +29,12 @@ class UserError(Exception):
         where = f" ({self.where})" if self.where else ""
         way_out = f" -> {self.way_out}" if self.way_out else ""
         return one_line(f"{self.what}{where}{way_out}")
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """The beginning of a way out: the known words most like a wrong one; empty without any."""
+    close = difflib.get_close_matches(word, list(known), n=most)
+    return f"did you mean {', '.join(close)}? " if close else ""
 
 
 class TooLittle(UserError):

@@ -16,24 +16,31 @@ from typing import Any
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.schema import STAGES, RunConfig
-from rlvr_dynamics.system.command_line import HELP, VERSION, check_options, end, say, version
+from rlvr_dynamics.system.command_line import Parser, end, say
 
-CONFIGURATION = "--cfg"
-USAGE = """\
-How predictable are the weights of a language model under RLVR?
-
-usage: python -m rlvr_dynamics.run [+exp=NAME] [key=value ...]
-
+SETTINGS = """
+settings:
   +exp=NAME          what to run (default: demo): {experiments}
   dry_run=true       print the plan: stages, what is cached, verl's command, disk, GPUs
   stages=[a,b]       only these of: {stages}
   run_dir=DIR        where everything goes (default: outputs/NAME)
-  trainer.steps=20   any key of configs/; --cfg prints them all with their values
-  --version          say which version this is
+  trainer.steps=20   any key of configs/
 
 The same command goes on where it stopped.
 exit codes: 0 done, 1 a stage failed, 2 a mistake in what was given, 75 interrupted (run again)
 """
+SEVERAL = "one call is one run; `python -m slurm submit CELL seed=0,1` makes several"
+CONFIGURED = "a configuration is made of configs/ and key=value"
+ABOUT_HYDRA = {
+    "-m": SEVERAL,
+    "--multirun": SEVERAL,
+    "--config-dir": CONFIGURED,
+    "--config-path": CONFIGURED,
+    "--config-name": "`+exp=NAME` chooses one",
+    "--hydra-help": "--help",
+    "--info": "--cfg prints every key with its value",
+    "--resolve": "--cfg prints every key with its value",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,20 +49,26 @@ def main(arguments: list[str] | None = None) -> int:
     return end(lambda: _main(given))
 
 
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m rlvr_dynamics.run",
+        usage="%(prog)s [+exp=NAME] [key=value ...] [--cfg] [--version] [-h]",
+        description="How predictable are the weights of a language model under RLVR?",
+        epilog=SETTINGS.format(
+            experiments=", ".join(configuration.experiments()), stages=", ".join(STAGES)
+        ),
+        overrides=True,
+        hints=ABOUT_HYDRA,
+    )
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, see below")
+    parser.add_argument("--cfg", action="store_true", help="print every key with its value")
+    return parser
+
+
 def _main(arguments: list[str]) -> int:
-    if set(HELP) & set(arguments):
-        say(
-            USAGE.format(
-                experiments=", ".join(configuration.experiments()), stages=", ".join(STAGES)
-            )
-        )
-        return EXIT_DONE
-    if VERSION in arguments:
-        say(version())
-        return EXIT_DONE
-    check_options(arguments, (CONFIGURATION,))
-    settings = configuration.load([item for item in arguments if item != CONFIGURATION])
-    if CONFIGURATION in arguments:
+    given = _parser().parse_args(arguments)
+    settings = configuration.load(given.settings)
+    if given.cfg:
         say(json.dumps(settings.model_dump(mode="json"), indent=2))
         return EXIT_DONE
     return _go(settings, arguments)

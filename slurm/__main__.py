@@ -1,11 +1,12 @@
 """`python -m slurm submit|status|retry|merge`: the grid on a Slurm cluster."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlvr_dynamics.errors import EXIT_DONE, UserError
-from rlvr_dynamics.system.command_line import HELP, VERSION, end, say, version
+from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of, say
 
 if TYPE_CHECKING:
     from slurm.site import Site
@@ -13,107 +14,85 @@ if TYPE_CHECKING:
 
 EXIT_CELLS_OPEN = 3
 
-USAGE = """\
-Cells of the grid as Slurm job arrays: train -> measure -> extrapolate -> score -> report -> merge.
-
-usage: python -m slurm submit CELLS... [--site FILE] [--runs DIR] [--throttle N] [--dry-run]
-                              [key=value ...]
-       python -m slurm status DIR     what every job has come to
-       python -m slurm retry DIR [--site FILE]     submit again what failed, and only that
-       python -m slurm merge DIR      one table of scores and claims of all finished cells
-
-  CELLS          names or globs of configs/exp, such as grpo_qwen3_4b or 'grpo_*'
-  --site FILE    account, partitions, modules, container (slurm/site.example.yaml)
-  --runs DIR     where run directories, scripts and logs go (default: the site's, or outputs/slurm)
-  --throttle N   at most N tasks of the whole submission at a time
-  --dry-run      print manifest, scripts and sbatch lines (also dry_run=true)
-  key=value      overrides for every cell; seed=0,1,2 gives one cell per seed
-
-exit codes: 0 done, 2 a mistake in what was given, 3 merge: some cells are not done (they are named)
-"""
-OPTIONS = ("--site", "--runs", "--throttle")
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return end(lambda: _main(given))
+    return end(lambda: _main(arguments))
 
 
-def _main(arguments: list[str]) -> int:
-    if not arguments:
-        raise UserError("no command was given", way_out="submit, status, retry, merge, or --help")
-    if set(HELP) & set(arguments):
-        say(USAGE)
-        return EXIT_DONE
-    if VERSION in arguments:
-        say(version())
-        return EXIT_DONE
-    command, *rest = arguments
-    if command == "submit":
-        return _submit(rest)
-    if command in ("status", "retry", "merge"):
-        folders, overrides, options, dry = _parse(rest)
-        allowed = {"--site"} if command == "retry" else set()
-        if len(folders) != 1 or overrides or dry or options.keys() - allowed:
-            raise UserError(f"{command} takes one folder", way_out=f"slurm {command} DIR")
-        runs = Path(folders[0]).absolute()
-        if command == "retry":
-            return _retry(runs, _site(options))
-        return _status(runs) if command == "status" else _merge(runs)
-    raise UserError(f"{command}: no such command", way_out="allowed: submit, status, retry, merge")
+def _main(arguments: list[str] | None) -> int:
+    given = _parser().parse_args(arguments)
+    return given.work(given)
 
 
-def _parse(arguments: list[str]) -> tuple[list[str], list[str], dict[str, str], bool]:
-    """Cells, overrides, options, and whether it is a dry run."""
-    cells: list[str] = []
-    overrides: list[str] = []
-    options: dict[str, str] = {}
-    dry = False
-    left = list(arguments)
-    while left:
-        item = left.pop(0)
-        name, joined, value = item.partition("=")
-        if name in OPTIONS:
-            if not joined and not left:
-                raise UserError(f"{name} needs a value")
-            options[name] = value if joined else left.pop(0)
-        elif item in ("--dry-run", "dry_run=true"):
-            dry = True
-        elif item == "dry_run=false":
-            dry = False
-        elif item.startswith("-"):
-            raise UserError(
-                f"{item}: unknown option", way_out=f"allowed: {', '.join(OPTIONS)}, --dry-run"
-            )
-        elif "=" in item or item.startswith("~"):
-            overrides.append(item)
-        else:
-            cells.append(item)
-    if not cells:
-        raise UserError("nothing was named", way_out="slurm submit 'grpo_*', slurm status DIR")
-    return cells, overrides, options, dry
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m slurm",
+        description="Cells of the grid as Slurm job arrays: "
+        "train -> measure -> extrapolate -> score -> report -> merge.",
+        epilog="exit codes: 0 done, 2 a mistake in what was given, 3 merge: some cells are not "
+        "done (they are named)",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    submit = commands.add_parser("submit", overrides=True, help="cells as chains of job arrays")
+    submit.add_argument(
+        "cells",
+        nargs="+",
+        metavar="CELL",
+        help="names or globs of configs/exp, such as grpo_qwen3_4b or 'grpo_*'; and key=value, "
+        "overrides for every cell (seed=0,1,2 gives one cell per seed)",
+    )
+    submit.add_argument(
+        "--runs",
+        type=path_of,
+        metavar="DIR",
+        help="where run directories, scripts and logs go (default: the site's, or outputs/slurm)",
+    )
+    submit.add_argument(
+        "--throttle",
+        type=count_of,
+        metavar="N",
+        help="at most N tasks of the whole submission at a time",
+    )
+    submit.add_argument(
+        "--dry-run", action="store_true", help="print manifest, scripts and sbatch lines"
+    )
+    submit.set_defaults(work=_submit)
+    meanings = {
+        "status": (_status, "what every job has come to"),
+        "retry": (_retry, "submit again what failed, and only that"),
+        "merge": (_merge, "one table of scores and claims of all finished cells"),
+    }
+    for name, (work, meaning) in meanings.items():
+        command = commands.add_parser(name, help=meaning)
+        command.add_argument("runs", type=_folder, metavar="DIR", help="folder of the submission")
+        command.set_defaults(work=work)
+    for command in (submit, commands.choices["retry"]):
+        command.add_argument(
+            "--site",
+            type=path_of,
+            metavar="FILE",
+            help="account, partitions, modules, container (slurm/site.example.yaml)",
+        )
+    return parser
 
 
-def _site(options: dict[str, str]) -> "Site | None":
+def _folder(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _submit(given: Namespace) -> int:
     from slurm.site import load_site
-
-    return load_site(Path(options["--site"])) if "--site" in options else None
-
-
-def _submit(arguments: list[str]) -> int:
-    from slurm.site import Site
     from slurm.submit import describe, plan, submit
 
-    cells, overrides, options, dry = _parse(arguments)
-    site = _site(options) or Site()
-    named = Path(options["--runs"]) if options.get("--runs") else site.runs_folder
-    runs = (named or Path("outputs/slurm")).absolute()
-    throttle = options.get("--throttle")
-    if throttle is not None and (not throttle.isdecimal() or int(throttle) < 1):
-        raise UserError(f"--throttle: given {throttle!r}", way_out="allowed: 1, 2, 3, ...")
-    planned = plan(cells, overrides, runs, site, int(throttle) if throttle else None)
-    if dry:
+    overrides = [word for word in given.cells if "=" in word or word.startswith("~")]
+    cells = [word for word in given.cells if word not in overrides]
+    if not cells:
+        raise UserError("no cell was named", way_out="slurm submit 'grpo_*'")
+    site = load_site(given.site)
+    runs = (given.runs or site.runs_folder or Path("outputs/slurm")).absolute()
+    planned = plan(cells, overrides, runs, site, given.throttle)
+    if given.dry_run:
         say(describe(planned, runs))
         return EXIT_DONE
     made, worked = submit(planned, runs)
@@ -132,24 +111,25 @@ def _show(this: "Round", runs: Path) -> None:
     say(f"python -m slurm status {runs}")
 
 
-def _status(runs: Path) -> int:
+def _status(given: Namespace) -> int:
     from slurm import status, submission
 
-    made = submission.load(runs)
+    made = submission.load(given.runs)
     queue = status.read_queue()
-    say(status.as_text(made, status.read(made, runs, queue)))
+    say(status.as_text(made, status.read(made, given.runs, queue)))
     if queue is None:
         say("(Slurm's queue cannot be asked here)")
     return EXIT_DONE
 
 
-def _retry(runs: Path, site: "Site | None") -> int:
+def _retry(given: Namespace) -> int:
     from slurm import submission
+    from slurm.site import load_site
     from slurm.submit import alone
 
-    submission.load(runs)  # a folder without a submission is left as it is
-    with alone(runs):
-        return _retry_alone(runs, site)
+    submission.load(given.runs)  # a folder without a submission is left as it is
+    with alone(given.runs):
+        return _retry_alone(given.runs, load_site(given.site) if given.site else None)
 
 
 def _retry_alone(runs: Path, site: "Site | None") -> int:
@@ -177,10 +157,11 @@ def _retry_alone(runs: Path, site: "Site | None") -> int:
     return EXIT_DONE
 
 
-def _merge(runs: Path) -> int:
+def _merge(given: Namespace) -> int:
     from slurm import status, submission
     from slurm.merge import merge
 
+    runs = given.runs
     made = submission.load(runs)
     table = status.read(made, runs, status.read_queue())
     folder = merge(made, table, runs)

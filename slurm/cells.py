@@ -1,6 +1,5 @@
 """From names, globs and overrides to cells: each with a run directory."""
 
-import difflib
 import fnmatch
 import re
 import shlex
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.schema import RunConfig
 
 # What would end a line or field of the manifest, or be a reference in a configuration.
@@ -57,12 +56,10 @@ def find(patterns: list[str]) -> list[str]:
     for pattern in patterns:
         fitting = fnmatch.filter(known, pattern)
         if not fitting:
-            close = difflib.get_close_matches(pattern, known, n=3)
-            hint = f"did you mean {', '.join(close)}? " if close else ""
             raise UserError(
                 f"{pattern}: no such cell",
                 where="configs/exp",
-                way_out=f"{hint}`python -m experiments.grid` lists them",
+                way_out=f"{did_you_mean(pattern, known, 3)}`python -m experiments.grid` lists them",
             )
         found |= dict.fromkeys(fitting)
     return list(found)

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import psutil
 
-from rlvr_dynamics.errors import EXIT_USER_ERROR, UserError
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.command_line import Parser, count_of, end
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmstepd", "sbatch", "squeue", "srun", "scontrol")
 PACKAGES = (
@@ -292,27 +293,19 @@ def one_node(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command, or a shell, inside the cluster; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    return end(lambda: _main(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m slurm.one_node", description=__doc__)
+    parser.add_argument("--nodes", type=count_of, default=1, metavar="N", help="names of this node")
+    parser.add_argument("--fetch", action="store_true", help="download Slurm and munge")
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    options, command = arguments[:split], arguments[split + 1 :]
-    nodes = 1
-    packages = False
-    try:
-        while options:
-            item = options.pop(0)
-            if item == "--fetch":
-                packages = True
-            elif item == "--nodes" and options and options[0].isdecimal() and int(options[0]):
-                nodes = int(options.pop(0))
-            else:
-                raise UserError(f"{item}: unknown", way_out="[--nodes N] [--fetch] [-- COMMAND...]")
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-        with one_node(nodes=nodes, packages=packages) as environment:
-            shell = [os.environ.get("SHELL", "/bin/sh")]
-            return subprocess.run(command or shell, env=environment, check=False).returncode
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
+    given = parser.parse_args(arguments[:split])
+    command = arguments[split + 1 :] or [os.environ.get("SHELL", "/bin/sh")]
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    with one_node(nodes=given.nodes, packages=given.fetch) as environment:
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

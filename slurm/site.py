@@ -1,6 +1,5 @@
 """What only the site knows, in a checked YAML file: partitions, modules, container, scratch."""
 
-import difflib
 import os
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.schema import Frozen
 from rlvr_dynamics.system.files import require_file
 
@@ -200,10 +199,10 @@ def check_site(values: Any, where: str, text: str = "") -> Site:
         key = ".".join(location) or "site file"
         if first["type"] == "extra_forbidden":
             known = sorted((JobSite if location[0] == "jobs" else Site).model_fields)
-            close = difflib.get_close_matches(location[-1], known, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
             raise UserError(
-                f"{key}: unknown key", where=where, way_out=f"{hint}allowed: {', '.join(known)}"
+                f"{key}: unknown key",
+                where=where,
+                way_out=f"{did_you_mean(location[-1], known)}allowed: {', '.join(known)}",
             ) from error
         written = _written(text, first["loc"]) if text else None
         if first["type"] == "string_type" and written is not None:

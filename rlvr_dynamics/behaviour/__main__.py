@@ -1,66 +1,64 @@
 """The command line: `python -m rlvr_dynamics.behaviour`."""
 
+import argparse
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED, Job
 from rlvr_dynamics.errors import EXIT_DONE, UserError
-from rlvr_dynamics.overrides import unquoted
-from rlvr_dynamics.system.command_line import HELP, VERSION, check_options, end, say, version
+from rlvr_dynamics.system.command_line import Parser, end, path_of, say, unquoted
 
-USAGE = """\
-What does a trained model do that its base would not?
-
-usage: python -m rlvr_dynamics.behaviour run_dir=DIR [key=value ...]
-       python -m rlvr_dynamics.behaviour base=DIR trained=DIR questions=FILE out=DIR [key=value ...]
-
-  run_dir=DIR          base, last step, rank-1 recovery and benchmark of a run; into DIR/behaviour
-  base=, trained=      two models of one architecture (safetensors)
-  also=DIR             a rank-1 recovery of the trained model
-  control=DIR          a random update of the base of the same norm
-  questions=FILE       a benchmark (parquet)
-  out=DIR              where tokens, summary, embeddings and prefix.parquet go
-  limit=N              only the first N questions
-  max_new_tokens=N     longest answer (a run: as it was scored; else 1024)
-  guide_tokens=0,5,10  lengths of the prefixes (default: 0, 1, 2, 5, 10, 20, 40, ...)
-  device=auto|cpu|cuda
-  dtype=float32|bfloat16|float16   (a run: as it was scored; else as the base is stored)
-  template=NAME        model (the chat template), plain or qwen_math
-  system_prompt=TEXT   what the system says
-  batch=N, seed=N, draws=N   answers at once, seed and draws of the intervals
-
-The same command goes on where it stopped.
-exit codes: 0 done, 2 a mistake in what was given, 75 interrupted (run again)
-"""
-
-_ROLES = {"base": BASE, "trained": TRAINED, "also": RANK1, "control": RANDOM}
+MODELS = {
+    BASE: ("base", "the base"),
+    TRAINED: ("trained", "the trained model (same architecture, safetensors)"),
+    RANK1: ("also", "a rank-1 recovery of the trained model"),
+    RANDOM: ("control", "a random update of the base of the same norm"),
+}
 
 
-def _whole(text: str) -> int:
-    return int(text)
-
-
-def _list(text: str) -> tuple[int, ...]:
+def _lengths(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "limit": _whole,
-    "max_new_tokens": _whole,
-    "guide_tokens": _list,
-    "device": str,
-    "dtype": str,
-    "template": str,
-    "system_prompt": str,
-    "batch": _whole,
-    "seed": _whole,
-    "draws": _whole,
-}
-_PLACES = ("run_dir", *_ROLES, "questions", "out")
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m rlvr_dynamics.behaviour",
+        description="What does a trained model do that its base would not?\n\n"
+        "Give run_dir=DIR, or base=DIR trained=DIR questions=FILE out=DIR.\n"
+        "The same command goes on where it stopped.",
+        epilog="exit codes: 0 done, 2 a mistake in what was given, 75 interrupted (run again)",
+    )
+    parser.add_argument(
+        "--run_dir",
+        type=path_of,
+        metavar="DIR",
+        help="base, last step, rank-1 recovery and benchmark of a run; into DIR/behaviour",
+    )
+    for name, meaning in MODELS.values():
+        parser.add_argument(f"--{name}", type=path_of, metavar="DIR", help=meaning)
+    places = {"questions": "a benchmark (parquet)", "out": "where the tables go"}
+    for name, meaning in places.items():
+        parser.add_argument(f"--{name}", type=path_of, metavar="PATH", help=meaning)
+    settings: dict[str, tuple[Callable[[str], Any], str]] = {
+        "limit": (int, "only the first N questions"),
+        "max_new_tokens": (int, "longest answer (a run: as it was scored; else 1024)"),
+        "guide_tokens": (_lengths, "lengths of the prefixes (default: 0,1,2,5,10,20,40,...)"),
+        "device": (unquoted, "auto, cpu or cuda"),
+        "dtype": (unquoted, "float32, bfloat16 or float16 (a run: as scored; else as stored)"),
+        "template": (unquoted, "model (the chat template), plain or qwen_math"),
+        "system_prompt": (unquoted, "what the system says"),
+        "batch": (int, "answers at once"),
+        "seed": (int, "seed of the intervals"),
+        "draws": (int, "draws of the intervals"),
+    }
+    for name, (kind, meaning) in settings.items():
+        parser.add_argument(
+            f"--{name}", type=kind, default=argparse.SUPPRESS, metavar="VALUE", help=meaning
+        )
+    return parser
 
 
 def job_from(arguments: list[str]) -> Job:
@@ -69,50 +67,30 @@ def job_from(arguments: list[str]) -> Job:
     Raises:
         UserError: A key is unknown, given twice, missing or has a wrong value.
     """
-    given: dict[str, str] = {}
-    for item in arguments:
-        key, equals, value = item.partition("=")
-        if not equals or not value or key not in (*_PLACES, *_OPTIONS):
+    changes = vars(_parser().parse_args(arguments))
+    changes.pop("version")
+    named = {role: changes.pop(name) for role, (name, _) in MODELS.items()}
+    models = {role: folder for role, folder in named.items() if folder is not None}
+    places = {key: changes.pop(key) for key in ("questions", "out")}
+    run_dir = changes.pop("run_dir")
+    if run_dir is not None:
+        if models:
             raise UserError(
-                f"{item!r} is not understood",
-                way_out=f"key=value with one of {', '.join((*_PLACES, *_OPTIONS))}",
+                f"run_dir says already which models there are, and "
+                f"{', '.join(MODELS[role][0] for role in models)} was given too",
+                way_out="leave out one of the two",
             )
-        if key in given:
-            raise UserError(f"{key} is given twice", way_out=f"give {key} once")
-        given[key] = unquoted(value)
-    changes: dict[str, Any] = {}
-    for key in [key for key in given if key in _OPTIONS]:
-        try:
-            changes[key] = _OPTIONS[key](given[key])
-        except ValueError as error:
-            raise UserError(
-                f"{key}={given[key]} is no whole number", way_out=f"give {key}=20, for example"
-            ) from error
-    models = {role: Path(given[key]) for key, role in _ROLES.items() if key in given}
-    if "run_dir" in given:
-        return _of_run(given, changes, models)
-    missing = [key for key in ("base", "trained", "questions", "out") if key not in given]
+        from rlvr_dynamics.behaviour.run_directory import job_of
+
+        return job_of(run_dir, **changes, **{k: v for k, v in places.items() if v is not None})
+    given = {"base": models.get(BASE), "trained": models.get(TRAINED), **places}
+    missing = [key for key, value in given.items() if value is None]
     if missing:
         raise UserError(
             f"{' and '.join(missing)} not given",
             way_out="run_dir=DIR, or base=DIR trained=DIR questions=FILE out=DIR",
         )
-    return Job(models=models, questions=Path(given["questions"]), out=Path(given["out"]), **changes)
-
-
-def _of_run(given: dict[str, str], changes: dict[str, Any], models: dict[str, Path]) -> Job:
-    from rlvr_dynamics.behaviour.run_directory import job_of
-
-    if models:
-        raise UserError(
-            f"run_dir says already which models there are, and {', '.join(sorted(models))} "
-            "was given too",
-            way_out="leave out one of the two",
-        )
-    for key in ("questions", "out"):
-        if key in given:
-            changes[key] = Path(given[key])
-    return job_of(Path(given["run_dir"]), **changes)
+    return Job(models=models, **places, **changes)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -128,13 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    if not arguments or set(HELP) & set(arguments):
-        say(USAGE)
+    if not arguments:
+        _parser().print_help()
         return EXIT_DONE
-    if VERSION in arguments:
-        say(version())
-        return EXIT_DONE
-    check_options(arguments)
     job = job_from(arguments)
     from rlvr_dynamics.behaviour.measure import measure
 

@@ -1,10 +1,12 @@
-"""What every command line has in common: options, the terminal, how it ends."""
+"""What every command line has in common: its grammar, the terminal, how it ends."""
 
 import argparse
 import os
 import pwd
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from rlvr_dynamics.errors import (
@@ -14,24 +16,16 @@ from rlvr_dynamics.errors import (
     EXIT_USER_ERROR,
     StageFailed,
     UserError,
+    did_you_mean,
     refusal,
 )
 from rlvr_dynamics.system.foreign_text import shown
-from rlvr_dynamics.system.versions import commit, package_version
+from rlvr_dynamics.system.versions import own_version
 
-HELP = ("-h", "--help")
 VERSION = "--version"
 ENCODING = "PYTHONIOENCODING"
-ABOUT_HYDRA = {
-    "-m": "one call is one run; `python -m slurm submit CELL seed=0,1` makes several",
-    "--multirun": "one call is one run; `python -m slurm submit CELL seed=0,1` makes several",
-    "--config-dir": "a configuration is made of configs/ and key=value",
-    "--config-path": "a configuration is made of configs/ and key=value",
-    "--config-name": "`+exp=NAME` chooses one",
-    "--hydra-help": "--help",
-    "--info": "--cfg prints every key with its value",
-    "--resolve": "--cfg prints every key with its value",
-}
+KEYS = "`--key value` may be written `key=value`, and words and options come in any order."
+_KEY = re.compile(r"\w+")
 
 
 def say(text: str, stream: Any = None) -> None:
@@ -39,52 +33,131 @@ def say(text: str, stream: Any = None) -> None:
     print(shown(text), file=stream or sys.stdout, flush=True)
 
 
-def version() -> str:
-    """Name, version and commit of this program."""
-    number = package_version("rlvr-dynamics") or "of a checkout that is not installed"
-    made = commit()
-    return f"rlvr_dynamics {number}" + (f" ({made})" if made else "")
+def unquoted(text: str) -> str:
+    """A value as it stands, or what the quotes hold that its shell has left around it."""
+    quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
+    return text[1:-1] if quoted else text
 
 
-def check_options(arguments: Sequence[str], allowed: Sequence[str] = ()) -> None:
-    """Refuse what looks like an option and is none of ours.
+def path_of(text: str) -> Path:
+    """The type of an option that takes a path."""
+    return Path(unquoted(text))
 
-    Args:
-        arguments: The command line.
-        allowed: Options beside --help and --version.
 
-    Raises:
-        UserError: Names the option, and the way out.
-    """
-    known = (*HELP, VERSION, *allowed)
-    for item in arguments:
-        name = item.partition("=")[0]
-        if item.startswith("-") and name not in known:
-            hint = ABOUT_HYDRA.get(name)
-            raise UserError(
-                f"{name}: unknown option",
-                where=item if item != name else "",
-                way_out=f"{hint}; options: {', '.join(known)}"
-                if hint
-                else f"options: {', '.join(known)}; settings are key=value",
-            )
+def count_of(text: str) -> int:
+    """The type of an option that takes a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"given {text!r}, allowed: 1, 2, 3, ...")
+    return int(text)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are one line, and which knows --version."""
+    """The grammar of all commands: words and options in any order, `key=value` for `--key value`.
 
-    def __init__(self, **settings: Any) -> None:
-        """Take argparse's own settings; abbreviations of options are not understood."""
-        super().__init__(allow_abbrev=False, **settings)
+    A mistake is a UserError that names the word and what was probably meant.
+    """
+
+    def __init__(
+        self,
+        *,
+        overrides: bool = False,
+        hints: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Describe a command line.
+
+        Args:
+            overrides: Whether `key=value` with a key that is no option is a word of the command.
+            hints: Options that users may expect here, and the way out for each.
+            settings: As argparse.
+        """
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        epilog = "\n".join(filter(None, [KEYS, settings.pop("epilog", None)]))
+        super().__init__(allow_abbrev=False, epilog=epilog, **settings)
+        self._overrides, self._hints = overrides, hints or {}
+        self._between_words = False
         self.add_argument(VERSION, action="store_true", help="say which version this is")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, but --version answers whatever else is missing."""
+        """As argparse, but nothing unknown is left over, and --version answers before all else.
+
+        Raises:
+            UserError: The command line has a mistake.
+        """
         given = sys.argv[1:] if args is None else list(args)
+        if self._between_words:  # argparse calls this for the options, then for the words
+            return super().parse_known_args(given, namespace)
         if VERSION in given:
-            say(version())
+            say(own_version())
             raise SystemExit(EXIT_DONE)
-        return super().parse_known_args(given, namespace)
+        if self._subparsers is not None:
+            found, left = super().parse_known_args(given, namespace)
+        else:
+            self._between_words = True
+            try:
+                given = self._keys_as_options(given)
+                found, left = self.parse_known_intermixed_args(given, namespace)
+            finally:
+                self._between_words = False
+        if left:
+            raise self._unknown(left[0])
+        return found, []
+
+    def _keys_as_options(self, given: Sequence[str]) -> list[str]:
+        """Spell `key=value` as the option it stands for."""
+        options = {
+            name.lstrip("-").replace("-", "_"): (name, action.nargs == 0)
+            for name, action in self._option_string_actions.items()
+            if name.startswith("--") and name not in ("--help", VERSION)
+        }
+        spelled: list[str] = []
+        seen: set[str] = set()
+        for word in given:
+            key, equals, value = word.partition("=")
+            before = self._option_string_actions.get(spelled[-1]) if spelled else None
+            is_value = before is not None and before.nargs != 0
+            if is_value or not equals or not _KEY.fullmatch(key):
+                spelled.append(word)
+            elif key in options:
+                name, is_switch = options[key]
+                if key in seen:
+                    raise UserError(f"{key} was given twice", where=word)
+                if not value.strip("[] "):
+                    raise UserError(f"{key} is empty", where=word, way_out=f"{key}=VALUE")
+                seen.add(key)
+                if not is_switch:
+                    spelled.append(f"{name}={value}")
+                elif value == "true":
+                    spelled.append(name)
+                elif value != "false":
+                    raise UserError(f"{key}: given {value!r}", way_out="allowed: true, false")
+            elif self._overrides:
+                spelled.append(word)
+            else:
+                way_out = f"{did_you_mean(key, options)}one of {', '.join(options)}"
+                raise UserError(f"unknown key {key}", where=word, way_out=way_out)
+        return spelled
+
+    def _unknown(self, word: str) -> UserError:
+        if not word.startswith("-"):
+            return UserError(f"{word!r} is not understood", way_out=f"{self.prog} --help")
+        name = word.partition("=")[0]
+        known = ", ".join(self._option_string_actions)
+        hint = f"{self._hints[name]}; " if name in self._hints else ""
+        return UserError(
+            f"{name}: unknown option",
+            where=word if word != name else "",
+            way_out=f"{hint or did_you_mean(name, self._option_string_actions)}options: {known}",
+        )
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            raise UserError(
+                f"{value!r} is not understood",
+                where=action.option_strings[0] if action.option_strings else "",
+                way_out=f"{did_you_mean(str(value), known)}allowed: {', '.join(known)}",
+            )
 
     def error(self, message: str) -> NoReturn:
         """Turn a mistake into a UserError."""
@@ -111,14 +184,14 @@ def end(
         say(interrupted, stream=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has gone (`| head`); the interpreter would complain once more.
+        # Whoever read our output has gone (`| head`); the interpreter would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:
-        told = error if isinstance(error, UserError) else refusal(error)
-        if told is None:
+        mistake = error if isinstance(error, UserError) else refusal(error)
+        if mistake is None:
             raise
-        say(f"error: {' '.join(str(told).split())}", stream=sys.stderr)
+        say(f"error: {' '.join(str(mistake).split())}", stream=sys.stderr)
         return EXIT_USER_ERROR
 
 

@@ -26,6 +26,13 @@ def commit() -> str | None:
     return head + ("+changes" if dirty else "")
 
 
+def own_version() -> str:
+    """Name, version and commit of this program."""
+    number = package_version("rlvr-dynamics") or "of a checkout that is not installed"
+    made = commit()
+    return f"rlvr_dynamics {number}" + (f" ({made})" if made else "")
+
+
 def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git

@@ -5,8 +5,8 @@ import re
 import sys
 from pathlib import Path
 
-from rlvr_dynamics.overrides import quoted
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
+from rlvr_dynamics.schema.overrides import quoted
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")

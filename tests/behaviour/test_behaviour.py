@@ -402,7 +402,7 @@ def test_a_run_directory_names_its_own_models(place: Path, tmp_path: Path) -> No
         (["base={base}", "trained={trained}"], "questions and out"),
         (["run_dir=/x", "base={base}"], "base"),
         (["run_dir=/x", "run_dir=/y"], "twice"),
-        (["{pair}", "limit=few"], "limit=few"),
+        (["{pair}", "limit=few"], "limit: invalid int value: 'few'"),
         (["{pair}", "limit=0"], "limit"),
         (["{pair}", "guide_tokens=5,10"], "guide_tokens"),
         (["{pair}", "dtype=int8"], "int8"),

@@ -12,9 +12,11 @@ from analysis.arguments import expand, items
 from experiments import grid, questions, study
 from rlvr_dynamics import config, run
 from rlvr_dynamics.behaviour.__main__ import job_from
+from rlvr_dynamics.behaviour.__main__ import main as behaviour
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.sinks import mirror
 from slurm.__main__ import main as slurm
+from slurm.one_node import main as one_node
 from tests.support.analysis_fixture import build_cells
 from tests.support.small_models import random_tensors, save_model
 
@@ -127,18 +129,18 @@ def test_behaviour_takes_odd_folders():
 
 MODULES = {
     "rlvr_dynamics.run": run.main,
+    "rlvr_dynamics.behaviour": behaviour,
     "analysis": analysis,
     "slurm": slurm,
     "experiments.grid": grid.main,
     "experiments.questions": questions.main,
     "experiments.study": study.main,
     "rlvr_dynamics.sinks.mirror": mirror.main,
+    "slurm.one_node": one_node,
 }
 
 
-@pytest.mark.parametrize(
-    "module", [*MODULES, "rlvr_dynamics.behaviour", "perf"], ids=lambda name: name.replace(".", "_")
-)
+@pytest.mark.parametrize("module", [*MODULES, "perf"], ids=lambda name: name.replace(".", "_"))
 def test_every_command_line_says_its_version(module):
     done = subprocess.run(
         [sys.executable, "-m", module, "--version"], cwd=CHECKOUT, capture_output=True, text=True
@@ -155,6 +157,45 @@ def test_an_unknown_option_is_one_line(module, option, capsys):
     assert MODULES[module]([option]) == 2
     told = capsys.readouterr()
     assert told.out == "" and told.err.startswith("error: ") and told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "meant"),
+    [
+        (
+            "analysis",
+            ["run_dir=[a]"],
+            "unknown key run_dir (run_dir=[a]) -> did you mean run_dirs?",
+        ),
+        ("rlvr_dynamics.behaviour", ["limt=3"], "did you mean limit?"),
+        ("slurm", ["sumbit", "demo"], "'sumbit' is not understood -> did you mean submit?"),
+        ("slurm", ["submit", "demo", "--dryrun"], "did you mean --dry-run?"),
+        ("slurm", ["submit", "demo", "throttle=0"], "--throttle: given '0'"),
+        ("slurm", ["status", "a", "b"], "'b' is not understood"),
+        ("experiments.grid", ["output=x"], "did you mean outputs?"),
+        ("experiments.study", ["seeds=2", "seeds=3"], "seeds was given twice (seeds=3)"),
+        ("experiments.study", ["runs="], "runs is empty"),
+        ("experiments.study", ["demo"], "'demo' is not understood"),
+        ("slurm.one_node", ["--nodes", "none"], "--nodes: given 'none'"),
+    ],
+)
+def test_a_wrong_word_is_named_with_what_was_meant(module, words, meant, capsys):
+    assert MODULES[module](words) == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_options_are_written_in_either_form_and_in_any_order(tmp_path, capsys):
+    runs = tmp_path / "lr=1e-5"  # a value, whatever it looks like
+    forms = [
+        ["demo", "--runs", str(runs), "--dry-run", "seed=0,1", "--throttle", "2"],
+        ["throttle=2", f"runs='{runs}'", "demo", "dry_run=true", "seed=0,1"],
+        ["seed=0,1", f"--runs={runs}", "dry_run=true", "demo", "--throttle=2"],
+    ]
+    shown = []
+    for words in forms:
+        assert slurm(["submit", *words]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0].count("demo-seed1") and len(set(shown)) == 1
 
 
 @pytest.mark.parametrize(

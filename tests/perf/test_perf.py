@@ -113,7 +113,7 @@ def test_a_part_that_does_not_exist_is_refused():
         [sys.executable, "-m", "perf", "speed"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "no part 'speed'; there are: trajectory, update_svd, scaling, grading" in done.stderr
+    assert "no part 'speed' -> one of trajectory, update_svd, scaling, grading" in done.stderr
 
 
 def test_the_sizes_have_the_parameters_of_their_names():

@@ -12,7 +12,7 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.overrides import quoted
+from rlvr_dynamics.schema.overrides import quoted
 from rlvr_dynamics.training.verl_command import verl_command, verl_overrides
 from rlvr_dynamics.training.verl_schema import check, resolved
 

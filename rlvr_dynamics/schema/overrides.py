@@ -10,8 +10,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from rlvr_dynamics.system.command_line import unquoted
+
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
-_QUOTES = ("'", '"')
 _ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")  # what Hydra lets a backslash stand before
 
 
@@ -28,16 +29,6 @@ def _doubled(found: re.Match[str]) -> str:
     return found[1] * 2 + ("\\'" if found[2] else "")
 
 
-def is_quoted(text: str) -> bool:
-    """Whether a value stands in quotes that its shell has left."""
-    return len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]
-
-
-def unquoted(text: str) -> str:
-    """The value of a key of our own grammars: as it stands, or what its quotes hold."""
-    return text[1:-1] if is_quoted(text) else text
-
-
 def as_typed(override: str, config: type[BaseModel]) -> str:
     """An override whose value Hydra reads as it was typed, where the key holds text.
 
@@ -49,14 +40,15 @@ def as_typed(override: str, config: type[BaseModel]) -> str:
         config: The typed configuration, which says what a key holds.
     """
     key, equals, value = override.partition("=")
-    if not equals or key.startswith("~") or is_quoted(value):
+    if not equals or key.startswith("~") or unquoted(value) != value:
         return override
     holds_text = str in _kinds(key.lstrip("+").split("."), [config])
     if not holds_text or value.strip().lower() == "null":
         return override
     text = quoted(_ESCAPED.sub(r"\1", value))
     # A number, `true` and the like would be read as what they look like.
-    return f"{key}={text if text[:1] == _QUOTES[0] else _QUOTES[0] + text + _QUOTES[0]}"
+    in_quotes = text if text.startswith("'") else f"'{text}'"
+    return f"{key}={in_quotes}"
 
 
 def _kinds(path: list[str], annotations: list[Any]) -> list[Any]:
