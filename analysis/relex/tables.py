@@ -8,15 +8,9 @@ import pandas as pd
 
 from analysis.parts.paper_tables import NOT_RUN, OURS, run_columns
 from rlvr_dynamics.claims.printed import printed
-from rlvr_dynamics.results.formatting import (
-    Formatter,
-    integer,
-    interval,
-    method_name,
-    number,
-    percent_interval,
-)
+from rlvr_dynamics.results.formatting import Formatter, integer, interval, number, percent_interval
 from rlvr_dynamics.results.kinds import same_runs
+from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.relex_models import (
     WITHOUT_WINDOW,
     model_at,

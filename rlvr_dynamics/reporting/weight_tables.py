@@ -5,15 +5,9 @@ import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.forecasts import COUNTED, own_forecasts
-from rlvr_dynamics.results.formatting import (
-    integer,
-    interval,
-    method_rank,
-    number,
-    percent,
-    rank_order,
-)
+from rlvr_dynamics.results.formatting import integer, interval, number, percent, rank_order
 from rlvr_dynamics.results.frames import equal, last_step, mean, median, numbers
+from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.bootstrap import bootstrap
 from rlvr_dynamics.statistics.intervals import UNDEFINED
