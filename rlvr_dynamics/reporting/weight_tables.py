@@ -129,10 +129,13 @@ def forecast_table(results: Results) -> Table:
         return absent("forecast_skill", title, "forecast")
     rows = []
     groups = {
-        (int(observe), int(step), method_rank(str(method))): rows
+        (int(observe), int(step), str(method)): rows
         for (observe, step, method), rows in table.groupby(["observe", "step", "method"])  # pyright: ignore[reportGeneralTypeIssues]
     }
-    for (observe, step, (_, method)), group in sorted(groups.items(), key=lambda item: item[0]):
+    for observe, step, method in sorted(
+        groups, key=lambda group: (*group[:2], method_rank(group[2]))
+    ):
+        group = groups[observe, step, method]
         group = own_forecasts(group)
         skill = numbers(group, "skill")
         middle = (

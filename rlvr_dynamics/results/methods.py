@@ -73,7 +73,8 @@ def method_rank(label: str) -> tuple[int, int, str]:
     if label in CHECKPOINTS:
         return (-1, list(CHECKPOINTS).index(label), padded)
     found = _declared(label)
-    return (*(found.place if found else (len(METHODS), 0)), padded)
+    place, variant = found.place if found else (len(METHODS), 0)
+    return (place, variant, padded)
 
 
 def look(label: str, shown: Iterable[str] = ()) -> Look:
