@@ -40,12 +40,7 @@ MODULES: tuple[str, ...] = (
     "alpharl.figure_15",
     "alpharl.figure_16_29",
     # RELEX, tables
-    "relex.main",
-    "relex.out_of_domain",
-    "relex.baselines",
-    "relex.ablation",
-    "relex.oracle",
-    "relex.far_extrapolation",
+    "relex.accuracy_tables",
     # RELEX, figures
     "relex.curves",
     "relex.spectrum",

@@ -1,7 +1,8 @@
 """What the papers' tables have in common: printed rows, averages, and the runs that may join."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from rlvr_dynamics.claims.printed import AVERAGE, PROVENANCE
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import Formatter, general, integer, number
+from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 
 # AlphaRL's six benchmarks as printed, and the names under which this package scores them.
@@ -71,6 +73,32 @@ RUN_FORMATS: dict[str, Formatter] = {
 def run_columns(cell: Cell) -> dict[str, object]:
     """Model, algorithm, learning rate and seed of a run: the first columns of its rows."""
     return dict(zip(RUN, (cell.model, cell.algorithm, cell.learning_rate, cell.seed), strict=True))
+
+
+def with_ours(
+    study: Study,
+    rows: Iterable[dict[str, Any]],
+    ours: Callable[[Cell, dict[str, Any]], Iterable[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """Printed rows with ours beneath each; one dash at the end of a model that no run has.
+
+    Args:
+        study: The runs.
+        rows: Printed rows with their `model` and `algorithm`, in order.
+        ours: From a run of the same model and algorithm and a printed row, what stands beneath.
+    """
+    found: list[dict[str, Any]] = []
+    blocks: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        blocks.setdefault((str(row["model"]), str(row["algorithm"])), []).append(row)
+    for (model, algorithm), block in blocks.items():
+        cells = same_runs(study, model, algorithm)
+        for row in block:
+            found.append(row)
+            found += [own for cell in cells for own in ours(cell, row)]
+        if not cells:
+            found.append({"model": model, "algorithm": algorithm, "source": NOT_RUN})
+    return found
 
 
 def wide(printed: pd.DataFrame) -> pd.DataFrame:

@@ -2,26 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.parts.run_groups import Group, dodge, groups, left_out, names_of, runs_and_seeds
 from analysis.relex.figures import PRINTED_LABEL, PRINTED_LOOK, error_bars, panel_grid
-from analysis.relex.tables import printed_rows, readable
+from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK
+from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, GREY, VERMILLION
 from rlvr_dynamics.results.formatting import integer
-from rlvr_dynamics.results.frames import equal
-from rlvr_dynamics.results.methods import look
 from rlvr_dynamics.results.relex_models import model_at, points, protocols, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
 NAME = "relex_curves"
 TITLE = "RELEX by how much it observed"
-LABELS = ("hold_last", "relex_raw", "relex")
+LOOKS = {"hold_last": (GREY, "s"), "relex_raw": (BLUE, "D"), "relex": (VERMILLION, "o")}
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,8 @@ def draw(study: Study) -> Drawing:
     for axes in panels[::2]:
         axes.set_ylabel("minus real final, points")
     handles = [
-        Line2D([], [], markersize=4, label=readable(method), **_drawn(method)) for method in LABELS
+        Line2D([], [], color=colour, marker=marker, markersize=4, label=readable(method))
+        for method, (colour, marker) in LOOKS.items()
     ]
     printed = Line2D([], [], label=PRINTED_LABEL, **{**PRINTED_LOOK, "markersize": 5})
     figure.legend(handles=[*handles, printed], loc="outside lower center", ncols=4)
@@ -90,17 +88,18 @@ def draw(study: Study) -> Drawing:
 
 def _panel(axes: Axes, part: Group) -> None:
     for place, cell in enumerate(part.cells):
-        for method in LABELS:
+        for method, (colour, marker) in LOOKS.items():
             found = curve(cell, method)
             middle, errors = error_bars(point.points for point in found)
             axes.errorbar(
                 [100 * point.share + dodge(place, len(part.cells), 1.5) for point in found],
                 middle,
                 yerr=errors,
+                color=colour,
+                marker=marker,
                 markersize=2.5,
                 linewidth=0.7,
                 elinewidth=0.5,
-                **_drawn(method),
             )
     for share, gap in _printed():
         axes.plot([100 * share], [gap], **PRINTED_LOOK)
@@ -110,17 +109,11 @@ def _panel(axes: Axes, part: Group) -> None:
     axes.set_xlabel("observed share of the training, %")
 
 
-def _drawn(method: str) -> dict[str, Any]:
-    drawn = look(method)
-    return {"color": drawn.colour, "marker": drawn.marker, "linestyle": drawn.line}
-
-
 def _printed() -> list[tuple[float, float]]:
-    rows = equal(printed_rows("main"), benchmark="math").to_dict("records")
-    full = {row["base_model"]: row["value"] for row in rows if row["label"] == "real"}
+    rows = [row for row in printed_rows("main") if row["benchmark"] == "math"]
     return [
-        (row["train_fraction"], 100 * (row["value"] - full[row["base_model"]]))
-        for row in rows
+        (row["share"], row["gap"])
+        for row in with_gaps(rows, beside="real")
         if row["label"] == "relex"
     ]
 

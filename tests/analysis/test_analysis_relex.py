@@ -8,16 +8,12 @@ from matplotlib.figure import Figure
 
 from analysis.parts import random_walk
 from analysis.parts.paper_tables import NOT_RUN, OURS
-from analysis.relex import ablation as relex_ablation
-from analysis.relex import baselines as relex_baselines
+from analysis.registry import artefacts, find
 from analysis.relex import curves as relex_curves
-from analysis.relex import far_extrapolation as relex_far_extrapolation
 from analysis.relex import geometry as relex_geometry
 from analysis.relex import linearity as relex_linearity
-from analysis.relex import main as relex_main
-from analysis.relex import oracle as relex_oracle
-from analysis.relex import out_of_domain as relex_out_of_domain
 from analysis.relex import spectrum as relex_spectrum
+from analysis.relex.beyond_training_tables import TITLES
 from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex, write_table
 from rlvr_dynamics.results.study import Study, load_study
@@ -33,12 +29,12 @@ from tests.support.reporting_fixture import (
 )
 
 TABLES = (
-    relex_main,
-    relex_out_of_domain,
-    relex_baselines,
-    relex_ablation,
-    relex_oracle,
-    relex_far_extrapolation,
+    "relex_main",
+    "relex_out_of_domain",
+    "relex_baselines",
+    "relex_ablation",
+    "relex_oracle",
+    "relex_far_extrapolation",
 )
 WEIGHTS = (relex_spectrum, relex_linearity, relex_geometry)
 FIGURES = (relex_curves, *WEIGHTS)
@@ -69,12 +65,16 @@ def full(tmp_path_factory) -> Study:
     return load_study([folder])
 
 
-def table(module, study: Study, name: str) -> Table:
-    return next(found for found in module.build(study) if found.name == name)
+def tables(name: str, study: Study) -> list[Table]:
+    return list(find(name).make(study))
 
 
-def frame(module, study: Study, suffix: str = "_here") -> pd.DataFrame:
-    found = table(module, study, f"{module.NAME}{suffix}").frame
+def table(name: str, study: Study, suffix: str = "_here") -> Table:
+    return next(found for found in tables(name, study) if found.name == f"{name}{suffix}")
+
+
+def frame(name: str, study: Study, suffix: str = "_here") -> pd.DataFrame:
+    found = table(name, study, suffix).frame
     assert found is not None
     return found
 
@@ -145,7 +145,7 @@ def test_the_walk_needs_the_norm_of_every_step(tmp_path):
 
 
 def test_main_has_the_printed_rows_and_says_that_ours_were_not_run(study):
-    found = frame(relex_main, study, "")
+    found = frame("relex_main", study, "")
     small = found[found.model == "Qwen2.5-Math-1.5B"]
     assert list(small.accuracy[:3].round(3)) == [0.482, 0.715, 0.716]
     assert small.source.iloc[-1] == NOT_RUN
@@ -159,7 +159,7 @@ def test_a_run_of_the_printed_model_stands_beneath_each_printed_row(tmp_path, mo
     run = build_run(tmp_path / "qwen")
     set_config(run, model={"name": "qwen3_4b", "repo": "Qwen/Qwen3-4B-Base"})
     here = load_study([run])
-    found = frame(relex_main, here, "")
+    found = frame("relex_main", here, "")
     ours = found[found.source == OURS]
     assert list(ours.model) == ["Qwen3-4B-Base"] * 3
     assert list(ours.method) == ["base", "real checkpoint", "RELEX"]
@@ -172,7 +172,7 @@ def test_a_run_of_the_printed_model_stands_beneath_each_printed_row(tmp_path, mo
 
 
 def test_main_here_compares_with_the_real_and_the_last_observed_checkpoint(study):
-    found = frame(relex_main, study)
+    found = frame("relex_main", study)
     cell = found[(found.cell == study.trained[0].name) & (found.protocol == "sampled")]
     relex = cell[cell.method == "RELEX"].iloc[0]
     held = cell[cell.method == "last observed checkpoint"].iloc[0]
@@ -185,27 +185,27 @@ def test_main_here_compares_with_the_real_and_the_last_observed_checkpoint(study
 
 
 def test_windows_beside_the_papers_are_shown_with_their_own_shares(full):
-    found = frame(relex_main, full)
+    found = frame("relex_main", full)
     assert sorted(set(found[found.method == "RELEX"].share)) == [0.1, 0.2]
 
 
 def test_controls_stand_apart(study):
     control = next(cell for cell in study.cells if cell.control != "none")
-    for module in (*TABLES[:3], relex_oracle, relex_far_extrapolation):
-        names = {found.name: found.frame for found in module.build(study)}
-        apart = names[f"{module.NAME}_controls_here"]
+    for name in TABLES[:3] + TABLES[4:]:
+        names = {found.name: found.frame for found in tables(name, study)}
+        apart = names[f"{name}_controls_here"]
         assert apart is not None
         assert set(apart.cell) == {control.name}
-        here = names[f"{module.NAME}_here"]
+        here = names[f"{name}_here"]
         assert here is not None
         assert control.name not in set(here.cell)
         assert len(set(here.cell)) == 3
 
 
 def test_printed_averages_stand_beside_recomputed_ones(study):
-    found = frame(relex_out_of_domain, study, "")
+    found = frame("relex_out_of_domain", study, "")
     row = found[(found.model == "Qwen3-4B-Base") & (found.method == "base")].iloc[0]
-    five = [row[name] for name in relex_out_of_domain.TITLES.values()]
+    five = [row[name] for name in TITLES.values()]
     assert row.five == pytest.approx(np.mean(five))
     assert row["five as printed"] == pytest.approx(0.186)
     assert row["five off"] == pytest.approx(-0.2)
@@ -217,7 +217,7 @@ def test_printed_averages_stand_beside_recomputed_ones(study):
 
 
 def test_out_of_domain_means_are_over_benchmarks_and_intervals_hold_them(study):
-    found = frame(relex_out_of_domain, study)
+    found = frame("relex_out_of_domain", study)
     row = found[found.method == "RELEX"].iloc[0]
     titles = [title for _, title, _ in list(reporting_fixture.BENCHMARKS.values())[1:]]
     assert row["mean"] == pytest.approx(np.mean([row[title] for title in titles]))
@@ -227,24 +227,24 @@ def test_out_of_domain_means_are_over_benchmarks_and_intervals_hold_them(study):
 
 
 def test_baselines_judge_every_method_against_holding_the_last_checkpoint(full):
-    found = frame(relex_baselines, full)
+    found = frame("relex_baselines", full)
     held = found[found.method == "last observed checkpoint"]
     assert held["vs held"].isna().all()
     momentum = found[(found.method == "line of the last two") & (found.share == 0.2)].iloc[0]
     held_at = float(held[held.share == 0.2].accuracy.iloc[0])
     assert momentum["vs held"] == pytest.approx(100 * (momentum.accuracy - held_at))
-    overall = frame(relex_baselines, full, "_runs")
+    overall = frame("relex_baselines", full, "_runs")
     row = overall[(overall.method == "line of the last two") & (overall.share == 0.2)].iloc[0]
     assert row.held == pytest.approx(momentum["vs held"])
     assert (row.runs, row.better, row.worse) == (1, 1, 0)
 
 
 def test_baselines_over_runs_give_the_range_and_name_the_runs(study):
-    overall = frame(relex_baselines, study, "_runs")
+    overall = frame("relex_baselines", study, "_runs")
     row = overall[(overall.method == "RELEX") & (overall["learning rate"] == 1e-5)].iloc[0]
     names = [name.strip() for name in row.cell.split(",")]
     assert row.runs == len(names) == len(study.trained)
-    listed = frame(relex_baselines, study)
+    listed = frame("relex_baselines", study)
     each = listed[(listed.method == "RELEX") & listed.cell.isin(names)]["vs held"]
     assert row.held == pytest.approx(each.mean())
     assert row["held range"] == f"[+{each.min():.1f}, +{each.max():.1f}]"
@@ -254,7 +254,7 @@ def test_a_method_with_a_grid_has_the_skill_of_its_chosen_candidate(tmp_path):
     run = build_run(tmp_path / "run")
     write_scores(run, {**ACCURACY, f"expo__observe_3__step_{T}": 0.6})
     write_forecast(run, skill={"relex": 0.6, "expo_alpha_1_0": 0.4, "expo_alpha_4_0": -3.0})
-    found = frame(relex_baselines, load_study([run]))
+    found = frame("relex_baselines", load_study([run]))
     expo = found[found.method == "ExPO"].iloc[0]
     table_ = load_study([run]).cells[0].results.tables["forecast"]
     assert table_ is not None
@@ -263,10 +263,10 @@ def test_a_method_with_a_grid_has_the_skill_of_its_chosen_candidate(tmp_path):
 
 
 def test_ablation_compares_with_rank_1_of_the_same_window(full):
-    printed = frame(relex_ablation, full, "")
+    printed = frame("relex_ablation", full, "")
     poly = printed[(printed.method == "RELEX, polynomial") & (printed.step == 500)].iloc[0]
     assert poly.gap == pytest.approx(0.1 - 71.6)
-    found = frame(relex_ablation, full)
+    found = frame("relex_ablation", full)
     assert list(dict.fromkeys(found[found.share == 0.2].method)) == [
         "RELEX",
         "RELEX, rank 5",
@@ -281,10 +281,10 @@ def test_ablation_compares_with_rank_1_of_the_same_window(full):
 
 
 def test_oracle_stands_beside_its_null_and_the_real_checkpoint(full):
-    printed = frame(relex_oracle, full, "")
+    printed = frame("relex_oracle", full, "")
     rebuilt = printed[(printed.method == "trajectory rank-1, oracle") & (printed.step == 500)]
     assert rebuilt.gap.iloc[0] == pytest.approx(71.06 - 71.54)
-    found = frame(relex_oracle, full)
+    found = frame("relex_oracle", full)
     ranks = found.groupby("method").cosine.mean()
     assert ranks["trajectory rank-1, oracle"] < ranks["trajectory rank-5, oracle"]
     half = found[found.step == LONG // 2].iloc[0]
@@ -297,11 +297,11 @@ def test_oracle_stands_beside_its_null_and_the_real_checkpoint(full):
 
 
 def test_far_extrapolation_keeps_what_was_not_printed_empty(study):
-    printed = frame(relex_far_extrapolation, study, "")
+    printed = frame("relex_far_extrapolation", study, "")
     large = printed[(printed.model == "Qwen3-8B-Base") & (printed.observe == 50)].iloc[0]
     assert large["1000"] == pytest.approx(0.227)
     assert math.isnan(large["500"])
-    found = frame(relex_far_extrapolation, study)
+    found = frame("relex_far_extrapolation", study)
     beyond = found[(found.target == 1.5) & (found.share == 0.15)].iloc[0]
     assert beyond.factor == pytest.approx(10)
     assert beyond.accuracy == score(study, "relex__observe_3__step_30")
@@ -310,8 +310,8 @@ def test_far_extrapolation_keeps_what_was_not_printed_empty(study):
 
 def test_every_table_is_written_and_ends_with_its_runs(study, full, tmp_path):
     for here in (study, full):
-        for module in TABLES:
-            for found in module.build(here):
+        for name in TABLES:
+            for found in tables(name, here):
                 assert found.frame is not None, found.name
                 assert found.frame.columns[-1] == "cell"
                 write_table(found, tmp_path)
@@ -323,14 +323,14 @@ def test_what_was_not_scored_is_said(tmp_path):
     run = build_run(tmp_path / "run")
     remove_stage(run, "scores")
     bare = load_study([run])
-    for module in TABLES:
-        if module is relex_oracle:
+    for name in TABLES:
+        if name == "relex_oracle":
             continue
-        here = table(module, bare, f"{module.NAME}_here")
+        here = table(name, bare)
         assert here.frame is None
         assert "score" in here.missing
     # The cosines need no scores.
-    assert frame(relex_oracle, bare).accuracy.isna().all()
+    assert frame("relex_oracle", bare).accuracy.isna().all()
 
 
 # The figures
@@ -427,5 +427,5 @@ def test_curves_are_the_points_above_the_real_final_checkpoint(study):
 
 
 def test_artefacts_have_names_of_their_own():
-    names = [artefact.name for module in (*TABLES, *FIGURES) for artefact in module.ARTEFACTS]
-    assert names == [module.NAME for module in (*TABLES, *FIGURES)]
+    names = [artefact.name for artefact in artefacts() if artefact.paper == "relex"]
+    assert names == [*TABLES, *(module.NAME for module in FIGURES)]

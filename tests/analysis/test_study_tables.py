@@ -200,9 +200,12 @@ def test_ablation_at_every_window(run, tables):
 def test_reconstructions_beside_their_checkpoints(run, tables):
     frame = tables["relex_oracle_here"].set_index(["method", "step"])
     for step in (40, 110, FINAL):
+        for rank in (1, 5):
+            row = frame.loc[(f"trajectory rank-{rank}, oracle", step)]
+            cosines = run.table("oracle", rank=rank, step=step)["cosine"].dropna()
+            expected = [cosines.median(), cosines.min()]
+            assert [row["cosine"], row["lowest"]] == pytest.approx(expected)
         row = frame.loc[("trajectory rank-1, oracle", step)]
-        cosines = run.table("oracle", rank=1, step=step)["cosine"].dropna()
-        assert [row["cosine"], row["lowest"]] == pytest.approx([cosines.median(), cosines.min()])
         own, real = (
             mean(run, name, "in_domain")
             for name in (f"trajectory_oracle__step_{step}", f"step_{step}")

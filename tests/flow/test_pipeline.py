@@ -8,13 +8,10 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow.execute import execute
-from rlvr_dynamics.flow.pipeline import Known, plan
-from rlvr_dynamics.flow.stage import Stage
+from rlvr_dynamics.flow import pipeline
 from rlvr_dynamics.run_directory.lock import locked
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.system import atomic
-from tests.support.stages import do_all
 
 
 def make_run(folder: Path, *overrides: str) -> Run:
@@ -36,7 +33,7 @@ class Recorder:
             values = loaded.model_dump(mode="json")
             return {key: values[key] for key in settings}
 
-        return Stage(
+        return pipeline.Stage(
             name=name,
             version=1,
             needs=needs,
@@ -56,7 +53,10 @@ class Recorder:
 
     def go(self, run):
         self.ran.clear()
-        do_all(run, self.stages())
+        with locked(run.folder):
+            for item in pipeline.plan(run, self.stages(), lambda run: {}):
+                if item.state != "done":
+                    pipeline.execute(run, item)
         return list(self.ran)
 
 
@@ -98,18 +98,18 @@ def test_an_interrupted_stage_is_run_again(tmp_path):
 
     object.__setattr__(stages[0], "work", broken)
     with pytest.raises(KeyboardInterrupt):
-        do_all(run, stages)
+        pipeline.execute(run, next(pipeline.plan(run, stages, lambda run: {})))
     assert not run.of("prepare").exists()
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []
     object.__setattr__(stages[1], "work", broken)
     assert recorder.go(make_run(tmp_path, "stages=[prepare]")) == ["prepare"]
-    planned = plan(run, stages, Known({}))
-    assert [item.state for item in planned] == ["done", "run", "run"]
+    items = pipeline.plan(run, stages, lambda run: {})
+    assert next(items).state == "done"
     with pytest.raises(KeyboardInterrupt):
-        execute(run, planned[1])
+        pipeline.execute(run, next(items))
     record = json.loads((run.of("train") / "stage.json").read_text())
     assert record["finished"] is False
-    again = plan(make_run(tmp_path, "stages=[prepare,train]"), stages, Known({}))
+    again = list(pipeline.plan(make_run(tmp_path, "stages=[prepare,train]"), stages, lambda r: {}))
     assert [item.state for item in again] == ["done", "resume"]
 
 

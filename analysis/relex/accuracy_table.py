@@ -1,0 +1,284 @@
+"""A table of RELEX's accuracies from its description: printed rows, then rows of our runs."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+
+import pandas as pd
+
+from analysis.parts.paper_tables import (
+    RUN,
+    RUN_FORMATS,
+    for_controls,
+    in_percent,
+    provenance_note,
+    run_columns,
+    with_ours,
+)
+from analysis.relex.printed import Row, accuracy_cells, ours_on_math
+from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import Formatter, general, integer, interval, number
+from rlvr_dynamics.results.relex_models import (
+    model_at,
+    points,
+    protocols,
+    score,
+    skill,
+    step_share,
+    targets_of,
+    title_of,
+    windows_near,
+)
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
+
+# Columns of our runs that several tables have.
+ANSWERS = ("benchmark", "protocol", "accuracy", "interval", "n", "samples")
+VS_REAL, VS_HELD = ("vs real", "vs real interval"), ("vs held", "vs held interval")
+Asked = tuple[str, int | None, int | None]  # method, last observed step, target step
+NEEDS = "Not measured: needs scores/scores.parquet with predictions (stages extrapolate and score)."
+
+
+def signed(value: float) -> str:
+    """A difference in points with its sign, as the paper's accuracies are printed: one decimal."""
+    return number(value, 1, signed=True)
+
+
+def four_digits(value: float) -> str:
+    """A cosine."""
+    return number(value, 4)
+
+
+FORMATS: dict[str, Formatter] = {
+    **RUN_FORMATS,
+    **dict.fromkeys(["step", "observe", "samples", "tensors", "runs", "better", "worse"], integer),
+    **dict.fromkeys(["accuracy", "last observed", "real", "mean"], in_percent),
+    **dict.fromkeys(["gap", "vs real", "vs held"], signed),
+    **dict.fromkeys(["cosine", "lowest", "walk"], four_digits),
+    "target": RUN_FORMATS["share"],
+    "factor": lambda value: f"{general(value)} ×",
+    "skill": number,
+}
+HEADINGS = {
+    **dict.fromkeys(["interval", "gap interval", "vs real interval", "vs held interval"], "95 %"),
+    "vs real": "minus real, points",
+    "vs held": "minus last observed, points",
+    "skill": "median skill",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model of a run on benchmarks that count alike.
+
+    Attributes:
+        cell: The run.
+        method: Label of the method; `hold_last` is the last observed checkpoint.
+        benchmarks: Their names.
+        protocol: How answers were drawn.
+        window: Last observed step of a method that has one.
+        step: Target step, the final one when not given.
+    """
+
+    cell: Cell
+    method: str
+    benchmarks: tuple[str, ...]
+    protocol: str
+    window: int | None = None
+    step: int | None = None
+
+    @property
+    def model(self) -> str | None:
+        """Its id."""
+        return self.other(self.method, self.step)
+
+    def other(self, method: str, step: int | None = None) -> str | None:
+        """Id of the model of another method, from the same window."""
+        return model_at(self.cell.results, method, self.window, step)
+
+    def of(self, model: str | None, benchmark: str | None = None) -> Row:
+        """`score` of any model on one of the benchmarks, the first when not given."""
+        return score(self.cell.results, model, benchmark or self.benchmarks[0], self.protocol)
+
+    @cached_property
+    def parts(self) -> dict[str, Row]:
+        """Its `score` by benchmark."""
+        return {name: self.of(self.model, name) for name in self.benchmarks}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was scored on any of the benchmarks."""
+        return not all(math.isnan(part["accuracy"]) for part in self.parts.values())
+
+    def above(self, other: str | None) -> Interval:
+        """Points above another model, paired by question."""
+        return points(self.cell.results, self.model, other, self.benchmarks, self.protocol)
+
+    def gap(self, name: str, other: str | None) -> Row:
+        """The columns of the points above another model."""
+        value = self.above(other)
+        shown = interval(value.low, value.high, 1, signed=True)
+        return {name: value.value, f"{name} interval": shown}
+
+    def row(self) -> Row:
+        """Its columns in a table of our runs; those of its accuracy are of the first benchmark."""
+        results, window, step = self.cell.results, self.window, self.step
+        return {
+            **run_columns(self.cell),
+            "method": results.method_name(self.method),
+            "share": {"base": 0.0, "real": 1.0}.get(self.method, step_share(results, window)),
+            "target": step_share(results, step),
+            "factor": step / window if step and window else math.nan,
+            "benchmark": title_of(results, self.benchmarks[0]),
+            "protocol": self.protocol,
+            **accuracy_cells(self.parts[self.benchmarks[0]]),
+            "skill": math.nan if window is None else skill(results, self.method, window, step),
+            "cell": self.cell.name,
+        }
+
+    def against_real_and_held(self) -> Row:
+        """`row`, with the final and the last observed checkpoint and its points above them."""
+        real, held = self.other("real"), self.other("hold_last") if self.window else None
+        return {
+            **self.row(),
+            "real": self.of(real)["accuracy"],
+            "last observed": self.of(held)["accuracy"],
+            **self.gap("vs real", real),
+            **self.gap("vs held", held),
+        }
+
+
+def near_paper(results: Results, *methods: str) -> list[Asked]:
+    """Base, final checkpoint, and methods at the windows nearest to the paper's 15 %."""
+    windows = windows_near(results)
+    there = [(method, window, None) for window in windows for method in methods]
+    return [("base", None, None), ("real", None, None), *there]
+
+
+def windows_and_targets(cell: Cell) -> Iterator[tuple[int, int]]:
+    """Windows of a run, each with all target steps of RELEX."""
+    return product(cell.results.windows, targets_of(cell.results, "relex"))
+
+
+def in_domain(cell: Cell, asked: Iterable[Asked], most: int | None = 1) -> Iterator[Scored]:
+    """What was scored of some models on the in-domain benchmarks of a run.
+
+    Args:
+        cell: The run.
+        asked: Method, window and target step of each model.
+        most: By how many protocols at most, the preferred one first; None for all.
+    """
+    asked = list(asked)
+    for benchmark in cell.results.benchmarks("in_domain"):
+        for protocol in protocols(cell.results, benchmark)[:most]:
+            for method, window, step in asked:
+                scored = Scored(cell, method, (benchmark,), protocol, window, step)
+                if scored.is_known:
+                    yield scored
+
+
+@dataclass(frozen=True)
+class AccuracyTable:
+    """One of RELEX's tables: the printed rows with ours beneath, then our runs.
+
+    Attributes:
+        artefact: Its name, number, title, what to look at and whose runs it needs.
+        printed: From the study, the printed rows.
+        columns: Columns of the printed rows.
+        caption: What is said of the printed rows.
+        rows: From a run, its rows.
+        here: Columns of our runs, behind those of `RUN`.
+        here_caption: What is said of our runs.
+        ours: From a run and a printed row, what stands beneath it.
+        headings: Column to heading, where `HEADINGS` has none or another.
+        formats: Column to formatter, where `FORMATS` has none or another.
+        here_title: Heading of our runs; that of the table when not given.
+        needs: What is missing where no run has rows.
+        more: Further tables of our runs, put in front.
+    """
+
+    name: str
+    number: str
+    title: str
+    look_at: str
+    question: str
+    printed: Callable[[Study], Iterable[Row]]
+    columns: Sequence[str]
+    caption: str
+    rows: Callable[[Cell], Iterable[Row]]
+    here: Sequence[str]
+    here_caption: str
+    ours: Callable[[Cell, Row], Iterable[Row]] = ours_on_math
+    headings: dict[str, str] = field(default_factory=dict)
+    formats: dict[str, Formatter] = field(default_factory=dict)
+    here_title: str = ""
+    needs: str = NEEDS
+    more: Callable[[Sequence[Cell], str], list[Table]] = lambda cells, name: []
+
+    @property
+    def artefact(self) -> Artefact:
+        """What the page and `python -m analysis` know of it."""
+        return Artefact(
+            self.name, "relex", self.number, self.title, self.look_at, self.question, self.build
+        )
+
+    def build(self, study: Study) -> list[Table]:
+        """The printed rows with ours beneath, then our runs."""
+        rows = with_ours(study, self.printed(study), self.ours)
+        paper = self._table(self.name, self.title, self.caption, rows, self.columns)
+        return [paper, *for_controls(study, self._here, self.name)]
+
+    def _here(self, cells: Sequence[Cell], name: str) -> list[Table]:
+        title = f"{self.here_title or self.title}: runs of this study"
+        rows = [row for cell in cells for row in self.rows(cell)]
+        if not rows:
+            return [Table(f"{name}_here", title, "", None, missing=self.needs)]
+        caption = f"{self.here_caption} {dtypes(cells)}"
+        listed = self._table(f"{name}_here", title, caption, rows, [*RUN, *self.here])
+        return [*self.more(cells, name), listed]
+
+    def _table(
+        self, name: str, title: str, caption: str, rows: Iterable[Row], columns: Sequence[str]
+    ) -> Table:
+        return as_table(name, title, caption, rows, columns, self.formats, self.headings)
+
+
+def as_table(
+    name: str,
+    title: str,
+    caption: str,
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    formats: Mapping[str, Formatter] | None = None,
+    headings: Mapping[str, str] | None = None,
+) -> Table:
+    """A table of some columns of rows, then the name of the run; what `source` says is explained.
+
+    Args:
+        name: As in `Table`, like the next two.
+        title: Heading.
+        caption: What it holds.
+        rows: Column to value; columns that are not asked for are left out.
+        columns: Columns in order, but for the last one, `cell`.
+        formats: Column to formatter, where `FORMATS` has none or another.
+        headings: Column to heading, where `HEADINGS` has none or another.
+    """
+    frame = pd.DataFrame(list(rows), columns=[*columns, "cell"])
+    return Table(
+        name,
+        title,
+        caption + (provenance_note(frame) if "source" in frame else ""),
+        frame,
+        {**FORMATS, **(formats or {})},
+        {**HEADINGS, **(headings or {})},
+    )
+
+
+def dtypes(cells: Sequence[Cell]) -> str:
+    """The number formats of the checkpoints behind a table of runs."""
+    found = sorted({cell.results.dtype or "unknown" for cell in cells})
+    return f"Checkpoints in {', '.join(found)}."
