@@ -7,14 +7,11 @@ import json
 import shlex
 import signal
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.errors import EXIT_DONE
 from rlvr_dynamics.schema import STAGES, RunConfig
 from rlvr_dynamics.system.command_line import Parser, end, say
 
@@ -91,82 +88,21 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _go(settings: RunConfig, arguments: list[str]) -> int:
-    from rlvr_dynamics.flow import pipeline, stages
-    from rlvr_dynamics.run_directory.lock import locked
-    from rlvr_dynamics.run_directory.progress import append_log
-    from rlvr_dynamics.run_directory.provenance import restore_provenance, write_provenance
+    from rlvr_dynamics.flow.checks import check_machine
+    from rlvr_dynamics.flow.plan_in_words import describe
+    from rlvr_dynamics.flow.run_flow import run_flow
     from rlvr_dynamics.run_directory.run import Run
-    from rlvr_dynamics.run_directory.trajectory import external_identities
-    from rlvr_dynamics.sinks import mirror
 
     run = Run(settings, Path(settings.run_dir).absolute())
     if settings.dry_run:
-        from rlvr_dynamics.flow.plan_in_words import describe
-
         say(describe(run))
         return EXIT_DONE
-    stages.check_machine(run)
+    check_machine(run)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGUSR1, _interrupt)  # what a scheduler sends before the time limit
-    command = shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
-    with locked(run.folder), mirror.mirrored(run.folder, settings.wandb) as copies:
-        worked = False
-        restore_provenance(run, command)
-        for item in pipeline.plan(run, stages.ALL, external_identities):
-            name = item.stage.name
-            if item.state == "done":
-                say(f"{name:<12} done ({item.why})")
-                continue
-            say(f"{name:<12} {'going on' if item.state == 'resume' else 'starting'} ({item.why})")
-            worked = True
-            begin = time.time()
-            append_log(run.folder, {"event": "start", "stage": name, "command": command})
-            write_provenance(run, command)
-            seconds = _execute(run, item)
-            append_log(
-                run.folder,
-                {"event": "finish", "stage": name, "seconds": round(time.time() - begin, 2)},
-            )
-            write_provenance(run, command)
-            copies.copy(name)
-            say(f"{name:<12} finished in {seconds:.0f} s")
-        _show_result(run, worked)
+    run_flow(run, shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments]))
     return EXIT_DONE
-
-
-def _execute(run: Any, item: Any) -> float:
-    """Do one stage; how it ended otherwise than well is written to log.jsonl."""
-    from rlvr_dynamics.flow import pipeline
-    from rlvr_dynamics.run_directory.progress import append_log
-
-    try:
-        return pipeline.execute(run, item)
-    except (Exception, KeyboardInterrupt) as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        told = {"event": "interrupted" if stopped else "failed", "stage": item.stage.name}
-        if not stopped:
-            told["error"] = " ".join(f"{error or type(error).__name__}".split())
-        with suppress(UserError):  # a full disk: what went wrong first is what is shown
-            append_log(run.folder, told)
-        raise
-
-
-def _show_result(run: Any, worked: bool) -> None:
-    claims = run.of("report") / "claims.csv"
-    if "report" not in run.config.stages or not claims.exists():
-        return
-    if worked:
-        import pandas as pd
-
-        from rlvr_dynamics.reporting import ledger_as_text
-
-        say("")
-        say(ledger_as_text(pd.read_csv(claims)))
-    say("")
-    say(f"report: {run.of('report') / 'index.html'}  (open it in a browser)")
-    if not worked:
-        say("everything was done already; nothing was computed")
 
 
 if __name__ == "__main__":

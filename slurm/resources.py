@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 from rlvr_dynamics.flow import estimates
-from rlvr_dynamics.flow.stages import trains
 from rlvr_dynamics.schema import STAGES, RunConfig
 from slurm.site import Site, minutes
 
@@ -55,7 +54,7 @@ def jobs_of(config: RunConfig, site: Site) -> dict[str, tuple[str, ...]]:
     """
     ordered = sorted(config.stages, key=STAGES.index)
     first = tuple(stage for stage in ordered if stage in ("prepare", "train"))
-    if "train" in first and not trains(config):
+    if "train" in first and not config.trains:
         jobs = {"prepare": first}
     elif "train" in first and not site.prepare_apart:
         jobs = {"train": first}
@@ -116,7 +115,7 @@ def memory_gib(job: str, config: RunConfig) -> int:
         cache = scoring.kv_cache_gib if scoring.device == "cpu" else WORKER_GIB
         workers = scoring.engines * scoring.tensor_parallel
         return math.ceil((PROCESS_GIB + cache + weights) * workers)
-    fetches = job == "prepare" and "train" in config.stages and not trains(config)
+    fetches = job == "prepare" and "train" in config.stages and not config.trains
     if job in ("measure", "extrapolate") or fetches:
         widest = max(shape.vocabulary, shape.intermediate, shape.heads * shape.head_dim)
         update = UPDATE_BYTES * shape.hidden * widest / GIB

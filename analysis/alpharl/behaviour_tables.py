@@ -9,13 +9,17 @@ from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
 from rlvr_dynamics.behaviour.measure import table_path
 from rlvr_dynamics.behaviour.run_directory import FOLDER
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.reporting.figure_style import BLACK, GREEN, GREY, SKY
-from rlvr_dynamics.results.formatting import method_name
+from rlvr_dynamics.reporting.figure_style import BLACK, SKY
+from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.system.sealed import read_parquet
 
 MISSING = "Not measured: python -m rlvr_dynamics.behaviour run_dir=DIR writes it."
-LOOKS = {TRAINED: (BLACK, "o"), RANK1: (GREEN, "D"), RANDOM: (GREY, "X"), BASE: (SKY, "s")}
+LOOKS = {
+    TRAINED: (BLACK, "o"),
+    **{label: (look(label).colour, look(label).marker) for label in (RANK1, RANDOM)},
+    BASE: (SKY, "s"),
+}
 NAMES = {
     TRAINED: "trained model",
     RANK1: method_name(RANK1),

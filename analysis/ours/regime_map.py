@@ -16,33 +16,19 @@ from analysis.parts.run_groups import dodge
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
-    BLUE,
-    GREEN,
     GREY,
-    ORANGE,
-    PURPLE,
     SKY,
-    VERMILLION,
     canvas,
     plain_ticks,
 )
 from rlvr_dynamics.results.forecasts import HOLD_LAST
-from rlvr_dynamics.results.formatting import (
-    general,
-    method_name,
-    share_of_training,
-)
+from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.frames import known, numbers, select, values
+from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Study
 
-METHODS = {  # what the figure shows; the tables have all of them
-    "relex": VERMILLION,
-    "relex_raw": BLUE,
-    "weight_extrapolation": GREEN,
-    "momentum": ORANGE,
-    "alpharl": PURPLE,
-    HOLD_LAST: BLACK,
-}
+# What the figure shows; the tables have all methods.
+METHODS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "alpharl", HOLD_LAST)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WINDOW = 0.2  # share of the training; the figure shows each run's window nearest to it
 APART = 0.3  # methods of one run stand side by side, over a factor of e^0.3
@@ -113,12 +99,12 @@ def _methods(axes: Axes, table: pd.DataFrame, column: str, shapes: dict[str, str
     axes.axhline(0, color=BLACK, linewidth=0.8)
     if not len(table):
         return
-    for place, (method, colour) in enumerate(METHODS.items()):
+    for place, method in enumerate(METHODS):
         rows = known(select(table, table["method"] == method), column)
         if method == HOLD_LAST and column == "skill":
             continue  # 0 by definition: the line
         shift = math.exp(dodge(place, len(METHODS), APART))
-        _points(axes, rows, column, colour, shapes, shift)
+        _points(axes, rows, column, look(method).colour, shapes, shift)
     shown = select(table, table["method"].isin(METHODS))
     _cut(axes, shown, [column])
 
@@ -191,8 +177,8 @@ def _legends(
 ) -> None:
     there = {str(name) for name in table["method"]} if len(table) else set()
     handles = [
-        Line2D([], [], color=colour, linewidth=2.4, label=method_name(method))
-        for method, colour in METHODS.items()
+        Line2D([], [], color=look(method).colour, linewidth=2.4, label=method_name(method))
+        for method in METHODS
         if method in there
     ]
     plain = {"linestyle": "", "color": GREY, "markersize": 4.5}

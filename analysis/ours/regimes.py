@@ -9,8 +9,8 @@ import pandas as pd
 from rlvr_dynamics.claims.measures import prediction
 from rlvr_dynamics.claims.update_claims import learned
 from rlvr_dynamics.results.forecasts import HOLD_LAST, own_forecasts
-from rlvr_dynamics.results.formatting import method_rank
 from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
+from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scored import at_places
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy

@@ -29,7 +29,7 @@ from rlvr_dynamics.results.accuracies import (
     questions,
     relative_accuracy,
 )
-from rlvr_dynamics.results.formatting import method_name
+from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -10,15 +11,16 @@ from analysis.parts.run_groups import Group, dodge, groups, left_out, names_of, 
 from analysis.relex.figures import PRINTED_LABEL, PRINTED_LOOK, error_bars, panel_grid
 from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, GREY, VERMILLION
+from rlvr_dynamics.reporting.figure_style import BLACK
 from rlvr_dynamics.results.formatting import integer
+from rlvr_dynamics.results.methods import look
 from rlvr_dynamics.results.relex_models import model_at, points, protocols, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
 NAME = "relex_curves"
 TITLE = "RELEX by how much it observed"
-LOOKS = {"hold_last": (GREY, "s"), "relex_raw": (BLUE, "D"), "relex": (VERMILLION, "o")}
+LABELS = ("hold_last", "relex_raw", "relex")
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,7 @@ def draw(study: Study) -> Drawing:
     for axes in panels[::2]:
         axes.set_ylabel("minus real final, points")
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=4, label=readable(method))
-        for method, (colour, marker) in LOOKS.items()
+        Line2D([], [], markersize=4, label=readable(method), **_drawn(method)) for method in LABELS
     ]
     printed = Line2D([], [], label=PRINTED_LABEL, **{**PRINTED_LOOK, "markersize": 5})
     figure.legend(handles=[*handles, printed], loc="outside lower center", ncols=4)
@@ -88,18 +89,17 @@ def draw(study: Study) -> Drawing:
 
 def _panel(axes: Axes, part: Group) -> None:
     for place, cell in enumerate(part.cells):
-        for method, (colour, marker) in LOOKS.items():
+        for method in LABELS:
             found = curve(cell, method)
             middle, errors = error_bars(point.points for point in found)
             axes.errorbar(
                 [100 * point.share + dodge(place, len(part.cells), 1.5) for point in found],
                 middle,
                 yerr=errors,
-                color=colour,
-                marker=marker,
                 markersize=2.5,
                 linewidth=0.7,
                 elinewidth=0.5,
+                **_drawn(method),
             )
     for share, gap in _printed():
         axes.plot([100 * share], [gap], **PRINTED_LOOK)
@@ -107,6 +107,11 @@ def _panel(axes: Axes, part: Group) -> None:
     axes.set_xlim(left=0)
     axes.set_title(part.title, loc="left")
     axes.set_xlabel("observed share of the training, %")
+
+
+def _drawn(method: str) -> dict[str, Any]:
+    drawn = look(method)
+    return {"color": drawn.colour, "marker": drawn.marker, "linestyle": drawn.line}
 
 
 def _printed() -> list[tuple[float, float]]:

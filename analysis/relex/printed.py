@@ -6,7 +6,8 @@ from typing import Any
 
 from analysis.parts.paper_tables import OURS
 from rlvr_dynamics.claims.printed import printed
-from rlvr_dynamics.results.formatting import method_name, percent_interval
+from rlvr_dynamics.results.formatting import percent_interval
+from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.relex_models import WITHOUT_WINDOW, model_at, score, step_share
 from rlvr_dynamics.results.study import Cell
 

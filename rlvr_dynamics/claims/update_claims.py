@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from rlvr_dynamics.claims.verdicts import HOLDS, Claim, both, verdict_above, verdict_in_most
-from rlvr_dynamics.results.formatting import USES_FUTURE, interval, number, percent
+from rlvr_dynamics.results.formatting import interval, number, percent
 from rlvr_dynamics.results.frames import accuracy_source, has, known, mean, median, values
+from rlvr_dynamics.results.methods import USES_FUTURE
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import POINTS, paired_accuracy
 from rlvr_dynamics.statistics.bootstrap import bootstrap

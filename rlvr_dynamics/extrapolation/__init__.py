@@ -5,7 +5,8 @@ Importing this package needs no torch: the registries can be listed and checked 
 """
 
 from rlvr_dynamics.extrapolation.alpharl import ALPHARL
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Declaration, Look
 from rlvr_dynamics.extrapolation.expo import EXPO
 from rlvr_dynamics.extrapolation.first_update import FIRST_UPDATE
 from rlvr_dynamics.extrapolation.hold_last import HOLD_LAST
@@ -16,35 +17,41 @@ from rlvr_dynamics.extrapolation.reconstruction import Reconstruction
 from rlvr_dynamics.extrapolation.recovery import RANDOM_UPDATE, RANK1_RECOVERY, RANK_RECOVERY
 from rlvr_dynamics.extrapolation.relex import RELEX
 from rlvr_dynamics.extrapolation.relex_raw import RELEX_RAW
+from rlvr_dynamics.extrapolation.rule import Window
 from rlvr_dynamics.extrapolation.shrunk_relex import SHRUNK_RELEX
 from rlvr_dynamics.extrapolation.stored import Prediction
 from rlvr_dynamics.extrapolation.trajectory_oracle import TRAJECTORY_ORACLE
 from rlvr_dynamics.extrapolation.weight_extrapolation import WEIGHT_EXTRAPOLATION
 
-EXTRAPOLATORS: dict[str, Extrapolator] = {
-    "relex": RELEX,
-    "relex_raw": RELEX_RAW,
-    "shrunk_relex": SHRUNK_RELEX,
-    "neural": NEURAL,
-    "alpharl": ALPHARL,
-    "weight_extrapolation": WEIGHT_EXTRAPOLATION,
-    "expo": EXPO,
-    "hold_last": HOLD_LAST,
-    "momentum": MOMENTUM,
-    "first_update": FIRST_UPDATE,
+METHODS: dict[str, Declaration] = {
+    each.name: each
+    for each in (  # in the order of tables and figures
+        HOLD_LAST,
+        RANK1_RECOVERY,
+        RANDOM_UPDATE,
+        RANK_RECOVERY,
+        TRAJECTORY_ORACLE,
+        RELEX,
+        NEURAL,
+        SHRUNK_RELEX,
+        RELEX_RAW,
+        WEIGHT_EXTRAPOLATION,
+        EXPO,
+        MOMENTUM,
+        FIRST_UPDATE,
+        ALPHARL,
+    )
 }
-
-RECONSTRUCTIONS: dict[str, Reconstruction] = {
-    "rank1_recovery": RANK1_RECOVERY,
-    "rank_recovery": RANK_RECOVERY,
-    "random_update": RANDOM_UPDATE,
-    "trajectory_oracle": TRAJECTORY_ORACLE,
-}
+EXTRAPOLATORS = {name: each for name, each in METHODS.items() if isinstance(each, Extrapolator)}
+RECONSTRUCTIONS = {name: each for name, each in METHODS.items() if isinstance(each, Reconstruction)}
 
 __all__ = [
     "EXTRAPOLATORS",
+    "METHODS",
     "RECONSTRUCTIONS",
+    "Declaration",
     "Extrapolator",
+    "Look",
     "Parameter",
     "Prediction",
     "Reconstruction",

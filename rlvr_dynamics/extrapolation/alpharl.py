@@ -29,8 +29,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlvr_dynamics.extrapolation.accuracy import FEWEST_ACCURACIES, wanted_accuracies
-from rlvr_dynamics.extrapolation.base import Change, Extrapolator, LowRank
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.rule import Change, LowRank
+from rlvr_dynamics.system.palette import PURPLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,8 +149,15 @@ def _wanted(
 
 ALPHARL = Extrapolator(
     name="alpharl",
+    title="AlphaRL",
     paper="https://arxiv.org/abs/2510.00553",
     summary="rank-1 update of every matrix, moved along its PLS component to a wanted accuracy",
+    look=Look(PURPLE, "v"),
+    labels={
+        "alpharl_final": "AlphaRL, final accuracy",
+        "alpharl_released": "AlphaRL, as released",
+    },
+    principal=True,
     tensor_changes=tensor_changes,
     needs_accuracy=True,
     fewest_steps=lambda parameters: FEWEST_ACCURACIES,

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import SKY
 
 
 def row_weights(
@@ -26,8 +29,10 @@ def row_weights(
 
 EXPO = Extrapolator(
     name="expo",
+    title="ExPO",
     paper="https://arxiv.org/abs/2404.16792",
     summary="the last observed update, amplified by a factor chosen on a validation split",
+    look=Look(SKY, "P"),
     row_weights=row_weights,
     parameters={
         "alpha": Parameter(default=0.5, minimum=0.0, summary="how much is added, in updates")

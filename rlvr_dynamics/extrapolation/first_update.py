@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import SKY
 
 
 def row_weights(
@@ -24,8 +27,10 @@ def row_weights(
 
 FIRST_UPDATE = Extrapolator(
     name="first_update",
+    title="first update, scaled",
     paper="https://arxiv.org/abs/2605.21468",
     summary="control: the first observed update, magnified",
+    look=Look(SKY, "p", "--"),
     row_weights=row_weights,
     parameters={
         "scale": Parameter(

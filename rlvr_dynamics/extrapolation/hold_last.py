@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import GREY
 
 
 def row_weights(
@@ -22,8 +25,10 @@ def row_weights(
 
 HOLD_LAST = Extrapolator(
     name="hold_last",
+    title="last observed checkpoint",
     paper="https://en.wikipedia.org/wiki/Forecasting#Na%C3%AFve_approach",
     summary="the last observed checkpoint, unchanged",
+    look=Look(GREY, "s", "--"),
     row_weights=row_weights,
     holds=lambda name: True,
 )

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import ORANGE
 
 
 def row_weights(
@@ -25,8 +28,10 @@ def row_weights(
 
 MOMENTUM = Extrapolator(
     name="momentum",
+    title="line of the last two",
     paper="https://arxiv.org/abs/2605.21468",
     summary="control: the line through the last two observed checkpoints",
+    look=Look(ORANGE, "h", "--"),
     row_weights=row_weights,
     fewest_steps=lambda parameters: 2,
 )

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.relex import RANK, WINDOW
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import ORANGE
 
 
 def network_values(
@@ -76,8 +79,10 @@ def row_weights(
 
 NEURAL = Extrapolator(
     name="neural",
+    title="RELEX, neural network",
     paper="https://arxiv.org/abs/2605.21468",
     summary="trajectory SVD of the observed steps, coefficients continued by a small network",
+    look=Look(ORANGE, "p"),
     row_weights=row_weights,
     needs_gram=True,
     fewest_steps=lambda parameters: 3,

@@ -9,14 +9,15 @@ Legend: m x n a weight matrix.
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.base import DEFAULT_BUDGET_BYTES, DEFAULT_THREADS
-from rlvr_dynamics.extrapolation.parameters import Parameter, complete_parameters
+from rlvr_dynamics.extrapolation.declaration import Declaration
+from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
     made_before,
@@ -53,22 +54,14 @@ class Means:
     accuracy: Mapping[int, float] | None
 
 
-@dataclass(frozen=True)
-class Reconstruction(ABC):
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction(Declaration, ABC):
     """A way to rebuild a real checkpoint.
 
     Attributes:
-        name: Its key in the registry.
-        paper: Where it is described.
-        summary: What it does, in one line.
-        parameters: Declared settings.
         uses_future: Always true: the rebuilt step itself is looked at.
     """
 
-    name: str
-    paper: str
-    summary: str
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     uses_future: bool = True
 
     def run(
@@ -122,7 +115,7 @@ class Reconstruction(ABC):
         """Rebuild checked targets with complete settings."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatrixReconstruction(Reconstruction):
     """A reconstruction that replaces the update of some matrices and leaves the rest at the base.
 
@@ -134,7 +127,7 @@ class MatrixReconstruction(Reconstruction):
         needs_accuracy: Function from parameters to whether the choice rests on accuracies.
     """
 
-    rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"] = field(kw_only=True)
+    rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"]
     selects: Callable[
         ["Trajectory", Mapping[str, Any], Mapping[int, float] | None], tuple["Matrix", ...]
     ] = lambda trajectory, parameters, accuracy: trajectory.matrices

@@ -20,9 +20,11 @@ from rlvr_dynamics.checkpoints.names import (
     part_of,
 )
 from rlvr_dynamics.errors import TooLittle, UserError
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.r2_windows import WINDOWS, matrices_of_window
 from rlvr_dynamics.extrapolation.reconstruction import MatrixReconstruction
+from rlvr_dynamics.system.palette import GREEN, GREY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,16 +136,30 @@ _RANK = Parameter(default=1, minimum=1, summary="singular directions kept")
 
 RANK1_RECOVERY = MatrixReconstruction(
     name="rank1_recovery",
+    title="rank-1 update, rescaled",
     paper="https://arxiv.org/abs/2510.00553",
     summary="rank-k part of a step's update, rescaled to the norm of the whole",
+    look=Look(GREEN, "D"),
+    principal=True,
     rebuild=_rank_k,
     parameters={"rank": _RANK},
 )
 
 RANK_RECOVERY = MatrixReconstruction(
     name="rank_recovery",
+    title="part of the update, rescaled",
     paper="https://arxiv.org/abs/2510.00553",
     summary="part of a step's update by rank, share, triple, module or layer, times λ",
+    look=Look(GREEN, "d"),
+    labels={
+        "rank1_attention": "rank-1 update, attention only",
+        "rank1_mlp": "rank-1 update, MLP only",
+        r"rank1_([a-z_]+_proj)": "rank-1 update, {} only",
+        r"rank1_r2_window_(\d+)": "rank-1 update, third {} by R²",
+        r"rank1_scaled_(\d+)_(\d+)": "rank-1 update, rescaled, × {}.{}",
+        r"recovery_(\d+)_percent": "rank-{} % update, rescaled",
+        r"subspace_(\d+)": "direction {} alone",
+    },
     rebuild=rank_part,
     selects=selected,
     needs_accuracy=lambda parameters: parameters["r2_window"] > 0,
@@ -174,8 +190,11 @@ RANK_RECOVERY = MatrixReconstruction(
 
 RANDOM_UPDATE = MatrixReconstruction(
     name="random_update",
+    title="random update, same norm",
     paper="https://arxiv.org/abs/2510.00553",
     summary="control: a random Gaussian update of the same norm per matrix",
+    look=Look(GREY, "X", "--"),
+    principal=True,
     rebuild=_random,
     parameters={"seed": Parameter(default=0, minimum=0, summary="seed of the noise")},
 )

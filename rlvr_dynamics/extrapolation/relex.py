@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.fits import continue_series, polynomial_continuation, sinusoid
 from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import VERMILLION
 
 _SINUSOID_PARAMETERS = 4
 
@@ -75,8 +78,16 @@ def _continued(
 
 RELEX = Extrapolator(
     name="relex",
+    title="RELEX",
     paper="https://arxiv.org/abs/2605.21468",
     summary="trajectory SVD of the observed steps, coefficients continued by a fitted curve",
+    look=Look(VERMILLION, "^"),
+    labels={
+        r"relex_rank(\d+)": "RELEX, rank {}",
+        "relex_polynomial": "RELEX, polynomial",
+        "relex_sinusoid": "RELEX, sinusoid",
+    },
+    principal=True,
     row_weights=row_weights,
     needs_gram=True,
     fewest_steps=fewest_steps,

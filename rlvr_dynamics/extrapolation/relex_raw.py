@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.fits import polynomial_smoother
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import BLUE
 
 
 def row_weights(
@@ -25,8 +28,10 @@ def row_weights(
 
 RELEX_RAW = Extrapolator(
     name="relex_raw",
+    title="per-weight line",
     paper="https://arxiv.org/abs/2605.21468",
     summary="a fitted line in the step number for every single weight",
+    look=Look(BLUE, "s"),
     row_weights=row_weights,
     fewest_steps=lambda parameters: 2,
 )

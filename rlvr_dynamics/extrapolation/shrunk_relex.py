@@ -25,8 +25,11 @@ from typing import Any
 import numpy as np
 
 from rlvr_dynamics.extrapolation import relex
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import ORANGE
 
 FEWEST_STEPS = 4
 _ORIGINS = 16
@@ -85,8 +88,10 @@ def row_weights(
 
 SHRUNK_RELEX = Extrapolator(
     name="shrunk_relex",
+    title="RELEX, shrunk",
     paper="https://arxiv.org/abs/2605.21468",
     summary="RELEX, shrunk towards the last checkpoint by its held-out error inside the window",
+    look=Look(ORANGE, ">"),
     row_weights=row_weights,
     needs_gram=True,
     last_steps=lambda parameters: int(parameters["window"]),

@@ -25,7 +25,7 @@ from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram
-from rlvr_dynamics.extrapolation.base import Extrapolator, LowRank, TensorChanges, Window
+from rlvr_dynamics.extrapolation.rule import LowRank, Rule, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
     made_before,
@@ -48,7 +48,7 @@ class Job:
     """What is predicted from what.
 
     Attributes:
-        method: The extrapolator.
+        method: The rule of the method.
         window: The trajectory cut to the steps that the method may use.
         observe: Last observed step; 0 for a reconstruction, which observes what it rebuilds.
         targets: Step numbers, rising.
@@ -58,7 +58,7 @@ class Job:
         label: Name to store under.
     """
 
-    method: Extrapolator
+    method: Rule
     window: Trajectory
     observe: int
     targets: list[int]

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
-from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.reconstruction import Means, Reconstruction
+from rlvr_dynamics.extrapolation.relex import RANK
+from rlvr_dynamics.extrapolation.rule import Rule, Window
 from rlvr_dynamics.extrapolation.stored import Prediction
+from rlvr_dynamics.system.palette import BLUE
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrajectoryOracle(Reconstruction):
     """All tensors change, as in RELEX."""
 
@@ -65,19 +67,14 @@ def _project(
     return svd.coefficients[np.searchsorted(window.steps, targets)] @ svd.rows_to_directions
 
 
-_PARAMETERS = {"rank": Parameter(default=1, minimum=1, summary="directions kept; at most T exist")}
-_PROJECTION = Extrapolator(
-    name="trajectory_oracle",
-    paper="https://arxiv.org/abs/2605.21468",
-    summary="a step projected on the leading directions of the whole run",
-    row_weights=_project,
-    needs_gram=True,
-    parameters=_PARAMETERS,
-)
+_PROJECTION = Rule(name="trajectory_oracle", row_weights=_project, needs_gram=True)
 
 TRAJECTORY_ORACLE = TrajectoryOracle(
     name=_PROJECTION.name,
-    paper=_PROJECTION.paper,
-    summary=_PROJECTION.summary,
-    parameters=_PARAMETERS,
+    title="trajectory rank-1, oracle",
+    paper="https://arxiv.org/abs/2605.21468",
+    summary="a step projected on the leading directions of the whole run",
+    look=Look(BLUE, "*"),
+    labels={r"trajectory_oracle_rank(\d+)": "trajectory rank-{}, oracle"},
+    parameters={"rank": RANK},
 )

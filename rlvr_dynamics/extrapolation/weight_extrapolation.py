@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from rlvr_dynamics.checkpoints.names import is_norm
-from rlvr_dynamics.extrapolation.base import Extrapolator, Window
+from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.declaration import Look
+from rlvr_dynamics.extrapolation.rule import Window
+from rlvr_dynamics.system.palette import GREEN
 
 
 def row_weights(
@@ -24,8 +27,10 @@ def row_weights(
 
 WEIGHT_EXTRAPOLATION = Extrapolator(
     name="weight_extrapolation",
+    title="two-point line",
     paper="https://arxiv.org/abs/2601.04537",
     summary="the line through base and last observed checkpoint, layers of normalisation kept",
+    look=Look(GREEN, "<"),
     row_weights=row_weights,
     holds=is_norm,
 )

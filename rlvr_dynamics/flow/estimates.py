@@ -187,13 +187,13 @@ def disk(config: RunConfig) -> Disk:
     states = BETWEEN_STEPS_BYTES * (weights + critic) * (trainer.keep_optimizer_states + 1) * copies
     published = config.source.published
     fetches = "train" in config.stages and published is not None and not published.stream
-    trains = "train" in config.stages and published is None
-    steps = trainer.steps if trains else len(published.steps) if fetches and published else 0
+    fetched = len(published.steps) if fetches and published is not None else 0
+    steps = trainer.steps if config.trains else fetched
     predicted = prediction_count(config) if "extrapolate" in config.stages else 0
     return Disk(
         base=width * weights if "prepare" in config.stages else 0,
         checkpoints=width * weights * steps,
-        states=states + gathered if trains else 0,
+        states=states + gathered if config.trains else 0,
         predictions=width * weights * predicted,
         directions=4 * weights if config.measure.directions and "measure" in config.stages else 0,
     )

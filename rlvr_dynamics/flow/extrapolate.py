@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
+from rlvr_dynamics.flow.outside import foreign_companions, given_accuracy
+from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
-from rlvr_dynamics.schema import Extrapolation, Method, Rebuilt
+from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
+from rlvr_dynamics.schema import Extrapolation, Method, Rebuilt, RunConfig
 from rlvr_dynamics.schema.shares import observed_step, target_step
 from rlvr_dynamics.system.atomic import remove, write_parquet
 
@@ -44,6 +47,11 @@ def check_methods(settings: Extrapolation) -> None:
                 complete_parameters(each.title, declared, parameters)
 
 
+def _settings(config: RunConfig) -> dict[str, Any]:
+    values = sections(config, "extrapolation", "seed") | given_accuracy(config)
+    return values | foreign_companions(config, steps=False)
+
+
 def extrapolate(run: Run, folder: Path) -> None:
     """Write every prediction, their index and their distance from the real checkpoints.
 
@@ -56,7 +64,6 @@ def extrapolate(run: Run, folder: Path) -> None:
 
     from rlvr_dynamics.extrapolation.forecast import forecast_errors
     from rlvr_dynamics.run_directory.accuracy import accuracy_of
-    from rlvr_dynamics.run_directory.trajectory import open_trajectory
 
     settings = run.config.extrapolation
     trajectory = open_trajectory(run)
@@ -187,3 +194,16 @@ def _own_folders(folder: Path, depth: int) -> list[Path]:
             if path.is_dir() and not path.is_symlink()
         ]
     return found
+
+
+STAGE = Stage(
+    name="extrapolate",
+    version=2,
+    needs=("train",),
+    required=("train",),
+    packages=("numpy", "torch"),
+    settings=_settings,
+    work=extrapolate,
+    in_place=True,
+    inputs_now=trained_now,
+)

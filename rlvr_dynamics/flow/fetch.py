@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.errors import UserError
@@ -13,47 +13,13 @@ from rlvr_dynamics.hub.http import Hub
 from rlvr_dynamics.hub.published import LOCK_FILE, Address, Pinned, pin_all, read_lock
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import Published
-from rlvr_dynamics.system.atomic import publish_folder, write_json
+from rlvr_dynamics.system.atomic import publish_folder
 from rlvr_dynamics.system.hardware import free_bytes
 from rlvr_dynamics.system.progress import bar
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
     from rlvr_dynamics.measurement import MeasureSettings
-
-
-def prepare_foreign(run: Run, folder: Path) -> None:
-    """Write the benchmarks for somebody else's checkpoints, and fetch the base of published ones.
-
-    Training problems of a published table come too: grids of parameters are chosen on those held
-    out. Problems generated for a training here have nothing to do with these checkpoints.
-
-    Raises:
-        UserError: A table or the base cannot be had.
-    """
-    from rlvr_dynamics.benchmarks import LOCK_FILE as TABLES_LOCK
-    from rlvr_dynamics.hub.model import LOCK_FILE as MODELS_LOCK
-    from rlvr_dynamics.hub.model import fetch_model
-    from rlvr_dynamics.hub.tables import (
-        print_remarks,
-        write_benchmarks,
-        write_tables,
-    )
-
-    config, lock = run.config, run.folder / TABLES_LOCK
-    if config.data.kind == "hub":
-        tables = write_tables(config.data, config.benchmark, folder, lock)
-    else:
-        tables = write_benchmarks(config.benchmark, folder, lock)
-    facts: dict[str, Any] = {"tables": tables, "base": str(run.base)}
-    if config.model.kind == "hub" and config.source.published is not None:
-        model = fetch_model(config.model, folder / "base", run.folder / MODELS_LOCK)
-        base = f"{model['repo']} at {model['revision'] or 'local'}"
-        stored = write_manifest(folder / "base", 0, base)
-        facts |= {"model": model, "base": base}
-        facts["base_dtype"] = {"stored": stored["dtype"], "original": stored["dtype"]}
-    write_json(folder / "task.json", facts)
-    print_remarks(tables)
 
 
 def addresses(published: Published) -> dict[int, Address]:

@@ -60,6 +60,14 @@ def _content(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
+def given_accuracy(config: RunConfig) -> dict[str, Any]:
+    """The content of the user's table of accuracies, if there is one."""
+    path = config.source.accuracy
+    if path is None or not Path(path).is_file():
+        return {}
+    return {"accuracy": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+
+
 def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:
     """Return the content of what lies beside foreign weights, for the key of a stage.
 

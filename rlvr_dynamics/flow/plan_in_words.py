@@ -4,8 +4,10 @@ import shlex
 
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import estimates, pipeline, stages
+from rlvr_dynamics.flow import estimates, stages
+from rlvr_dynamics.flow.checks import check_machine, gpus_needed
 from rlvr_dynamics.flow.estimates import GIB
+from rlvr_dynamics.flow.pipeline import Known, plan
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import external_identities
 from rlvr_dynamics.schema import RunConfig
@@ -24,9 +26,10 @@ def describe(run: Run) -> str:
     """
     config = run.config
     found = gpus_found()
+    count = estimates.shape_of(config.model).parameters
     lines = [
         f"plan of {config.name}, run_dir {run.folder}",
-        f"model     {config.model.name}: {stages.parameters(config):,} parameters",
+        f"model     {config.model.name}: {count:,} parameters",
     ]
     published = config.source.published
     if published is not None and "train" in config.stages:
@@ -35,26 +38,26 @@ def describe(run: Run) -> str:
             f"{shortened(published.steps)}"
             + (f" ({published.final_revision} for the last)" if published.final_revision else "")
         ]
-    if stages.trains(config):
+    if config.trains:
         lines += [
             f"training  {config.algorithm.name}, {config.trainer.steps} steps of "
             f"{config.trainer.prompts_per_step} prompts x {config.algorithm.group_size} samples, "
             f"learning rate {config.algorithm.learning_rate:g}",
         ]
     lines += _disk(config, free_bytes(run.folder))
-    if stages.trains(config) and config.trainer.device == "cuda":
+    if config.trains and config.trainer.device == "cuda":
         lines += _training_on_gpus(config)
     lines += [
-        f"GPUs      {stages.gpus_needed(config)} needed"
-        + (f" of {config.trainer.gpu_memory_gib} GiB" if stages.gpus_needed(config) else "")
+        f"GPUs      {gpus_needed(config)} needed"
+        + (f" of {config.trainer.gpu_memory_gib} GiB" if gpus_needed(config) else "")
         + f", {len(found)} found"
         + (f" ({', '.join(found)})" if found else ""),
         "",
         "stages",
     ]
-    for item in pipeline.plan(run, stages.ALL, external_identities):
+    for item in plan(run, stages.ALL, Known(external_identities(run))):
         lines.append(f"  {item.stage.name:<12} {item.state:<7} {item.why}")
-    if stages.trains(config):
+    if config.trains:
         command = verl_command(config, prepare=run.of("prepare"), output=run.of("train") / "verl")
         variables = environment(config, run.of("train") / "verl" / "metrics_1.jsonl")
         shown = [
@@ -66,7 +69,7 @@ def describe(run: Run) -> str:
         lines[-1] += " \\\n    " + " \\\n    ".join(shlex.quote(item) for item in command[3:])
         lines += ["", check(command[3:])]
     try:
-        stages.check_machine(run)
+        check_machine(run)
     except UserError as error:
         lines += ["", f"would not start: {error}"]
     return "\n".join(lines)

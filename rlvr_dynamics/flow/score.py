@@ -1,5 +1,6 @@
 """The score stage: which checkpoints are scored, and where their answers and accuracies go."""
 
+import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import combine, hashes_of, identity_of
-from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow.outside import foreign_companions
+from rlvr_dynamics.flow.stage import Stage, sections
+from rlvr_dynamics.grading.grade import grader_version
 from rlvr_dynamics.run_directory.run import Run
-from rlvr_dynamics.run_directory.trajectory import open_trajectory
+from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.shares import observed_step
-from rlvr_dynamics.scoring.generation import Work, score_models
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
-from rlvr_dynamics.scoring.table import scores_table
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.sealed import read_parquet
 from rlvr_dynamics.training.reward import KINDS
@@ -24,9 +25,23 @@ from rlvr_dynamics.training.reward import KINDS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rlvr_dynamics.scoring.generation import Work
 
 VALIDATION = "validation"
 MERGED = "merged"  # whole copies of steps that no engine can load as they are stored
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """What changes scores; another grader makes the stage grade its stored answers again."""
+    values = sections(config, "scoring", "seed") | {"graders": _graders(config)}
+    return values | foreign_companions(config, steps=True)
+
+
+def _graders(config: RunConfig) -> dict[str, str]:
+    """Version of the grader of every kind of answer in the benchmarks and validation problems."""
+    kinds = {benchmark.kind for benchmark in config.benchmark.values()}
+    kinds.add(KINDS.get(config.data.kind, "math"))
+    return {kind: grader_version(kind) for kind in sorted(kinds)}
 
 
 def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
@@ -36,6 +51,8 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
         run: The run.
         chosen: Rows of the index of predictions that are to be scored.
     """
+    from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+
     trajectory = open_trajectory(run)
     shares = set(run.config.scoring.ladder)
     ladder = {observed_step(trajectory.steps, share) for share in shares}
@@ -104,6 +121,8 @@ def score(run: Run, folder: Path) -> None:
     """
     import pandas as pd
 
+    from rlvr_dynamics.scoring.table import scores_table
+
     files = sorted((run.of("prepare") / "benchmarks").glob("*.parquet"))
     if not files:
         raise UserError(
@@ -141,7 +160,9 @@ def _generate(
     benchmarks: dict[str, Path],
     protocols: list[Protocol],
     out: Path,
-) -> Work:
+) -> "Work":
+    from rlvr_dynamics.scoring.generation import score_models
+
     return score_models(
         models=models,
         benchmarks=benchmarks,
@@ -162,6 +183,8 @@ def _best_candidates(
     Returns:
         The best rows under their method's name; how many stored answers were graded again.
     """
+    from rlvr_dynamics.scoring.table import scores_table
+
     file = folder / VALIDATION / f"{VALIDATION}.parquet"
     write_parquet(file, _validation_problems(run))
     models = _with_identities(
@@ -197,3 +220,21 @@ def _validation_problems(run: Run) -> "pd.DataFrame":
             "title": "Validation problems, held out of training",
         }
     )
+
+
+def _identity(_run: Run, folder: Path) -> str:
+    return hashlib.sha256((folder / "scores.parquet").read_bytes()).hexdigest()
+
+
+STAGE = Stage(
+    name="score",
+    version=1,
+    needs=("prepare", "train", "extrapolate"),
+    required=("prepare", "train", "extrapolate"),
+    packages=("vllm", "math-verify"),
+    settings=_settings,
+    work=score,
+    identity=_identity,
+    in_place=True,
+    inputs_now=trained_now,
+)

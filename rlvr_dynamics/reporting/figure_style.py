@@ -1,7 +1,7 @@
 """How every figure looks and how it is written: same tables, same bytes."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,20 @@ from matplotlib.ticker import MaxNLocator
 
 from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.palette import (  # noqa: F401 - figures take them from here
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+)
 
 DPI = 160
 WIDTH_INCHES = 5.5  # text width of the usual conference styles: no rescaling in a paper
 
-# Okabe and Ito, "Color Universal Design" (2008).
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#767676"
-
-METHOD_LOOKS = {
-    "real": (BLACK, "o"),
-    "rank1_recovery": (GREEN, "D"),
-    "random_update": (GREY, "X"),
-    "relex": (VERMILLION, "^"),
-    "relex_raw": (BLUE, "s"),
-    "alpharl": (PURPLE, "v"),
-}
-OTHER_LOOKS = [(ORANGE, "P"), (SKY, "<"), (PURPLE, ">"), (ORANGE, "h"), (SKY, "p")]
 FILLS = ["full", "none", "left", "right", "bottom", "top"]
 
 STYLE: dict[str, Any] = {
@@ -120,15 +117,6 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tu
 def blank(height: float) -> Figure:
     """A figure of column width without axes."""
     return Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-
-
-def look(method: str, known: Iterable[str] = ()) -> tuple[str, str]:
-    """Colour and marker of a method; `known` fixes the order of the ones without their own."""
-    if method in METHOD_LOOKS:
-        return METHOD_LOOKS[method]
-    others = sorted(set(known) - set(METHOD_LOOKS))
-    position = others.index(method) if method in others else 0
-    return OTHER_LOOKS[position % len(OTHER_LOOKS)]
 
 
 def fill(observe: float, windows: list[int]) -> str:

@@ -22,8 +22,9 @@ from rlvr_dynamics.reporting.figure_style import (
 )
 from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
 from rlvr_dynamics.results.forecasts import COUNTED, HOLD_LAST, own_forecasts
-from rlvr_dynamics.results.formatting import method_rank, number, percent, share_of_training
+from rlvr_dynamics.results.formatting import number, percent, share_of_training
 from rlvr_dynamics.results.frames import equal, known, mean, numbers, select, values
+from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 
 COLOURS = [VERMILLION, BLUE, GREEN, ORANGE, PURPLE]

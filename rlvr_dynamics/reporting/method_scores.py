@@ -10,12 +10,12 @@ from rlvr_dynamics.results.formatting import (
     DASH,
     integer,
     interval,
-    method_rank,
     number,
     percent,
     percent_interval,
 )
 from rlvr_dynamics.results.frames import equal, select
+from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.results.unread import in_brackets, unread_note

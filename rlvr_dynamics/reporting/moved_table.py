@@ -3,8 +3,9 @@
 import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.results.formatting import integer, method_rank, percent
+from rlvr_dynamics.results.formatting import integer, percent
 from rlvr_dynamics.results.frames import equal, has, values
+from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 
 

@@ -16,20 +16,18 @@ from rlvr_dynamics.reporting.figure_style import (
     FigurePlan,
     canvas,
     fill,
-    look,
     prediction_label,
     shade_windows,
     step_axis,
 )
-from rlvr_dynamics.results.formatting import method_rank
 from rlvr_dynamics.results.frames import equal, has, highest, known, mean, select, values
+from rlvr_dynamics.results.methods import is_principal, look, method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PROTOCOLS
 
 MOST_CURVES = 8
 LONGEST_OF_THREE = 28  # characters of a label that leave room for three columns
 MOST_SPREAD = 0.18  # of the training, from the first to the last of the curves at one step
-PRINCIPAL = ("rank1_recovery", "random_update", "relex", "alpharl")
 REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
 
 
@@ -109,7 +107,7 @@ def draw_accuracy(
     groups = _shown_groups(predicted)
     spread = min(spread, MOST_SPREAD / max(1, len(groups)))
     for position, (method, observe) in enumerate(groups):
-        colour, marker = look(method, predicted["method"])
+        drawn = look(method, predicted["method"])
         # Several predictions target the same step: side by side, so that every interval shows.
         place = position - len(groups) // 2
         offset = (place if place < 0 else place + 1) * final * spread
@@ -117,8 +115,8 @@ def draw_accuracy(
             axes,
             equal(predicted, method=method, observe=observe).sort_values(["step"]),
             offset,
-            colour,
-            marker,
+            drawn.colour,
+            drawn.marker,
             fill(observe, results.windows) if observe > 0 else "full",
             prediction_label(results, method, observe, final),
         )
@@ -139,7 +137,7 @@ def _shown_groups(predicted: pd.DataFrame) -> list[tuple[str, float]]:
     """Method and window of every curve; of many, only the papers' own methods."""
     groups = {(str(row["method"]), float(row["observe"])) for row in predicted.to_dict("records")}
     if len(groups) > MOST_CURVES:
-        groups = {group for group in groups if group[0] in PRINCIPAL} or groups
+        groups = {group for group in groups if is_principal(group[0])} or groups
     return sorted(groups, key=lambda group: (method_rank(group[0]), group[1]))
 
 

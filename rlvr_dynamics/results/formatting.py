@@ -12,40 +12,6 @@ Formatter = Callable[[Any], str]
 DASH = "–"
 MINUS = "−"
 
-METHOD_NAMES = {  # in the order of the tables and figures
-    "base": "base",
-    "real": "real checkpoint",
-    "hold_last": "last observed checkpoint",
-    "rank1_recovery": "rank-1 update, rescaled",
-    "random_update": "random update, same norm",
-    "rank_recovery": "part of the update, rescaled",
-    "trajectory_oracle": "trajectory rank-1, oracle",
-    "trajectory_oracle_rank5": "trajectory rank-5, oracle",
-    "relex": "RELEX",
-    "relex_rank3": "RELEX, rank 3",
-    "relex_rank5": "RELEX, rank 5",
-    "relex_rank10": "RELEX, rank 10",
-    "relex_polynomial": "RELEX, polynomial",
-    "relex_sinusoid": "RELEX, sinusoid",
-    "neural": "RELEX, neural network",
-    "shrunk_relex": "RELEX, shrunk",
-    "relex_raw": "per-weight line",
-    "weight_extrapolation": "two-point line",
-    "expo": "ExPO",
-    "momentum": "line of the last two",
-    "first_update": "first update, scaled",
-    "alpharl": "AlphaRL",
-    "alpharl_final": "AlphaRL, final accuracy",
-    "alpharl_released": "AlphaRL, as released",
-}
-RECOVERY_NAMES = (  # labels of `rank_recovery`
-    (r"recovery_(\d+)_percent", "rank-{} % update, rescaled"),
-    (r"subspace_(\d+)", "direction {} alone"),
-    (r"rank1_scaled_(\d+)_(\d+)", "rank-1 update, rescaled, × {}.{}"),
-    (r"rank1_(attention|mlp|[a-z_]+_proj)", "rank-1 update, {} only"),
-    (r"rank1_r2_window_(\d+)", "rank-1 update, third {} by R²"),
-)
-USES_FUTURE = "uses the future"
 MODULE_ORDER = (
     "embed_tokens",
     *ATTENTION_PROJECTIONS,
@@ -141,43 +107,6 @@ def distinct_titles(
         used |= {heading + ending for ending in endings}
         found[key] = heading
     return {key: found[key] for key in titles}
-
-
-def method_name(method: str) -> str:
-    """The name a reader knows a method by; an unknown one is shown as it is.
-
-    A candidate of a grid, such as `expo_alpha_0_5`, is named by its method and its value.
-    """
-    if method in METHOD_NAMES:
-        return METHOD_NAMES[method]
-    if recovery := _recovery(method):
-        return recovery.replace("mlp", "MLP")
-    kin, value = _next_of_kin(method), re.search(r"_([a-z]+)_(minus_)?(\d+(?:_\d+)?)$", method)
-    if value is None or method[: value.start()] != kin:
-        return method
-    sign = MINUS if value[2] else ""
-    return f"{METHOD_NAMES[kin]}, {value[1]} {sign}{value[3].replace('_', '.')}"
-
-
-def _recovery(method: str) -> str:
-    """The name of a labelled recovery, empty where it is none."""
-    found = ((re.fullmatch(pattern, method), name) for pattern, name in RECOVERY_NAMES)
-    return next((name.format(*match.groups()) for match, name in found if match), "")
-
-
-def _next_of_kin(method: str) -> str:
-    """The named method that a label begins with, the longest; empty where there is none."""
-    kin = [name for name in METHOD_NAMES if f"{method}_".startswith(f"{name}_")]
-    return max(kin, key=len, default="")
-
-
-def method_rank(method: str) -> tuple[int, str]:
-    """Sort key: the order of `METHOD_NAMES`, a variant behind its method, unknown ones last."""
-    order = list(METHOD_NAMES)
-    kin = "rank_recovery" if _recovery(method) else _next_of_kin(method)
-    # Numbers in a label sort as numbers: 5 before 10, and 0_25 before 0_4.
-    padded = re.sub(r"(?<![\d_])_(\d+)", lambda digits: f"_{digits[1].zfill(4)}", method)
-    return (order.index(kin) if kin else len(order), padded)
 
 
 def rank_order(rank: str) -> float:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pyarrow import ArrowInvalid, BufferReader, parquet
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.results.formatting import USES_FUTURE, distinct_titles, method_name
+from rlvr_dynamics.results.formatting import distinct_titles
 from rlvr_dynamics.results.frames import equal, known, last_step, numbers, select, values
+from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.run_directory.records import check_records, read_our_json
 from rlvr_dynamics.statistics.bootstrap import DRAWS
 from rlvr_dynamics.system.sealed import Damaged, read_parquet, read_sealed

@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from rlvr_dynamics.results.formatting import method_rank
 from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
 from rlvr_dynamics.results.study import Cell

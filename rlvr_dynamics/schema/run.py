@@ -33,6 +33,11 @@ class RunConfig(Frozen):
     wandb: Wandb
     reuse: str | None  # a run directory whose `prepare` is taken over where it is the same
 
+    @property
+    def trains(self) -> bool:
+        """Whether the stage `train` really trains: published steps are fetched instead."""
+        return "train" in self.stages and self.source.published is None
+
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
         if self.model.kind == "tiny" and self.data.kind != "arithmetic":
@@ -55,8 +60,7 @@ class RunConfig(Frozen):
             return
         context, name = self.model.architecture.context, self.model.name
         length = self.trainer.max_prompt_tokens + self.trainer.max_response_tokens
-        trains = "train" in self.stages and self.source.published is None
-        if trains and length > context:
+        if self.trains and length > context:
             raise ValueError(
                 f"trainer.max_prompt_tokens + max_response_tokens ({length}) is more than the "
                 f"context of {name} ({context})"

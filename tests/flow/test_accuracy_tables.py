@@ -66,12 +66,12 @@ def test_what_is_no_such_table_is_one_line(tmp_path, text, word):
 
 
 def test_a_published_run_without_a_gpu_is_offered_what_needs_none(tmp_path, monkeypatch):
-    from rlvr_dynamics.flow import stages
+    from rlvr_dynamics.flow import checks
 
-    monkeypatch.setattr(stages, "gpus_found", lambda: [])
+    monkeypatch.setattr(checks, "gpus_found", lambda: [])
     loaded = config.load(["+exp=relex_published_qwen2_5_math_1_5b"])
     with pytest.raises(UserError, match="GPUs") as caught:
-        stages.check_machine(Run(loaded, tmp_path))
+        checks.check_machine(Run(loaded, tmp_path))
     offered = caught.value.way_out.partition("none: ")[2]
     assert offered == "stages=[prepare,train,measure,extrapolate,report]"
-    stages.check_machine(Run(config.load([f"+exp={loaded.name}", offered]), tmp_path))
+    checks.check_machine(Run(config.load([f"+exp={loaded.name}", offered]), tmp_path))

@@ -8,10 +8,13 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import pipeline
+from rlvr_dynamics.flow.execute import execute
+from rlvr_dynamics.flow.pipeline import Known, plan
+from rlvr_dynamics.flow.stage import Stage
 from rlvr_dynamics.run_directory.lock import locked
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.system import atomic
+from tests.support.stages import do_all
 
 
 def make_run(folder: Path, *overrides: str) -> Run:
@@ -33,7 +36,7 @@ class Recorder:
             values = loaded.model_dump(mode="json")
             return {key: values[key] for key in settings}
 
-        return pipeline.Stage(
+        return Stage(
             name=name,
             version=1,
             needs=needs,
@@ -53,10 +56,7 @@ class Recorder:
 
     def go(self, run):
         self.ran.clear()
-        with locked(run.folder):
-            for item in pipeline.plan(run, self.stages(), lambda run: {}):
-                if item.state != "done":
-                    pipeline.execute(run, item)
+        do_all(run, self.stages())
         return list(self.ran)
 
 
@@ -98,18 +98,18 @@ def test_an_interrupted_stage_is_run_again(tmp_path):
 
     object.__setattr__(stages[0], "work", broken)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.execute(run, next(pipeline.plan(run, stages, lambda run: {})))
+        do_all(run, stages)
     assert not run.of("prepare").exists()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     object.__setattr__(stages[1], "work", broken)
     assert recorder.go(make_run(tmp_path, "stages=[prepare]")) == ["prepare"]
-    items = pipeline.plan(run, stages, lambda run: {})
-    assert next(items).state == "done"
+    planned = plan(run, stages, Known({}))
+    assert [item.state for item in planned] == ["done", "run", "run"]
     with pytest.raises(KeyboardInterrupt):
-        pipeline.execute(run, next(items))
+        execute(run, planned[1])
     record = json.loads((run.of("train") / "stage.json").read_text())
     assert record["finished"] is False
-    again = list(pipeline.plan(make_run(tmp_path, "stages=[prepare,train]"), stages, lambda r: {}))
+    again = plan(make_run(tmp_path, "stages=[prepare,train]"), stages, Known({}))
     assert [item.state for item in again] == ["done", "resume"]
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from rlvr_dynamics.checkpoints import write_manifest
 from rlvr_dynamics.config import load
-from rlvr_dynamics.flow import pipeline, stages
 from rlvr_dynamics.flow import score as score_stage
+from rlvr_dynamics.flow import stages
+from rlvr_dynamics.flow.execute import execute
+from rlvr_dynamics.flow.pipeline import Known, plan
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.scoring.generation import Work
 from rlvr_dynamics.scoring.jobs import Protocol
@@ -76,8 +78,8 @@ def calls(monkeypatch):
             )
         return pd.DataFrame(rows)
 
-    monkeypatch.setattr(score_stage, "score_models", score_models)
-    monkeypatch.setattr(score_stage, "scores_table", scores_table)
+    monkeypatch.setattr("rlvr_dynamics.scoring.generation.score_models", score_models)
+    monkeypatch.setattr("rlvr_dynamics.scoring.table.scores_table", scores_table)
     return asked
 
 
@@ -153,12 +155,12 @@ def test_another_grader_makes_the_stage_run_again(run, calls, monkeypatch):
     again = Run(config, run.folder)
 
     def planned():
-        (item,) = pipeline.plan(again, [stage], lambda _: {})
+        (item,) = plan(again, [stage], Known({}))
         return item
 
-    pipeline.execute(again, planned())
+    execute(again, planned())
     assert planned().state == "done"
-    monkeypatch.setattr("rlvr_dynamics.grading.grade.grader_version", lambda kind: "new")
+    monkeypatch.setattr(score_stage, "grader_version", lambda kind: "new")
     assert planned().state == "resume"
 
 

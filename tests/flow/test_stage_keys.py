@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from rlvr_dynamics.config import load
-from rlvr_dynamics.flow import pipeline, stages
-from rlvr_dynamics.flow.pipeline import Stage
-from rlvr_dynamics.run_directory.lock import locked
+from rlvr_dynamics.flow import stages
+from rlvr_dynamics.flow.stage import Stage
 from rlvr_dynamics.run_directory.run import Run
+from tests.support.stages import do_all
 
 EVERY = "prepare train measure extrapolate score report"
 # The longest beginning counts.
@@ -140,15 +140,12 @@ def test_a_stage_is_done_again_for_its_version_its_packages_and_its_inputs(
 
     def go(stage, identity):
         run = Run(load([f"run_dir={tmp_path}", "stages=[measure]"]), tmp_path)
-        with locked(run.folder):
-            for item in pipeline.plan(run, [stage], lambda run: {"train": identity}):
-                if item.state != "done":
-                    pipeline.execute(run, item)
+        do_all(run, [stage], {"train": identity})
 
     go(stage, "weights")
     if change == "version":
         stage = replace(stage, version=2)
     if change == "package":
-        monkeypatch.setattr(pipeline, "package_version", lambda name: "99")
+        monkeypatch.setattr("rlvr_dynamics.flow.stage.package_version", lambda name: "99")
     go(stage, "other weights" if change == "input" else "weights")
     assert len(ran) == (1 if change == "nothing" else 2)

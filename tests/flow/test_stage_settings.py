@@ -107,7 +107,7 @@ def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic)
 
 def test_what_is_measured_is_what_was_asked(record, tmp_path):
     record(
-        "rlvr_dynamics.flow.stages.open_trajectory",
+        "rlvr_dynamics.flow.measure.open_trajectory",
         SimpleNamespace(repeats=(), notes=(), steps=(1, 2)),
     )
     measured = record("rlvr_dynamics.measurement.measure")

@@ -103,7 +103,7 @@ def test_nothing_to_predict_is_an_empty_index(source, capsys):
 
 
 def test_a_gpu_that_is_not_there_is_refused_first(source, capsys, monkeypatch):
-    monkeypatch.setattr("rlvr_dynamics.flow.stages.gpus_found", lambda: [])
+    monkeypatch.setattr("rlvr_dynamics.flow.checks.gpus_found", lambda: [])
     assert go(source, "measure.device=cuda") == 2
     assert "this machine has no GPU" in capsys.readouterr().err
     assert not (source / "out").exists()

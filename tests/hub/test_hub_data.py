@@ -10,7 +10,7 @@ from rlvr_dynamics import config
 from rlvr_dynamics.benchmarks import LOCK_FILE, read_lock
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import stages
+from rlvr_dynamics.flow.prepare import prepare
 from rlvr_dynamics.hub.model import LOCK_FILE as MODELS_LOCK
 from rlvr_dynamics.hub.tables import write_tables
 from rlvr_dynamics.run_directory.run import Run
@@ -107,7 +107,7 @@ def test_prepare_records_every_table_and_says_what_was_left_out(problems, tmp_pa
         f"run_dir={tmp_path / 'run'}",
     )
     run, folder = Run(loaded, tmp_path / "run"), tmp_path / "run" / "prepare"
-    stages._prepare(run, folder)
+    prepare(run, folder)
     facts = json.loads((folder / "task.json").read_text())
     # Training starts from the rounded base, and the facts say so.
     assert facts["base_dtype"] == {"stored": "bfloat16", "original": "float32"}

@@ -18,7 +18,8 @@ from rlvr_dynamics.reporting.summaries import build_tables
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.training_figures import draw_changed, draw_learning
 from rlvr_dynamics.results.columns import COLUMNS, undocumented
-from rlvr_dynamics.results.formatting import DASH, USES_FUTURE, method_name, method_rank
+from rlvr_dynamics.results.formatting import DASH
+from rlvr_dynamics.results.methods import USES_FUTURE, method_name, method_rank
 from rlvr_dynamics.results.run import TABLES, Results, load_results
 from rlvr_dynamics.results.unread import unread_note
 from tests.support.reporting_fixture import (

@@ -825,19 +825,19 @@ def test_what_verl_is_told_reaches_the_workers_of_a_ray_that_was_there_before(mo
 
 
 def test_a_node_of_a_ray_cluster_needs_only_its_own_gpus(tmp_path, monkeypatch):
-    from rlvr_dynamics.flow import stages
+    from rlvr_dynamics.flow import checks
     from rlvr_dynamics.run_directory.run import Run
 
     _, (config,) = compose(["grpo_qwen2_5_32b"], ["stages=[train]"], tmp_path)
     own = ["H100"] * config.trainer.gpus_per_node
-    monkeypatch.setattr(stages, "gpus_found", lambda: own)
-    monkeypatch.setattr(stages, "free_bytes", lambda _folder: 10**18)
-    monkeypatch.setattr(stages, "find_spec", lambda _name: object())
+    monkeypatch.setattr(checks, "gpus_found", lambda: own)
+    monkeypatch.setattr(checks, "free_bytes", lambda _folder: 10**18)
+    monkeypatch.setattr(checks, "find_spec", lambda _name: object())
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match="GPUs"):
-        stages.check_machine(Run(config, tmp_path))
+        checks.check_machine(Run(config, tmp_path))
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    stages.check_machine(Run(config, tmp_path))
-    monkeypatch.setattr(stages, "find_spec", lambda _name: None)
+    checks.check_machine(Run(config, tmp_path))
+    monkeypatch.setattr(checks, "find_spec", lambda _name: None)
     with pytest.raises(UserError, match="flash attention"):
-        stages.check_machine(Run(config, tmp_path))
+        checks.check_machine(Run(config, tmp_path))

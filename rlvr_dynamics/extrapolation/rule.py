@@ -1,0 +1,103 @@
+"""How later weights follow from observed updates: the part of a method that one pass carries out.
+
+Most methods predict W_0 + A M, where M (T x d) holds the observed updates of a tensor and A
+(targets x T) depends on M only through its Gram matrix. Such a method is a small function that
+returns A, and one streaming pass over the files serves all targets of a window. A method that has
+to see the matrices themselves returns low-rank changes of a saved step instead.
+
+Legend: T observed steps, d elements of one tensor, m x n a weight matrix, k rank.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a method may look at, for one tensor.
+
+    Attributes:
+        steps: Observed step numbers, shape (T,), rising.
+        gram: M Mᵀ, shape (T, T), float64; None when the method did not ask for it.
+        tensor: Name of the tensor.
+        remarks: What the method wants on record, such as a fit that fell back to something else;
+            equal remarks are counted over the tensors and stored in the manifest.
+    """
+
+    steps: np.ndarray
+    gram: np.ndarray | None
+    tensor: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A change left rightᵀ of one matrix of a tensor.
+
+    Attributes:
+        start: The matrix's first element in the flattened tensor.
+        left: Shape (m, k), float64.
+        right: Shape (n, k), float64.
+    """
+
+    start: int
+    left: "Tensor"
+    right: "Tensor"
+
+    @property
+    def stop(self) -> int:
+        """One past the matrix's last element."""
+        return self.start + len(self.left) * len(self.right)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One tensor of a prediction as low-rank changes of a saved step.
+
+    Attributes:
+        origin: A step of the window, or 0 for the base.
+        parts: What is added to which of its matrices, in their order; the rest of the tensor stays
+            as it is at `origin`.
+    """
+
+    origin: int
+    parts: tuple[LowRank, ...] = ()
+
+
+RowWeights = Callable[[Window, np.ndarray, Mapping[str, Any], bool], np.ndarray]
+TensorChanges = Callable[
+    ["Trajectory", str, np.ndarray, Mapping[str, Any], Mapping[int, float], list[str]],
+    list[Change],
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule from observed updates to weights; one of `row_weights`, `tensor_changes` is given.
+
+    Attributes:
+        name: The method's name.
+        row_weights: Function of (window, targets, parameters, reconstruct) that returns A, shape
+            (targets, T), float64.
+        tensor_changes: Function of (trajectory of the window, tensor, targets, parameters,
+            accuracy, remarks) that returns one `Change` per target.
+        needs_gram: Whether the window must carry the Gram matrix (one more pass over the files
+            when the stack does not fit the memory budget).
+        uses_future: Function from parameters to whether anything after the window is looked at.
+        holds: Whether a tensor, by its name, stays as last observed, whatever the window.
+    """
+
+    name: str
+    row_weights: RowWeights | None = None
+    tensor_changes: TensorChanges | None = None
+    needs_gram: bool = False
+    uses_future: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
+    holds: Callable[[str], bool] = lambda name: False

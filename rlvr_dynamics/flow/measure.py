@@ -1,0 +1,54 @@
+"""The measure stage: what the trajectory's weights say, as tables."""
+
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.flow.outside import given_accuracy
+from rlvr_dynamics.flow.stage import Stage, sections
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
+from rlvr_dynamics.schema import RunConfig
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """What changes the measured numbers; how much of which machine does not."""
+    values = sections(config, "measure", "seed")
+    for name in ("memory_gib", "threads", "device", "engine", "ray_address"):
+        values["measure"].pop(name)
+    return values | given_accuracy(config)
+
+
+def _work(run: Run, folder: Path) -> None:
+    from rlvr_dynamics.measurement import MeasureSettings, measure
+    from rlvr_dynamics.run_directory.accuracy import accuracy_of
+
+    settings, published = run.config.measure, run.config.source.published
+    trajectory = open_trajectory(run)
+    for note in trajectory.notes:
+        print(note)
+    for earlier, later in trajectory.repeats:
+        print(f"step {later} repeats the weights of {f'step {earlier}' if earlier else 'the base'}")
+    chosen = MeasureSettings(
+        draws=settings.null_draws,
+        seed=run.config.seed,
+        budget_bytes=int(settings.memory_gib * 2**30),
+        **settings.model_dump(exclude={"null_draws", "memory_gib"}),
+    )
+    if published is not None and published.stream:
+        from rlvr_dynamics.flow.fetch import collect_streamed
+
+        collect_streamed(run, trajectory, chosen, folder)
+    measure(trajectory, chosen, folder, accuracy=accuracy_of(run, trajectory.steps))
+
+
+STAGE = Stage(
+    name="measure",
+    version=2,
+    needs=("train",),
+    required=("train",),
+    packages=("numpy", "torch"),
+    settings=_settings,
+    work=_work,
+    in_place=True,
+    inputs_now=trained_now,
+)

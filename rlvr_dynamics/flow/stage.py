@@ -1,0 +1,62 @@
+"""One stage of the flow, and what everything that it publishes was made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system.versions import package_version
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the flow, which publishes one folder of the run directory.
+
+    Attributes:
+        name: Its name on the command line.
+        version: Raised whenever a change of our code changes its numbers.
+        needs: Stages whose identities it depends on; those that did not run are left out unless
+            they are `required`.
+        required: Stages that must be finished.
+        packages: Distributions whose version changes its numbers.
+        settings: The part of the configuration it depends on.
+        work: Does it, writing into the folder it is given.
+        identity: Content of the finished folder; None means that the key says it all.
+        in_place: Works in the final folder and resumes there, instead of appearing at once.
+        inputs_now: Identities of inputs that others may write to while it works; they must be the
+            same when it is finished.
+    """
+
+    name: str
+    version: int
+    needs: tuple[str, ...]
+    required: tuple[str, ...]
+    packages: tuple[str, ...] | Callable[[RunConfig], tuple[str, ...]]
+    settings: Callable[[RunConfig], dict[str, Any]]
+    work: Callable[[Run, Path], None]
+    identity: Callable[[Run, Path], str] | None = None
+    in_place: bool = False
+    inputs_now: Callable[[Run], dict[str, str]] | None = None
+
+    def material(self, config: RunConfig, identities: dict[str, str]) -> dict[str, Any]:
+        """Everything its numbers depend on; the digest of it is the key of what it publishes.
+
+        Args:
+            config: The run's.
+            identities: Stage to identity of what it published.
+        """
+        packages = self.packages(config) if callable(self.packages) else self.packages
+        return {
+            "stage": self.name,
+            "version": self.version,
+            "settings": self.settings(config),
+            "inputs": {need: identities[need] for need in self.needs if need in identities},
+            "packages": {name: package_version(name) for name in packages},
+        }
+
+
+def sections(config: RunConfig, *names: str) -> dict[str, Any]:
+    """Sections of a configuration as JSON values."""
+    return config.model_dump(mode="json", include=set(names))

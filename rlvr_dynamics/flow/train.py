@@ -1,0 +1,55 @@
+"""The train stage: verl's training, or fetching the steps that somebody published."""
+
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.flow.stage import Stage, sections
+from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.trajectory import open_trajectory
+from rlvr_dynamics.schema import RunConfig
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """What changes the trained weights; patience and bookkeeping do not."""
+    if config.source.published is not None:
+        published = config.source.published.model_dump(mode="json")
+        for name in ("stream_gib", "method"):
+            published.pop(name)
+        return {"published": published}
+    values = sections(config, "algorithm", "trainer", "seed")
+    for name in ("start_timeout_seconds", "stall_timeout_seconds"):
+        values["trainer"].pop(name)
+    return values
+
+
+def _work(run: Run, folder: Path) -> None:
+    if run.config.source.published is not None:
+        from rlvr_dynamics.flow.fetch import fetch
+
+        fetch(run, folder)
+        return
+    from rlvr_dynamics.checkpoints.verl_run import VerlRun
+    from rlvr_dynamics.training.trainer import train
+
+    checkpoints = VerlRun(
+        folder / "verl" / "checkpoints",
+        folder / "checkpoints",
+        run.base,
+        run.config.trainer.keep_optimizer_states,
+        dtype=run.config.trainer.checkpoint_dtype,
+        critic=run.config.algorithm.critic is not None,
+    )
+    train(run.config, prepare=run.of("prepare"), folder=folder, checkpoints=checkpoints)
+
+
+STAGE = Stage(
+    name="train",
+    version=1,
+    needs=("prepare",),
+    required=("prepare",),
+    packages=lambda config: ("verl", "vllm", "torch") if config.trains else (),
+    settings=_settings,
+    work=_work,
+    identity=lambda run, _folder: open_trajectory(run).identity,
+    in_place=True,
+)

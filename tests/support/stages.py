@@ -1,0 +1,19 @@
+"""Going through stages of a test's own, as the flow goes through the product's."""
+
+from rlvr_dynamics.flow.execute import execute
+from rlvr_dynamics.flow.pipeline import Known, plan_stage
+from rlvr_dynamics.run_directory.lock import locked
+
+
+def do_all(run, stages, identities=None):
+    """Execute what is not done; returns the names of the stages that worked."""
+    worked, known = [], Known(identities or {})
+    with locked(run.folder):
+        for stage in stages:
+            if stage.name in run.config.stages:
+                item = plan_stage(run, stage, known)
+                if item.state != "done":
+                    execute(run, item)
+                    worked.append(stage.name)
+            known = known.after(run, stage)
+    return worked
