@@ -258,8 +258,10 @@ class Differences:
         Of a tensor that does not fit the budget no more than these are read.
 
         Raises:
+            IndexError: There are not so many steps; -1 is the last one.
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
+        index = range(self.T)[index]
         if self._whole is None and self.fits:
             for _ in self._blocks():
                 pass

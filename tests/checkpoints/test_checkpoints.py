@@ -141,6 +141,9 @@ def test_differences_do_not_depend_on_the_budget(run, budget):
         assert torch.equal(torch.cat([chunk for _, _, chunk in chunks], dim=1), expected)
     assert differences.fits == (len(chunks) == 1)
     assert torch.equal(differences.row(1), expected[1])
+    assert torch.equal(differences.row(-1), expected[-1])
+    with pytest.raises(IndexError):
+        differences.row(len(expected))
 
 
 # Identity
