@@ -32,9 +32,9 @@ from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.forecasts import COUNTED
 from rlvr_dynamics.results.formatting import interval
-from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.frames import numbers, select
 from rlvr_dynamics.results.kinds import same_runs
+from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.relex_models import (
     PAPER_SHARE,
     median_and_quartiles,
