@@ -1,65 +1,124 @@
-"""From a run directory to its report."""
+"""Makes an artefact and writes its files: csv, Markdown and LaTeX, or pdf and png."""
 
+from __future__ import annotations
+
+import base64
+import errno
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from rlvr_dynamics.claims.run_ledger import build_claims
-from rlvr_dynamics.reporting.page import render_page
-from rlvr_dynamics.reporting.summaries import build_tables
-from rlvr_dynamics.reporting.tables import write_table
-from rlvr_dynamics.results.run import load_results
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing, cells_of
+from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.system.foreign_text import as_csv
+
+LARGEST_SVG = 400_000  # bytes; a larger figure is shown as its PNG
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was written.
+class Built:
+    """A table or figure as it came out.
 
     Attributes:
-        page: The page.
-        claims: The ledger.
-        figures: Names of the figures that could be drawn.
-        tables: Names of the tables that could be written.
+        artefact: What it is.
+        tables: Its tables; empty for a figure.
+        cells: Names of the runs behind it, as far as it says.
+        facts: n, interval, seeds, dtype and source of a figure.
+        image: `data:` address of a figure; None where it was not measured.
+        missing: What is missing where there is nothing.
+        error: Traceback of what broke; empty where nothing did.
     """
 
-    page: Path
-    claims: pd.DataFrame
-    figures: tuple[str, ...]
-    tables: tuple[str, ...]
+    artefact: Artefact
+    tables: tuple[Table, ...] = ()
+    cells: tuple[str, ...] = ()
+    facts: str = ""
+    image: str | None = None
+    missing: str = ""
+    error: str = ""
+
+    @property
+    def there(self) -> bool:
+        """Whether it has anything to show."""
+        return self.image is not None or any(table.frame is not None for table in self.tables)
+
+    @property
+    def files(self) -> list[str]:
+        """What was written, from the folder of the page."""
+        written = [table.name for table in self.tables if table.frame is not None]
+        files = [f"tables/{name}.{ending}" for name in written for ending in ("csv", "md", "tex")]
+        pictures = [f"figures/{self.artefact.name}.{ending}" for ending in ("pdf", "png")]
+        return [*files, *pictures] if self.image else files
 
 
-def build_report(run_dir: Path, out: Path) -> Report:
-    """Write claims, tables, figures and the page of a run.
-
-    A pure function of the tables, config.json and provenance.json in the run directory: the same
-    input gives the same bytes. A stage that has not run shows as `not measured`.
+def build(
+    artefacts: Sequence[Artefact], source: Any, folder: Path, *, strict: bool = False
+) -> list[Built]:
+    """Make artefacts and write their files; one that breaks leaves the others whole.
 
     Args:
-        run_dir: The run directory.
-        out: An existing folder that the caller publishes.
-
-    Raises:
-        UserError: The run directory does not exist, or one of its tables lacks columns.
+        artefacts: What to make.
+        source: What they are made from.
+        folder: Where; gets `tables` and `figures`.
+        strict: Let the first error through instead of noting it.
     """
-    # Here and not at the top: matplotlib costs a second that --help and the dry run need not pay.
-    from rlvr_dynamics.reporting.figures import draw_figures
+    # Here and not at the top: matplotlib costs a second that --help need not pay.
+    from rlvr_dynamics.reporting.figure_style import style
 
-    results = load_results(run_dir)
-    claims = build_claims(results)
-    (out / "claims.csv").write_text(as_csv(claims), encoding="utf-8", newline="\n")
-    tables = build_tables(results, claims)
-    (out / "tables").mkdir()
-    for table in tables:
-        write_table(table, out / "tables")
-    (out / "figures").mkdir()
-    figures = draw_figures(results, out / "figures")
-    page = out / "index.html"
-    page.write_text(render_page(results, claims, figures, tables), encoding="utf-8", newline="\n")
-    return Report(
-        page,
-        claims,
-        tuple(figure.name for figure in figures if figure.image is not None),
-        tuple(table.name for table in tables if table.frame is not None),
-    )
+    for part in ("tables", "figures"):
+        (folder / part).mkdir(exist_ok=True)
+    with style():
+        return [_build(artefact, source, folder, strict) for artefact in artefacts]
+
+
+def _build(artefact: Artefact, source: Any, folder: Path, strict: bool) -> Built:
+    tables: tuple[Table, ...] = ()
+    try:
+        made = artefact.make(source)
+        if isinstance(made, Drawing):
+            return _draw(artefact, made, folder / "figures")
+        tables = tuple(made)
+        for table in tables:
+            write_table(table, folder / "tables")
+        return Built(artefact, tables, cells=cells_of(tables))
+    except Exception as error:
+        told = note(error, strict)
+        # Half of something that broke must not lie beside what is whole.
+        broken = [f"tables/{table.name}.*" for table in tables]
+        for pattern in (f"figures/{artefact.name}.*", *broken):
+            for path in folder.glob(pattern):
+                path.unlink()
+        return Built(artefact, error=told)
+
+
+def _draw(artefact: Artefact, drawing: Drawing, folder: Path) -> Built:
+    from rlvr_dynamics.reporting.figure_style import save
+
+    if drawing.figure is None:
+        return Built(artefact, cells=drawing.cells, missing=drawing.missing or "Not measured.")
+    content, kind = save(drawing.figure, folder, artefact.name), "svg+xml"
+    if len(content) > LARGEST_SVG:
+        content, kind = (folder / f"{artefact.name}.png").read_bytes(), "png"
+    image = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Built(artefact, cells=drawing.cells, facts=drawing.facts, image=image)
+
+
+def note(error: Exception, strict: bool) -> str:
+    """The traceback of an error that stops one part; one that stops everything goes on."""
+    if strict or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return "".join(traceback.format_exception(error))
+
+
+def last_line(error: str) -> str:
+    """What a traceback ends with: the error and its message."""
+    return error.strip().rpartition("\n")[2]
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table with all digits that matter."""
+    path.write_text(as_csv(frame), encoding="utf-8", newline="\n")

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.figure_parts import (
+    run_figure,
     TensorFacts,
     heat_map,
     heat_map_inches,
@@ -21,7 +22,6 @@ from rlvr_dynamics.reporting.figure_style import (
     PURPLE,
     VERMILLION,
     WIDTH_INCHES,
-    FigurePlan,
     blank,
     canvas,
     step_axis,
@@ -122,8 +122,8 @@ def _pls_facts(results: Results) -> str:
     return f"{facts}{beside}. {accuracy_source(table)}".rstrip(". ")
 
 
-PLANS = [
-    FigurePlan(
+FIGURES = [
+    run_figure(
         "pls_r2",
         "Does the leading left vector follow the accuracy?",
         "One component fitted to few checkpoints with many features reaches a high R² whatever it "
@@ -133,7 +133,7 @@ PLANS = [
         draw_pls,
         _pls_facts,
     ),
-    FigurePlan(
+    run_figure(
         "u1_alignment",
         "How far the update's leading direction turns",
         "Near 1, the direction was settled early and only its length grew. Line: median over "
@@ -142,7 +142,7 @@ PLANS = [
         draw_alignment,
         TensorFacts("u1_alignment"),
     ),
-    FigurePlan(
+    run_figure(
         "drift",
         "How early the trajectory's direction is known",
         "Left: a direction that has drifted out of reach cannot be extrapolated; inside the orange "

@@ -1,18 +1,54 @@
 """Parts that several figures draw: heat map, points in their null's band, median over tensors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, ORANGE, VERMILLION
-from rlvr_dynamics.results.formatting import module_rank, number
+from rlvr_dynamics.reporting.tables import absent
+from rlvr_dynamics.results.formatting import module_rank, number, text
 from rlvr_dynamics.results.frames import has, highest, known, values
-from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.run import TABLES, Results
 
 R2_FLOOR = -1.0
+
+
+def run_figure(
+    name: str,
+    title: str,
+    look_at: str,
+    needs: tuple[str, ...],
+    draw: Callable[[Results], Figure | None],
+    facts: Callable[[Results], str],
+) -> Artefact:
+    """A figure of a run's report.
+
+    Args:
+        name: File name without ending.
+        title: Heading on the page.
+        look_at: What a reader should look at.
+        needs: Tables (names of `results.TABLES`) that it draws.
+        draw: The function that draws it; None means that the tables hold nothing to draw.
+        facts: What n is, for the caption.
+    """
+
+    def make(results: Results) -> Drawing:
+        drawn, sources = draw(results), ", ".join(TABLES[name][0] for name in needs)
+        if drawn is not None:
+            origin = f"seed {results.seed}; checkpoints in {text(results.dtype)}; from {sources}"
+            return Drawing(drawn, f"{facts(results)}; {origin}")
+        if any(results.tables[name] is not None for name in needs):
+            missing = f"Not measured: {sources} of this run hold nothing to draw."
+            return Drawing(None, missing=missing)
+        return Drawing(None, missing=absent(name, title, *needs).missing)
+
+    return Artefact(name, "", "", title, look_at, "", make)
 
 
 def say_not_measured(axes: Axes) -> None:

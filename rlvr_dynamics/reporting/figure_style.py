@@ -1,8 +1,6 @@
 """How every figure looks and how it is written: same tables, same bytes."""
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,27 +58,6 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # titles come from data: a stray dollar sign is no formula
     "path.simplify": True,
 }
-
-
-@dataclass(frozen=True)
-class FigurePlan:
-    """One figure of the page.
-
-    Attributes:
-        name: File name without ending.
-        title: Heading on the page.
-        look_at: What a reader should look at.
-        needs: Tables (names of `results.TABLES`) that it draws.
-        draw: The function that draws it; None means that the tables hold nothing to draw.
-        facts: What n is, for the caption.
-    """
-
-    name: str
-    title: str
-    look_at: str
-    needs: tuple[str, ...]
-    draw: Callable[[Results], Figure | None]
-    facts: Callable[[Results], str]
 
 
 def save(figure: Figure, folder: Path, name: str) -> bytes:

@@ -8,11 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.figure_parts import TensorFacts, null_band, shared_legend
+from rlvr_dynamics.reporting.figure_parts import run_figure, TensorFacts, null_band, shared_legend
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     VERMILLION,
-    FigurePlan,
     canvas,
     plain_ticks,
     shade_windows,
@@ -125,8 +124,8 @@ def draw_null_bands(results: Results) -> Figure | None:
     return figure
 
 
-PLANS = [
-    FigurePlan(
+FIGURES = [
+    run_figure(
         "coefficients",
         "Coefficient of component 1 over training",
         "Does the line through the shaded steps meet the curve at the end? c₁ is taken along the "
@@ -136,7 +135,7 @@ PLANS = [
         draw_coefficients,
         TensorFacts("coefficients"),
     ),
-    FigurePlan(
+    run_figure(
         "null_bands",
         "Explained variance and R² beside a random walk",
         "Points inside the orange band say nothing: a random walk with the same step norms does as "

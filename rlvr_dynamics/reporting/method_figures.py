@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.figure_parts import TensorFacts, say_not_measured, shared_legend
+from rlvr_dynamics.reporting.figure_parts import run_figure, TensorFacts, say_not_measured, shared_legend
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
@@ -17,7 +17,6 @@ from rlvr_dynamics.reporting.figure_style import (
     ORANGE,
     PURPLE,
     VERMILLION,
-    FigurePlan,
     canvas,
 )
 from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
@@ -185,8 +184,8 @@ def _accuracy_facts(results: Results) -> str:
     return f"n = {', '.join(parts)}, {frame['protocol'].iloc[0]} answers, mean over benchmarks"
 
 
-PLANS = [
-    FigurePlan(
+FIGURES = [
+    run_figure(
         "method_accuracy",
         "Every method at the final step",
         "A prediction is worth something where it lies right of the last checkpoint that it "
@@ -196,7 +195,7 @@ PLANS = [
         draw_method_accuracy,
         _accuracy_facts,
     ),
-    FigurePlan(
+    run_figure(
         "forecast_skill",
         "Forecast skill in the weights",
         "Skill is 1 − SSE / SSE(hold the last observed checkpoint): right of 0 the forecast is "

@@ -1,200 +1,218 @@
-"""The page: one HTML file that opens from disk and asks nothing of the network."""
+"""The page of a run or of a study: one HTML file that opens from disk and loads nothing else."""
 
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from rlvr_dynamics.claims.run_ledger import format_interval, format_value
-from rlvr_dynamics.reporting.answer import answer, title
+from rlvr_dynamics.claims.printed import PROVENANCE
+from rlvr_dynamics.reporting.artefact import CELL_COLUMNS, label, split_cells
+from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import DASH, general, integer, number, text
-from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.system.foreign_text import shown
-from rlvr_dynamics.system.sealed import read_parquet
 
-LONGEST_ANSWER = 600
-MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DASH}
+LONG_WORDS = 60  # characters; a column with longer fields may wrap
 
 
-def render_page(
-    results: Results, claims: pd.DataFrame, figures: Sequence[Any], tables: Sequence[Table]
-) -> str:
-    """The page as text.
+def write_page(path: Path, **parts: Any) -> None:
+    """Write a page.
 
     Args:
-        results: What the run holds.
-        claims: The ledger.
-        figures: `figures.Drawn`, in order.
-        tables: In order; the ledger's own table is left out here.
+        path: Where.
+        parts: What `page.html` shows: `title`, `answer` and `next_command`, and where there is
+            something to show, `base`, `back`, `sections`, `broken` and `command`.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        finalize=visible,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("template.html").render(
-        title=title(results),
-        base=results.provenance.get("base"),
-        answer=answer(results, claims),
-        claims=[_claim(row) for row in claims.to_dict("records")],
-        figures=figures,
-        tables=[table for table in tables if table.name != "claims"],
-        examples=example_answers(results),
-        stages=_stages(results.provenance),
-        provenance=_flatten(results.provenance, leave_out=("stages", "base")),
-        next_command=next_command(results),
-        seed=results.seed,
-    )
+    empty = {"base": "", "back": "", "sections": [], "broken": [], "command": ""}
+    html = environment.get_template("page.html").render({**empty, **parts})
+    path.write_text(html, encoding="utf-8", newline="\n")
 
 
-def visible(value: Any) -> Any:
+def _visible(value: Any) -> Any:
     """Write out the control characters of a text that goes into a page."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _claim(row: dict[Any, Any]) -> dict[str, Any]:
-    threshold = str(row["threshold"])
+def section(
+    name: str,
+    heading: str,
+    about: str = "",
+    entries: Sequence[dict[str, Any]] = (),
+    *,
+    ledger: dict[str, Any] | None = None,
+    passages: Sequence[tuple[str, str]] = (),
+    missing: str = "",
+) -> dict[str, Any]:
+    """A part of a page.
+
+    Args:
+        name: Its address on the page is `part-<name>`.
+        heading: Its heading.
+        about: What it holds.
+        entries: Its tables and figures, from `entry`.
+        ledger: Claims, from `ledger_view.ledger_view`.
+        passages: Quoted texts with their headings.
+        missing: What it lacks.
+    """
     return {
-        **{key: text(row[key]) for key in ("id", "claim", "statistic", "n_unit", "verdict")},
-        "note": row["note"] if isinstance(row["note"], str) else "",
-        "threshold": threshold,
-        "source": link_papers(str(row["source"])),
-        "mark": MARKS[row["verdict"]],
-        "kind": str(row["verdict"]).replace(" ", "-"),
-        "ours": format_value(row["ours"], threshold),
-        "interval": format_interval(row["ci_low"], row["ci_high"], threshold),
-        "null": format_value(row["null"], threshold),
-        "n": integer(row["n"]),
+        "id": name,
+        "heading": heading,
+        "about": about,
+        "entries": entries,
+        "ledger": ledger,
+        "passages": passages,
+        "missing": missing,
     }
 
 
-def link_papers(source: str) -> Markup:
-    """The source with arXiv numbers as links, the only addresses on the page."""
-    return Markup(  # noqa: S704 - escaped before the links go in
-        re.sub(
-            r"arXiv (\d{4}\.\d{4,5})",
-            r'<a href="https://arxiv.org/abs/\1">arXiv \1</a>',
-            str(escape(shown(source))),
-        )
-    )
+def entry(
+    item: Built,
+    address: str,
+    *,
+    number: str = "",
+    known: Collection[str] = (),
+    facts: Sequence[tuple[str, str]] = (),
+    again: str = "",
+    shown_above: str = "",
+    most_rows: int | None = None,
+) -> dict[str, Any]:
+    """What the page shows of a table or figure.
 
-
-def example_answers(results: Results) -> dict[str, Any] | None:
-    """The first in-domain question (by id, not by taste) as the models answered it."""
-    final, benchmarks = results.final_step, results.benchmarks("in_domain")
-    if not benchmarks or final is None:
-        return None
-    models = {
-        ModelId.base(): "base",
-        ModelId.checkpoint(final): f"real checkpoint of step {final}",
-        ModelId("rank1_recovery", 0, final): results.method_name("rank1_recovery"),
-    }
-    models |= {
-        ModelId("relex", observe, final): f"RELEX from the first {observe} steps"
-        for observe in results.windows
-    }
-    question, answers = None, []
-    for model, name in models.items():
-        path = results.sample_path(str(model), benchmarks[0])
-        if not path.exists():
-            continue
-        samples = read_parquet(path).sort_values(["question_id", "protocol", "sample"])
-        if question is None:
-            question = samples.iloc[0]
-        same = samples[samples["question_id"] == question["question_id"]]
-        if len(same):
-            answers.append({"model": name, **_example(same.iloc[0])})
-    if question is None:
-        return None
+    Args:
+        item: What came out.
+        address: Its address on the page.
+        number: What stands before its title; the paper's own number when empty.
+        known: Names of the runs that have pages; only these become links.
+        facts: Questions about the runs behind it, with the answers.
+        again: The command that makes it again.
+        shown_above: Name of a table that is on the page already.
+        most_rows: Rows shown of a table; the files have all.
+    """
+    artefact = item.artefact
+    own = [table for table in item.tables if table.name != shown_above]
+    # What is left of several gives the entry its title.
+    lone = len(own) == 1 and (len(item.tables) > 1 or not artefact.title)
+    title = own[0].title if lone else artefact.title
     return {
-        "benchmark": results.benchmark_title(benchmarks[0]),
-        "prompt": _clip(question.get("prompt")),
-        "gold": text(question.get("gold")),
-        "protocol": text(question.get("protocol")),
-        "answers": answers,
+        "id": address,
+        "label": label(number or artefact.number, title),
+        "look_at": artefact.look_at,
+        "error": last_line(item.error),
+        "image": item.image,
+        "missing": item.missing,
+        "facts": item.facts,
+        "tables": [
+            table_view(
+                table, known, heading=len(own) > 1 and table.title != title, most_rows=most_rows
+            )
+            for table in own
+        ],
+        "there": item.there,
+        "state": "" if item.there else "broke" if item.error else "not measured",
+        "questions": facts,
+        "cells": [name for name in item.cells if name in known],
+        "files": item.files,
+        "again": again,
+        "summary": _summary(dict(facts)),
     }
 
 
-def _example(sample: pd.Series) -> dict[str, str]:
-    return {
-        "response": _clip(sample.get("response")),
-        "status": text(sample.get("status")),
-        "answer": text(sample.get("answer")),
-    }
-
-
-def _clip(value: Any) -> str:
-    shown = text(value)
-    return shown if len(shown) <= LONGEST_ANSWER else shown[:LONGEST_ANSWER] + " …"
-
-
-def _stages(provenance: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, time and key of each stage, and the total."""
-    stages = provenance.get("stages") or {}
-    order = ["prepare", "train", "measure", "extrapolate", "score", "report"]
-    names = sorted(stages, key=lambda name: (order.index(name) if name in order else 9, name))
-    rows = [
-        (name, _duration(stages[name].get("seconds")), text(stages[name].get("key")))
-        for name in names
-    ]
-    known = [stages[name]["seconds"] for name in names if stages[name].get("seconds") is not None]
-    return [*rows, ("together", _duration(sum(known)), "")] if known else rows
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return DASH
-    if seconds < 120:
-        return f"{number(seconds, 1)} s"
-    return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{number(seconds / 3600, 1)} h"
-
-
-def _flatten(
-    values: Mapping[str, Any], prefix: str = "", leave_out: tuple[str, ...] = ()
-) -> list[tuple[str, str]]:
-    """A nested mapping as (dotted name, value) rows, in the order it was written."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if key in leave_out:
-            continue
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            rows += _flatten(value, f"{name}.")
-        elif isinstance(value, list | tuple):
-            rows.append((name, ", ".join(str(item) for item in value) or "none"))
-        else:
-            rows.append((name, general(value, 10) if isinstance(value, float) else text(value)))
-    return rows
-
-
-def next_command(results: Results) -> tuple[str, str]:
-    """What to type next, and why: finish what is missing, else another seed."""
-    command = results.provenance.get("command")
-    if not command:
-        return "python -m rlvr_dynamics.run +exp=demo", "runs the demo"
-    if results.missing_stages:
-        parts = [part for part in shlex.split(command) if not part.startswith("stages=")]
-        return shlex.join(parts), "goes on with the stages that have not run"
-    dropped = ("seed=", "run_dir=", "stages=", "reuse=")
-    seed = results.seed + 1
-    parts = [
-        re.sub(r"(?<=_seed)\d+$", str(seed), part) if part.startswith("name=") else part
-        for part in shlex.split(command)
-        if not part.startswith(dropped)
-    ]
-    folder = str(results.config.get("run_dir", "outputs/run")).rstrip("/")
-    folder = re.sub(r"_seed\d+$", "", folder)
+def _summary(facts: dict[str, str]) -> str:
+    if not facts:
+        return "printed numbers and files"
+    count, seeds = facts["runs"], facts["seeds"]
     return (
-        shlex.join([*parts, f"seed={seed}", f"run_dir={folder}_seed{seed}"]),
-        "repeats the run with another seed: one run cannot show how much of this is chance",
+        f"{count} run{'' if count == '1' else 's'}, seed{'s' if ',' in seeds else ''} {seeds}, "
+        f"{facts['dtype of the checkpoints']}, files"
     )
+
+
+def plain_entry(table: Table, known: Collection[str] = (), files: Sequence[str] = ()) -> dict:
+    """What the page shows of a table that is no artefact, under its own title."""
+    return {
+        **dict.fromkeys(("look_at", "error", "image", "missing", "facts", "state", "again"), ""),
+        **dict.fromkeys(("questions", "cells"), ()),
+        "id": f"table-{table.name}",
+        "label": table.title,
+        "tables": [table_view(table, known)],
+        "there": True,
+        "files": files,
+        "summary": "",
+    }
+
+
+def table_view(
+    table: Table,
+    known: Collection[str] = (),
+    *,
+    heading: bool = False,
+    most_rows: int | None = None,
+) -> dict[str, Any]:
+    """What the page shows of a table; arguments as of `entry`, `heading`: whether by its title."""
+    names = [] if table.frame is None else [str(name) for name in table.frame.columns]
+    frame = None if table.frame is None else table.frame.head(most_rows or len(table.frame))
+    values = replace(table, frame=frame).cells()
+    columns = [
+        {
+            "heading": column,
+            "cells": name in CELL_COLUMNS,
+            "kind": _kind(name, column, numeric, [row[place] for row in values]),
+        }
+        for place, (name, column, numeric) in enumerate(
+            zip(names, table.header, table.numeric, strict=True)
+        )
+    ]
+    place = {name: position for position, name in enumerate(names)}
+    rows = []
+    for row in values:
+        source = row[place["source"]] if "source" in place else ""
+        behind = ", ".join(row[place[name]] for name in CELL_COLUMNS if name in place)
+        cells = [name for name in split_cells(behind) if name in known]
+        rows.append({"fields": row, "printed": _is_printed(source), "cells": cells})
+    return {
+        "name": table.name,
+        "title": table.title,
+        "caption": table.caption,
+        "missing": "" if names else table.missing or "Not measured.",
+        "heading": heading,
+        "folded": table.long,
+        "columns": columns,
+        "rows": rows,
+        "left_out": 0 if table.frame is None else len(table.frame) - len(rows),
+    }
+
+
+def _is_printed(source: str) -> bool:
+    """Whether a row's source is a paper and not a run of ours."""
+    return source.startswith("printed") or source.split(",")[0].strip() in PROVENANCE
+
+
+def _kind(name: str, heading: str, numeric: bool, shown: Iterable[str]) -> str:
+    kinds = []
+    if name in CELL_COLUMNS:
+        kinds.append("cells")
+    elif numeric:
+        kinds.append("number")
+    elif any(len(value) > LONG_WORDS for value in shown):
+        kinds.append("words")
+    if "printed" in heading.lower() and "recomputed" not in heading.lower():
+        kinds.append("printed")
+    return " ".join(kinds)
+
+
+def with_links(text: str) -> Markup:
+    """Our own words with arXiv numbers as links."""
+    from rlvr_dynamics.reporting.ledger_view import link_papers
+
+    return link_papers(text)

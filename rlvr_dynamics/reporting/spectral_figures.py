@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.checkpoints.names import part_of
-from rlvr_dynamics.reporting.figure_parts import heat_map, heat_map_inches, quartile_line
+from rlvr_dynamics.reporting.figure_parts import run_figure, heat_map, heat_map_inches, quartile_line
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
@@ -12,7 +12,6 @@ from rlvr_dynamics.reporting.figure_style import (
     ORANGE,
     VERMILLION,
     WIDTH_INCHES,
-    FigurePlan,
     canvas,
     plain_ticks,
 )
@@ -141,8 +140,8 @@ def _facts(results: Results) -> str:
     return "" if table is None else f"n = {table['tensor'].nunique()} matrices of one update"
 
 
-PLANS = [
-    FigurePlan(
+FIGURES = [
+    run_figure(
         "update_spectra",
         "Spectrum of the update at the final step",
         "A rank-1 update would put the first value at 1 and nothing after it. How far is the first "
@@ -151,7 +150,7 @@ PLANS = [
         draw_spectra,
         _facts,
     ),
-    FigurePlan(
+    run_figure(
         "rank1_share",
         "Rank-1 share of the update, by module and layer",
         "σ₁/‖ΔW‖ in per cent of the norm (not of its square). The paper's DAPO run has 19.3 % on "
@@ -160,7 +159,7 @@ PLANS = [
         draw_rank1_share,
         _facts,
     ),
-    FigurePlan(
+    run_figure(
         "rank_shares",
         "How many directions hold the update's norm",
         "The distance between blue and orange is structure; the curve of a matrix without any is "

@@ -7,13 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.figure_parts import TensorFacts, quartile_line, say_not_measured
+from rlvr_dynamics.reporting.figure_parts import run_figure, TensorFacts, quartile_line, say_not_measured
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,
     GREY,
     VERMILLION,
-    FigurePlan,
     canvas,
     fill,
     prediction_label,
@@ -247,8 +246,8 @@ class _Facts:
         return f"{facts}; {left_out} further methods in the next figures" if left_out else facts
 
 
-PLANS = [
-    FigurePlan(
+FIGURES = [
+    run_figure(
         "reward_and_accuracy",
         "Reward and in-domain accuracy over training",
         "Compare a predicted checkpoint with the real one at the same step, and with the last real "
@@ -258,7 +257,7 @@ PLANS = [
         draw_learning,
         _Facts("in_domain"),
     ),
-    FigurePlan(
+    run_figure(
         "out_of_domain",
         "Out-of-domain accuracy",
         "Does a prediction carry over to problems that RL never trained on?",
@@ -266,7 +265,7 @@ PLANS = [
         draw_out_of_domain,
         _Facts("out_of_domain"),
     ),
-    FigurePlan(
+    run_figure(
         "changed_share",
         "Sparsity of the update",
         "How many weights does RL touch? A coarse number format hides small changes, so compare "
