@@ -41,7 +41,7 @@ def listing() -> str:
 
 def _go(request: Request, command: str) -> int:
     from analysis.build import analyse
-    from analysis.closing import next_command
+    from analysis.page import next_command
     from rlvr_dynamics.claims.study_ledger import build_ledger
     from rlvr_dynamics.results.study import load_study
 

@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.figure_parts import (
-    run_figure,
     TensorFacts,
     heat_map,
     heat_map_inches,
     null_band,
     quartile_line,
+    run_figure,
     say_not_measured,
     shared_legend,
 )

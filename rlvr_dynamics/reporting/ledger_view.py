@@ -1,19 +1,24 @@
 """How the claims ledger is shown."""
 
+import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup, escape
 
 from rlvr_dynamics.claims.run_ledger import format_interval, format_value
 from rlvr_dynamics.claims.study_ledger import PRINTED_NUMBERS
 from rlvr_dynamics.reporting.artefact import split_cells
-from rlvr_dynamics.reporting.page import MARKS, link_papers
 from rlvr_dynamics.results.formatting import DASH, integer, is_missing
 from rlvr_dynamics.results.frames import select
+from rlvr_dynamics.system.foreign_text import shown
 
-HEADINGS = ("Verdict", "Claim", "Threshold", "Papers’", "Ours", "Null, control", "Runs, n")
+MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DASH}
+# Columns that the ledger of one run does not have.
+OF_A_STUDY = ("printed", "printed_origin", "interval_over", "by_learning_rate", "control")
+OF_A_STUDY += ("runs", "cells")
 
 
 def claims_in_words(claims: pd.DataFrame) -> list[str]:
@@ -44,15 +49,18 @@ def verdicts_in_words(claims: pd.DataFrame) -> str:
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
-def ledger_view(claims: pd.DataFrame, known: Collection[str]) -> dict[str, Any]:
-    """What the template shows of the ledger.
+def ledger_view(
+    claims: pd.DataFrame, known: Collection[str] = (), files: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the page shows of the ledger of a run or of a study.
 
     Args:
-        claims: What `rlvr_dynamics.claims.study_ledger.build_ledger` returned.
-        known: Names of the study's runs; only these become links.
+        claims: What `build_claims` or `build_ledger` of `rlvr_dynamics.claims` returned.
+        known: Names of the runs that have pages; only these become links.
+        files: The ledger as a table, from the folder of the page.
     """
-    rows = [_row(row, known) for row in claims.to_dict("records")]
-    return {"headings": HEADINGS, "rows": rows}
+    rows = [_row({**dict.fromkeys(OF_A_STUDY), **row}, known) for row in claims.to_dict("records")]
+    return {"printed": "printed" in claims, "runs": "runs" in claims, "rows": rows, "files": files}
 
 
 def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
@@ -90,3 +98,14 @@ def _runs(count: Any) -> str:
 def _words(row: dict[Any, Any], key: str) -> str:
     value = row[key]
     return "" if is_missing(value) else str(value)
+
+
+def link_papers(source: str) -> Markup:
+    """The source with arXiv numbers as links, the only addresses on the page."""
+    return Markup(  # noqa: S704 - escaped before the links go in
+        re.sub(
+            r"arXiv (\d{4}\.\d{4,5})",
+            r'<a href="https://arxiv.org/abs/\1">arXiv \1</a>',
+            str(escape(shown(source))),
+        )
+    )

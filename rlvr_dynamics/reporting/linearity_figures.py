@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.figure_parts import run_figure, TensorFacts, null_band, shared_legend
+from rlvr_dynamics.reporting.figure_parts import TensorFacts, null_band, run_figure, shared_legend
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     VERMILLION,

@@ -8,7 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.figure_parts import run_figure, TensorFacts, say_not_measured, shared_legend
+from rlvr_dynamics.reporting.figure_parts import (
+    TensorFacts,
+    run_figure,
+    say_not_measured,
+    shared_legend,
+)
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,

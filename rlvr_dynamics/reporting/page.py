@@ -1,6 +1,5 @@
 """The page of a run or of a study: one HTML file that opens from disk and loads nothing else."""
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -209,10 +208,3 @@ def _kind(name: str, heading: str, numeric: bool, shown: Iterable[str]) -> str:
     if "printed" in heading.lower() and "recomputed" not in heading.lower():
         kinds.append("printed")
     return " ".join(kinds)
-
-
-def with_links(text: str) -> Markup:
-    """Our own words with arXiv numbers as links."""
-    from rlvr_dynamics.reporting.ledger_view import link_papers
-
-    return link_papers(text)

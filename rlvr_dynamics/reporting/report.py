@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from rlvr_dynamics.claims.run_ledger import build_claims
-from rlvr_dynamics.reporting.page import render_page
-from rlvr_dynamics.reporting.summaries import build_tables
-from rlvr_dynamics.reporting.tables import write_table
+from rlvr_dynamics.reporting.build import build, write_csv
+from rlvr_dynamics.reporting.run_page import write_run_page
+from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.results.run import load_results
-from rlvr_dynamics.system.foreign_text import as_csv
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,18 @@ def build_report(run_dir: Path, out: Path) -> Report:
         UserError: The run directory does not exist, or one of its tables lacks columns.
     """
     # Here and not at the top: matplotlib costs a second that --help and the dry run need not pay.
-    from rlvr_dynamics.reporting.figures import draw_figures
+    from rlvr_dynamics.reporting.figures import FIGURES
 
     results = load_results(run_dir)
     claims = build_claims(results)
-    (out / "claims.csv").write_text(as_csv(claims), encoding="utf-8", newline="\n")
-    tables = build_tables(results, claims)
-    (out / "tables").mkdir()
-    for table in tables:
-        write_table(table, out / "tables")
-    (out / "figures").mkdir()
-    figures = draw_figures(results, out / "figures")
+    write_csv(claims, out / "claims.csv")
+    tables = build(table_artefacts(claims), results, out, strict=True)
+    figures = build(FIGURES, results, out, strict=True)
     page = out / "index.html"
-    page.write_text(render_page(results, claims, figures, tables), encoding="utf-8", newline="\n")
+    write_run_page(results, claims, figures, tables, page)
     return Report(
         page,
         claims,
-        tuple(figure.name for figure in figures if figure.image is not None),
-        tuple(table.name for table in tables if table.frame is not None),
+        tuple(item.artefact.name for item in figures if item.there),
+        tuple(item.artefact.name for item in tables if item.there),
     )

@@ -4,7 +4,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.checkpoints.names import part_of
-from rlvr_dynamics.reporting.figure_parts import run_figure, heat_map, heat_map_inches, quartile_line
+from rlvr_dynamics.reporting.figure_parts import (
+    heat_map,
+    heat_map_inches,
+    quartile_line,
+    run_figure,
+)
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,

@@ -1,10 +1,12 @@
 """The tables of the page, in its order."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 import pandas as pd
 
 from rlvr_dynamics.claims.run_ledger import format_interval, format_value
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
     linearity_table,
@@ -29,29 +31,33 @@ from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.run import Results
 
 
-def build_tables(results: Results, claims: pd.DataFrame) -> list[Table]:
+def table_artefacts(claims: pd.DataFrame) -> list[Artefact]:
     """Every table of the page, in its order; the claims first, the columns' meanings last."""
     return [
-        claims_table(claims),
-        methods_table(results),
-        best_table(results),
-        accuracy_overview(results),
-        recovery_table(results),
-        selection_table(results),
-        moved_table(results),
-        scores_table(results),
-        norms_table(results),
-        rank1_table(results),
-        rank_shares_table(results),
-        update_rank_table(results),
-        pls_table(results),
-        explained_variance_table(results),
-        trajectory_table(results),
-        oracle_table(results),
-        linearity_table(results),
-        forecast_table(results),
-        columns_table(),
+        _table("claims", lambda _: claims_table(claims)),
+        _table("methods", methods_table),
+        _table("best", best_table),
+        _table("accuracy", accuracy_overview),
+        _table("recovery", recovery_table),
+        _table("selection", selection_table),
+        _table("moved_parameters", moved_table),
+        _table("scores", scores_table),
+        _table("update_norms", norms_table),
+        _table("rank1_share", rank1_table),
+        _table("rank_shares", rank_shares_table),
+        _table("update_rank", update_rank_table),
+        _table("pls_summary", pls_table),
+        _table("explained_variance", explained_variance_table),
+        _table("trajectory_summary", trajectory_table),
+        _table("oracle", oracle_table),
+        _table("linearity_summary", linearity_table),
+        _table("forecast_skill", forecast_table),
+        _table("columns", lambda _: columns_table()),
     ]
+
+
+def _table(name: str, make: Callable[[Results], Table]) -> Artefact:
+    return Artefact(name, "", "", "", "", "", lambda results: [make(results)])
 
 
 def columns_table() -> Table:

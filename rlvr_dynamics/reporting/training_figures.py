@@ -7,7 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlvr_dynamics.reporting.figure_parts import run_figure, TensorFacts, quartile_line, say_not_measured
+from rlvr_dynamics.reporting.figure_parts import (
+    TensorFacts,
+    quartile_line,
+    run_figure,
+    say_not_measured,
+)
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
     BLUE,

@@ -11,9 +11,10 @@ from analysis.build import analyse
 from rlvr_dynamics.claims.run_ledger import build_claims
 from rlvr_dynamics.claims.study_ledger import build_ledger
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.page import render_page
-from rlvr_dynamics.reporting.summaries import build_tables
-from rlvr_dynamics.reporting.tables import Table, write_table
+from rlvr_dynamics.reporting.build import build
+from rlvr_dynamics.reporting.run_page import write_run_page
+from rlvr_dynamics.reporting.summaries import table_artefacts
+from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.results.study import load_study
@@ -70,13 +71,11 @@ SHOWN = "[...document.querySelectorAll('.entry:not([hidden])')].map((entry) => e
 def write_report(run):
     """The run's own page as its report stage writes it, without figures."""
     results, folder = load_results(run), run / "report"
-    (folder / "tables").mkdir(parents=True)
+    folder.mkdir()
     claims = build_claims(results)
-    tables = build_tables(results, claims)
-    for table in tables:
-        write_table(table, folder / "tables")
+    tables = build(table_artefacts(claims), results, folder, strict=True)
     claims.to_csv(folder / "claims.csv")
-    (folder / "index.html").write_text(render_page(results, claims, [], tables))
+    write_run_page(results, claims, [], tables, folder / "index.html")
 
 
 @pytest.fixture(scope="module")

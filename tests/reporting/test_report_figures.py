@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.reporting.figure_style import style
-from rlvr_dynamics.reporting.figures import PLANS
+from rlvr_dynamics.reporting.figures import FIGURES
 from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.results.run import load_results
 from tests.support.drawn import bands, estimates, line, quartiles, spans
@@ -28,7 +28,7 @@ def run(tmp_path_factory) -> Stored:
 def figures(run):
     results = load_results(run.folder)
     with style():
-        return {plan.name: plan.draw(results) for plan in PLANS}
+        return {each.name: each.make(results).figure for each in FIGURES}
 
 
 def scored(run: Stored, benchmark: str, method: str, observe: float = np.nan) -> np.ndarray:
@@ -298,13 +298,14 @@ def test_coefficients_and_the_lines_of_their_windows(run, figures):
 
 def test_captions_count_what_is_drawn(run, figures):
     results = load_results(run.folder)
-    facts = {plan.name: plan.facts(results) for plan in PLANS}
+    with style():
+        facts = {each.name: each.make(results).facts for each in FIGURES}
     assert f"n = 180 questions × {SAMPLES} sampled answers" in facts["reward_and_accuracy"]
     assert "50 questions × 3, 70 questions × 3 sampled" in facts["out_of_domain"]
     assert facts["method_accuracy"].startswith("n = 180 questions in domain, 120 questions out of")
     assert facts["update_spectra"].startswith("n = 21 matrices of one update")
-    assert facts["rank_shares"] == f"n = 21 matrices of the update at step {FINAL}"
-    assert facts["null_bands"] == "n = 23 tensors, 9 steps, 150 random walks per null"
+    assert facts["rank_shares"].startswith(f"n = 21 matrices of the update at step {FINAL}; seed")
+    assert facts["null_bands"].startswith("n = 23 tensors, 9 steps, 150 random walks per null; ")
     pls = run.table("pls")
     means = pls["r2"].mean(), pls["r2_walk_mean"].mean()
     assert f"mean R² {means[0]:.3f}, random-walk accuracies {means[1]:.3f}" in facts["pls_r2"]

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from rlvr_dynamics.claims.run_ledger import build_claims
 from rlvr_dynamics.reporting.method_scores import final_accuracy
-from rlvr_dynamics.reporting.summaries import build_tables
+from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.results.run import load_results
 from tests.support.irregular_run import write_run
 from tests.support.irregular_weights import FINAL, RANKS, SHAPES, WINDOWS
@@ -26,7 +26,11 @@ def run(tmp_path_factory) -> Stored:
 @pytest.fixture(scope="module")
 def tables(run) -> dict[str, pd.DataFrame]:
     results = load_results(run.folder)
-    built = build_tables(results, build_claims(results))
+    built = [
+        table
+        for artefact in table_artefacts(build_claims(results))
+        for table in artefact.make(results)
+    ]
     return {table.name: table.frame for table in built}
 
 

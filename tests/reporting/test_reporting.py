@@ -17,9 +17,10 @@ from rlvr_dynamics.claims.run_ledger import LEDGER, build_claims
 from rlvr_dynamics.claims.verdicts import Claim, both, verdict_above
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting import build_report, ledger_as_text
-from rlvr_dynamics.reporting.page import link_papers, next_command
+from rlvr_dynamics.reporting.ledger_view import link_papers
+from rlvr_dynamics.reporting.run_page import next_command
 from rlvr_dynamics.reporting.score_tables import accuracy_overview
-from rlvr_dynamics.reporting.summaries import build_tables
+from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex, escape_tex, write_table
 from rlvr_dynamics.results.formatting import DASH, general, integer, interval, number, percent
 from rlvr_dynamics.results.run import TABLES, load_results
@@ -399,7 +400,9 @@ def test_tables_and_claims_with_any_table_absent(run_dir, tmp_path, missing):
     results = load_results(copy)
     claims = build_claims(results)
     assert len(claims) == len(LEDGER)
-    for table in build_tables(results, claims):
+    for artefact in table_artefacts(claims):
+        (table,) = artefact.make(results)
+        assert table.name == artefact.name
         assert (table.frame is None) == bool(table.missing)
 
 
@@ -441,14 +444,15 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.text.append(data)
 
 
 def test_page_asks_nothing_of_the_network(page, report):
     parsed = Page(page)
     names = {tag for tag, _ in parsed.tags}
-    assert not names & {"script", "link", "iframe", "object"}
+    assert not names & {"link", "iframe", "object"}
+    assert not any("src" in attrs for tag, attrs in parsed.tags if tag == "script")
     images = [attrs["src"] for tag, attrs in parsed.tags if tag == "img"]
     assert len(images) == len(report.figures) == FIGURES
     assert all(source.startswith("data:image/svg+xml;base64,") for source in images)
@@ -468,11 +472,13 @@ def test_page_has_its_parts_in_order(page):
     order = [
         "<h1>tiny × GRPO",
         'class="answer"',
-        'id="claims"',
-        'id="figures"',
-        'id="tables"',
-        'id="provenance"',
-        'id="next"',
+        'id="part-claims"',
+        'id="part-figures"',
+        'id="part-tables"',
+        'id="part-columns"',
+        'id="part-examples"',
+        'id="part-provenance"',
+        'id="part-next"',
     ]
     places = [page.index(part) for part in order]
     assert places == sorted(places)
@@ -501,7 +507,7 @@ def test_answer_is_made_from_the_numbers(page):
 
 
 def test_captions_name_n_seed_dtype_and_source(page):
-    captions = re.findall(r'<span class="facts">(.*?)</span>', page, re.S)
+    captions = re.findall(r'</div>\n<p class="caption">(.*?)</p>', page, re.S)
     assert len(captions) == FIGURES
     for caption in captions:
         for part in ("n = ", "seed 0", "float32", ".parquet"):

@@ -14,7 +14,7 @@ from rlvr_dynamics.reporting.direction_figures import draw_alignment, draw_drift
 from rlvr_dynamics.reporting.method_figures import draw_method_accuracy, draw_skill
 from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.reporting.spectral_figures import draw_rank_shares
-from rlvr_dynamics.reporting.summaries import build_tables
+from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.training_figures import draw_changed, draw_learning
 from rlvr_dynamics.results.columns import COLUMNS, undocumented
@@ -79,7 +79,11 @@ def old_dir(run_dir, tmp_path_factory):
 
 
 def tables_of(results: Results) -> dict[str, Table]:
-    return {table.name: table for table in build_tables(results, build_claims(results))}
+    return {
+        table.name: table
+        for artefact in table_artefacts(build_claims(results))
+        for table in artefact.make(results)
+    }
 
 
 @pytest.fixture(scope="module")

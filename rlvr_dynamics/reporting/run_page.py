@@ -1,0 +1,198 @@
+"""What the page of one run shows: its claims, figures, tables, answers and provenance."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from rlvr_dynamics.reporting.answer import answer, title
+from rlvr_dynamics.reporting.build import Built
+from rlvr_dynamics.reporting.ledger_view import ledger_view
+from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import DASH, general, number, text
+from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.system.sealed import read_parquet
+
+LONGEST_ANSWER = 600
+CLAIMS_ABOUT = Markup(
+    "A claim <b>holds</b> when the whole 95 % interval of our value lies above its threshold and "
+    "the null or control does not reach the threshold as well; it <b>fails</b> when none of the "
+    "interval lies above; otherwise it is <b>inconclusive</b>. Intervals: paired bootstrap over "
+    "questions for accuracies, never narrower than two imaginary questions allow (one won, one "
+    "lost); bootstrap over tensors for means and medians; Wilson for shares. Every claim is judged "
+    "by its own interval, without a correction for their number."
+)
+FIGURES_ABOUT = "What the tables of this run hold, drawn; each figure as a file for a paper."
+TABLES_ABOUT = "The same numbers; csv files have all digits."
+
+
+def write_run_page(
+    results: Results,
+    claims: pd.DataFrame,
+    figures: Sequence[Built],
+    tables: Sequence[Built],
+    path: Path,
+) -> None:
+    """Write the page of a run.
+
+    Args:
+        results: What the run holds.
+        claims: The ledger.
+        figures: In order.
+        tables: In order; the ledger's own comes first, the meaning of the columns last.
+        path: Where.
+    """
+    ledger, *shown, columns = [entry(item, f"table-{item.artefact.name}") for item in tables]
+    drawn = [
+        entry(item, f"figure-{item.artefact.name}", number=f"Figure {place}")
+        for place, item in enumerate(figures, start=1)
+    ]
+    write_page(
+        path,
+        title=title(results),
+        base=text(results.provenance.get("base") or ""),
+        answer=" ".join(answer(results, claims)),
+        sections=[
+            section(
+                "claims",
+                "Claims ledger",
+                CLAIMS_ABOUT,
+                ledger=ledger_view(claims, files=ledger["files"]),
+            ),
+            section("figures", "Figures", FIGURES_ABOUT, drawn),
+            section("tables", "Tables", TABLES_ABOUT, shown),
+            section("columns", "Columns", entries=[columns]),
+            _examples(results),
+            _provenance(results.provenance),
+        ],
+        next_command=next_command(results),
+    )
+
+
+def _examples(results: Results) -> dict[str, Any]:
+    """The first in-domain question (by id, not by taste) as the models answered it."""
+    heading = "What the models wrote"
+    final, benchmarks = results.final_step, results.benchmarks("in_domain")
+    models = {}
+    if benchmarks and final is not None:
+        models = {
+            ModelId.base(): "base",
+            ModelId.checkpoint(final): f"real checkpoint of step {final}",
+            ModelId("rank1_recovery", 0, final): results.method_name("rank1_recovery"),
+        }
+        models |= {
+            ModelId("relex", observe, final): f"RELEX from the first {observe} steps"
+            for observe in results.windows
+        }
+    question, passages = None, []
+    for model, name in models.items():
+        path = results.sample_path(str(model), benchmarks[0])
+        if not path.exists():
+            continue
+        samples = read_parquet(path).sort_values(["question_id", "protocol", "sample"])
+        if question is None:
+            question = samples.iloc[0]
+        for sample in equal(samples, question_id=question["question_id"])[:1].to_dict("records"):
+            read = f"{text(sample.get('status'))} (read as {text(sample.get('answer'))})"
+            passages.append((f"{name}: {read}", _clip(sample.get("response"))))
+    if question is None:
+        missing = "Not measured: needs scores/samples (stage score)."
+        return section("examples", heading, missing=missing)
+    about = Markup(
+        "The first question of “{}” by id, {} answers; expected: <code>{}</code>."
+    ).format(
+        results.benchmark_title(benchmarks[0]),
+        text(question.get("protocol")),
+        text(question.get("gold")),
+    )
+    return section(
+        "examples", heading, about, passages=[("", _clip(question.get("prompt"))), *passages]
+    )
+
+
+def _clip(value: Any) -> str:
+    shown = text(value)
+    return shown if len(shown) <= LONGEST_ANSWER else shown[:LONGEST_ANSWER] + " …"
+
+
+def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Time and key of each stage; commands, versions and hardware."""
+    if not provenance:
+        missing = "Not recorded: provenance.json is missing."
+        return section("provenance", "Provenance", missing=missing)
+    times = pd.DataFrame(_stages(provenance), columns=["stage", "time", "content key"])
+    rest = pd.DataFrame(_flatten(provenance, leave_out=("stages", "base")), columns=["", "value"])
+    tables = [
+        Table("stages", "Time per stage", "", times),
+        Table("recorded", "Commands, versions, hardware", "", rest),
+    ]
+    return section("provenance", "Provenance", entries=[plain_entry(table) for table in tables])
+
+
+def _stages(provenance: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, time and key of each stage, and the total."""
+    stages = provenance.get("stages") or {}
+    order = ["prepare", "train", "measure", "extrapolate", "score", "report"]
+    names = sorted(stages, key=lambda name: (order.index(name) if name in order else 9, name))
+    rows = [
+        (name, _duration(stages[name].get("seconds")), text(stages[name].get("key")))
+        for name in names
+    ]
+    known = [stages[name]["seconds"] for name in names if stages[name].get("seconds") is not None]
+    return [*rows, ("together", _duration(sum(known)), "")] if known else rows
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return DASH
+    if seconds < 120:
+        return f"{number(seconds, 1)} s"
+    return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{number(seconds / 3600, 1)} h"
+
+
+def _flatten(
+    values: Mapping[str, Any], prefix: str = "", leave_out: tuple[str, ...] = ()
+) -> list[tuple[str, str]]:
+    """A nested mapping as (dotted name, value) rows, in the order it was written."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if key in leave_out:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows += _flatten(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            rows.append((name, ", ".join(str(item) for item in value) or "none"))
+        else:
+            rows.append((name, general(value, 10) if isinstance(value, float) else text(value)))
+    return rows
+
+
+def next_command(results: Results) -> tuple[str, str]:
+    """What to type next, and why: finish what is missing, else another seed."""
+    command = results.provenance.get("command")
+    if not command:
+        return "python -m rlvr_dynamics.run +exp=demo", "runs the demo"
+    if results.missing_stages:
+        parts = [part for part in shlex.split(command) if not part.startswith("stages=")]
+        return shlex.join(parts), "goes on with the stages that have not run"
+    dropped = ("seed=", "run_dir=", "stages=", "reuse=")
+    seed = results.seed + 1
+    parts = [
+        re.sub(r"(?<=_seed)\d+$", str(seed), part) if part.startswith("name=") else part
+        for part in shlex.split(command)
+        if not part.startswith(dropped)
+    ]
+    folder = str(results.config.get("run_dir", "outputs/run")).rstrip("/")
+    folder = re.sub(r"_seed\d+$", "", folder)
+    return (
+        shlex.join([*parts, f"seed={seed}", f"run_dir={folder}_seed{seed}"]),
+        "repeats the run with another seed: one run cannot show how much of this is chance",
+    )
