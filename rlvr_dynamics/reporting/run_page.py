@@ -128,7 +128,7 @@ def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
         missing = "Not recorded: provenance.json is missing."
         return section("provenance", "Provenance", missing=missing)
     times = pd.DataFrame(_stages(provenance), columns=["stage", "time", "content key"])
-    rest = pd.DataFrame(_flatten(provenance, leave_out=("stages", "base")), columns=["", "value"])
+    rest = pd.DataFrame(_flatten(provenance, leave_out=("stages", "base")), columns=["name", "value"])
     tables = [
         Table("stages", "Time per stage", "", times),
         Table("recorded", "Commands, versions, hardware", "", rest),
