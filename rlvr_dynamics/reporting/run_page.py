@@ -99,7 +99,9 @@ def _examples(results: Results) -> dict[str, Any]:
         samples = read_parquet(path).sort_values(["question_id", "protocol", "sample"])
         if question is None:
             question = samples.iloc[0]
-        for sample in equal(samples, question_id=question["question_id"])[:1].to_dict("records"):
+        for sample in (
+            equal(samples, question_id=question["question_id"]).head(1).to_dict("records")
+        ):
             read = f"{text(sample.get('status'))} (read as {text(sample.get('answer'))})"
             passages.append((f"{name}: {read}", _clip(sample.get("response"))))
     if question is None:
@@ -128,7 +130,8 @@ def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
         missing = "Not recorded: provenance.json is missing."
         return section("provenance", "Provenance", missing=missing)
     times = pd.DataFrame(_stages(provenance), columns=["stage", "time", "content key"])
-    rest = pd.DataFrame(_flatten(provenance, leave_out=("stages", "base")), columns=["name", "value"])
+    recorded = _flatten(provenance, leave_out=("stages", "base"))
+    rest = pd.DataFrame(recorded, columns=["name", "value"])
     tables = [
         Table("stages", "Time per stage", "", times),
         Table("recorded", "Commands, versions, hardware", "", rest),
