@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rlvr_dynamics.checkpoints.layout import Layout
 from rlvr_dynamics.checkpoints.names import EMBEDDING_MODULES
-from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
 from rlvr_dynamics.errors import UserError
 

@@ -1,9 +1,9 @@
 """Which weights an adapter makes: its tensors, its settings and the base under it."""
 
-from rlvr_dynamics.checkpoints.adapters import Adapter
 from rlvr_dynamics.checkpoints.file_hashes import sha256_of
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import combine, damaged_weights
+from rlvr_dynamics.checkpoints.layout import Adapter
 
 
 def adapter_identity(adapter: Adapter, base: str, cache: HashCache) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.checkpoints.adapters import Adapter, Change
-from rlvr_dynamics.checkpoints.shards import TensorEntry
+from rlvr_dynamics.checkpoints.layout import Adapter, Change, TensorEntry
 from rlvr_dynamics.checkpoints.stored_values import read_stored
 
 ReadBase = Callable[[int, int], Tensor]

@@ -16,8 +16,9 @@ from typing import Any
 
 from rlvr_dynamics.checkpoints.adapter_patterns import first_match
 from rlvr_dynamics.checkpoints.header import NEW_COPY
+from rlvr_dynamics.checkpoints.layout import Adapter, Change, Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.matching import prefix_of
-from rlvr_dynamics.checkpoints.shards import Layout, Shard, TensorEntry, read_shard
+from rlvr_dynamics.checkpoints.shards import read_shard
 from rlvr_dynamics.checkpoints.weight_files import ADAPTER, holds_weights
 from rlvr_dynamics.checkpoints.wrappers import unwrapped
 from rlvr_dynamics.errors import UserError
@@ -37,46 +38,6 @@ _HARMLESS = {
 }
 # Other starts (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change the base too, which nobody stores.
 _STARTS_AT_BASE = (True, False, None, "true", "false", "gaussian", "eva", "orthogonal")
-
-
-@dataclass
-class Change:
-    """What an adapter does to one tensor of the base.
-
-    Attributes:
-        replacement: Stored values that take the place of the base's.
-        left: B, or for a weight that is stored transposed A.
-        right: A, or for a weight that is stored transposed B.
-        transposed: Whether the weight is stored as (inputs, outputs), like an embedding.
-        addition: Stored values that are added.
-        scale: Factor of the product and of what is added.
-    """
-
-    replacement: TensorEntry | None = None
-    left: TensorEntry | None = None
-    right: TensorEntry | None = None
-    transposed: bool = False
-    addition: TensorEntry | None = None
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """The adapter of one step: its files and what it changes, by the base's names.
-
-    `ties` says that an output head which is the embedding follows its change.
-    """
-
-    folder: Path
-    path: Path
-    changes: dict[str, Change]
-    size: int
-    ties: bool
-
-    @property
-    def settings(self) -> Path:
-        """The file of its settings."""
-        return self.folder / CONFIG
 
 
 @dataclass
@@ -127,7 +88,11 @@ def read_adapter(folder: Path, base: Layout) -> Adapter:
     if not changes:
         raise UserError("an adapter without tensors", where=str(folder), way_out=NEW_COPY)
     return Adapter(
-        folder, folder / ADAPTER, changes, shard.size, bool(settings.get("ensure_weight_tying"))
+        path=folder / ADAPTER,
+        settings=folder / CONFIG,
+        changes=changes,
+        size=shard.size,
+        ties=bool(settings.get("ensure_weight_tying")),
     )
 
 

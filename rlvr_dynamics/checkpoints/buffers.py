@@ -10,12 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, TensorEntry
 from rlvr_dynamics.errors import UserError
-
-if TYPE_CHECKING:
-    from rlvr_dynamics.checkpoints.shards import Layout, TensorEntry
 
 _TABLE = re.compile(
     r"(?:^|\.)(?:inv_freq|original_inv_freq|cos_cached|sin_cached|freqs_cis|masked_bias"
@@ -25,18 +22,11 @@ _MASK = re.compile(r"(?:^|\.)attn\.bias$")  # GPT-2's causal mask, of shape (1, 
 _SHOWN = 3
 
 
-def is_buffer(name: str, dtype: str, shape: tuple[int, ...], floats: Mapping[str, int]) -> bool:
-    """Return whether a stored tensor is no weight.
-
-    Args:
-        name: Its name.
-        dtype: Its dtype.
-        shape: Its shape.
-        floats: The dtypes that weights may have.
-    """
-    if dtype not in floats or 0 in shape:
+def is_buffer(name: str, entry: TensorEntry) -> bool:
+    """Return whether a stored tensor is not a weight."""
+    if entry.dtype not in ITEM_BYTES or 0 in entry.shape:
         return True
-    return bool(_TABLE.search(name) or (len(shape) == 4 and _MASK.search(name)))
+    return bool(_TABLE.search(name) or (len(entry.shape) == 4 and _MASK.search(name)))
 
 
 def placeholders_error(which: str, names: Sequence[str], folder: Path) -> UserError:
@@ -51,7 +41,7 @@ def placeholders_error(which: str, names: Sequence[str], folder: Path) -> UserEr
     )
 
 
-def check_buffers(layouts: "Mapping[int, Layout]") -> list[str]:
+def check_buffers(layouts: Mapping[int, Layout]) -> list[str]:
     """Make sure that every buffer is the same wherever it is stored.
 
     Args:
@@ -83,7 +73,7 @@ def check_buffers(layouts: "Mapping[int, Layout]") -> list[str]:
     return sorted(first)
 
 
-def _equal(first: Path, known: "TensorEntry", second: Path, entry: "TensorEntry") -> bool:
+def _equal(first: Path, known: TensorEntry, second: Path, entry: TensorEntry) -> bool:
     if known.shape != entry.shape:
         return False
     if known.dtype == entry.dtype:
@@ -91,7 +81,7 @@ def _equal(first: Path, known: "TensorEntry", second: Path, entry: "TensorEntry"
     return _equal_values(first, known, second, entry)
 
 
-def _digest(path: Path, entry: "TensorEntry") -> bytes:
+def _digest(path: Path, entry: TensorEntry) -> bytes:
     status = os.stat(path)
     mark = (status.st_size, status.st_mtime_ns, status.st_ino)
     return _digest_of(path, mark, entry.begin, entry.end)
@@ -108,7 +98,7 @@ def _bytes(path: Path, begin: int, end: int) -> bytes:
         return file.read(end - begin)
 
 
-def _equal_values(first: Path, known: "TensorEntry", second: Path, entry: "TensorEntry") -> bool:
+def _equal_values(first: Path, known: TensorEntry, second: Path, entry: TensorEntry) -> bool:
     """Compare values of two dtypes: floats as the narrower has them, others as numbers."""
     import torch
 

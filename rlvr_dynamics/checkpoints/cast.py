@@ -14,14 +14,9 @@ from torch import Tensor
 
 from rlvr_dynamics.checkpoints.companions import copy_companions
 from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard
 from rlvr_dynamics.checkpoints.model_config import says_tied, set_config_dtype
-from rlvr_dynamics.checkpoints.shards import (
-    ITEM_BYTES,
-    Layout,
-    Shard,
-    create_shard,
-    read_layout,
-)
+from rlvr_dynamics.checkpoints.shards import create_shard, read_layout
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.tying import vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE

@@ -16,8 +16,8 @@ from queue import Queue
 import torch
 from torch import Tensor
 
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.mapped import MappedTensor, can_map
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError

@@ -1,6 +1,5 @@
 """Hashes of files that were taken before, as long as the files stay as they were."""
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +31,6 @@ class HashCache:
                 self._known = read_sealed_json(path)
             except (OSError, ValueError, RecursionError):
                 self._known = {}
-
-    @staticmethod
-    def mark(path: Path) -> list[int]:
-        """Return size, modification time and inode of a file."""
-        status = os.stat(path)
-        return [status.st_size, status.st_mtime_ns, status.st_ino]
 
     def known(self, path: Path) -> FileHashes | None:
         """Return the hashes of a file that has not changed since they were formed, else None."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, TensorEntry
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, TensorEntry
 
 _POPULATE_READ = 22  # MADV_POPULATE_READ, Linux 5.14; Python has no name for it yet
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from rlvr_dynamics.checkpoints.buffers import placeholders_error
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, Layout
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
 from rlvr_dynamics.errors import UserError
 
 _GIVE_BASE = "give the base that this run started from"

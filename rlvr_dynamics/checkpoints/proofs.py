@@ -14,7 +14,7 @@ import xxhash
 
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
 from rlvr_dynamics.checkpoints.identity import damaged_weights, read_manifest
-from rlvr_dynamics.checkpoints.shards import Layout, TensorEntry
+from rlvr_dynamics.checkpoints.layout import Layout, TensorEntry
 
 _BLOCK_BYTES = 1 << 20
 

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES, TensorEntry
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, TensorEntry
 from rlvr_dynamics.errors import UserError
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -14,8 +14,8 @@ from typing import Any
 
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import read_manifest
+from rlvr_dynamics.checkpoints.layout import Layout
 from rlvr_dynamics.checkpoints.model_config import says_tied
-from rlvr_dynamics.checkpoints.shards import Layout
 from rlvr_dynamics.checkpoints.structure import in_layers, vocabulary_role
 from rlvr_dynamics.errors import UserError
 

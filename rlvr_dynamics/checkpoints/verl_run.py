@@ -16,7 +16,8 @@ from rlvr_dynamics.checkpoints.cast import (
 )
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import write_manifest
-from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.checkpoints.layout import Layout
+from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.checkpoints.tying import vocabulary_of
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.system.atomic import full_disk_is_a_user_error, write_text

@@ -21,7 +21,7 @@ import torch
 
 from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.checkpoints.differences import Differences, Room, finite_elements, rooms_for
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.header import HEADER_LIMIT
 from rlvr_dynamics.checkpoints.identity import write_manifest
-from rlvr_dynamics.checkpoints.shards import Layout, read_layout
+from rlvr_dynamics.checkpoints.layout import Layout
+from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.checkpoints.tying import STREAMED, stored_pair
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Advance, Job, download

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS, rooms_for
-from rlvr_dynamics.checkpoints.shards import ITEM_BYTES
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.settings import MeasureSettings

@@ -1,0 +1,164 @@
+"""Which weights a base and its steps are, and that what is read of them is what was recorded."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+from rlvr_dynamics.checkpoints.adapter_identity import adapter_identity, prove_adapter
+from rlvr_dynamics.checkpoints.file_hashes import mark_of
+from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import (
+    hashes_of,
+    identity_of,
+    known_identity,
+    prove_folder,
+    read_manifest,
+)
+from rlvr_dynamics.checkpoints.layout import Layout
+from rlvr_dynamics.checkpoints.proofs import Proofs
+from rlvr_dynamics.checkpoints.step_values import StepValues
+from rlvr_dynamics.system import progress
+
+
+class IdentifiedSteps(StepValues):
+    """The tensors of a base and of later steps, with the identity of their weights.
+
+    Attributes:
+        steps: Step numbers, rising, without the base.
+    """
+
+    def __init__(
+        self,
+        layouts: dict[int, Layout],
+        dtypes: dict[str, str],
+        proofs: Proofs,
+        cache: HashCache,
+        verified: set[int],
+    ) -> None:
+        """Read from layouts that have been checked against each other.
+
+        Args:
+            layouts: Base (step 0) and steps.
+            dtypes: The dtype in which each tensor is read.
+            proofs: What is known of the files.
+            cache: Where hashes of files are remembered.
+            verified: Steps whose weights are taken as they are; grows as steps are verified.
+        """
+        super().__init__(layouts, dtypes, proofs)
+        self._cache = cache
+        self._verified = verified
+        self.steps: tuple[int, ...] = tuple(step for step in layouts if step != 0)
+
+    @cached_property
+    def identities(self) -> dict[int, str]:
+        """Identity of every step's weights (step 0: the base), from manifests or hashes."""
+        found = {0: identity_of(self.folder(0), self._cache)}
+        for step in self.steps:
+            adapter = self._layouts[step].adapter
+            found[step] = (
+                identity_of(self.folder(step), self._cache)
+                if adapter is None
+                else adapter_identity(adapter, found[0], self._cache)
+            )
+        self._cache.flush()
+        return found
+
+    @cached_property
+    def identity(self) -> str:
+        """One identity for the base and all steps with their numbers."""
+        lines = "".join(f"{step}:{value}\n" for step, value in sorted(self.identities.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def mark(self) -> str:
+        """What changes whenever the weights do, without reading them.
+
+        The identities in the manifests, or those that were taken; for folders with neither, size,
+        time and inode of its files.
+        """
+        marks = {
+            step: (read_manifest(layout.folder) or {}).get("identity")
+            or (None if layout.adapter else known_identity(layout.folder, self._cache))
+            or [_mark_of(path) for path in layout.files]
+            for step, layout in sorted(self._layouts.items())
+        }
+        return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
+
+    @cached_property
+    def repeats(self) -> list[tuple[int, int]]:
+        """Pairs (earlier, later) of steps whose weight files are byte-identical; 0 is the base.
+
+        Each later step is paired with the first step that has the same bytes. The same weights in
+        another shard layout have other bytes and are not found here.
+        """
+        first: dict[str, int] = {}
+        pairs = []
+        for step, identity in sorted(self.identities.items()):
+            if identity in first:
+                pairs.append((first[identity], step))
+            else:
+                first[identity] = step
+        return pairs
+
+    def verify(self, *, threads: int = 2) -> None:
+        """Read every weight file now and compare all of it, as `prove_on_reading` does later.
+
+        Raises:
+            UserError: A file differs from its manifest.
+        """
+        self.prove_on_reading(threads=threads)
+        whole = [layout for layout in self._layouts.values() if layout.adapter is None]
+        for folder, hashes in self._proofs.folders(whole):
+            prove_folder(folder, hashes, threads)
+
+    def prove_on_reading(self, *, threads: int = 2, show_progress: bool = False) -> None:
+        """Check headers, configs and tokenizers, and prove every tensor from now on as it is read.
+
+        A tensor is compared with the hash in its manifest, or with the one that it had when the
+        identity of its folder was taken. Files of which neither is known are read and compared
+        with their manifest here; folders with neither have nothing to be compared with.
+
+        Raises:
+            UserError: A file differs from its manifest.
+        """
+        known: dict[int, str] = self.__dict__.get("identities", {})
+        for step, layout in self._layouts.items():
+            if layout.adapter is not None and step in known:
+                prove_adapter(layout.adapter, known[0], known[step])
+        waiting = [
+            step
+            for step, layout in self._layouts.items()
+            if step not in self._verified and layout.adapter is None
+        ]
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            done = pool.map(lambda step: hashes_of(self.folder(step), self._cache), waiting)
+            if show_progress:
+                done = progress.bar(done, total=len(waiting), desc="verify", unit="checkpoint")
+            for step, hashes in zip(waiting, done, strict=True):
+                if hashes is not None:
+                    self._proofs.expect(self._layouts[step], hashes)
+                self._verified.add(step)
+        self._cache.flush()
+
+    def settle(self, name: str | None = None) -> None:
+        """Prove also what was read in part only; called before anything is published.
+
+        Args:
+            name: Only this tensor, while others are at work on others.
+
+        Raises:
+            UserError: A tensor is not the recorded one.
+        """
+        self._proofs.settle(name)
+
+
+def _mark_of(path: Path) -> list[int]:
+    """Return size, modification time and inode of a file.
+
+    The time of change is left out: it moves with a link or a permission, and the mark is part of
+    the key of finished predictions.
+    """
+    size, modified, _, inode = mark_of(path)
+    return [size, modified, inode]

@@ -1,0 +1,130 @@
+"""The values of a base and its steps, read tensor by tensor and proved on the way."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
+from rlvr_dynamics.checkpoints.proofs import Proofs
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
+
+
+class StepValues:
+    """The tensors of a base (step 0) and of later steps; nothing is kept in memory.
+
+    Attributes:
+        dtypes: The dtype in which each tensor is read: the steps', to which the base is cast.
+    """
+
+    def __init__(self, layouts: dict[int, Layout], dtypes: dict[str, str], proofs: Proofs) -> None:
+        """Read from layouts that have been checked against each other."""
+        self._layouts = layouts
+        self._proofs = proofs
+        self.dtypes = dtypes
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return self._layouts[0].entry(name).shape
+
+    def numel(self, name: str) -> int:
+        """Return a tensor's number of elements, d."""
+        return self._layouts[0].entry(name).numel
+
+    def dtype_of(self, name: str) -> str:
+        """Return the dtype in which a tensor is read."""
+        return self.dtypes[name]
+
+    def folder(self, step: int) -> Path:
+        """Return the folder of a step; step 0 is the base."""
+        return self._layouts[step].folder
+
+    def layout(self, step: int) -> Layout:
+        """Return the files and tensor places of a step."""
+        return self._layouts[step]
+
+    def tensor(self, step: int, name: str) -> Tensor:
+        """Read one tensor in its dtype and shape; step 0 is the base."""
+        return self.elements(step, name, 0, self.numel(name)).view(self.shape(name))
+
+    def elements(self, step: int, name: str, start: int, stop: int) -> Tensor:
+        """Read elements `start` to `stop` of a flattened tensor, in its dtype.
+
+        Returns:
+            Tensor of shape (stop - start,), owned by the caller.
+        """
+        values = torch.empty(stop - start, dtype=TORCH_DTYPES[self.dtypes[name]])
+        self.read_elements(step, name, start, values)
+        return values
+
+    def read_elements(self, step: int, name: str, start: int, out: Tensor) -> None:
+        """Read elements of a flattened tensor into contiguous room of its dtype.
+
+        Args:
+            step: The step; 0 is the base.
+            name: The tensor.
+            start: Position of the first element.
+            out: Shape (c,), filled with elements `start` to `start + c`.
+        """
+        if out.numel() == 0:
+            return
+        layout = self._layouts[step]
+        entry, stop = layout.entry(name), start + out.numel()
+        if layout.adapter is not None and name in layout.adapter.changes:
+            columns = self.shape(name)[-1]
+            read_base = self._base_reader(name)
+            out.copy_(merged_elements(layout.adapter, name, columns, start, stop, read_base))
+            return
+        path, what = layout.shards[layout.home[name]].path, f"tensor {name} of step {step}"
+        direct = out if out.dtype == TORCH_DTYPES[entry.dtype] else None
+        stored = read_stored(path, entry, start, stop, direct, what)
+        self.prove_elements(step, name, start, raw_bytes(stored))
+        if direct is None:
+            out.copy_(stored)
+
+    def prove_elements(self, step: int, name: str, start: int, data: memoryview) -> None:
+        """Hash elements as they are used; see `verify`.
+
+        Args:
+            step: The step; 0 is the base.
+            name: The tensor.
+            start: Position of the first element.
+            data: The bytes that are used, as stored.
+
+        Raises:
+            UserError: They complete the tensor, and it is not the recorded one.
+        """
+        layout = self._layouts[step]  # an adapter's is the base's, to which it adds
+        entry = layout.entry(name)
+        path = layout.shards[layout.home[name]].path
+        self._proofs.feed(path, name, entry, start * ITEM_BYTES[entry.dtype], data)
+
+    def computed_update(self, step: int, name: str, start: int, stop: int) -> Tensor | None:
+        """Return what an adapter adds to elements of a tensor, which the merged weight has rounded.
+
+        Returns:
+            Shape (stop - start,), float32; None where the tensor lies in a file (see `computes`).
+        """
+        adapter = self._layouts[step].adapter
+        if adapter is None or name not in adapter.changes:
+            return None
+        columns, read_base = self.shape(name)[-1], self._base_reader(name)
+        return update_elements(adapter, name, columns, start, stop, read_base)
+
+    def computes(self, step: int, name: str) -> bool:
+        """Return whether a tensor's values are formed when they are read, and lie in no file."""
+        adapter = self._layouts[step].adapter
+        return adapter is not None and name in adapter.changes
+
+    def _base_reader(self, name: str) -> Callable[[int, int], Tensor]:
+        base = self._layouts[0]
+        path, entry = base.shards[base.home[name]].path, base.entry(name)
+
+        def read(start: int, stop: int) -> Tensor:
+            stored = read_stored(path, entry, start, stop)
+            self.prove_elements(0, name, start, raw_bytes(stored))
+            return stored
+
+        return read
