@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from rlvr_dynamics.behaviour.job import BASE, TRAINED, Job, prefix_lengths
-from rlvr_dynamics.behaviour.parts import Parts
 from rlvr_dynamics.behaviour.subjects import Subjects, subjects_of
 from rlvr_dynamics.behaviour.tables import (
     NAMES,
@@ -19,8 +18,7 @@ from rlvr_dynamics.behaviour.tables import (
 )
 from rlvr_dynamics.behaviour.work import Work
 from rlvr_dynamics.run_directory.lock import locked
-from rlvr_dynamics.scoring.keys import digest
-from rlvr_dynamics.scoring.samples import read_metadata, write_table
+from rlvr_dynamics.system.keyed import facts_of, is_made_from, keyed, write_table
 
 TABLES_VERSION = 1  # raised when a change of this package changes what is made of the parts
 
@@ -45,13 +43,12 @@ def measure(job: Job, say: Callable[[str], None]) -> bool:
     """
     with locked(job.out):
         subjects = subjects_of(job)
-        key = digest(_material(subjects))
-        stored = [read_metadata(table_path(job.out, name)).get("key") for name in NAMES]
-        if all(found == key for found in stored):
+        material = _material(subjects)
+        if all(is_made_from(facts_of(table_path(job.out, name)), material) for name in NAMES):
             return False
-        facts = _facts(subjects)
-        for name, table in _tables(subjects, Work(subjects, Parts(job.out, say))).items():
-            write_table(table_path(job.out, name), table, {**facts, "key": key})
+        facts = _facts(subjects) | keyed(material)
+        for name, table in _tables(subjects, Work(subjects, say)).items():
+            write_table(table_path(job.out, name), table, facts)
     return True
 
 

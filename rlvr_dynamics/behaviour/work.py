@@ -1,6 +1,6 @@
 """The parts that need a model: answers, readings of answers, answers begun by another model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,24 +10,26 @@ from rlvr_dynamics.behaviour.decoding import LENGTH, Answer, greedy
 from rlvr_dynamics.behaviour.embeddings import matrices, rows_of, shift_table, some_unused
 from rlvr_dynamics.behaviour.job import BASE, TRAINED
 from rlvr_dynamics.behaviour.models import OneAtATime
-from rlvr_dynamics.behaviour.parts import Parts
 from rlvr_dynamics.behaviour.reading import read
 from rlvr_dynamics.behaviour.subjects import Subjects
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grade_finished
+from rlvr_dynamics.system.keyed import stored_or_made
+
+PARTS = ".parts"
 
 
 class Work:
-    """Asks models, and remembers in parts what they said.
+    """Asks models, and keeps what they said in parts, so that an interrupted run goes on.
 
     Args:
-        subjects: What to work on.
-        parts: Where finished parts are.
+        subjects: What to work on; the parts lie in a folder of the job's output.
+        say: Called with a line when a part is made.
     """
 
-    def __init__(self, subjects: Subjects, parts: Parts) -> None:
+    def __init__(self, subjects: Subjects, say: Callable[[str], None]) -> None:
         """No model is loaded before a part is missing."""
-        self._subjects, self._parts = subjects, parts
+        self._subjects, self._say = subjects, say
         self._loaded = OneAtATime(
             subjects.job.models, subjects.dtype, subjects.device, subjects.prompt
         )
@@ -50,7 +52,7 @@ class Work:
             )
             return self._graded(found)
 
-        return self._parts.get(f"answers__{writer}", self.material(writer), make)
+        return self._part(f"answers__{writer}", self.material(writer), make)
 
     def reading(self, reader: str, writer: str) -> pd.DataFrame:
         """What a reader would have written at every position: greedy, log_probs (lists)."""
@@ -70,7 +72,7 @@ class Work:
             )
 
         material = {**self.material(writer), "reader": self._subjects.answering(reader)}
-        return self._parts.get(f"reading__{reader}__{writer}", material, make)
+        return self._part(f"reading__{reader}__{writer}", material, make)
 
     def guided(self, guide: str, k: int) -> pd.DataFrame:
         """The base's answers behind the first k tokens of another model's.
@@ -107,7 +109,7 @@ class Work:
             return table
 
         material = {**self.material(guide), "base": self._subjects.answering(BASE), "k": k}
-        return self._parts.get(f"prefix__{guide}__{k}", material, make)
+        return self._part(f"prefix__{guide}__{k}", material, make)
 
     def shifts(self, role: str) -> pd.DataFrame:
         """Shift of the embeddings of a model from the base's, one row per matrix and token."""
@@ -146,7 +148,14 @@ class Work:
             "model": self._subjects.identities[role],
             "seed": self._subjects.job.seed,
         }
-        return self._parts.get(f"embeddings__{role}", material, make)
+        return self._part(f"embeddings__{role}", material, make)
+
+    def _part(self, name: str, material: Any, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        def told() -> pd.DataFrame:
+            self._say(name.replace("__", " "))
+            return make()
+
+        return stored_or_made(self._subjects.job.out / PARTS / f"{name}.parquet", material, told)
 
     def _graded(self, answers: Sequence[Answer]) -> pd.DataFrame:
         of = self._subjects

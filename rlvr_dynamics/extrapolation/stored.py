@@ -1,7 +1,5 @@
 """Where predictions lie, and which of them need not be made again."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from rlvr_dynamics.checkpoints.identity import check_companions, read_manifest
 from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.sealed import digest
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def source_text(
         **facts: What else the weights depend on; plain values that JSON can hold.
     """
     words = ", ".join(f"{key}={value}" for key, value in settings.items()) or "no settings"
-    content = json.dumps({"method": method, "settings": settings, **facts}, sort_keys=True)
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = digest({"method": method, "settings": settings, **facts})[:16]
     return f"{label} ({method}: {words}) from {seen} [{key}]"
 
 

@@ -12,7 +12,7 @@ from rlvr_dynamics.run_directory.records import FOLDERS, RECORD, read_record
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.system.atomic import atomic_folder, atomic_path, write_sealed_json
 from rlvr_dynamics.system.copies import copy_folder
-from rlvr_dynamics.system.sealed import digest
+from rlvr_dynamics.system.keyed import is_made_from, keyed
 
 
 def execute(run: Run, item: Plan) -> float:
@@ -21,18 +21,18 @@ def execute(run: Run, item: Plan) -> float:
     Raises:
         UserError: Whatever the stage finds wrong with what it was given.
     """
-    stage, folder = item.stage, run.of(item.stage.name)
-    if item.material is None:
+    stage, folder, material = item.stage, run.of(item.stage.name), item.material
+    if material is None:
         raise ValueError(f"{stage.name} was planned without its inputs")
-    record = {"key": digest(item.material), "material": item.material, "finished": False}
+    record = keyed(material) | {"material": material, "finished": False}
     begin = time.monotonic()
     earlier = record_of(run, stage)
-    goes_on = earlier.get("key") == record["key"] and not earlier.get("finished")
+    goes_on = is_made_from(earlier, material) and not earlier.get("finished")
     spent = earlier.get("seconds", 0.0) if goes_on and stage.in_place else 0.0
 
     def finish(target: Path) -> float:
         seconds = time.monotonic() - begin + spent
-        _refuse_changed_inputs(run, stage, record["material"]["inputs"])
+        _refuse_changed_inputs(run, stage, material["inputs"])
         identity = stage.identity(run, target) if stage.identity else record["key"]
         facts = {"finished": True, "identity": identity, "seconds": round(seconds, 2)}
         published = run.config.source.published
@@ -54,7 +54,7 @@ def execute(run: Run, item: Plan) -> float:
             raise
         return finish(folder)
     with atomic_folder(folder) as temporary:
-        if _take_over(run, stage.name, record["key"], temporary):
+        if _take_over(run, item, temporary):
             return time.monotonic() - begin
         stage.work(run, temporary)
         return finish(temporary)
@@ -80,13 +80,14 @@ def _refuse_changed_inputs(run: Run, stage: Stage, inputs: dict[str, str]) -> No
             )
 
 
-def _take_over(run: Run, name: str, key: str, target: Path) -> bool:
+def _take_over(run: Run, item: Plan, target: Path) -> bool:
     """Copy a finished `prepare` of the same key from `reuse`, with what it resolved on the hub."""
+    name = item.stage.name
     if name != "prepare" or run.config.reuse is None:
         return False
     other = Path(run.config.reuse)
     record = read_record(other / FOLDERS[name])
-    if not record.get("finished") or record.get("key") != key:
+    if not record.get("finished") or not is_made_from(record, item.material):
         return False
     damaged = changes(other / FOLDERS[name], record).damaged
     if damaged:

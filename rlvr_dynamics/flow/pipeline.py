@@ -19,7 +19,7 @@ from rlvr_dynamics.run_directory.records import (
     read_record,
 )
 from rlvr_dynamics.run_directory.run import Run
-from rlvr_dynamics.system.sealed import digest
+from rlvr_dynamics.system.keyed import is_made_from
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def plan_stage(run: Run, stage: Stage, known: Known) -> Plan:
     if not missing:
         material = stage.material(run.config, known.identities)
         _refuse_other_configuration(run, stage, record, material)
-        if finished and record["key"] == digest(material):
+        if finished and is_made_from(record, material):
             found = changes(run.of(stage.name), record)
             if not found.damaged:
                 words = f"finished in {record['seconds']:.0f} s"
@@ -167,7 +167,7 @@ def _misfit(
 def _refuse_other_configuration(
     run: Run, stage: Stage, record: dict[str, Any], material: dict[str, Any]
 ) -> None:
-    if stage.name in PRECIOUS and record and record.get("key") != digest(material):
+    if stage.name in PRECIOUS and record and not is_made_from(record, material):
         found = list(differences(record.get("material"), material))
         raise UserError(
             f"this run directory holds another configuration's {stage.name}: "

@@ -19,9 +19,6 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save_file
 
 from rlvr_dynamics.checkpoints.differences import Differences, Room
 from rlvr_dynamics.checkpoints.shards import create_shard
@@ -40,7 +37,8 @@ from rlvr_dynamics.dynamics import (
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
 from rlvr_dynamics.system.atomic import atomic_path
-from rlvr_dynamics.system.sealed import UNSEALED, Damaged, is_whole, read_sealed, seal
+from rlvr_dynamics.system.keyed import read_arrays, write_arrays
+from rlvr_dynamics.system.sealed import UNSEALED, is_whole, seal
 
 VERSION = 2
 LONGEST_NAME = 160  # of a file; systems end at 255, and a temporary name is longer
@@ -138,31 +136,23 @@ def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
             f"updates.{number}.{field.name}": np.asarray(getattr(updates, field.name), order="C")
             for field in fields(updates)
         }
-    with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata={**key, "seal": UNSEALED})
-        seal(temporary)
+    write_arrays(path, arrays, key)
 
 
 def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
     """Return the statistics of a file and what they were made from; None without a whole file."""
-    try:
-        data = read_sealed(path)
-        arrays = load_arrays(data)
-        length = 8 + int.from_bytes(data[:8], "little")
-        key = dict(json.loads(data[8:length]).get("__metadata__", {}))
-        key.pop("seal", None)
-        own = {name: values for name, values in arrays.items() if "." not in name}
-        inner: dict[int, dict[str, np.ndarray]] = {}
-        for name, values in arrays.items():
-            if "." in name:
-                _, number, field = name.split(".")
-                inner.setdefault(int(number), {})[field] = values
-        updates = tuple(UpdateStatistics(**inner[number]) for number in range(len(inner)))
-        return TensorStatistics(**own, updates=updates), key
-    except Damaged as error:
-        print(f"measured again: {error.what} ({error.where})")
+    found = read_arrays(path)
+    if found is None:
         return None
-    except (OSError, SafetensorError, TypeError, ValueError, KeyError):
+    arrays, key = found
+    inner: dict[int, dict[str, np.ndarray]] = {}
+    for name in [name for name in arrays if "." in name]:
+        _, number, field = name.split(".")
+        inner.setdefault(int(number), {})[field] = arrays.pop(name)
+    try:
+        updates = tuple(UpdateStatistics(**inner[number]) for number in range(len(inner)))
+        return TensorStatistics(**arrays, updates=updates), key
+    except (TypeError, KeyError):  # of another version
         return None
 
 

@@ -33,7 +33,8 @@ from rlvr_dynamics.scoring.keys import frame_of, request_seed
 from rlvr_dynamics.scoring.plan import raw_path
 from rlvr_dynamics.scoring.prompts import prompt_facts, render, stop_tokens
 from rlvr_dynamics.scoring.reload_proof import log_probs, prove_reload, release, reload_weights
-from rlvr_dynamics.scoring.samples import RAW_COLUMNS, read_benchmark, write_table
+from rlvr_dynamics.scoring.samples import RAW_COLUMNS, read_benchmark
+from rlvr_dynamics.system.keyed import write_table
 
 # An engine that is killed loses the batch it works on, and every batch has a slow tail: so none is
 # cut before it has this many answers.

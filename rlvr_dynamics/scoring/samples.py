@@ -2,25 +2,18 @@
 
 `.raw/<model>/<hash>.parquet` is one batch of the engine, whole or absent, and lives until its
 answers are graded. `samples/<model>/<benchmark>.parquet` is what everybody reads. Both carry the
-keys of what is inside in the metadata of the file.
+keys of what is inside (`rlvr_dynamics.system.keyed`).
 """
 
-import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import KINDS, grade_finished
-from rlvr_dynamics.system.atomic import atomic_path
-from rlvr_dynamics.system.sealed import is_whole, read_parquet, write_sealed_parquet
+from rlvr_dynamics.system.sealed import read_parquet
 
-METADATA = b"rlvr_dynamics"
 ANSWER_COLUMNS = [
     *("question_id", "protocol", "sample", "prompt", "response"),
     *("finish_reason", "tokens", "seed"),
@@ -31,29 +24,6 @@ SAMPLE_COLUMNS = [
     *("answer", "status", "score", "copied", "finish_reason", "tokens", "seed"),
 ]
 BENCHMARK_COLUMNS = ["question_id", "prompt", "gold", "kind", "split", "title"]
-
-
-def write_table(path: Path, table: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Publish a parquet file that carries `metadata`; equal content gives equal bytes."""
-    with atomic_path(path) as temporary:
-        write_sealed_parquet(temporary, table, {METADATA: json.dumps(metadata, sort_keys=True)})
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a file written by `write_table`; {} if absent, damaged or not ours.
-
-    What is damaged counts as not there, so that it is asked for again; that is said.
-    """
-    if not path.is_file():
-        return {}
-    if not is_whole(path):
-        print(f"damaged, made again: {path}")
-        return {}
-    try:
-        stored = pq.read_schema(path).metadata or {}
-    except (pa.ArrowInvalid, OSError):
-        return {}
-    return json.loads(stored.get(METADATA, b"{}"))
 
 
 def read_benchmark(path: Path) -> pd.DataFrame:

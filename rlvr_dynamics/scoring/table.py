@@ -10,9 +10,10 @@ import pandas as pd
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import STATUSES
 from rlvr_dynamics.schema.model_id import ModelId
-from rlvr_dynamics.scoring.samples import read_benchmark, read_metadata
+from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.scoring.votes import majority_score, pass_at_k, spelling
 from rlvr_dynamics.statistics.intervals import mean_interval
+from rlvr_dynamics.system.keyed import facts_of
 from rlvr_dynamics.system.sealed import read_parquet
 
 PUZZLE = "reasoning_gym"
@@ -46,7 +47,7 @@ def scores_table(
         named = ModelId.parse(model)
         for benchmark in benchmarks:
             path = samples_dir / model / f"{benchmark}.parquet"
-            metadata = read_metadata(path)
+            metadata = facts_of(path)
             if not metadata:
                 raise UserError("answers are missing", where=str(path), way_out="run stage score")
             samples = read_parquet(path)

@@ -29,8 +29,9 @@ from rlvr_dynamics.scoring.keys import frame_of, request_seed, unit_key
 from rlvr_dynamics.scoring.plan import ModelPlan
 from rlvr_dynamics.scoring.prompts import TEMPLATES
 from rlvr_dynamics.scoring.reload_proof import judge
-from rlvr_dynamics.scoring.samples import SAMPLE_COLUMNS, read_benchmark, read_metadata
+from rlvr_dynamics.scoring.samples import SAMPLE_COLUMNS, read_benchmark
 from rlvr_dynamics.scoring.table import scores_table
+from rlvr_dynamics.system.keyed import facts_of
 from tests.support.engine_stand_in import (
     ALL,
     GREEDY,
@@ -120,7 +121,7 @@ def test_a_new_grader_needs_no_generation(fake, monkeypatch):
     assert fake.run() == []
     assert (fake.work.generated, fake.work.regraded, fake.work.engines) == (0, 120, 0)
     assert fake.content() != before
-    assert read_metadata(fake.out / "step_1" / "long.parquet")["grader"] == "new"
+    assert facts_of(fake.out / "step_1" / "long.parquet")["grader"] == "new"
     assert fake.run() == [] and fake.work.regraded == 0
 
 
@@ -307,14 +308,14 @@ def test_how_a_question_is_put(fake, changes, prompt, form):
     fake.run(models=fake.models[:1], protocols=[GREEDY], settings=settings)
     path = fake.out / "step_1" / "chain.parquet"
     assert pd.read_parquet(path)["prompt"].iloc[0] == prompt
-    facts = read_metadata(path)["prompt"]
+    facts = facts_of(path)["prompt"]
     assert facts["form"] == form and len(facts["sha256"]) == 64
     assert {tuple(stops) for _, stops in fake.params()} == {(5,) if form == "qwen_math" else ()}
-    keys = read_metadata(path)["keys"]
+    keys = facts_of(path)["keys"]
     other = replace(settings, template="plain" if form == "qwen_math" else "qwen_math")
     other = replace(other, system_prompt=None, thinking=None)
     fake.run(models=fake.models[:1], protocols=[GREEDY], settings=other)
-    assert read_metadata(path)["keys"] != keys
+    assert facts_of(path)["keys"] != keys
 
 
 def test_a_model_without_a_template_gets_the_bare_question(fake):
@@ -322,7 +323,7 @@ def test_a_model_without_a_template_gets_the_bare_question(fake):
     fake.run(models=fake.models[:1], protocols=[GREEDY])
     path = fake.out / "step_1" / "chain.parquet"
     assert pd.read_parquet(path)["prompt"].iloc[0] == "0+1="
-    metadata = read_metadata(path)
+    metadata = facts_of(path)
     assert (metadata["prompt"]["form"], metadata["template"]) == ("plain", "none")
     with pytest.raises(UserError, match="no chat template"):
         fake.run(models=fake.models[:1], settings=replace(SETTINGS, system_prompt="Be brief."))

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.results.columns import undocumented
-from rlvr_dynamics.scoring.samples import write_table
 from rlvr_dynamics.scoring.table import scores_table
 from rlvr_dynamics.statistics.intervals import mean_interval, wilson
+from rlvr_dynamics.system.keyed import write_table
 
 BENCHMARK = {
     "question_id": ["a", "b", "c"],
