@@ -3,14 +3,34 @@
 import difflib
 import errno
 import os
+import re
 from collections.abc import Iterable
 
-from rlvr_dynamics.system.foreign_text import one_line
+# What a terminal colours its text with; logs of libraries are full of it.
+_COLOURS = re.compile("\x1b\\[[0-9;]{0,20}m")
+# Controls but line break and tab, marks that turn or hide text, halves of characters.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 75
+
+
+def shown(text: str) -> str:
+    r"""Return a text with its control characters written out, such as ``\x1b``.
+
+    Titles, answers and names of files come from elsewhere, and a terminal obeys what is in them.
+    """
+    text = _COLOURS.sub("", text)
+    return _HIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    """Return a text for a place that has one line: as `shown`, a blank for every line break."""
+    return shown(" ".join(text.splitlines()))
 
 
 class UserError(Exception):

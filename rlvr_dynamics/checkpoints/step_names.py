@@ -181,19 +181,3 @@ def no_steps(checkpoints: Path, pattern: str | None) -> UserError:
 
 def _inside(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.is_dir()]
-
-
-def check_pattern(pattern: str) -> str:
-    """Return a pattern that can name the folders of steps.
-
-    Raises:
-        ValueError: It has not exactly one `{step}`, other braces, or leaves its folder.
-    """
-    parts = pattern.split("/")
-    if pattern.count(PLACE) != 1 or "{" in pattern.replace(PLACE, "").replace("}", "{"):
-        raise ValueError("must contain {step} once, and no other braces")
-    if any(part in ("", ".", "..") for part in parts) or "\\" in pattern or "\0" in pattern:
-        raise ValueError("must be a path below source.checkpoints, such as run-{step}/hf")
-    if any("*" in part and PLACE not in part for part in parts):
-        raise ValueError("* may stand beside {step} only, in the same folder name")
-    return pattern

@@ -28,8 +28,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.system.foreign_text import one_line
+from rlvr_dynamics.errors import UserError, one_line
 
 T = TypeVar("T")
 

@@ -20,13 +20,13 @@ from rlvr_dynamics.checkpoints.weight_files import INDEX, weight_file_names
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Job, download, is_as_published
 from rlvr_dynamics.hub.http import Hub
+from rlvr_dynamics.hub.prompt_setup import set_prompt
 from rlvr_dynamics.hub.published import Address, Pinned, RemoteFile, pin
 from rlvr_dynamics.schema import HubModel
 from rlvr_dynamics.system.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.system.hardware import free_bytes
 from rlvr_dynamics.system.locks import LOCK, held
 from rlvr_dynamics.system.progress import bar
-from rlvr_dynamics.training.prompt_setup import set_prompt
 
 LOCK_FILE = "models.lock.json"
 PROBE_SECONDS = 10.0

@@ -9,10 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlvr_dynamics.claims.printed import PROVENANCE
+from rlvr_dynamics.errors import shown
 from rlvr_dynamics.reporting.artefact import CELL_COLUMNS, label, split_cells
 from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.system.foreign_text import shown
 
 LONG_WORDS = 60  # characters; a column with longer fields may wrap
 

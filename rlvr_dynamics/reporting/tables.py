@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlvr_dynamics.errors import one_line, shown
 from rlvr_dynamics.results.formatting import DASH, Formatter, is_missing, text
 from rlvr_dynamics.results.run import TABLES
-from rlvr_dynamics.system.foreign_text import as_csv, one_line, shown
+from rlvr_dynamics.system.foreign_text import as_csv
 
 LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
 LONGEST_OPEN = 60  # rows

@@ -4,8 +4,25 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from rlvr_dynamics.checkpoints.step_names import check_pattern
 from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, sequence
+
+PLACE = "{step}"  # stands for the number of a step
+
+
+def check_pattern(pattern: str) -> str:
+    """Return a pattern that can name the folders of steps.
+
+    Raises:
+        ValueError: It has not exactly one `{step}`, other braces, or leaves its folder.
+    """
+    parts = pattern.split("/")
+    if pattern.count(PLACE) != 1 or "{" in pattern.replace(PLACE, "").replace("}", "{"):
+        raise ValueError("must contain {step} once, and no other braces")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in pattern or "\0" in pattern:
+        raise ValueError("must be a path below source.checkpoints, such as run-{step}/hf")
+    if any("*" in part and PLACE not in part for part in parts):
+        raise ValueError("* may stand beside {step} only, in the same folder name")
+    return pattern
 
 
 def _ranges(value: Any) -> Any:
@@ -49,7 +66,7 @@ class Published(Frozen):
             raise ValueError("steps must rise and not repeat")
         places = (self.repo, self.revision, self.folder)
         fixed = self.steps[:-1] if self.final_revision is not None else self.steps
-        if len(fixed) > 1 and not any("{step}" in place for place in places):
+        if len(fixed) > 1 and not any(PLACE in place for place in places):
             raise ValueError("several steps need {step} in repo, revision or folder")
         return self
 

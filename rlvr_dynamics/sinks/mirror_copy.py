@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import pandas as pd
 import wandb
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import UserError, one_line
 from rlvr_dynamics.run_directory.records import FOLDERS, read_our_json, read_record
-from rlvr_dynamics.system.foreign_text import one_line
 from rlvr_dynamics.system.sealed import read_parquet
 
 LARGEST_TABLE = 10_000  # rows

@@ -18,8 +18,8 @@ from rlvr_dynamics.errors import (
     UserError,
     did_you_mean,
     refusal,
+    shown,
 )
-from rlvr_dynamics.system.foreign_text import shown
 from rlvr_dynamics.system.versions import own_version
 
 VERSION = "--version"

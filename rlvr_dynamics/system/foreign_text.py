@@ -1,33 +1,14 @@
-r"""Text that others wrote, made safe to show: a terminal, a spreadsheet and a page obey such text.
-
-Titles, questions, answers, and names of files and tensors come from elsewhere. Control characters
-move the cursor or turn the reading direction; a cell that begins with ``=`` is a formula.
-"""
+"""Tables of text that others wrote, made safe: a cell that begins with ``=`` is a formula."""
 
 import re
 from typing import TYPE_CHECKING
 
+from rlvr_dynamics.errors import shown
+
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a terminal colours its text with; logs of libraries are full of it.
-_COLOURS = re.compile("\x1b\\[[0-9;]{0,20}m")
-# Controls but line break and tab, marks that turn or hide text, halves of characters.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
 _FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r]")
-
-
-def shown(text: str) -> str:
-    r"""Return a text with its control characters written out, such as ``\x1b``."""
-    text = _COLOURS.sub("", text)
-    return _HIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)
-
-
-def one_line(text: str) -> str:
-    """Return a text for a place that has one line: as `shown`, a blank for every line break."""
-    return shown(" ".join(text.splitlines()))
 
 
 def cell(text: str) -> str:

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from rlvr_dynamics.checkpoints import Trajectory
-from rlvr_dynamics.checkpoints.step_names import check_pattern
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema.source import check_pattern
 from tests.support.small_models import QUERY, SHAPES, random_tensors, save_model
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import UserError, shown
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex
 from rlvr_dynamics.results.formatting import distinct_titles
 from rlvr_dynamics.system.command_line import say
-from rlvr_dynamics.system.foreign_text import as_csv, cell, shown
+from rlvr_dynamics.system.foreign_text import as_csv, cell
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r=1+1\u202etxt\x00\ud800"
 
