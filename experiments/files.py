@@ -1,14 +1,21 @@
-"""The files of the cells in `configs/exp`, written from their declaration."""
+"""The configuration files that are written from declarations: cells, and lists of predictions."""
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.cells import CELLS, Cell
+from experiments.predictions import entries
+from experiments.question import Question
 from rlvr_dynamics.config import CONFIG_FOLDER
 from rlvr_dynamics.system.atomic import write_text
 
-FOLDER = CONFIG_FOLDER / "exp"
-MARK = "# Written by `python -m experiments.grid --write` from experiments/cells.py."
+CELL_FOLDER = CONFIG_FOLDER / "exp"
+LIST_FOLDER = CONFIG_FOLDER / "extrapolation"
+CELL_MARK = "# Written by `python -m experiments.grid --write` from experiments/cells.py."
+LIST_MARK = "# Written by `python -m experiments.questions --write` from experiments/{}.py."
+# The questions whose lists one would otherwise type; `recovery` has those of the reconstructions.
+LISTED = ("acceleration", "far_extrapolation", "ablations", "baselines")
 LINE = 100
 
 
@@ -23,8 +30,7 @@ def text_of(cell: Cell) -> str:
         "measure": "large",
         "scoring": cell.protocol.scoring,
     }
-    lines = ["# @package _global_", MARK]
-    lines += [f"# {line}" for line in textwrap.wrap(cell.protocol.why, LINE - 2)]
+    lines = ["# @package _global_", CELL_MARK, *_comment(cell.protocol.why)]
     lines += ["defaults:", *(f"  - override /{group}: {name}" for group, name in groups.items())]
     lines += ["", f"name: {cell.name}"]
     sections: dict[str, list[str]] = {}
@@ -36,24 +42,62 @@ def text_of(cell: Cell) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(folder: Path = FOLDER) -> list[str]:
+def list_of(question: Question) -> str:
+    """The file of the papers' own windows, targets and methods of a question."""
+    lines = [LIST_MARK.format(question.name), *_comment(question.asks)]
+    for key, value in entries(question.plans[0].predictions).items():
+        if key in ("windows", "targets"):
+            lines.append(f"{key}: {_spelled(value)}")
+        else:
+            lines.append(f"{key}:" if value else f"{key}: []")
+            lines += [f"  - {_spelled(each)}" for each in value]
+    return "\n".join(lines) + "\n"
+
+
+def write_cells(folder: Path = CELL_FOLDER) -> list[str]:
     """Write the files of all cells and remove those of cells that are no longer declared.
 
     Returns:
         Names of the files that changed.
     """
     wanted = {f"{cell.name}.yaml": text_of(cell) for cell in CELLS}
-    present = written(folder)
-    changed = [name for name, text in wanted.items() if present.get(name) != text]
-    for name in changed:
-        write_text(folder / name, wanted[name])
-    gone = sorted(present.keys() - wanted.keys())
+    gone = sorted(written_cells(folder).keys() - wanted.keys())
+    changed = _write(folder, wanted)
     for name in gone:
         (folder / name).unlink()
     return changed + gone
 
 
-def written(folder: Path = FOLDER) -> dict[str, str]:
-    """Name and content of every file that `write` has made, declared or not."""
+def written_cells(folder: Path = CELL_FOLDER) -> dict[str, str]:
+    """Name and content of every file that `write_cells` has made, declared or not."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
-    return {name: text for name, text in texts.items() if MARK in text.splitlines()}
+    return {name: text for name, text in texts.items() if CELL_MARK in text.splitlines()}
+
+
+def write_lists(questions: Iterable[Question], folder: Path = LIST_FOLDER) -> list[str]:
+    """Write the lists of the questions that have one; returns the names of those that changed."""
+    chosen = [question for question in questions if question.name in LISTED]
+    return _write(folder, {f"{question.name}.yaml": list_of(question) for question in chosen})
+
+
+def _write(folder: Path, wanted: dict[str, str]) -> list[str]:
+    changed = []
+    for name, text in wanted.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(name)
+    return changed
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, LINE - 2)]
+
+
+def _spelled(value: object) -> str:
+    """A value in YAML's short form."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_spelled(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_spelled(item) for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

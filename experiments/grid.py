@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.cells import CELLS, Cell
-from experiments.files import write
+from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.flow import estimates
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
-        changed = write()
+        changed = write_cells()
         say(f"{len(CELLS)} cells declared, {len(changed)} files changed")
         return EXIT_DONE
     cells = select(asked.cells)

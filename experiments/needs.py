@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -14,9 +13,6 @@ from experiments.runs import by_cell
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
-
-if TYPE_CHECKING:
-    from rlvr_dynamics.results.study import Study
 
 SHOWN = 4
 
@@ -38,9 +34,7 @@ class Missing:
 
 
 def missing(
-    questions: Sequence[Question],
-    study_or_run_dirs: "Study | Sequence[Path]",
-    runs: Path = Path("outputs"),
+    questions: Sequence[Question], folders: Sequence[Path], runs: Path = Path("outputs")
 ) -> list[Missing]:
     """What the cells of questions lack, in the order of the cells.
 
@@ -48,15 +42,12 @@ def missing(
 
     Args:
         questions: Which.
-        study_or_run_dirs: Finished and half-finished runs, by the name of their folder.
+        folders: Finished and half-finished runs, by the name of their folder.
         runs: Where cells that were never run are to go.
     """
-    if isinstance(study_or_run_dirs, Sequence):
-        folders = by_cell([Path(folder) for folder in study_or_run_dirs])
-    else:
-        folders = by_cell([cell.results.run_dir for cell in study_or_run_dirs.cells])
+    found = by_cell(folders)
     asked = dict.fromkeys(cell for question in questions for cell in question.cells)
-    return [one for cell in asked for one in _of_cell(cell, questions, folders.get(cell), runs)]
+    return [one for cell in asked for one in _of_cell(cell, questions, found.get(cell), runs)]
 
 
 def _of_cell(

@@ -2,15 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from experiments.predictions import Predictions, merged, overrides_of
 from rlvr_dynamics.schema import Method, Rebuilt
-
-if TYPE_CHECKING:
-    from experiments.needs import Missing
-    from rlvr_dynamics.results.study import Study
 
 
 @dataclass(frozen=True)
@@ -88,24 +82,6 @@ class Question:
         if cell is None:
             return [self.plans[0]]
         return [plan for plan in self.plans if cell in plan.cells]
-
-    def overrides(self, cell: str | None = None) -> list[str]:
-        """What makes a run answer it, as arguments of `python -m rlvr_dynamics.run`.
-
-        Args:
-            cell: The cell that is to be run; without one the papers' own windows and targets.
-        """
-        return merged_overrides([self], cell)
-
-    def missing(self, study_or_run_dirs: "Study | Sequence[Path]") -> "list[Missing]":
-        """What cells lack, and the command that fills it; empty when all is there.
-
-        Args:
-            study_or_run_dirs: Finished and half-finished runs, by the name of their folder.
-        """
-        from experiments.needs import missing
-
-        return missing([self], study_or_run_dirs)
 
 
 def merged_overrides(questions: Sequence[Question], cell: str | None = None) -> list[str]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from experiments.groups import WRITTEN, write_groups
+from experiments.files import LISTED, write_lists
 from experiments.needs import Missing, missing
 from experiments.question import Question
 from experiments.runs import run_dirs
@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
-        changed = write_groups(all_questions())
-        say(f"{len(WRITTEN)} questions written to configs/extrapolation, {len(changed)} changed")
+        changed = write_lists(all_questions())
+        say(f"{len(LISTED)} questions written to configs/extrapolation, {len(changed)} changed")
         return EXIT_DONE
     questions = select(asked.names)
     runs = asked.runs

@@ -43,7 +43,7 @@ def test_the_grid_is_eight_models_by_seven_algorithms():
 
 def test_written_files_are_those_of_the_declaration():
     """A failure here means: run `python -m experiments.grid --write`."""
-    assert files.written() == {f"{cell.name}.yaml": files.text_of(cell) for cell in CELLS}
+    assert files.written_cells() == {f"{cell.name}.yaml": files.text_of(cell) for cell in CELLS}
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
@@ -69,14 +69,14 @@ def test_every_cell_composes_fits_and_is_known_to_verl(cell, together, tmp_path)
 
 
 def test_write_repairs_adds_and_removes_and_leaves_others_alone(tmp_path):
-    assert len(files.write(tmp_path)) == len(CELLS)
+    assert len(files.write_cells(tmp_path)) == len(CELLS)
     (tmp_path / "demo.yaml").write_text("# @package _global_\nname: demo\n")
-    (tmp_path / "ppo_gone.yaml").write_text(f"# @package _global_\n{files.MARK}\nname: gone\n")
-    (tmp_path / f"{CELL}.yaml").write_text(f"# @package _global_\n{files.MARK}\nname: other\n")
+    (tmp_path / "ppo_gone.yaml").write_text(f"# @package _global_\n{files.CELL_MARK}\nname: gone\n")
+    (tmp_path / f"{CELL}.yaml").write_text(f"# @package _global_\n{files.CELL_MARK}\nname: other\n")
     (tmp_path / "ppo_qwen3_8b.yaml").unlink()
     changed = [f"{CELL}.yaml", "ppo_gone.yaml", "ppo_qwen3_8b.yaml"]
-    assert sorted(files.write(tmp_path)) == changed
-    assert files.write(tmp_path) == []
+    assert sorted(files.write_cells(tmp_path)) == changed
+    assert files.write_cells(tmp_path) == []
     assert (tmp_path / "demo.yaml").exists()
     assert not (tmp_path / "ppo_gone.yaml").exists()
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import registry
-from experiments import grid, groups, questions, runs
+from experiments import files, grid, questions, runs
 from experiments.cells import CELLS
 from experiments.declared import declared
 from experiments.needs import missing
@@ -60,7 +60,9 @@ def test_tables_and_figures_and_questions_name_each_other():
 def test_the_papers_own_overrides_compose_to_what_the_question_asks(name):
     question = ALL[name]
     plan = question.plans[0]
-    loaded = config.load([*runs.arguments(plan.cells[0], Path("outputs")), *question.overrides()])
+    loaded = config.load(
+        [*runs.arguments(plan.cells[0], Path("outputs")), *merged_overrides([question])]
+    )
     check_methods(loaded.extrapolation)
     if plan.predictions.triples():
         assert triples(loaded.extrapolation) == plan.predictions.triples()
@@ -130,8 +132,8 @@ def test_sections_are_read_from_files_as_they_compose(name):
 
 def test_written_groups_are_those_of_the_declarations():
     """A failure here means: run `python -m experiments.questions --write`."""
-    for name in groups.WRITTEN:
-        assert (groups.FOLDER / f"{name}.yaml").read_text() == groups.group_text(ALL[name])
+    for name in files.LISTED:
+        assert (files.LIST_FOLDER / f"{name}.yaml").read_text() == files.list_of(ALL[name])
         made = Predictions.configured(declared_group(name))
         assert made.triples() == ALL[name].plans[0].predictions.triples()
 
@@ -318,14 +320,6 @@ def test_a_run_of_another_version_is_named_and_stops_nothing(made):
     write_json(made / "config.json", stored)
     (found,) = lacks(made, "seeds")
     assert (found.what, found.command) == (f"run by another version of this project: {made}", None)
-
-
-def test_a_study_of_the_analysis_will_do(made):
-    from rlvr_dynamics.results.run import Results
-    from rlvr_dynamics.results.study import Cell, Study
-
-    study = Study((Cell(CELL, Results(made, {}, {}, {})),))
-    assert [one for one in ALL["seeds"].missing(study) if one.cell == CELL] == []
 
 
 # --- the command line ---
