@@ -10,10 +10,10 @@ from markupsafe import Markup, escape
 
 from rlvr_dynamics.claims.run_ledger import format_interval, format_value
 from rlvr_dynamics.claims.study_ledger import PRINTED_NUMBERS
+from rlvr_dynamics.errors import shown
 from rlvr_dynamics.reporting.artefact import split_cells
 from rlvr_dynamics.results.formatting import DASH, integer, is_missing
 from rlvr_dynamics.results.frames import select
-from rlvr_dynamics.system.foreign_text import shown
 
 MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DASH}
 # Columns that the ledger of one run does not have.
