@@ -10,6 +10,7 @@ from rlvr_dynamics.behaviour.measure import table_path
 from rlvr_dynamics.behaviour.run_directory import FOLDER
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.figure_style import BLACK, SKY
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.system.sealed import read_parquet
@@ -28,17 +29,15 @@ NAMES = {
 }
 
 
+@once_per_run
 def behaviour(cell: Cell, name: str) -> pd.DataFrame | None:
     """One of the tables of a run; None where it has not been written.
 
     Raises:
         UserError: The table lacks columns.
     """
-    memo, key = cell.results.memo, ("behaviour", name)
     path = table_path(cell.results.run_dir / FOLDER, name)
-    if key not in memo:
-        memo[key] = read_parquet(path) if path.is_file() else None
-    table = memo[key]
+    table = read_parquet(path) if path.is_file() else None
     absent = [] if table is None else [column for column in COLUMNS[name] if column not in table]
     if absent:
         raise UserError(

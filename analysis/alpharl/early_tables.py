@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.alpharl.retention import retention_table
+from analysis.alpharl.stages import SPLITS, Row, rows_of, scored
 from analysis.parts.paper_tables import (
     BENCHMARKS,
     METHODS,
@@ -22,12 +23,11 @@ from analysis.parts.paper_tables import (
     signed_points,
 )
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.accuracies import benchmarks
 from rlvr_dynamics.results.formatting import percent_interval
 from rlvr_dynamics.results.frames import equal, numbers
 from rlvr_dynamics.results.kinds import same_runs
-from rlvr_dynamics.results.scored import SPLITS, Row, on_benchmark, rows_of, scored
-from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.results.scores import Score, score
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.results.unread import unread_note
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
 
@@ -116,7 +116,7 @@ def _ours_beneath(
         if _kind(row) != kind:
             continue
         found = {
-            TITLES[name]: on_benchmark(cell.results, row.model, ours, whole.paired.protocol)
+            TITLES[name]: score(cell.results, row.model, ours, whole.protocol)
             for name, ours in BENCHMARKS.items()
         }
         mean = _average(list(found.values()))
@@ -126,10 +126,10 @@ def _ours_beneath(
             "method": cell.results.method_name(row.method),
             "share": row.share,
             "source": OURS,
-            **{title: part["value"] for title, part in found.items()},
+            **{title: part.accuracy.value for title, part in found.items()},
             "average": mean.value,
             "interval": percent_interval(mean.low, mean.high),
-            "n": sum(part["n"] for part in found.values()),
+            "n": sum(part.questions for part in found.values()),
             "speed-up": 1 / row.share,
             "cell": cell.name,
         }
@@ -141,9 +141,9 @@ def _kind(row: Row) -> str:
     return "full_rl" if row.share == 1 else "early_checkpoint"
 
 
-def _average(parts: Sequence[dict[str, float]]) -> Interval:
+def _average(parts: Sequence[Score]) -> Interval:
     """Mean over benchmarks; unknown where one of them is."""
-    intervals = [Interval(part["value"], part["low"], part["high"]) for part in parts]
+    intervals = [part.accuracy for part in parts]
     known = not any(math.isnan(part.value) for part in intervals)
     return average(intervals) if known else UNDEFINED
 
@@ -187,9 +187,9 @@ def _here_rows(
         mean = whole.accuracy(row.model)
         found: dict[str, object] = {}
         for name in _benchmarks(cell):
-            part = on_benchmark(cell.results, row.model, name, whole.paired.protocol)
-            found[titles[name]] = part["value"]
-            found[titles[name] + INTERVAL] = percent_interval(part["low"], part["high"])
+            part = score(cell.results, row.model, name, whole.protocol).accuracy
+            found[titles[name]] = part.value
+            found[titles[name] + INTERVAL] = percent_interval(part.low, part.high)
         yield {
             **run_columns(cell),
             "method": cell.results.method_name(row.method),
@@ -197,10 +197,8 @@ def _here_rows(
             **found,
             "average": mean.value,
             "average [95 %]": percent_interval(mean.low, mean.high),
-            "n": whole.paired.questions,
-            "unread": unread_note(
-                cell.results, row.model, _benchmarks(cell), whole.paired.protocol
-            ),
+            "n": whole.questions,
+            "unread": unread_note(cell.results, row.model, _benchmarks(cell), whole.protocol),
             "speed-up": 1 / row.share if row.share else math.nan,
             "cell": cell.name,
         }
@@ -212,9 +210,9 @@ def _benchmarks(cell: Cell) -> list[str]:
 
 
 def _protocols(cells: Sequence[Cell]) -> str:
-    found = [whole.paired for cell in cells if (whole := scored(cell))]
+    found = [whole for cell in cells if (whole := scored(cell))]
     words = dict.fromkeys(
-        f"{paired.protocol} answers, {paired.samples} to a question" for paired in found
+        f"{whole.protocol} answers, {whole.samples} to a question" for whole in found
     )
     return "; ".join(words)
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from analysis.parts.accuracies import accuracy
 from analysis.parts.curves import intervals, sizes
 from analysis.parts.run_groups import (
     ALGORITHM_COLOURS,
@@ -18,8 +19,8 @@ from analysis.parts.run_groups import (
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, canvas
-from rlvr_dynamics.results.accuracies import accuracy, benchmarks, methods_of, model_of
-from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.results.scores import methods_of, model_of
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.statistics.intervals import Interval
 
 BAR = 0.8  # of the room of one benchmark
@@ -29,13 +30,15 @@ BARS = ("real", "rank1_recovery")
 
 def draw(study: Study) -> Drawing:
     """Bars: mean over seeds; points with intervals: every run."""
-    cells = [cell for cell in study.cells if "rank1_recovery" in methods_of(cell)]
+    cells = [cell for cell in study.cells if "rank1_recovery" in methods_of(cell.results)]
     if not cells:
         return Drawing(None, missing="Not measured: no run has scores of the rank-1 update.")
     found = groups(cells)
     lacking = {
         "rank-1 update": [cell.name for cell in study.cells if cell not in cells],
-        "random update": [cell.name for cell in cells if model_of(cell, "random_update") is None],
+        "random update": [
+            cell.name for cell in cells if model_of(cell.results, "random_update") is None
+        ],
     }
     facts = (
         f"n = {sizes(cells, each_benchmark=True)} per model; bars: mean over seeds; points: every "
@@ -116,7 +119,7 @@ def _bar(
 
 
 def _scores(cells: Sequence[Cell], method: str, benchmark: str) -> list[Interval]:
-    found = [accuracy(cell, model_of(cell, method), benchmark) for cell in cells]
+    found = [accuracy(cell, model_of(cell.results, method), benchmark) for cell in cells]
     return [score for score in found if score is not None]
 
 

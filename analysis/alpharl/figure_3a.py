@@ -8,7 +8,7 @@ from analysis.parts.curves import CurveFigure, Place
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK
-from rlvr_dynamics.results.accuracies import methods_of
+from rlvr_dynamics.results.scores import methods_of
 from rlvr_dynamics.results.study import Study
 
 PRINTED_METHOD = re.compile(r"rank(\d+)(pct)?")
@@ -27,7 +27,9 @@ def rank_places(study: Study) -> list[Place]:
     """Base, random update, rank 1 and every rank-k % that a run has or the paper prints."""
     found = set()
     for cell in study.cells:
-        found |= {int(m[1]) for name in methods_of(cell) if (m := OUR_METHOD.fullmatch(name))}
+        found |= {
+            int(m[1]) for name in methods_of(cell.results) if (m := OUR_METHOD.fullmatch(name))
+        }
     for method in set(printed(paper="alpharl", table="table8")["method"]):
         match = PRINTED_METHOD.fullmatch(str(method))
         if match and match[2]:

@@ -4,7 +4,7 @@ import re
 
 from analysis.parts.curves import CurveFigure, Place
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.results.accuracies import methods_of
+from rlvr_dynamics.results.scores import methods_of
 from rlvr_dynamics.results.study import Study
 
 SUBSPACE = re.compile(r"subspace_(\d+)")
@@ -14,7 +14,7 @@ def subspace_places(study: Study) -> list[Place]:
     """Base, random update, every direction that a run was rebuilt from, final checkpoint."""
     found: set[int] = set()
     for cell in study.cells:
-        found |= {int(m[1]) for name in methods_of(cell) if (m := SUBSPACE.fullmatch(name))}
+        found |= {int(m[1]) for name in methods_of(cell.results) if (m := SUBSPACE.fullmatch(name))}
     listed = [("base", "base"), ("random", "random_update"), ("1", "rank1_recovery")]
     listed += [(str(index), f"subspace_{index}") for index in sorted(found)]
     joined = range(2, len(listed))

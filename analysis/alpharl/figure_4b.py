@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from analysis.parts.curves import CurveFigure, Place
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import GREY
-from rlvr_dynamics.results.accuracies import methods_of
+from rlvr_dynamics.results.scores import methods_of
 from rlvr_dynamics.results.study import Study
 
 SCALED = re.compile(r"rank1_scaled_(\d+)_(\d+)")
@@ -18,7 +18,7 @@ def scale_places(study: Study) -> list[Place]:
     """λ = 0 (the base), every λ that a run was rebuilt with, λ = 1, and the final checkpoint."""
     found: dict[float, str] = {}
     for cell in study.cells:
-        for name in methods_of(cell):
+        for name in methods_of(cell.results):
             if match := SCALED.fullmatch(name):
                 found[float(f"{match[1]}.{match[2]}")] = name
     placed = [Place("0", "base", 0.0)]

@@ -5,13 +5,13 @@ from dataclasses import replace
 from analysis.alpharl.figure_3a import rank_places
 from analysis.parts.curves import CurveFigure, Place
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.results.accuracies import methods_of
+from rlvr_dynamics.results.scores import methods_of
 from rlvr_dynamics.results.study import Study
 
 
 def draw(study: Study) -> Drawing:
     """One panel for each benchmark; ranks that no run was rebuilt at take no room."""
-    there = {name for cell in study.cells for name in methods_of(cell)}
+    there = {name for cell in study.cells for name in methods_of(cell.results)}
     listed = [place for place in rank_places(study) if place.method in there]
     listed.append(Place("full", "real", 0, joined=False))
     spaced = [replace(place, x=float(x)) for x, place in enumerate(listed)]

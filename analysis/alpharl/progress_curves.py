@@ -8,18 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.parts.accuracies import accuracy, main_benchmark
 from analysis.parts.curves import MOST_PANELS, intervals, sizes, wrapped
 from analysis.parts.run_groups import SEED_MARKERS, groups, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK, GREEN, GREY, canvas
-from rlvr_dynamics.results.accuracies import (
-    accuracy,
-    benchmarks,
-    main_benchmark,
-    model_of,
-    steps_of,
-)
-from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.results.scores import model_of, steps_of
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
 
 RECOVERY = "rank1_recovery"
 FEWEST_STEPS = 2
@@ -44,7 +39,7 @@ class ProgressFigure:
     def draw(self, study: Study) -> Drawing:
         """One panel per model, algorithm and learning rate; seeds differ in their markers."""
         asked = [cell for cell in study.cells if self.where(cell)]
-        cells = [cell for cell in asked if len(steps_of(cell, RECOVERY)) >= FEWEST_STEPS]
+        cells = [cell for cell in asked if len(steps_of(cell.results, RECOVERY)) >= FEWEST_STEPS]
         if not cells:
             return Drawing(
                 None,
@@ -110,11 +105,11 @@ def _panel(axes: Axes, cells: Sequence[Cell], benchmark: str | None, seeds: list
         where = benchmark or main_benchmark(cell)
         marker = SEED_MARKERS[seeds.index(cell.seed) % len(SEED_MARKERS)]
         final = cell.results.final_step or 1
-        base = accuracy(cell, model_of(cell, "base"), where)
+        base = accuracy(cell, model_of(cell.results, "base"), where)
         for kind, (_, colour, line) in KINDS.items():
             found = [
-                (step, accuracy(cell, model_of(cell, kind, step), where))
-                for step in steps_of(cell, kind)
+                (step, accuracy(cell, model_of(cell.results, kind, step=step), where))
+                for step in steps_of(cell.results, kind)
             ]
             # Without an update there is nothing to reduce: both start at the base.
             points = [(0, base), *found] if base is not None else found
@@ -127,7 +122,7 @@ def _panel(axes: Axes, cells: Sequence[Cell], benchmark: str | None, seeds: list
             )
             fill = colour if kind == "real" else "white"
             intervals(axes, x, scores, color=colour, marker=marker, markerfacecolor=fill, zorder=3)
-        random = accuracy(cell, model_of(cell, "random_update"), where)
+        random = accuracy(cell, model_of(cell.results, "random_update"), where)
         if random is not None:
             intervals(axes, [final * 1.04], [random], color=GREY, marker="X", markersize=3.5)
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from analysis.alpharl.stages import SPLITS, Row, rows_of, scored
 from analysis.parts.paper_tables import METHODS, OURS, RUN, RUN_FORMATS, run_columns, signed_points
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import Formatter, interval, number
-from rlvr_dynamics.results.scored import SPLITS, Row, Scored, rows_of, scored
+from rlvr_dynamics.results.scores import PairedAccuracy
 from rlvr_dynamics.results.study import Cell
 
 SETS = {"in domain": ("in_domain",), "all": tuple(SPLITS)}
@@ -96,12 +97,12 @@ def _retention_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, o
                     "benchmarks": label,
                     "speed-up": 1 / row.share,
                     **_kept(models, row),
-                    "n": models.paired.questions,
+                    "n": models.questions,
                     "cell": cell.name,
                 }
 
 
-def _kept(models: Scored, row: Row) -> dict[str, object]:
+def _kept(models: PairedAccuracy, row: Row) -> dict[str, object]:
     kept, gain = models.ratio(row.model), models.gain(row.model)
     plain, advantage = models.ratio(row.start), models.points(row.model, row.start)
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.alpharl.stages import scored, step_near
 from analysis.parts.paper_tables import (
     METHODS,
     NOT_RUN,
@@ -21,7 +22,7 @@ from analysis.parts.paper_tables import (
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import Formatter, interval, number, percent_interval
 from rlvr_dynamics.results.kinds import same_runs
-from rlvr_dynamics.results.scored import Scored, on_benchmark, scored, step_near
+from rlvr_dynamics.results.scores import PairedAccuracy, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.schema.model_id import ModelId
 
@@ -131,20 +132,20 @@ def _ours_beneath(
     if not models or whole is None or table.benchmark is None:
         return
     found = {
-        method: on_benchmark(cell.results, model, table.benchmark, whole.paired.protocol)
+        method: score(cell.results, model, table.benchmark, whole.protocol)
         for method, model in models.items()
     }
-    end = on_benchmark(cell.results, whole.final, table.benchmark, whole.paired.protocol)
+    end = score(cell.results, whole.final, table.benchmark, whole.protocol)
     kinds = zip(PAPER_METHODS, (CHECKPOINT, RANK1, ALPHARL), strict=True)
-    values = {name: found[kind]["value"] for name, kind in kinds}
-    if not math.isnan(found[CHECKPOINT]["value"]):
+    values = {name: found[kind].accuracy.value for name, kind in kinds}
+    if not math.isnan(found[CHECKPOINT].accuracy.value):
         yield {
             **first,
             "share": at,
             "source": OURS,
             **values,
-            **_ratios(values, end["value"]),
-            "n": found[CHECKPOINT]["n"],
+            **_ratios(values, end.accuracy.value),
+            "n": found[CHECKPOINT].questions,
             "speed-up": 1 / at,
             "cell": cell.name,
         }
@@ -194,14 +195,14 @@ def _here_rows(cell: Cell, split: str, shares: Sequence[float]) -> Iterator[dict
             **_with_intervals(models, ids),
             "AlphaRL / end": kept.value,
             "AlphaRL / end [95 %]": interval(kept.low, kept.high),
-            "n": models.paired.questions,
-            "protocol": f"{models.paired.protocol}, {models.paired.samples} to a question",
+            "n": models.questions,
+            "protocol": f"{models.protocol}, {models.samples} to a question",
             "speed-up": 1 / at,
             "cell": cell.name,
         }
 
 
-def _with_intervals(models: Scored, ids: dict[str, str]) -> dict[str, object]:
+def _with_intervals(models: PairedAccuracy, ids: dict[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for kind, model in ids.items():
         value = models.accuracy(model)

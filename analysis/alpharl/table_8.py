@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from analysis.alpharl.stages import scored
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
@@ -25,7 +26,7 @@ from rlvr_dynamics.results.formatting import (
     percent_interval,
 )
 from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
-from rlvr_dynamics.results.scored import on_benchmark, scored
+from rlvr_dynamics.results.scores import score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import Interval
@@ -101,7 +102,7 @@ def _on_paper_benchmark(cell: Cell, label: str) -> tuple[Interval, float]:
     models, final = scored(cell, benchmarks=(BENCHMARK,)), cell.results.final_step
     if models is None or final is None or (model := str(ModelId(label, 0, final))) not in models:
         return Interval(math.nan, math.nan, math.nan), math.nan
-    n = on_benchmark(cell.results, model, BENCHMARK, models.paired.protocol)["n"]
+    n = score(cell.results, model, BENCHMARK, models.protocol).questions
     return models.ratio(model), n
 
 
@@ -166,8 +167,8 @@ def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
             "random update [95 %]": interval(random.low, random.high),
             "base": base.value,
             "base [95 %]": interval(base.low, base.high),
-            "n": models.paired.questions,
-            "protocol": f"{models.paired.protocol}, {models.paired.samples} to a question",
+            "n": models.questions,
+            "protocol": f"{models.protocol}, {models.samples} to a question",
             "cell": cell.name,
         }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.frames import accuracy_source, equal, known
 from rlvr_dynamics.results.study import Cell
 
@@ -95,6 +96,7 @@ def has_paths(cell: Cell) -> bool:
     return cell.results.tables["pls"] is not None and _folder(cell).is_dir()
 
 
+@once_per_run
 def u1_path(cell: Cell, tensor: str) -> Path1 | None:
     """u1(t) of one matrix with the accuracies of its PLS row.
 
@@ -102,13 +104,6 @@ def u1_path(cell: Cell, tensor: str) -> Path1 | None:
         None where measure/ kept no u1, the accuracies are not the run's own, or the fit is not the
         one in measure/pls.parquet (made from other accuracies).
     """
-    key = ("u1 path", tensor)
-    if key not in cell.results.memo:
-        cell.results.memo[key] = _path(cell, tensor)
-    return cell.results.memo[key]
-
-
-def _path(cell: Cell, tensor: str) -> Path1 | None:
     from rlvr_dynamics.dynamics import align_signs
     from rlvr_dynamics.measurement.statistics import load_updates
 

@@ -8,11 +8,11 @@ import pandas as pd
 
 from rlvr_dynamics.claims.measures import prediction
 from rlvr_dynamics.claims.update_claims import learned
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.forecasts import HOLD_LAST, own_forecasts
 from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.results.scored import at_places
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.statistics.bootstrap import bootstrap
@@ -39,8 +39,6 @@ def regimes(study: Study) -> pd.DataFrame:
 
 def _regime(cell: Cell) -> dict[str, Any]:
     results = cell.results
-    if "regime" not in results.memo:
-        results.memo["regime"] = _measure(results)
     steps, rate = cell.steps, cell.learning_rate
     return {
         "cell": cell.name,
@@ -52,10 +50,11 @@ def _regime(cell: Cell) -> dict[str, Any]:
         "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
         "dtype": results.dtype,
         "rate_x_steps": math.nan if rate is None or steps is None else rate * steps,
-        **results.memo["regime"],
+        **_measure(results),
     }
 
 
+@once_per_run
 def _measure(results: Results) -> dict[str, Any]:
     tables, row = results.tables, {}
     norms = tables["norms"]
@@ -116,15 +115,14 @@ def forecasts(study: Study) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for cell in study.cells:
-        if "forecasts" not in cell.results.memo:
-            cell.results.memo["forecasts"] = _forecasts(cell.results)
         here = _regime(cell)
         names = ["cell", "model", "algorithm", "learning_rate", "steps", "seed", "control"]
         common = {name: here[name] for name in [*names, "relative_update"]}
-        rows += [{**common, **row} for row in cell.results.memo["forecasts"]]
+        rows += [{**common, **row} for row in _forecasts(cell.results)]
     return pd.DataFrame(rows)
 
 
+@once_per_run
 def _forecasts(results: Results) -> list[dict[str, Any]]:
     final, table, scores = results.final_step, results.tables["forecast"], results.tables["scores"]
     if final is None:
@@ -167,13 +165,11 @@ def _forecast(
     if method == HOLD_LAST:
         skill = Interval(0.0, math.nan, math.nan)
     wanted = [prediction(method, observe, final), f"step_{final}", "base"]
-    known_models = () if paired is None else paired.models
-    places = [known_models.index(model) for model in wanted if model in known_models]
     gain, accuracy = UNDEFINED, math.nan
-    if paired is not None and wanted[0] in known_models:
-        accuracy = float(paired.means[places[0]])
-        if len(places) == len(wanted) and learned(results):
-            gain = paired.compare(at_places(GAIN, places))
+    if paired is not None and wanted[0] in paired:
+        accuracy = float(paired.means[paired.models.index(wanted[0])])
+        if learned(results):
+            gain = paired.compare(GAIN, *wanted)
     return {
         "method": method,
         "name": results.method_name(method),

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.parts.accuracies import accuracy, main_benchmark, questions, relative_accuracy
 from analysis.parts.run_groups import (
     Group,
     Looks,
@@ -20,17 +21,9 @@ from analysis.parts.run_groups import (
 )
 from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.figure_style import GREY, canvas
-from rlvr_dynamics.results.accuracies import (
-    accuracy,
-    benchmarks,
-    main_benchmark,
-    methods_of,
-    model_of,
-    questions,
-    relative_accuracy,
-)
 from rlvr_dynamics.results.methods import method_name
-from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.results.scores import methods_of, model_of
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.statistics.intervals import Interval
 
 MOST_PANELS = 24
@@ -106,7 +99,7 @@ class CurveFigure:
         """Draw the figure, or say what it lacks."""
         needed = self.needed or tuple(place.method for place in self.places if place.joined)
         asked = [cell for cell in study.cells if self.where(cell)]
-        cells = [cell for cell in asked if set(needed) & methods_of(cell)]
+        cells = [cell for cell in asked if set(needed) & methods_of(cell.results)]
         if not cells:
             names = ", ".join(method_name(method) for method in needed[:3])
             return Drawing(None, missing=f"Not measured: no run has scores of {names}.")
@@ -158,7 +151,8 @@ class CurveFigure:
             shift = dodge(place, len(panel.cells), self.dodged)
             benchmark = panel.benchmark_of(cell)
             found = [
-                (spot, value(cell, model_of(cell, spot.method), benchmark)) for spot in self.places
+                (spot, value(cell, model_of(cell.results, spot.method), benchmark))
+                for spot in self.places
             ]
             there = [(spot, score) for spot, score in found if score is not None]
             joined = [(spot.x + shift, score.value) for spot, score in there if spot.joined]
@@ -201,7 +195,7 @@ class CurveFigure:
         lacking: dict[str, list[str]] = {}
         for spot in self.places:
             for cell in cells:
-                if model_of(cell, spot.method) is None:
+                if model_of(cell.results, spot.method) is None:
                     lacking.setdefault(method_name(spot.method), []).append(cell.name)
         how = "paired bootstrap over questions" if self.relative else "over questions"
         text = (

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.frames import last_step
 from rlvr_dynamics.results.study import Cell
 
@@ -111,16 +112,14 @@ def forecast(norms: Array, observe: int, step: int) -> Forecast:
     return Forecast(float(np.sign(predicted) * line[-1] / length), float(abs(predicted) / length))
 
 
+@once_per_run
 def walk_of(cell: Cell) -> Array | None:
     """Step norms of the walk that is a run's null, shape (T,).
 
     Returns:
         None where norms were not measured, or not at every step: the walk needs each increment.
     """
-    memo = cell.results.memo
-    if "relex walk" not in memo:
-        norms = cell.results.tables["norms"]
-        found = None if norms is None else typical_norms(norms)
-        whole = found is not None and norms is not None and len(found) == last_step(norms)
-        memo["relex walk"] = found if whole else None
-    return memo["relex walk"]
+    norms = cell.results.tables["norms"]
+    found = None if norms is None else typical_norms(norms)
+    whole = found is not None and norms is not None and len(found) == last_step(norms)
+    return found if whole else None

@@ -17,22 +17,14 @@ from analysis.parts.paper_tables import (
     run_columns,
     with_ours,
 )
+from analysis.relex.models import points, step_share, windows_near
 from analysis.relex.printed import Row, accuracy_cells, ours_on_math
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.forecasts import skill
 from rlvr_dynamics.results.formatting import Formatter, general, integer, interval, number
-from rlvr_dynamics.results.relex_models import (
-    model_at,
-    points,
-    protocols,
-    score,
-    skill,
-    step_share,
-    targets_of,
-    title_of,
-    windows_near,
-)
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import Score, model_of, protocols, score, steps_of
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
@@ -98,21 +90,21 @@ class Scored:
 
     def other(self, method: str, step: int | None = None) -> str | None:
         """Id of the model of another method, from the same window."""
-        return model_at(self.cell.results, method, self.window, step)
+        return model_of(self.cell.results, method, self.window, step)
 
-    def of(self, model: str | None, benchmark: str | None = None) -> Row:
+    def of(self, model: str | None, benchmark: str | None = None) -> Score:
         """`score` of any model on one of the benchmarks, the first when not given."""
         return score(self.cell.results, model, benchmark or self.benchmarks[0], self.protocol)
 
     @cached_property
-    def parts(self) -> dict[str, Row]:
+    def parts(self) -> dict[str, Score]:
         """Its `score` by benchmark."""
         return {name: self.of(self.model, name) for name in self.benchmarks}
 
     @property
     def is_known(self) -> bool:
         """Whether it was scored on any of the benchmarks."""
-        return not all(math.isnan(part["accuracy"]) for part in self.parts.values())
+        return not all(math.isnan(part.accuracy.value) for part in self.parts.values())
 
     def above(self, other: str | None) -> Interval:
         """Points above another model, paired by question."""
@@ -133,7 +125,7 @@ class Scored:
             "share": {"base": 0.0, "real": 1.0}.get(self.method, step_share(results, window)),
             "target": step_share(results, step),
             "factor": step / window if step and window else math.nan,
-            "benchmark": title_of(results, self.benchmarks[0]),
+            "benchmark": results.benchmark_title(self.benchmarks[0]),
             "protocol": self.protocol,
             **accuracy_cells(self.parts[self.benchmarks[0]]),
             "skill": math.nan if window is None else skill(results, self.method, window, step),
@@ -145,8 +137,8 @@ class Scored:
         real, held = self.other("real"), self.other("hold_last") if self.window else None
         return {
             **self.row(),
-            "real": self.of(real)["accuracy"],
-            "last observed": self.of(held)["accuracy"],
+            "real": self.of(real).accuracy.value,
+            "last observed": self.of(held).accuracy.value,
             **self.gap("vs real", real),
             **self.gap("vs held", held),
         }
@@ -161,7 +153,7 @@ def near_paper(results: Results, *methods: str) -> list[Asked]:
 
 def windows_and_targets(cell: Cell) -> Iterator[tuple[int, int]]:
     """Windows of a run, each with all target steps of RELEX."""
-    return product(cell.results.windows, targets_of(cell.results, "relex"))
+    return product(cell.results.windows, steps_of(cell.results, "relex"))
 
 
 def in_domain(cell: Cell, asked: Iterable[Asked], most: int | None = 1) -> Iterator[Scored]:

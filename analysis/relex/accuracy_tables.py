@@ -21,6 +21,7 @@ from analysis.relex.accuracy_table import (
     windows_and_targets,
 )
 from analysis.relex.beyond_training_tables import FAR, OUT_OF_DOMAIN
+from analysis.relex.models import PAPER_SHARE, step_share
 from analysis.relex.printed import (
     Row,
     every_step,
@@ -32,16 +33,10 @@ from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.forecasts import COUNTED
 from rlvr_dynamics.results.formatting import interval
-from rlvr_dynamics.results.frames import numbers, select
+from rlvr_dynamics.results.frames import median_and_quartiles, numbers, select
 from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.methods import method_name
-from rlvr_dynamics.results.relex_models import (
-    PAPER_SHARE,
-    median_and_quartiles,
-    model_at,
-    step_share,
-    targets_of,
-)
+from rlvr_dynamics.results.scores import model_of, steps_of
 from rlvr_dynamics.results.study import Cell, Study
 
 # The paper's baselines, and ours that it does not have.
@@ -226,7 +221,7 @@ def ablation_rows(cell: Cell) -> Iterator[Row]:
     """Rank 1 with a line and every variant, at the windows and targets where a variant is."""
     asked = []
     for window, step in windows_and_targets(cell):
-        there = [name for name in VARIANTS if model_at(cell.results, name, window, step)]
+        there = [name for name in VARIANTS if model_of(cell.results, name, window, step)]
         asked += [(name, window, step) for name in (["relex", *there] if there else [])]
     for scored in in_domain(cell, asked):
         yield {**scored.row(), **scored.gap("gap", scored.other("relex", scored.step))}
@@ -269,7 +264,7 @@ def oracle_rows(cell: Cell) -> Iterator[Row]:
     if table is None or final is None:
         return
     walk = walk_of(cell)
-    steps = [step for label in ORACLES.values() for step in targets_of(cell.results, label)]
+    steps = [step for label in ORACLES.values() for step in steps_of(cell.results, label)]
     wanted = sorted({max(1, round(share * final)) for share in ORACLE_SHARES} | set(steps))
     shown = select(table, table["rank"].isin(list(ORACLES)) & table["step"].isin(wanted))
     groups = {key: rows for key, rows in shown.groupby(["rank", "step"])}
@@ -299,7 +294,7 @@ def _rebuilt(cell: Cell, label: str, step: int) -> Row:
     """Accuracy of a rebuilt checkpoint and of the real one, if it was scored."""
     for scored in in_domain(cell, [(label, None, step)]):
         real = scored.other("real", step)
-        there = {"real": scored.of(real)["accuracy"], **scored.gap("gap", real)}
+        there = {"real": scored.of(real).accuracy.value, **scored.gap("gap", real)}
         return {**scored.row(), **there}
     return {}
 

@@ -28,13 +28,13 @@ from analysis.relex.accuracy_table import (
     near_paper,
     windows_and_targets,
 )
+from analysis.relex.models import step_share
 from analysis.relex.printed import BENCHMARKS, PAPER_STEPS, Row, counterpart, printed_rows
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.accuracies import benchmarks
 from rlvr_dynamics.results.formatting import percent_interval
-from rlvr_dynamics.results.relex_models import as_interval, protocols, score, step_share
-from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.results.scores import Score, protocols, score
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
 
 NAME = "relex_out_of_domain"
@@ -111,18 +111,18 @@ def _ours(cell: Cell, row: Row) -> Iterator[Row]:
         "method": results.method_name(row["label"]),
         "share": share,
         "source": OURS,
-        **{title: found[name]["accuracy"] for name, title in TITLES.items()},
+        **{title: found[name].accuracy.value for name, title in TITLES.items()},
         "five": mean.value,
         "six": _mean(list(found.values())).value,
         "interval": percent_interval(mean.low, mean.high),
-        "n": sum(found[name]["questions"] for name in TITLES),
+        "n": sum(found[name].questions for name in TITLES),
         "cell": cell.name,
     }
 
 
-def _mean(rows: Sequence[Row]) -> Interval:
-    """Mean over benchmarks, rows of `score`; unknown where one of them is."""
-    parts = [as_interval(row) for row in rows]
+def _mean(scores: Sequence[Score]) -> Interval:
+    """Mean over benchmarks; unknown where one of them is."""
+    parts = [each.accuracy for each in scores]
     known = parts and not any(math.isnan(part.value) for part in parts)
     return average(parts) if known else UNDEFINED
 
@@ -171,8 +171,8 @@ def _rows(cell: Cell, titles: Mapping[str, str]) -> Iterator[Row]:
             continue
         each: Row = {}
         for name, part in scored.parts.items():
-            shown = percent_interval(part["ci_low"], part["ci_high"])
-            cells = (part["accuracy"], shown, part["questions"])
+            shown = percent_interval(part.accuracy.low, part.accuracy.high)
+            cells = (part.accuracy.value, shown, part.questions)
             each |= {
                 titles[name] + ending: cell for ending, cell in zip(ENDINGS, cells, strict=True)
             }
@@ -182,7 +182,7 @@ def _rows(cell: Cell, titles: Mapping[str, str]) -> Iterator[Row]:
             **each,
             "mean": mean.value,
             "mean [95 %]": percent_interval(mean.low, mean.high),
-            "n": sum(part["questions"] for part in scored.parts.values()),
+            "n": sum(part.questions for part in scored.parts.values()),
         }
 
 
@@ -228,13 +228,13 @@ def far_beneath(cell: Cell, row: Row) -> Iterator[Row]:
     for step in FAR_TARGETS:
         model, _ = counterpart(cell, "relex", row["share"], step / PAPER_STEPS)
         found[str(step)] = score(results, model, BENCHMARKS["math"])
-    known = [part["questions"] for part in found.values() if not math.isnan(part["questions"])]
+    known = [part.questions for part in found.values() if not math.isnan(part.questions)]
     yield {
         "model": row["model"],
         "observe": window,
         "share": step_share(results, window),
         "source": OURS,
-        **{step: part["accuracy"] for step, part in found.items()},
+        **{step: part.accuracy.value for step, part in found.items()},
         "n": known[0] if known else math.nan,
         "cell": cell.name,
     }

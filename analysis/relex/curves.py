@@ -9,12 +9,13 @@ from matplotlib.lines import Line2D
 
 from analysis.parts.run_groups import Group, dodge, groups, left_out, names_of, runs_and_seeds
 from analysis.relex.figures import PRINTED_LABEL, PRINTED_LOOK, error_bars, panel_grid
+from analysis.relex.models import points
 from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK
 from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.methods import look
-from rlvr_dynamics.results.relex_models import model_at, points, protocols, score
+from rlvr_dynamics.results.scores import model_of, protocols, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
@@ -44,11 +45,11 @@ def curve(cell: Cell, method: str) -> list[Point]:
     if not benchmarks or final is None:
         return []
     protocol = protocols(results, benchmarks[0])[0]
-    real = model_at(results, "real")
+    real = model_of(results, "real")
     found = [
         Point(
             window / final,
-            points(results, model_at(results, method, window), real, benchmarks, protocol),
+            points(results, model_of(results, method, window), real, benchmarks, protocol),
         )
         for window in results.windows
         if window < final
@@ -132,7 +133,7 @@ def _questions(cells: list[Cell]) -> str:
         row = score(cell.results, "base", benchmark, protocol)
         title = cell.results.benchmark_title(benchmark)
         found.append(
-            f"n = {integer(row['questions'])} questions × {integer(row['samples'])} {protocol} "
+            f"n = {integer(row.questions)} questions × {integer(row.samples)} {protocol} "
             f"answers ({title})"
         )
     return "; ".join(dict.fromkeys(found))

@@ -22,8 +22,8 @@ from analysis.relex.figures import (
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, canvas
-from rlvr_dynamics.results.frames import equal, known, median, select
-from rlvr_dynamics.results.relex_models import median_and_quartiles
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import equal, known, median, median_and_quartiles, select
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
@@ -55,14 +55,9 @@ class Prediction:
     held: float
 
 
+@once_per_run
 def predictions(cell: Cell) -> list[Prediction]:
     """RELEX's predictions of real steps beyond their window, by window and step."""
-    if "relex predictions" not in cell.results.memo:
-        cell.results.memo["relex predictions"] = _predictions(cell)
-    return cell.results.memo["relex predictions"]
-
-
-def _predictions(cell: Cell) -> list[Prediction]:
     table = cell.results.tables["forecast"]
     if table is None:
         return []

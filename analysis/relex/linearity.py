@@ -24,8 +24,7 @@ from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE, blank
 from rlvr_dynamics.results.formatting import number, scientific
-from rlvr_dynamics.results.frames import equal, has, highest, known, median
-from rlvr_dynamics.results.relex_models import median_and_quartiles
+from rlvr_dynamics.results.frames import equal, has, highest, known, median, median_and_quartiles
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 
 NAME = "relex_linearity"

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.parts.paper_tables import OURS
+from analysis.relex.models import WITHOUT_WINDOW, step_share
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.results.formatting import percent_interval
 from rlvr_dynamics.results.methods import method_name
-from rlvr_dynamics.results.relex_models import WITHOUT_WINDOW, model_at, score, step_share
+from rlvr_dynamics.results.scores import Score, model_of, score
 from rlvr_dynamics.results.study import Cell
 
 Row = dict[str, Any]
@@ -109,9 +110,9 @@ def counterpart(
     results, final = cell.results, cell.results.final_step
     step = None if final is None else round(target * final)
     if label in WITHOUT_WINDOW:
-        return model_at(results, label, step=step), share
+        return model_of(results, label, step=step), share
     window = results.window_near(share)
-    found = model_at(results, label, window, step) if window else None
+    found = model_of(results, label, window, step) if window else None
     return found, step_share(results, window)
 
 
@@ -131,11 +132,11 @@ def ours_on_math(cell: Cell, row: Row) -> list[Row]:
     ]
 
 
-def accuracy_cells(row: Row) -> Row:
-    """The columns accuracy, interval, n and samples of a row of `score`."""
+def accuracy_cells(found: Score) -> Row:
+    """The columns accuracy, interval, n and samples of a scored model."""
     return {
-        "accuracy": row["accuracy"],
-        "interval": percent_interval(row["ci_low"], row["ci_high"]),
-        "n": row["questions"],
-        "samples": row["samples"],
+        "accuracy": found.accuracy.value,
+        "interval": percent_interval(found.accuracy.low, found.accuracy.high),
+        "n": found.questions,
+        "samples": found.samples,
     }

@@ -26,8 +26,15 @@ from analysis.relex.figures import (
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import plain_ticks
-from rlvr_dynamics.results.frames import equal, highest, numbers, select, values
-from rlvr_dynamics.results.relex_models import median_and_quartiles
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import (
+    equal,
+    highest,
+    median_and_quartiles,
+    numbers,
+    select,
+    values,
+)
 from rlvr_dynamics.results.study import Cell, Study
 
 NAME = "relex_spectrum"
@@ -36,6 +43,7 @@ PRINTED = 0.814  # component 1's share of the variance in the rank-5 subspace
 SUBSPACE = 5
 
 
+@once_per_run
 def shares(cell: Cell) -> pd.DataFrame | None:
     """σ_i² over the squared length of the trajectory, by tensor and component.
 
@@ -43,10 +51,8 @@ def shares(cell: Cell) -> pd.DataFrame | None:
         Columns tensor, index, share, and `of_five`: the share among the first five components;
         None where the trajectory was not decomposed.
     """
-    if "relex spectrum" not in cell.results.memo:
-        table = cell.results.tables["trajectory_svd"]
-        cell.results.memo["relex spectrum"] = None if table is None else _shares(table)
-    return cell.results.memo["relex spectrum"]
+    table = cell.results.tables["trajectory_svd"]
+    return None if table is None else _shares(table)
 
 
 def _shares(table: pd.DataFrame) -> pd.DataFrame:

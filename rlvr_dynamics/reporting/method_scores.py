@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.formatting import (
     DASH,
     integer,
@@ -37,11 +38,10 @@ def final_accuracy(results: Results) -> pd.DataFrame:
         protocol and unread (what `unread_note` says), in the order of the methods; empty where
         nothing was scored.
     """
-    if "final accuracy" not in results.memo:
-        results.memo["final accuracy"] = _final_accuracy(results)
-    return results.memo["final accuracy"].copy()
+    return _final_accuracy(results).copy()
 
 
+@once_per_run
 def _final_accuracy(results: Results) -> pd.DataFrame:
     scores, final = results.tables["scores"], results.final_step
     columns = ["split", "model", "method", "observe", "accuracy", "low", "high"]

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
+
 
 def select(table: pd.DataFrame, mask: Any) -> pd.DataFrame:
     """The rows where `mask` is true."""
@@ -44,6 +46,15 @@ def median(table: pd.DataFrame, column: str) -> float:
     """Median of the known values of a column, NaN where there are none."""
     found = numbers(table, column)
     return float(np.median(found)) if len(found) else float("nan")
+
+
+def median_and_quartiles(table: pd.DataFrame, column: str) -> Interval:
+    """Median over rows between its quartiles; NaN where there are none."""
+    found = numbers(table, column)
+    if not len(found):
+        return UNDEFINED
+    low, high = np.quantile(found, [0.25, 0.75])
+    return Interval(median(table, column), float(low), float(high))
 
 
 def has(table: pd.DataFrame | None, *columns: str) -> bool:

@@ -1,6 +1,6 @@
 """The tables of one run directory, loaded; a table of a stage that has not run is None."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from pyarrow import ArrowInvalid, BufferReader, parquet
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.results.answers import Answers, read_answers
 from rlvr_dynamics.results.formatting import distinct_titles
 from rlvr_dynamics.results.frames import equal, known, last_step, numbers, select, values
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.run_directory.records import check_records, read_our_json
 from rlvr_dynamics.statistics.bootstrap import DRAWS
-from rlvr_dynamics.system.sealed import Damaged, read_parquet, read_sealed
+from rlvr_dynamics.system.sealed import Damaged, read_parquet
 
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # name: (file, stage that writes it, columns the report reads)
@@ -91,11 +90,7 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-Answers = dict[str, tuple[pd.Series, int]]
-"""By protocol: mean score of each question, and the most samples that a question has."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """What one run directory holds.
 
@@ -188,11 +183,15 @@ class Results:
 
     def window_near(self, share: float) -> int | None:
         """The observed window closest to `share` of the training, within one step of it."""
+        return self.nearest(self.windows, share)
+
+    def nearest(self, steps: Sequence[int], share: float) -> int | None:
+        """The first of the steps closest to `share` of the training, within one step of it."""
         final = self.final_step
-        if final is None or not self.windows:
+        if final is None or not steps:
             return None
-        nearest = min(self.windows, key=lambda observe: abs(observe / final - share))
-        return nearest if abs(nearest / final - share) <= 1 / final + 0.005 else None
+        found = min(steps, key=lambda step: abs(step / final - share))
+        return found if abs(found / final - share) <= 1 / final + 0.005 else None
 
     def benchmarks(self, split: str) -> list[str]:
         """Names of the scored benchmarks of one split, sorted."""
@@ -203,15 +202,17 @@ class Results:
 
     def benchmark_title(self, benchmark: str) -> str:
         """The human name of a benchmark; where several have one, its own name stands behind it."""
-        if "titles of benchmarks" not in self.memo:
-            scores = self.tables["scores"]
-            names = [*self.benchmarks("in_domain"), *self.benchmarks("out_of_domain")]
-            titles = {name: name for name in names}
-            if scores is not None and "title" in scores:
-                rows = known(scores, "title")
-                titles |= dict(zip(rows["benchmark"], map(str, rows["title"]), strict=True))
-            self.memo["titles of benchmarks"] = distinct_titles(titles)
-        return self.memo["titles of benchmarks"].get(benchmark, benchmark)
+        return self._titles.get(benchmark, benchmark)
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        scores = self.tables["scores"]
+        names = [*self.benchmarks("in_domain"), *self.benchmarks("out_of_domain")]
+        titles = {name: name for name in names}
+        if scores is not None and "title" in scores:
+            rows = known(scores, "title")
+            titles |= dict(zip(rows["benchmark"], map(str, rows["title"]), strict=True))
+        return distinct_titles(titles)
 
     def has_samples(self, model: str, benchmark: str) -> bool:
         """Whether a model was scored on a benchmark."""
@@ -230,11 +231,10 @@ class Results:
         return answers[protocol][1] if protocol in answers else 0
 
     def _answers(self, model: str, benchmark: str) -> Answers | None:
-        """By protocol: what is kept of the samples, which are many times as large."""
         key = (model, benchmark)
         if key not in self._read:
             path = self.sample_path(model, benchmark)
-            self._read[key] = _by_question(path) if path.exists() else None
+            self._read[key] = read_answers(path) if path.exists() else None
         return self._read[key]
 
     def sample_path(self, model: str, benchmark: str) -> Path:
@@ -282,46 +282,6 @@ def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | No
     if lacking:
         raise UserError(f"the table lacks {', '.join(lacking)}", where=str(path), way_out=way_out)
     return table if len(table) else None
-
-
-def _by_question(path: Path) -> Answers:
-    # A study reads thousands of these files, and grouping a frame takes three times as long.
-    columns = ["question_id", "protocol", "score"]
-    try:
-        data = BufferReader(read_sealed(path))
-        table = parquet.read_table(data, columns=columns, use_threads=False)
-    except (ArrowInvalid, Damaged) as error:
-        raise UserError(
-            "this is no whole parquet file, or its content is not what was written",
-            where=str(path),
-            way_out="remove the file and run the score stage again",
-        ) from error
-    scores = np.asarray(table["score"].to_numpy(), dtype=np.float64)
-    questions, names = _codes(table["question_id"])
-    protocols, labels = _codes(table["protocol"])
-    found: Answers = {}
-    for place, label in enumerate(labels):
-        here = protocols == place
-        samples = np.bincount(questions[here], minlength=len(names))
-        known_here = here & ~np.isnan(scores)
-        counts = np.bincount(questions[known_here], minlength=len(names))
-        sums = np.bincount(questions[known_here], scores[known_here], minlength=len(names))
-        asked = samples > 0
-        with np.errstate(invalid="ignore"):  # a question without a known score has no mean
-            means = sums[asked] / counts[asked]
-        index = pd.Index(names[asked], name="question_id")
-        found[str(label)] = pd.Series(means, index, name="score"), int(samples.max())
-    return found
-
-
-def _codes(column: Any) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
-    """A column's values, sorted and each once, and the place of every row's value among them."""
-    encoded = column.combine_chunks().dictionary_encode()
-    values_there = encoded.dictionary.to_numpy(zero_copy_only=False)
-    order = np.argsort(values_there)
-    rank = np.empty(len(order), dtype=np.intp)
-    rank[order] = np.arange(len(order))
-    return rank[encoded.indices.to_numpy()], values_there[order]
 
 
 def _json(path: Path) -> dict[str, Any]:

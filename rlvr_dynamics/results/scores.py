@@ -1,27 +1,130 @@
-"""Accuracies of several models on the same questions, read from the stored answers."""
+"""The scored models of a run: which there are, how accurate each is, and how they compare.
 
+Comparisons are made on the same questions, read from the stored answers; everything else is read
+from the table of scores.
+"""
+
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
 from rlvr_dynamics.statistics.intervals import (
+    UNDEFINED,
     Interval,
     average,
     effective_wilson,
     farther,
     percentile_interval,
 )
-from rlvr_dynamics.statistics.paired import Contrast, Paired, difference, pair
+from rlvr_dynamics.statistics.paired import GAIN, RATIO, Contrast, Paired, difference, pair
 
 PROTOCOLS = ("sampled", "greedy")
+"""How answers are drawn, the one that tables and figures prefer first."""
 POINTS = difference(scale=100.0)
 """Difference of the first two models, in points (per cent)."""
+HOLD_LAST = "hold_last"
+
+
+@once_per_run
+def models(results: Results) -> tuple[ModelId, ...]:
+    """Every scored model, in the order of the table of scores."""
+    scores = results.tables["scores"]
+    names = [] if scores is None else scores["model"].drop_duplicates()
+    return tuple(ModelId.parse(str(name)) for name in names)
+
+
+def model_of(
+    results: Results, method: str, observe: int | None = None, step: int | None = None
+) -> str | None:
+    """Name of a scored model; None where it was not scored.
+
+    Args:
+        results: The run.
+        method: `base`, `real` or a label; `hold_last` is the real checkpoint at the end of the
+            window.
+        observe: Last observed step; None or 0 for a method without a window.
+        step: The step, or the target step of a prediction; the final one when not given.
+    """
+    target = results.final_step if step is None else step
+    if method == BASE:
+        wanted = ModelId.base()
+    elif target is None:
+        return None
+    else:
+        wanted = ModelId(method, observe or 0, target)
+    there = models(results)
+    if method == HOLD_LAST and wanted not in there:
+        wanted = ModelId.checkpoint(observe or 0)
+    return str(wanted) if wanted in there else None
+
+
+def methods_of(results: Results) -> set[str]:
+    """The methods of the scored models, by label."""
+    return {model.method for model in models(results)}
+
+
+def steps_of(results: Results, method: str) -> list[int]:
+    """The steps that a method's scored models are of, rising."""
+    return sorted({model.step for model in models(results) if model.method == method})
+
+
+@once_per_run
+def protocols(results: Results, benchmark: str) -> list[str]:
+    """How answers to a benchmark were drawn, the preferred one first."""
+    scores = results.tables["scores"]
+    found = set() if scores is None else set(equal(scores, benchmark=benchmark)["protocol"])
+    return [name for name in PROTOCOLS if name in found] + sorted(found - set(PROTOCOLS))
+
+
+class Score(NamedTuple):
+    """One row of the table of scores; NaN where a model was not scored.
+
+    Attributes:
+        accuracy: A share, with its 95 % interval.
+        questions: n.
+        samples: Answers to each question.
+        protocol: How they were drawn.
+    """
+
+    accuracy: Interval
+    questions: float
+    samples: float
+    protocol: str
+
+
+def score(
+    results: Results, model: str | None, benchmark: str, protocol: str | None = None
+) -> Score:
+    """How well a model did on a benchmark.
+
+    Args:
+        results: The run.
+        model: Name of the model, or None.
+        benchmark: Name of the benchmark.
+        protocol: How answers were drawn; the preferred one when not given.
+    """
+    wanted = protocol or next(iter(protocols(results, benchmark)), "")
+    row = _rows(results).get((model, benchmark, wanted), {})
+    columns = ("accuracy", "ci_low", "ci_high", "questions", "samples")
+    value, low, high, questions, samples = (float(row.get(name, math.nan)) for name in columns)
+    return Score(Interval(value, low, high), questions, samples, wanted)
+
+
+@once_per_run
+def _rows(results: Results) -> dict[tuple[Any, Any, Any], dict[Any, Any]]:
+    scores = results.tables["scores"]
+    rows = [] if scores is None else scores.to_dict("records")
+    return {(row["model"], row["benchmark"], row["protocol"]): row for row in rows}
 
 
 @dataclass(frozen=True)
@@ -29,10 +132,11 @@ class PairedAccuracy:
     """Accuracy of several models on their common questions.
 
     A question counts once, with the mean of its samples, so samples of one question are a cluster.
-    Several benchmarks are averaged with equal weight and resampled apart.
+    Several benchmarks are averaged with equal weight and resampled apart. Comparisons with a model
+    that is not among them are NaN.
 
     Attributes:
-        models: Model ids.
+        models: Names of the models.
         protocol: `sampled` or `greedy`.
         benchmarks: The benchmarks that all of the models were scored on.
         samples: Samples per question, the most over the benchmarks.
@@ -45,6 +149,10 @@ class PairedAccuracy:
     samples: int
     paired: Paired
 
+    def __contains__(self, model: object) -> bool:
+        """Whether a model is among them."""
+        return model in self.models
+
     @property
     def questions(self) -> int:
         """Number of common questions."""
@@ -55,17 +163,61 @@ class PairedAccuracy:
         """Accuracies, shape (models,), fractions."""
         return self.paired.means
 
-    def compare(self, contrast: Contrast) -> Interval:
-        """A comparison of the accuracies with its paired interval."""
-        return self.paired.compare(contrast)
+    @property
+    def final(self) -> str:
+        """The last checkpoint of the training among them; empty where there is none."""
+        steps = [found.step for found in map(ModelId.parse, self.models) if found.method == REAL]
+        return str(ModelId.checkpoint(max(steps))) if steps else ""
 
-    def accuracy(self, place: int) -> Interval:
-        """The accuracy of one model with its own interval, as in the table of scores."""
-        parts = [effective_wilson(group[place], self.samples) for group in self.paired.groups]
-        score = average(parts)
+    def accuracy(self, model: int | str) -> Interval:
+        """The accuracy of one model, by place or name, with its own interval as in the scores."""
+        if isinstance(model, str):
+            if model not in self:
+                return UNDEFINED
+            model = self.models.index(model)
+        parts = [effective_wilson(group[model], self.samples) for group in self.paired.groups]
+        found = average(parts)
         if self.samples == 1:
-            return score
-        return farther(score, percentile_interval(score.value, self.paired.draws[:, place]))
+            return found
+        return farther(found, percentile_interval(found.value, self.paired.draws[:, model]))
+
+    def compare(self, contrast: Contrast, *models: str) -> Interval:
+        """A comparison of the accuracies with its paired interval.
+
+        Args:
+            contrast: What is compared.
+            models: The models that the contrast speaks of, in its order; all when not given.
+        """
+        if not models:
+            return self.paired.compare(contrast)
+        if not all(model in self for model in models):
+            return UNDEFINED
+        return self.paired.compare(_at(contrast, [self.models.index(each) for each in models]))
+
+    def ratio(self, model: str) -> Interval:
+        """Its accuracy over the last checkpoint's (arXiv 2510.00553, section 2.2)."""
+        return self.compare(RATIO, model, self.final)
+
+    def gain(self, model: str) -> Interval:
+        """(accuracy − base) / (last checkpoint − base): the share of what training gained."""
+        return self.compare(GAIN, model, self.final, BASE)
+
+    def points(self, first: str, second: str) -> Interval:
+        """Difference of two accuracies, in points (per cent)."""
+        return self.compare(POINTS, first, second)
+
+
+def _at(contrast: Contrast, places: list[int]) -> Contrast:
+    """A contrast of a few models, by their places among all."""
+
+    def gradient(means: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.zeros(len(means))
+        np.add.at(found, places, contrast.gradient(means[places]))
+        return found
+
+    return Contrast(
+        lambda means: contrast.value(means[..., places]), gradient, contrast.low, contrast.high
+    )
 
 
 def paired_accuracy(
@@ -79,12 +231,10 @@ def paired_accuracy(
     Returns:
         None where a model, a benchmark or every protocol is missing.
     """
-    key = tuple(map(str, models)), tuple(benchmarks), tuple(protocols)
-    if key not in results.memo:
-        results.memo[key] = _paired(results, *key)
-    return results.memo[key]
+    return _paired(results, tuple(map(str, models)), tuple(benchmarks), tuple(protocols))
 
 
+@once_per_run
 def _paired(
     results: Results,
     models: tuple[str, ...],

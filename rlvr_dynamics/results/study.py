@@ -1,13 +1,13 @@
 """Finished runs side by side: what `python -m analysis` reads, and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.results.formatting import scientific
+from rlvr_dynamics.results.formatting import distinct_titles, scientific
 from rlvr_dynamics.results.run import Results, config_name, load_results
 
 NO_CONTROL = "none"
@@ -87,6 +87,23 @@ class Study:
     def trained(self) -> list[Cell]:
         """The cells that are no controls."""
         return self.where(control=NO_CONTROL)
+
+
+def benchmarks(
+    cells: Iterable[Cell], taken: Collection[str] = (), endings: Collection[str] = ("",)
+) -> dict[str, str]:
+    """Names and titles of all scored benchmarks, those of the training's kind first.
+
+    Every benchmark has a title of its own, whatever runs call it; `taken` and `endings` as in
+    `distinct_titles`.
+    """
+    found: dict[str, str] = {}
+    cells = list(cells)
+    for split in ("in_domain", "out_of_domain"):
+        for cell in cells:
+            for name in cell.results.benchmarks(split):
+                found.setdefault(name, cell.results.benchmark_title(name))
+    return distinct_titles(found, taken, endings)
 
 
 def load_study(run_dirs: Sequence[Path]) -> Study:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
-
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.run import Results
 
@@ -27,9 +26,7 @@ def unread_note(results: Results, model: str, benchmarks: Sequence[str], protoco
     Returns:
         Such as `cut off 2.1 %, no answer 0.4 %`; empty where there are none, or no counts.
     """
-    if "statuses" not in results.memo:
-        results.memo["statuses"] = _counts(results.tables["scores"])
-    found = [results.memo["statuses"].get((model, name, protocol), {}) for name in benchmarks]
+    found = [_counts(results).get((model, name, protocol), {}) for name in benchmarks]
     counts = {status: sum(each.get(status, 0) for each in found) for status in STATUSES}
     whole = sum(counts.values())
     shares = {name: sum(counts[each] for each in parts) for name, parts in NAMES.items()}
@@ -41,7 +38,9 @@ def in_brackets(note: str) -> str:
     return f" ({note})" if note else ""
 
 
-def _counts(scores: pd.DataFrame | None) -> dict[tuple[str, str, str], dict[str, int]]:
+@once_per_run
+def _counts(results: Results) -> dict[tuple[str, str, str], dict[str, int]]:
+    scores = results.tables["scores"]
     if scores is None:
         return {}
     known = [status for status in STATUSES if status in scores]

@@ -11,17 +11,12 @@ from analysis.alpharl.figure_3a import rank_places
 from analysis.alpharl.figure_4b import scale_places
 from analysis.alpharl.figure_5a import mean_norm, share_of
 from analysis.alpharl.u1_paths import principal_plane, u1_path, walk_like
+from analysis.parts.accuracies import accuracy, main_benchmark, relative_accuracy
 from analysis.parts.run_groups import groups
 from analysis.registry import find
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.figure_style import save, style
-from rlvr_dynamics.results.accuracies import (
-    accuracy,
-    main_benchmark,
-    model_of,
-    relative_accuracy,
-    steps_of,
-)
+from rlvr_dynamics.results.scores import model_of, steps_of
 from rlvr_dynamics.results.study import load_study
 from tests.support.analysis_fixture import build_cells, remove_stage
 from tests.support.reporting_fixture import ACCURACY, BENCHMARKS, T, build_run, write_scores
@@ -120,11 +115,11 @@ def test_a_figure_of_several_steps_does_not_draw_a_run_with_one(tmp_path):
 
 def test_scores_are_found_by_method_and_step(study):
     cell = study.cells[0]
-    assert model_of(cell, "base") == "base"
-    assert model_of(cell, "real") == f"step_{T}"
-    assert model_of(cell, "rank1_recovery", 3) == "rank1_recovery__step_3"
-    assert model_of(cell, "recovery_90_percent") is None
-    assert steps_of(cell, "rank1_recovery") == [3, 10, 20]
+    assert model_of(cell.results, "base") == "base"
+    assert model_of(cell.results, "real") == f"step_{T}"
+    assert model_of(cell.results, "rank1_recovery", step=3) == "rank1_recovery__step_3"
+    assert model_of(cell.results, "recovery_90_percent") is None
+    assert steps_of(cell.results, "rank1_recovery") == [3, 10, 20]
     assert main_benchmark(cell) == "sums"
     assert accuracy(cell, None, "sums") is None
     assert accuracy(cell, "base", "no such benchmark") is None
@@ -181,7 +176,7 @@ def test_figure_3a_draws_the_ratios_and_the_printed_values(study, drawings):
     expected = [
         (place.x, stored(cell, model) / stored(cell, "step_20"))
         for place in rank_places(study)
-        if (model := model_of(cell, place.method)) is not None
+        if (model := model_of(cell.results, place.method)) is not None
     ]
     assert len(expected) == 5
     assert np.array(sorted(markers(control))) == pytest.approx(np.array(sorted(expected)))

@@ -10,7 +10,7 @@ from analysis.ours.regime_map import draw, tables, window_rows
 from analysis.ours.regimes import forecasts, regimes, where_it_ends
 from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.reporting.weight_tables import forecast_table
-from rlvr_dynamics.results.relex_models import skill
+from rlvr_dynamics.results.forecasts import skill
 from rlvr_dynamics.results.study import load_study
 from tests.support.reporting_fixture import SKILL, build_run, write_forecast
 from tests.support.study_settings import configure

@@ -1,0 +1,96 @@
+"""The models that AlphaRL's tables compare: checkpoints and predictions by stage of a training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.methods import method_rank
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import PairedAccuracy, models, paired_accuracy
+from rlvr_dynamics.results.study import Cell
+from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
+
+SPLITS = {"in_domain": "in domain", "out_of_domain": "out of domain"}
+ALPHARL = "alpharl"
+RECOVERIES = ("rank1_recovery", "random_update", "recovery_")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a run: which method, after which share of the training."""
+
+    method: str
+    share: float
+    model: str
+    start: str = ""  # the checkpoint that an extrapolation starts from
+
+
+def scored(
+    cell: Cell, splits: Sequence[str] = tuple(SPLITS), benchmarks: Sequence[str] = ()
+) -> PairedAccuracy | None:
+    """The models of a run that the tables speak of, on `benchmarks`, or on all of `splits`.
+
+    These are the base, every real checkpoint, AlphaRL's predictions of the last step, and the
+    reconstructions; each model only if it was scored on all of the benchmarks.
+
+    Returns:
+        None where nothing was scored, or not the base and the last checkpoint.
+    """
+    results, final = cell.results, cell.results.final_step
+    names = benchmarks or [name for split in splits for name in results.benchmarks(split)]
+    if not names or final is None:
+        return None
+    there = [
+        model
+        for model in models_of(results)
+        if all(results.has_samples(str(model), name) for name in names)
+    ]
+    whole = {ModelId.base(), ModelId.checkpoint(final)} <= set(there)
+    return paired_accuracy(results, there, names) if whole else None
+
+
+@once_per_run
+def models_of(results: Results) -> list[ModelId]:
+    """What `scored` compares, in the order of the tables."""
+    found = [
+        model
+        for model in models(results)
+        if model.method in (BASE, REAL)
+        or (model.method.startswith(ALPHARL) and model.step == results.final_step)
+        or model.method.startswith(RECOVERIES)
+    ]
+    return sorted(found, key=lambda model: (method_rank(model.method), model.observe, model.step))
+
+
+def step_near(results: Results, share: float) -> int | None:
+    """The step closest to `share` of the training, within one step of it.
+
+    Steps are those of the scored checkpoints, and those that AlphaRL was applied at.
+    """
+    there = models_of(results)
+    steps = {model.step for model in there if model.method == REAL}
+    steps |= {model.observe for model in there if model.method.startswith(ALPHARL)}
+    return results.nearest(sorted(steps), share)
+
+
+def rows_of(cell: Cell, shares: Sequence[float]) -> list[Row]:
+    """Checkpoint and AlphaRL's variants at each share of the training that was scored.
+
+    A share of 1 asks for the last checkpoint.
+    """
+    results, final = cell.results, cell.results.final_step
+    if final is None:
+        return []
+    steps = [final if share == 1 else step_near(results, share) for share in shares]
+    rows = []
+    # Two shares of a short training can be one step.
+    for step in dict.fromkeys(step for step in steps if step is not None):
+        start = str(ModelId.checkpoint(step))
+        rows.append(Row(REAL, step / final, start))
+        if step < final:
+            rows += [
+                Row(model.method, step / final, str(model), start)
+                for model in models_of(results)
+                if model.method.startswith(ALPHARL) and model.observe == step
+            ]
+    return rows
