@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.declared import declared
 from experiments.predictions import Predictions, Triple, merged, overrides_of
 from experiments.runs import arguments, command, typed
-from rlvr_dynamics.run_directory.records import FOLDERS, read_our_json, read_record
+from rlvr_dynamics.run_directory.configuration import RecordedConfig, read_config
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.schema.shares import observed_step, target_step
 
@@ -54,16 +54,16 @@ class Configured:
     @classmethod
     def of_run(cls, cell: str, folder: Path, runs: Path) -> "Configured":
         """A run; what it predicts is what its last extrapolation was told."""
-        config = read_our_json(folder / "config.json")
+        config = read_config(folder)
         record = read_record(folder / FOLDERS["extrapolate"])
-        settings = record.get("material", {}).get("settings", config)
+        settings = record.get("material", {}).get("settings", {})
         given = typed(folder) or arguments(cell, runs)
         kept = [each for each in given if _key(each) not in PASSING]
         finished = {name for name in STAGES if read_record(folder / FOLDERS[name]).get("finished")}
         return cls(
             (*kept, f"run_dir={folder}"),
-            Predictions.configured(settings["extrapolation"]),
-            tuple(config["scoring"]["ladder"]),
+            Predictions.configured(settings.get("extrapolation", config.extrapolation)),
+            config.scoring.ladder,
             folder,
             _steps(config, folder),
             frozenset(finished),
@@ -91,13 +91,12 @@ def _key(override: str) -> str:
     return override.lstrip("+").partition("=")[0]
 
 
-def _steps(config: dict[str, Any], folder: Path) -> tuple[int, ...]:
+def _steps(config: RecordedConfig, folder: Path) -> tuple[int, ...]:
     """The saved steps of a run, from its configuration or from what was measured."""
-    source = config.get("source") or {}
-    if source.get("published"):
-        return tuple(source["published"]["steps"])
-    if not source.get("base"):
-        return tuple(range(1, config["trainer"]["steps"] + 1))
+    if config.source.published:
+        return config.source.published.steps
+    if not config.source.base:
+        return tuple(range(1, config.trainer.steps + 1))
     import pyarrow.parquet as parquet
 
     path = folder / FOLDERS["measure"] / "checkpoints.parquet"

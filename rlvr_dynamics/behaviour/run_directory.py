@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.behaviour.job import BASE, DRAWS, RANDOM, RANK1, TRAINED, Job
+from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED, Job
 from rlvr_dynamics.checkpoints.steps import find_steps
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.results.frames import select
-from rlvr_dynamics.run_directory.records import read_our_json
+from rlvr_dynamics.run_directory.configuration import read_config
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -28,44 +28,27 @@ def job_of(run_dir: Path, **changes: Any) -> Job:
     Raises:
         UserError: It is no run directory, or its base, steps or benchmarks are not there.
     """
-    config = _config(run_dir)
-    checkpoints = Path(config["source"].get("checkpoints") or run_dir / "train" / "checkpoints")
-    steps = find_steps(checkpoints, config["source"].get("pattern"))
+    config = read_config(run_dir)
+    source, scoring = config.source, config.scoring
+    checkpoints = Path(source.checkpoints or run_dir / "train" / "checkpoints")
+    steps = find_steps(checkpoints, source.pattern)
     final = max(steps)
-    models = {BASE: _base(run_dir, config), TRAINED: steps[final]}
-    models |= _predictions(run_dir, final)
-    scoring = config.get("scoring") or {}
+    base = Path(source.base or run_dir / "prepare" / "base")
     asked: dict[str, Any] = {
-        "models": models,
+        "models": {BASE: base, TRAINED: steps[final], **_predictions(run_dir, final)},
         "questions": _benchmark(run_dir),
         "out": run_dir / FOLDER,
-        "dtype": scoring.get("dtype"),
-        "template": scoring.get("template", "model"),
-        "system_prompt": scoring.get("system_prompt"),
-        "thinking": scoring.get("thinking"),
-        "context": scoring.get("max_model_len"),
-        "seed": int(config.get("seed", 0)),
-        "draws": int((config.get("report") or {}).get("bootstrap_draws", DRAWS)),
+        "dtype": scoring.dtype,
+        "template": scoring.template,
+        "system_prompt": scoring.system_prompt,
+        "thinking": scoring.thinking,
+        "context": scoring.max_model_len,
+        "seed": config.seed or 0,
+        "draws": config.report.bootstrap_draws,
     }
-    if scoring.get("max_tokens"):
-        asked["max_new_tokens"] = scoring["max_tokens"]
+    if scoring.max_tokens:
+        asked["max_new_tokens"] = scoring.max_tokens
     return Job(**asked | changes)
-
-
-def _config(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "config.json"
-    if not path.is_file():
-        raise UserError(
-            "not a run directory: it has no config.json",
-            where=str(run_dir),
-            way_out="give the folder that python -m rlvr_dynamics.run wrote",
-        )
-    found = read_our_json(path)
-    return {**found, "source": found.get("source") or {}}
-
-
-def _base(run_dir: Path, config: dict[str, Any]) -> Path:
-    return Path(config["source"].get("base") or run_dir / "prepare" / "base")
 
 
 def _predictions(run_dir: Path, final: int) -> dict[str, Path]:

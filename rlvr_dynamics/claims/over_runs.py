@@ -23,6 +23,7 @@ from rlvr_dynamics.claims.verdicts import (
 from rlvr_dynamics.results.kinds import KINDS
 from rlvr_dynamics.results.run import TABLES, Results
 from rlvr_dynamics.results.study import NO_CONTROL, Cell
+from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
 
 CONTRASTS = frozenset(KINDS) - {"dapo"}  # the methods of AlphaRL's tables that are not RLVR
@@ -44,8 +45,8 @@ def contrast(cell: Cell) -> bool:
 
 def _by_other_means(cell: Cell) -> bool:
     # A released model counts by its name: the algorithm in its configuration did not train it.
-    source = cell.results.config.get("source") or {}
-    release = str((source.get("published") or {}).get("repo") or "").rpartition("/")[2]
+    published = cell.results.config.source.published
+    release = published.repo.rpartition("/")[2] if published else ""
     return cell.algorithm in CONTRASTS or release in RELEASED_CONTRASTS
 
 
@@ -77,7 +78,7 @@ class LedgerClaim:
     def head(self) -> Claim:
         """The claim's words, without a measurement."""
         nothing: dict = dict.fromkeys(TABLES)
-        return self.measure(Results(Path(), {}, {}, nothing))
+        return self.measure(Results(Path(), RecordedConfig(), {}, nothing))
 
     def of(self, cell: Cell) -> Claim:
         """The claim on one run, computed once."""

@@ -8,7 +8,7 @@ from rlvr_dynamics.claims.update_claims import NO_GAIN
 from rlvr_dynamics.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
 from rlvr_dynamics.results.formatting import general, is_missing, number, percent
 from rlvr_dynamics.results.frames import equal, known, last_step, median
-from rlvr_dynamics.results.run import Results, config_name, lookup
+from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.schema.model_id import ModelId
 
@@ -30,13 +30,12 @@ READING = {
 
 def title(results: Results) -> str:
     """`model x algorithm`, as far as the configuration names them."""
-    model = config_name(results.config, "model") or "unnamed model"
-    if lookup(results.config, "source", "base") and lookup(results.config, "checkpoints"):
-        return f"Checkpoints of {lookup(results.config, 'checkpoints')}"
-    published = (results.config.get("source") or {}).get("published")
-    if published:
-        return f"Published checkpoints of {published['repo']} ({model})"
-    algorithm = config_name(results.config, "algorithm") or "unnamed algorithm"
+    model, source = results.config.model.name or "unnamed model", results.config.source
+    if source.checkpoints:
+        return f"Checkpoints of {source.checkpoints}"
+    if source.published:
+        return f"Published checkpoints of {source.published.repo} ({model})"
+    algorithm = results.config.algorithm.name or "unnamed algorithm"
     return f"{model} × {NAMES.get(algorithm, algorithm)}"
 
 
@@ -137,9 +136,8 @@ def _tally(claims: pd.DataFrame) -> str:
 
 def _regime(results: Results) -> str:
     parts = []
-    algorithm = results.config.get("algorithm", {})
-    rate = lookup(algorithm, "learning_rate", "lr") if isinstance(algorithm, dict) else None
-    if rate is not None and not lookup(results.config, "checkpoints"):
+    rate = results.config.algorithm.learning_rate
+    if rate is not None and not results.config.source.checkpoints:
         parts.append(f"learning rate {general(rate)}")
     norms = results.tables["norms"]
     if norms is not None:

@@ -193,7 +193,7 @@ def next_command(results: Results) -> tuple[str, str]:
         for part in shlex.split(command)
         if not part.startswith(dropped)
     ]
-    folder = str(results.config.get("run_dir", "outputs/run")).rstrip("/")
+    folder = results.config.run_dir.rstrip("/")
     folder = re.sub(r"_seed\d+$", "", folder)
     return (
         shlex.join([*parts, f"seed={seed}", f"run_dir={folder}_seed{seed}"]),

@@ -38,7 +38,7 @@ KINDS = {
 
 def is_same_model(cell: Cell, base_model: str) -> bool:
     """Whether a run starts from the model that a paper names."""
-    repo = (cell.results.config.get("model") or {}).get("repo") or ""
+    repo = cell.results.config.model.repo or ""
     return bool(repo) and _plain(str(repo).rpartition("/")[2]) == _plain(base_model)
 
 

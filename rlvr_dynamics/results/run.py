@@ -1,6 +1,6 @@
 """The tables of one run directory, loaded; a table of a stage that has not run is None."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,8 @@ from rlvr_dynamics.results.answers import Answers, read_answers
 from rlvr_dynamics.results.formatting import distinct_titles
 from rlvr_dynamics.results.frames import equal, known, last_step, numbers, select, values
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name
+from rlvr_dynamics.run_directory.configuration import CONFIG_FILE, RecordedConfig, read_config
 from rlvr_dynamics.run_directory.records import check_records, read_our_json
-from rlvr_dynamics.statistics.bootstrap import DRAWS
 from rlvr_dynamics.system.sealed import Damaged, read_parquet
 
 TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -96,14 +96,14 @@ class Results:
 
     Attributes:
         run_dir: The folder.
-        config: The run's configuration (config.json), {} where absent.
+        config: The run's configuration (config.json); every key at its default where absent.
         provenance: Commands, versions, hardware, times (provenance.json), {} where absent.
         tables: Every name of `TABLES`; None where the stage has not run.
         memo: What was computed from the tables before, by whoever computes it.
     """
 
     run_dir: Path
-    config: dict[str, Any]
+    config: RecordedConfig
     provenance: dict[str, Any]
     tables: dict[str, pd.DataFrame | None]
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -112,12 +112,13 @@ class Results:
     @property
     def seed(self) -> int:
         """The run's seed; it also seeds the bootstrap."""
-        return int(self.config.get("seed", self.provenance.get("seed", 0)) or 0)
+        own = self.config.seed
+        return int(self.provenance.get("seed") or 0) if own is None else own
 
     @property
     def bootstrap_draws(self) -> int:
         """Resamples behind every bootstrap interval."""
-        return int(lookup(self.config, "bootstrap_draws") or DRAWS)
+        return self.config.report.bootstrap_draws
 
     @property
     def dtype(self) -> str | None:
@@ -261,8 +262,11 @@ def load_results(run_dir: Path) -> Results:
         for name, (file, stage, columns) in TABLES.items()
     }
     check_records(run_dir, {TABLES[name][1] for name, table in tables.items() if table is not None})
+    has_config = (run_dir / CONFIG_FILE).exists()
+    config = read_config(run_dir) if has_config else RecordedConfig()
+    provenance = run_dir / "provenance.json"
     return Results(
-        run_dir, _json(run_dir / "config.json"), _json(run_dir / "provenance.json"), tables
+        run_dir, config, read_our_json(provenance) if provenance.exists() else {}, tables
     )
 
 
@@ -282,29 +286,3 @@ def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | No
     if lacking:
         raise UserError(f"the table lacks {', '.join(lacking)}", where=str(path), way_out=way_out)
     return table if len(table) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return read_our_json(path) if path.exists() else {}
-
-
-def lookup(mapping: Mapping[str, Any], *keys: str) -> Any:
-    """The first value found under one of `keys`, at any depth, shallow levels first."""
-    level: list[Mapping[str, Any]] = [mapping]
-    while level:
-        for key in keys:
-            for part in level:
-                if part.get(key) is not None:
-                    return part[key]
-        level = [child for part in level for child in part.values() if isinstance(child, Mapping)]
-    return None
-
-
-def config_name(config: Mapping[str, Any], group: str) -> str | None:
-    """The name of the chosen `model` or `algorithm`, however the configuration nests it."""
-    chosen = lookup(config, group)
-    if isinstance(chosen, Mapping):
-        chosen = next(
-            (chosen[key] for key in ("title", "name", "key", "id") if chosen.get(key)), None
-        )
-    return None if chosen is None else str(chosen)

@@ -52,20 +52,19 @@ def model_of(
         results: The run.
         method: `base`, `real` or a label; `hold_last` is the real checkpoint at the end of the
             window.
-        observe: Last observed step; None or 0 for a method without a window.
+        observe: Last observed step; ignored by a method without a window.
         step: The step, or the target step of a prediction; the final one when not given.
     """
     target = results.final_step if step is None else step
     if method == BASE:
-        wanted = ModelId.base()
-    elif target is None:
+        target, observe = 0, 0
+    if target is None:
         return None
-    else:
-        wanted = ModelId(method, observe or 0, target)
+    wanted = [ModelId(method, observe or 0, target), ModelId(method, 0, target)]
+    if method == HOLD_LAST:
+        wanted.append(ModelId.checkpoint(observe or 0))
     there = models(results)
-    if method == HOLD_LAST and wanted not in there:
-        wanted = ModelId.checkpoint(observe or 0)
-    return str(wanted) if wanted in there else None
+    return next((str(model) for model in wanted if model in there), None)
 
 
 def methods_of(results: Results) -> set[str]:

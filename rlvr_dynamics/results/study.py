@@ -8,7 +8,8 @@ from typing import Any
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.results.formatting import distinct_titles, scientific
-from rlvr_dynamics.results.run import Results, config_name, load_results
+from rlvr_dynamics.results.run import Results, load_results
+from rlvr_dynamics.run_directory.configuration import check_has_config
 
 NO_CONTROL = "none"
 
@@ -28,22 +29,21 @@ class Cell:
     @cached_property
     def model(self) -> str:
         """Name of the model, as in `configs/model`."""
-        return config_name(self.results.config, "model") or "unknown"
+        return self.results.config.model.name or "unknown"
 
     @cached_property
     def algorithm(self) -> str:
         """Name of the algorithm, as in `configs/algorithm`; `given` for somebody's checkpoints."""
-        source = self.results.config.get("source") or {}
-        if source.get("base"):
+        config = self.results.config
+        if config.source.base:
             return "given"
-        published = source.get("published") or {}
-        return published.get("method") or config_name(self.results.config, "algorithm") or "unknown"
+        published = config.source.published
+        return (published and published.method) or config.algorithm.name or "unknown"
 
     @property
     def learning_rate(self) -> float | None:
         """The policy's learning rate."""
-        value = (self.results.config.get("algorithm") or {}).get("learning_rate")
-        return None if value is None else float(value)
+        return self.results.config.algorithm.learning_rate
 
     @property
     def steps(self) -> int | None:
@@ -58,8 +58,7 @@ class Cell:
     @property
     def control(self) -> str:
         """What makes this run a control (`shuffled_rewards`), or `none`."""
-        data = self.results.config.get("data") or {}
-        return "shuffled_rewards" if data.get("shuffle_answers") else NO_CONTROL
+        return "shuffled_rewards" if self.results.config.data.shuffle_answers else NO_CONTROL
 
     @property
     def label(self) -> str:
@@ -116,14 +115,8 @@ def load_study(run_dirs: Sequence[Path]) -> Study:
         raise UserError("no runs were given", way_out="run_dirs=[DIR,...]")
     cells = []
     for folder in run_dirs:
-        results = load_results(Path(folder))
-        if not results.config:
-            raise UserError(
-                "not a run directory: it has no config.json",
-                where=str(folder),
-                way_out="give the folder that python -m rlvr_dynamics.run wrote",
-            )
-        cells.append(Cell(Path(folder).resolve().name, results))
+        check_has_config(Path(folder))
+        cells.append(Cell(Path(folder).resolve().name, load_results(Path(folder))))
     names = [cell.name for cell in cells]
     for name in names:
         if names.count(name) > 1:

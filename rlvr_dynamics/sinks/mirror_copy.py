@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pandas as pd
 import wandb
 
-from rlvr_dynamics.errors import UserError, one_line
+from rlvr_dynamics.errors import one_line
+from rlvr_dynamics.run_directory.configuration import CONFIG_FILE, RecordedConfig, read_config
 from rlvr_dynamics.run_directory.records import FOLDERS, read_our_json, read_record
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -36,11 +37,8 @@ def copy_stages(folder: Path, stages: Sequence[str], mode: str | None = None) ->
     Raises:
         UserError: This is no run directory.
     """
-    if not (folder / "config.json").is_file():
-        raise UserError("no run directory: it has no config.json", where=str(folder))
-    config = read_our_json(folder / "config.json")
-    own = config.get("wandb") or {}
-    wanted = mode or ("online" if own.get("mode") == "online" else "offline")
+    config = read_config(folder)
+    wanted = mode or ("online" if config.wandb.mode == "online" else "offline")
     _keep_inside(folder, wanted)
     if wanted == "online" and not _answers():
         _tell(folder, f"{_server()} does not answer")
@@ -49,13 +47,13 @@ def copy_stages(folder: Path, stages: Sequence[str], mode: str | None = None) ->
         if read_record(folder / FOLDERS[stage]).get("finished") is not True:
             continue
         try:
-            _copy(folder, stage, config, own, wanted)
+            _copy(folder, stage, config, wanted)
         except Exception as error:  # noqa: BLE001 - whatever the package meets, the run goes on
             if wanted == "offline":
                 print(f"mirror: {one_line(str(error))}", file=sys.stderr)
                 continue
             _tell(folder, one_line(str(error)))
-            _copy(folder, stage, config, own, "offline")
+            _copy(folder, stage, config, "offline")
 
 
 def _tell(folder: Path, reason: str) -> None:
@@ -98,21 +96,20 @@ def _answers() -> bool:
         return False
 
 
-def _copy(folder: Path, stage: str, config: dict[str, Any], own: dict[str, Any], mode: str) -> None:
+def _copy(folder: Path, stage: str, config: RecordedConfig, mode: str) -> None:
     record = read_record(folder / FOLDERS[stage])
-    material = "|".join([config["name"], stage, str(record.get("key"))])
-    algorithm = (config.get("algorithm") or {}).get("name", "given")
-    tags = [config["model"]["name"], algorithm, f"seed {config['seed']}"]
+    material = "|".join([str(config.name), stage, str(record.get("key"))])
+    tags = [str(config.model.name), config.algorithm.name or "given", f"seed {config.seed}"]
     run = wandb.init(
-        project=own.get("project") or "rlvr_dynamics",
-        entity=own.get("entity"),
+        project=config.wandb.project,
+        entity=config.wandb.entity,
         dir=str(folder),
         id=hashlib.sha256(material.encode()).hexdigest()[:16],
         name=f"{folder.name} {stage}",
-        group=cell_of(config["name"]),
+        group=cell_of(str(config.name)),
         job_type=stage,
         tags=tags,
-        config=config,
+        config=read_our_json(folder / CONFIG_FILE),
         resume="allow" if mode == "online" else None,
         settings=wandb.Settings(
             mode="online" if mode == "online" else "offline",

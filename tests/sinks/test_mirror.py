@@ -206,7 +206,7 @@ def test_an_interrupted_run_does_not_wait(run, monkeypatch):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
     assert mirror.main([str(tmp_path)]) == 2
-    assert "no run directory" in capsys.readouterr().err
+    assert "not a run directory" in capsys.readouterr().err
     assert mirror.main([str(tmp_path), "painting"]) == 2
     assert "no stage is called painting" in capsys.readouterr().err
 

@@ -1,0 +1,150 @@
+"""config.json of a run directory, typed, for everyone who reads a finished run.
+
+`RunConfig` describes the runs of today and refuses all else. A run directory may be older: these
+types hold the keys that readers use, ignore the others, and give a key that is missing (or null)
+the meaning that its absence had.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.run_directory.records import read_our_json
+from rlvr_dynamics.statistics.intervals import DRAWS
+
+CONFIG_FILE = "config.json"
+_WAY_OUT = "give the folder that python -m rlvr_dynamics.run wrote"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: part for key, part in value.items() if part is not None}
+
+
+class RecordedModel(_Part):
+    """The model that was trained."""
+
+    name: str | None = None
+    repo: str | None = None
+
+
+class RecordedAlgorithm(_Part):
+    """What trained it."""
+
+    name: str | None = None
+    learning_rate: float | None = None
+
+
+class RecordedData(_Part):
+    """What it was trained on."""
+
+    shuffle_answers: bool = False
+
+
+class RecordedTrainer(_Part):
+    """How long it was trained."""
+
+    steps: int = 0
+
+
+class RecordedPublished(_Part):
+    """Checkpoints from the hub."""
+
+    repo: str
+    steps: tuple[int, ...] = ()
+    method: str | None = None
+
+
+class RecordedSource(_Part):
+    """Where the checkpoints come from, if not from a training of this run."""
+
+    base: str | None = None
+    checkpoints: str | None = None
+    pattern: str | None = None
+    published: RecordedPublished | None = None
+
+
+class RecordedScoring(_Part):
+    """How models were scored."""
+
+    ladder: tuple[float, ...] = ()
+    dtype: str | None = None
+    template: str = "model"
+    system_prompt: str | None = None
+    thinking: bool | None = None
+    max_model_len: int | None = None
+    max_tokens: int | None = None
+
+
+class RecordedReport(_Part):
+    """How intervals are computed."""
+
+    bootstrap_draws: int = DRAWS
+
+
+class RecordedWandb(_Part):
+    """Whether the run is copied to Weights & Biases."""
+
+    mode: str = "disabled"
+    project: str = "rlvr_dynamics"
+    entity: str | None = None
+
+
+class RecordedConfig(_Part):
+    """The configuration of a run, as far as its readers ask; the names are those of `RunConfig`."""
+
+    name: str | None = None
+    run_dir: str = "outputs/run"
+    seed: int | None = None
+    model: RecordedModel = RecordedModel()
+    algorithm: RecordedAlgorithm = RecordedAlgorithm()
+    data: RecordedData = RecordedData()
+    trainer: RecordedTrainer = RecordedTrainer()
+    extrapolation: dict[str, Any] = {}
+    scoring: RecordedScoring = RecordedScoring()
+    report: RecordedReport = RecordedReport()
+    source: RecordedSource = RecordedSource()
+    wandb: RecordedWandb = RecordedWandb()
+
+
+def check_has_config(run_dir: Path) -> None:
+    """Refuse a folder that no run wrote.
+
+    Raises:
+        UserError: It has no config.json.
+    """
+    if not (run_dir / CONFIG_FILE).is_file():
+        raise UserError(
+            f"not a run directory: it has no {CONFIG_FILE}", where=str(run_dir), way_out=_WAY_OUT
+        )
+
+
+def read_config(run_dir: Path) -> RecordedConfig:
+    """The configuration of a run.
+
+    Raises:
+        UserError: There is none, it is damaged, or it is the configuration of something else.
+    """
+    check_has_config(run_dir)
+    path = run_dir / CONFIG_FILE
+    found = read_our_json(path)
+    if not found.keys() & RecordedConfig.model_fields.keys():
+        raise UserError("not the configuration of a run", where=str(path), way_out=_WAY_OUT)
+    try:
+        return RecordedConfig.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"not the configuration of a run: {key}: {first['msg']}",
+            where=str(path),
+            way_out=_WAY_OUT,
+        ) from error
