@@ -1,4 +1,4 @@
-"""A cell as its files configure it or as it was run, and the command that makes it predict more."""
+"""A cell as configured or as run, and the command that makes it predict more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.schema.shares import observed_step, target_step
 
-# Arguments of an earlier call that say nothing about what the run is.
+# Arguments of an earlier call that do not define the run.
 PASSING = ("stages", "dry_run", "reuse", "run_dir")
 
 
@@ -41,7 +41,7 @@ class Configured:
         """A cell that was never run.
 
         Raises:
-            UserError: There is no such cell.
+            UserError: The cell does not exist.
         """
         given = arguments(cell, runs)
         name = given[0].removeprefix("+exp=")
@@ -53,7 +53,7 @@ class Configured:
 
     @classmethod
     def of_run(cls, cell: str, folder: Path, runs: Path) -> "Configured":
-        """A run; what it predicts is what its last extrapolation was told."""
+        """A run; what it predicts is what its last extrapolation was configured with."""
         config = read_config(folder)
         record = read_record(folder / FOLDERS["extrapolate"])
         settings = record.get("material", {}).get("settings", {})

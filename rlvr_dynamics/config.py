@@ -97,7 +97,7 @@ def _composed(overrides: list[str]) -> "DictConfig":
 
 
 def _check_words(overrides: list[str]) -> None:
-    """Refuse words that are no settings, and settings of Hydra itself, which does not run here."""
+    """Refuse words that are not settings, and settings of Hydra itself."""
     for item in overrides:
         key = item.lstrip("+~").partition("=")[0]
         if "=" not in item and not item.startswith("~"):

@@ -168,12 +168,12 @@ class Disk:
 
     @property
     def training(self) -> int:
-        """Of the train stage alone."""
+        """The train stage alone."""
         return self.checkpoints + self.states
 
     @property
     def total(self) -> int:
-        """Of all stages; tables and answers are small beside it and left out."""
+        """All stages together; tables and answers are negligible and not counted."""
         return self.base + self.training + self.predictions + self.directions
 
 

@@ -26,10 +26,10 @@ INDEX += ["moved", "parameters"]
 
 
 def check_methods(settings: Extrapolation) -> None:
-    """Refuse methods and parameters that no registry has.
+    """Refuse methods and parameters that are not registered.
 
     Raises:
-        UserError: Names the method or parameter and what there is.
+        UserError: Names the method or parameter and the allowed ones.
     """
     for key, chosen, known in (
         ("methods", settings.methods, EXTRAPOLATORS),
@@ -104,7 +104,7 @@ def _predict(
     windows = method.windows or settings.windows
     candidate_of = method.title if method.grid else None
     for observe in sorted({observed_step(steps, share) for share in windows}):
-        # In a short trajectory two shares may fall on one step; there is nothing to predict there.
+        # In a short trajectory window and target may be the same step: nothing to predict.
         later = [target for target in targets if target > observe]
         for label, parameters in method.variants.items() if later else ():
             try:
@@ -184,7 +184,7 @@ def _remove_others(folder: Path, index: "pd.DataFrame") -> None:
 
 
 def _own_folders(folder: Path, depth: int) -> list[Path]:
-    """Folders so many levels down, none of them behind a link."""
+    """Folders `depth` levels down, not following links."""
     found = [folder]
     for _ in range(depth):
         found = [

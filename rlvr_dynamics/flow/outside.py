@@ -1,7 +1,7 @@
-"""Files outside of the run directory that a stage reads: their content belongs to its key.
+"""Files outside the run directory that a stage reads: their content is part of its key.
 
-A path says nothing of what lies there. Foreign weights have identities of their own; here are the
-tables of problems, and what lies beside foreign weights.
+A path does not say what is in the file. Foreign weights have identities of their own; this module
+covers tables of problems, and the config and tokenizer files next to foreign weights.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ LOCAL = "local"
 def with_local_files(config: RunConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """Add the content of local tables and of a local model's companions to prepare's settings.
 
-    A file that is gone counts as it was recorded: what was prepared from it lies in the run. So
-    does a run that was prepared before contents were recorded.
+    A file that no longer exists counts with its recorded content, because what was prepared from
+    it is in the run. A run that was prepared before contents were recorded keeps its key.
 
     Raises:
         UserError: A companion is a link that leaves its folder; the stage's record is damaged.
@@ -61,7 +61,7 @@ def _content(path: Path) -> str | None:
 
 
 def given_accuracy(config: RunConfig) -> dict[str, Any]:
-    """The content of the user's table of accuracies, if there is one."""
+    """The digest of the user's table of accuracies, if there is one."""
     path = config.source.accuracy
     if path is None or not Path(path).is_file():
         return {}
@@ -69,14 +69,14 @@ def given_accuracy(config: RunConfig) -> dict[str, Any]:
 
 
 def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:
-    """Return the content of what lies beside foreign weights, for the key of a stage.
+    """Return the digests of the files next to foreign weights, for the key of a stage.
 
     Args:
         config: The run's.
-        steps: Also of the steps that may be scored; predictions take theirs from the base.
+        steps: Include the steps that may be scored; predictions take these files from the base.
 
     Raises:
-        UserError: A folder is not there, or a companion is a link that leaves it.
+        UserError: A folder is missing, or a file in it is a link that leaves it.
     """
     source = config.source
     if source.base is None or source.checkpoints is None:

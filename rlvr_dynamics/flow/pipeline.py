@@ -58,8 +58,8 @@ class Known:
     def after(self, run: Run, stage: Stage) -> "Known":
         """Add what one more stage has published.
 
-        A stage that is not wanted lends what it published only if it was made from the inputs and
-        the settings of now.
+        What a stage outside this call published is used only if it was made from the present
+        inputs and settings.
         """
         record, wanted = record_of(run, stage), stage.name in run.config.stages
         reason = None if wanted else _misfit(run, stage, record, self.identities)
@@ -73,7 +73,7 @@ class Known:
 
 
 def plan(run: Run, stages: list[Stage], known: Known) -> list[Plan]:
-    """Plan all wanted stages as things are now; executes nothing and writes nothing.
+    """Plan all wanted stages from the present files; executes and writes nothing.
 
     Args:
         run: Configuration and folder.
@@ -148,7 +148,7 @@ def record_of(run: Run, stage: Stage) -> dict[str, Any]:
 def _misfit(
     run: Run, stage: Stage, record: dict[str, Any], identities: dict[str, str]
 ) -> str | None:
-    """Why what a stage published is not what it would publish now; None where it is."""
+    """Why what a stage published is not what it would publish now; None if it is."""
     if not record:
         return None
     if not record.get("finished"):

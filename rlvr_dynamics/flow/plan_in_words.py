@@ -1,4 +1,4 @@
-"""The plan in words: stages, what is cached, verl's exact command, disk and GPUs."""
+"""The dry run: stages and what is cached, verl's exact command, disk and GPUs, as text."""
 
 import shlex
 

@@ -24,7 +24,7 @@ def run_flow(run: Run, command: str) -> None:
         command: What the user typed, for the records.
 
     Raises:
-        UserError: A stage cannot be done as things are.
+        UserError: A stage cannot be done.
         StageFailed: A program that a stage started has failed.
     """
     with locked(run.folder), mirror.mirrored(run.folder, run.config.wandb) as copies:

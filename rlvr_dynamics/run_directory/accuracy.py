@@ -1,4 +1,4 @@
-"""Accuracy of every checkpoint: of a run's own rollouts, or of a table that the user gives."""
+"""Accuracy of every checkpoint: from a run's own rollouts, or from a table that the user gives."""
 
 import csv
 import re
@@ -18,7 +18,7 @@ WAY_OUT = "give a csv, tsv, jsonl or parquet file with the columns step and accu
 
 
 def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySeries | None:
-    """Return the accuracy of the checkpoints, None when nobody measured it.
+    """Return the accuracy of the checkpoints; None if it was not measured.
 
     The rollouts of training step t + 1 are drawn from the weights of step t, so their mean score is
     the accuracy of checkpoint t on training problems, at no cost.
@@ -28,15 +28,15 @@ def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySerie
         steps: Its checkpoints, of which a given table must have some.
 
     Raises:
-        UserError: `source.accuracy` is no such table, or is of other steps.
+        UserError: `source.accuracy` is not such a table, or has other steps.
     """
     given = run.config.source.accuracy
     if given is not None:
         series = _read(Path(given))
         if steps is not None and not series.values.keys() & set(steps):
             raise UserError(
-                f"source.accuracy is of steps {shortened(series.values)}, and none of them is a "
-                f"checkpoint: these are of steps {shortened(steps)}",
+                f"source.accuracy has steps {shortened(series.values)}, and the checkpoints have "
+                f"other steps: {shortened(steps)}",
                 where=given,
                 way_out="give accuracies of these steps, or source.accuracy=null",
             )
@@ -88,10 +88,10 @@ def _read(path: Path) -> AccuracySeries:
 
 
 def _columns(path: Path) -> dict[str, list[Any]]:
-    """Columns of a table by name, in small letters and without spaces around it.
+    """Columns of a table by name, in lower case and stripped.
 
     Raises:
-        ValueError: A name is there twice, or a row has more or fewer fields than the head.
+        ValueError: A name occurs twice, or a row has more or fewer fields than the head.
     """
     import pandas as pd
 
@@ -109,7 +109,7 @@ def _columns(path: Path) -> dict[str, list[Any]]:
 
 
 def _rows(text: str) -> list[list[str]]:
-    """Rows of a text table whose fields stand apart by tabs, semicolons, commas or spaces."""
+    """Rows of a text table whose fields are separated by tabs, semicolons, commas or spaces."""
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError("nothing in it")

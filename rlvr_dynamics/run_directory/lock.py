@@ -1,4 +1,4 @@
-"""One process at a time in a run directory, and no run where it would replace something."""
+"""One process at a time in a run directory, and no run where it would replace something else."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -45,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a run works in a run directory now; changes nothing in it."""
+    """Whether a process works in a run directory; changes nothing in it."""
     return is_held(folder / LOCK)
 
 

@@ -24,9 +24,9 @@ class Progress:
         state: ``done`` when every stage is finished; ``running`` while a process holds the
             directory; ``failed`` and ``interrupted`` when the last stage ended so (a killed process
             counts as interrupted); else ``missing``, with or without finished stages.
-        stage: The stage at work, or where it failed or stopped; of a missing run the last finished
-            one, and None when there is none.
-        error: What a failed stage said.
+        stage: The stage that runs, failed or was interrupted; for a missing run the last finished
+            one, or None.
+        error: The message of a failed stage.
     """
 
     state: State
@@ -67,7 +67,7 @@ def progress(folder: Path, stages: tuple[str, ...]) -> Progress:
 
 
 def _last_event(log: Path) -> dict[str, Any]:
-    """Return the last whole line; a line that a full disk cut off is passed over."""
+    """Return the last whole line, skipping one that a full disk cut off."""
     try:
         lines = log.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -52,7 +52,7 @@ def write_provenance(run: Run, command: str) -> None:
 
 
 def restore_provenance(run: Run, command: str) -> None:
-    """Write config.json and provenance.json anew where one of them is damaged; that is said."""
+    """Write config.json and provenance.json again if one of them is damaged, and say so."""
     for name in ("config.json", "provenance.json"):
         try:
             read_sealed_json(run.folder / name)
@@ -67,12 +67,12 @@ def restore_provenance(run: Run, command: str) -> None:
 def _record(folder: Path) -> dict[str, Any]:
     try:
         return read_record(folder)
-    except UserError:  # whoever needs this stage says what is wrong with it
+    except UserError:  # the stage that needs it reports it
         return {}
 
 
 def _regime(config: RunConfig) -> str:
-    """How the checkpoints came about, in words."""
+    """Where the checkpoints come from, as text."""
     published = config.source.published
     if published is not None:
         return f"published checkpoints of {published.repo}, steps {shortened(published.steps)}"

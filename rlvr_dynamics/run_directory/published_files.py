@@ -1,4 +1,4 @@
-"""What a finished stage published, and what of it is not as it was published.
+"""The files that a finished stage published, and which of them have changed since.
 
 Small files are compared by their hash whenever a stage counts as done. Weights are not read for
 that unless their size, times or inode changed; then they are compared with their manifest. Without
@@ -18,15 +18,15 @@ from rlvr_dynamics.system.sealed import hash_of_file, is_whole
 
 WEIGHTS = ".safetensors"
 READ_AT_MOST = 8 << 30
-"""Bytes of weights with another time that are read before a stage counts as done."""
-# What nothing reads once the stage is finished, or what is proved when it is used.
+"""Most bytes of weights with changed times that are read to decide whether a stage is done."""
+# Not read once the stage is finished, or verified by whoever reads it.
 _UNREAD = {"train": ("verl", "incoming"), "measure": ("statistics",)}
 _UNREAD_SUFFIXES = (".log",)
 
 
 @dataclass
 class Changes:
-    """What is not as it was published.
+    """The files that have changed since they were published.
 
     Attributes:
         damaged: Files that are gone or have another content, below the stage's folder.
@@ -40,7 +40,7 @@ class Changes:
 
 
 def take_stock(stage: str, folder: Path, *, streamed: bool = False) -> dict[str, Any]:
-    """Return what the record of a finished stage says of its files.
+    """Return the part of a finished stage's record that describes its files.
 
     Args:
         stage: Its name.
@@ -74,7 +74,7 @@ def _files(stage: str, folder: Path) -> Iterator[Path]:
 
 
 def changes(folder: Path, record: Mapping[str, Any]) -> Changes:
-    """Compare a finished stage's folder with its record; one without stock is taken as it is."""
+    """Compare a finished stage's folder with its record; a record without files always agrees."""
     found = Changes()
     for name, digest in record.get("files", {}).items():
         if not (folder / name).is_file() or hash_of_file(folder / name) != digest:

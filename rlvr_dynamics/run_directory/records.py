@@ -1,7 +1,7 @@
 """`stage.json`: what a stage was made from, whether it is finished, and which files it published.
 
-The records of one run directory must agree: a stage that was made from other inputs than those
-that lie beside it now tells about something else, however whole its files are.
+The records of one run directory must agree. A stage that was made from inputs other than the
+present ones describes something else, even if its files are intact.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ FOLDERS = {
     "score": "scores",
     "report": "report",
 }
-# Hours of training: never thrown away because a configuration changed.
+# Hours of training: never discarded because a configuration changed.
 PRECIOUS = ("prepare", "train")
 
 
@@ -42,7 +42,7 @@ def read_our_json(path: Path) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Content of a stage's `stage.json`; empty when there is none.
+    """Content of a stage's `stage.json`; empty if it does not exist.
 
     Raises:
         UserError: It is damaged.
@@ -77,16 +77,15 @@ def inputs_of(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def disagreements(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Find the finished stages that were made from other inputs than those beside them.
+    """Find the finished stages that were made from inputs other than those in the run directory.
 
-    What a stage was made from counts also where it is not there any more: all that were made from
-    it must agree.
+    Stages that were made from the same input must agree on it even if it is no longer there.
 
     Args:
         records: Stage to record, in the order of the stages; {} where there is none.
 
     Returns:
-        Stage to what is wrong with it, in words.
+        Stage to a description of what is wrong with it.
     """
     made = {name: each["identity"] for name, each in records.items() if each.get("finished")}
     first: dict[str, str] = {}
@@ -113,8 +112,8 @@ def check_records(run_dir: Path, there: set[str]) -> None:
         there: Stages whose tables are read.
 
     Raises:
-        UserError: A stage was made from other inputs than those beside it, or its tables lie in
-            the folder of a stage that has not finished, so that they may be of another run.
+        UserError: A stage was made from inputs other than the present ones, or has not finished,
+            so that its tables may belong to another run.
     """
     records = {name: read_record(run_dir / folder) for name, folder in FOLDERS.items()}
     wrong = disagreements(records)

@@ -1,8 +1,8 @@
-"""Which foreign checkpoints the results of a run directory are of: a second set is refused.
+"""A run directory holds the results of one set of foreign checkpoints; a second set is refused.
 
-The same folders moved, steps added to the run or taken away, and single steps that were put right
-in place are the same trajectory. Another base, or other weights under the same step numbers, are
-not: their results would replace those that are there.
+Folders that moved, steps that were added or removed, and single steps that were repaired in place
+count as the same trajectory. Another base, or other weights under the same step numbers, do not:
+their results would replace the existing ones.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,12 @@ _OF_SOURCE = ("measure", "extrapolate", "score")
 
 
 def check_same_source(run: Run, trajectory: "Trajectory") -> None:
-    """Refuse checkpoints that are not those whose results this run directory holds.
+    """Refuse checkpoints other than those whose results this run directory holds.
 
-    What they are is remembered in `source.json`.
+    Their identities are kept in `source.json`.
 
     Raises:
-        UserError: They are another trajectory's.
+        UserError: They belong to another trajectory.
     """
     identities = trajectory.identities
     now = {
@@ -71,7 +71,7 @@ def check_same_source(run: Run, trajectory: "Trajectory") -> None:
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    """What the table of a measurement says of its checkpoints; empty where there is none."""
+    """The checkpoints that a measurement's table lists; empty without a measurement."""
     path = run.of("measure") / "checkpoints.parquet"
     if not path.is_file():
         return {}
@@ -87,7 +87,7 @@ def _measured(run: Run) -> dict[str, Any]:
 
 
 def _has_results(run: Run) -> bool:
-    """Whether a stage has left anything but the note that it began."""
+    """Whether a stage has written anything besides its record."""
     for name in _OF_SOURCE:
         folder = run.folder / FOLDERS[name]
         if folder.is_dir() and any(path.name != RECORD for path in folder.iterdir()):
@@ -96,13 +96,13 @@ def _has_results(run: Run) -> bool:
 
 
 def _made_from(run: Run, identity: str) -> bool:
-    """Whether all results were made from checkpoints of an identity."""
+    """Whether all results were made from the checkpoints of this identity."""
     records = [read_record(run.folder / FOLDERS[name]) for name in _OF_SOURCE]
     return all(inputs_of(record).get("train") == identity for record in records if record)
 
 
 def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:
-    """Say in what two trajectories differ; empty where they are the same."""
+    """How two trajectories differ, in words; empty if they are the same."""
     if then["base"] != now["base"]:
         return f"their base is {then['base_folder']}, with other weights than the one given now"
     common = then["steps"].keys() & now["steps"].keys()

@@ -166,7 +166,7 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: There is none.
         ValueError: It is damaged.
-        UserError: It is no ordinary file.
+        UserError: It is not an ordinary file.
     """
     require_file(path)
     return unsealed_json(path.read_bytes())
