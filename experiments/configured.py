@@ -8,6 +8,7 @@ from experiments.declared import declared
 from experiments.predictions import Predictions, Triple, merged, overrides_of
 from experiments.runs import arguments, command, typed
 from rlvr_dynamics.run_directory.configuration import RecordedConfig, read_config
+from rlvr_dynamics.run_directory.progress import finished_stages
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.schema.shares import observed_step, target_step
@@ -59,14 +60,13 @@ class Configured:
         settings = record.get("material", {}).get("settings", {})
         given = typed(folder) or arguments(cell, runs)
         kept = [each for each in given if _key(each) not in PASSING]
-        finished = {name for name in STAGES if read_record(folder / FOLDERS[name]).get("finished")}
         return cls(
             (*kept, f"run_dir={folder}"),
             Predictions.configured(settings.get("extrapolation", config.extrapolation)),
             config.scoring.ladder,
             folder,
             _steps(config, folder),
-            frozenset(finished),
+            frozenset(finished_stages(folder, STAGES)),
         )
 
     def at(self, triple: Triple) -> tuple[str, int, int]:

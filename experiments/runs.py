@@ -1,6 +1,5 @@
 """Names of cells and the command that runs each; where runs are found."""
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from experiments.study import RUNS as STUDY_RUNS
 from experiments.study import StudyCell, study_cells
 from rlvr_dynamics.config import experiments
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.run_directory.progress import events
 
 _STUDY = {cell.name: cell for cell in study_cells()}
 STUDY = tuple(_STUDY)
@@ -78,18 +78,8 @@ def command(*arguments: str) -> str:
 
 def typed(folder: Path) -> list[str] | None:
     """The arguments with which a run was last called, as its log has them; None without a log."""
-    try:
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    for line in reversed(lines):
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # a full disk cut the line off
-        if isinstance(found, dict) and "command" in found:
-            return shlex.split(found["command"])[3:]
-    return None
+    commands = (event["command"] for event in events(folder) if "command" in event)
+    return next((shlex.split(command)[3:] for command in commands), None)
 
 
 def run_dirs(runs: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,26 @@ def append_log(folder: Path, event: dict[str, Any]) -> None:
         log.write(json.dumps({"time": round(time.time(), 2), **event}) + "\n")
 
 
+def events(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of the log, newest first; a line that a full disk cut off is skipped."""
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def finished_stages(folder: Path, stages: tuple[str, ...]) -> list[str]:
+    """Those of the stages that are finished in a run directory."""
+    return [name for name in stages if read_record(folder / FOLDERS[name]).get("finished") is True]
+
+
 def progress(folder: Path, stages: tuple[str, ...]) -> Progress:
     """Read the state of a run directory; changes nothing in it.
 
@@ -50,7 +71,7 @@ def progress(folder: Path, stages: tuple[str, ...]) -> Progress:
         folder: The run directory; need not exist.
         stages: The stages that the run is to do, in order.
     """
-    last = _last_event(folder / LOG)
+    last = next(events(folder), {})
     stage, event = last.get("stage"), last.get("event")
     if is_locked(folder):
         return Progress("running", stage)
@@ -58,25 +79,7 @@ def progress(folder: Path, stages: tuple[str, ...]) -> Progress:
         return Progress("failed", stage, last.get("error"))
     if event in ("interrupted", "start"):
         return Progress("interrupted", stage)
-    finished = [
-        name for name in stages if read_record(folder / FOLDERS[name]).get("finished") is True
-    ]
+    finished = finished_stages(folder, stages)
     if len(finished) == len(stages):
         return Progress("done", finished[-1])
     return Progress("missing", finished[-1] if finished else None)
-
-
-def _last_event(log: Path) -> dict[str, Any]:
-    """Return the last whole line, skipping one that a full disk cut off."""
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    for line in reversed(lines):
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(found, dict):
-            return found
-    return {}
