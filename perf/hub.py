@@ -20,9 +20,10 @@ import numpy as np
 from perf.report import Part, Row
 from perf.settings import Settings
 from rlvr_dynamics.hub import download as hub_download
-from rlvr_dynamics.hub.download import CONNECTIONS, Job, download
-from rlvr_dynamics.hub.http import Hub
-from rlvr_dynamics.hub.published import Address, pin_all
+from rlvr_dynamics.hub.download import Job, download
+from rlvr_dynamics.hub.http import CONNECTIONS, Hub
+from rlvr_dynamics.hub.pinned import Address
+from rlvr_dynamics.hub.published import pin_all
 
 SERVER = Path(__file__).resolve().parent.parent / "tests" / "support" / "hub_server.py"
 REPO = "perf/trajectory"
@@ -108,7 +109,7 @@ def _serving(folder: Path) -> Iterator[str]:
 
 
 def _ours(endpoint: str, out: Path) -> None:
-    with Hub(endpoint, CONNECTIONS) as hub:
+    with Hub(endpoint) as hub:
         asked = {step: Address(REPO, f"step_{step}", "") for step in STEPS}
         jobs = [
             Job(pinned, file, out / f"step_{step}" / file.name)

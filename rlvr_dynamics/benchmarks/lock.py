@@ -1,32 +1,12 @@
-"""The lock file: which revision of every table a run used, checked whenever it is used again.
+"""What benchmarks.lock.json records of every table, checked whenever it is used again."""
 
-Copied into another run directory, it makes that run use the same tables or refuse.
-"""
-
-from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.hub.lock import TABLES
 from rlvr_dynamics.schema import HubTable
-from rlvr_dynamics.system.files import read_object
 
-LOCK_FILE = "benchmarks.lock.json"
 _HOW_SETTINGS = {"repo", "revision"}
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """Return the entries of a lock file by table; {} if there is none.
-
-    Raises:
-        UserError: The file is not a lock file.
-    """
-    if not path.exists():
-        return {}
-    way_out = "restore it, or remove it to start anew"
-    tables = read_object(path, way_out=way_out)
-    if not all(isinstance(one, dict) for one in tables.values()):
-        raise UserError("not a lock file: no mapping of tables", where=str(path), way_out=way_out)
-    return tables
 
 
 def pinned_revision(lock: dict[str, Any], name: str, table: HubTable) -> str | None:
@@ -59,6 +39,6 @@ def check_lock(lock: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
         raise UserError(
             f"{name}: the questions are not those that were recorded, though revision and "
             "settings are",
-            where=LOCK_FILE,
+            where=TABLES,
             way_out="restore the table, or remove its entry to accept what is there now",
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.benchmarks.local_file import READERS, read_local
-from rlvr_dynamics.benchmarks.lock import LOCK_FILE
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.hub.lock import TABLES
 from rlvr_dynamics.schema import HubTable
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -131,7 +131,7 @@ def _split(table: HubTable, splits: list[str]) -> str:
 def _other_revision(repo: str, found: str, wanted: str) -> UserError:
     return UserError(
         f"table {repo} is there as {found}, wanted is {wanted}",
-        where=f"from revision= or {LOCK_FILE}",
+        where=f"from revision= or {TABLES}",
         way_out="bring back what is wanted (offline only the newest cached copy is found), or "
         "remove its revision there to use what there is",
     )

@@ -4,22 +4,19 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.hub.download import CONNECTIONS, Job, download
+from rlvr_dynamics.hub.download import Job, download
 from rlvr_dynamics.hub.http import Hub
-from rlvr_dynamics.hub.published import LOCK_FILE, Address, Pinned, pin_all, read_lock
+from rlvr_dynamics.hub.lock import STEPS
+from rlvr_dynamics.hub.pinned import Address, Pinned
+from rlvr_dynamics.hub.published import pin_all
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import Published
 from rlvr_dynamics.system.atomic import publish_folder
 from rlvr_dynamics.system.hardware import free_bytes
 from rlvr_dynamics.system.progress import bar
-
-if TYPE_CHECKING:
-    from rlvr_dynamics.checkpoints import Trajectory
-    from rlvr_dynamics.measurement import MeasureSettings
 
 
 def addresses(published: Published) -> dict[int, Address]:
@@ -50,8 +47,8 @@ def fetch(run: Run, folder: Path) -> None:
     if published is None:
         raise ValueError("nothing is published")
     checkpoints = folder / "checkpoints"
-    with Hub(connections=CONNECTIONS) as hub:
-        pinned = pin_all(hub, addresses(published), run.folder / LOCK_FILE)
+    with Hub() as hub:
+        pinned = pin_all(hub, addresses(published), run.folder / STEPS)
         waiting = {
             step: each
             for step, each in pinned.items()
@@ -105,27 +102,3 @@ def _publish(pinned: Pinned, step: int, folder: Path, target: Path) -> None:
     finally:
         os.close(descriptor)
     publish_folder(folder, target)
-
-
-def collect_streamed(
-    run: Run, trajectory: "Trajectory", settings: "MeasureSettings", folder: Path
-) -> None:
-    """Measure a streamed trajectory's tensors, group by group; `measure` then finds them measured.
-
-    Raises:
-        UserError: The hub does not deliver, or the disk does not hold even one tensor of all steps.
-    """
-    from rlvr_dynamics.hub.stream import collect_by_groups
-
-    published = run.config.source.published
-    if published is None:
-        raise ValueError("nothing is published")
-    with Hub(connections=CONNECTIONS) as hub:
-        collect_by_groups(
-            hub,
-            read_lock(run.folder / LOCK_FILE),
-            trajectory,
-            settings,
-            folder,
-            limit_bytes=int(published.stream_gib * 2**30),
-        )

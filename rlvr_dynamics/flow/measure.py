@@ -35,7 +35,7 @@ def _work(run: Run, folder: Path) -> None:
         **settings.model_dump(exclude={"null_draws", "memory_gib"}),
     )
     if published is not None and published.stream:
-        from rlvr_dynamics.flow.fetch import collect_streamed
+        from rlvr_dynamics.flow.streamed import collect_streamed
 
         collect_streamed(run, trajectory, chosen, folder)
     measure(trajectory, chosen, folder, accuracy=accuracy_of(run, trajectory.steps))

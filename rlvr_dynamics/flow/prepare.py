@@ -43,11 +43,11 @@ def prepare(run: Run, folder: Path) -> None:
     Raises:
         UserError: A table or the base cannot be had, or there are not enough problems.
     """
-    from rlvr_dynamics.benchmarks import LOCK_FILE
-    from rlvr_dynamics.hub.tables import print_remarks, write_benchmarks, write_tables
+    from rlvr_dynamics.benchmarks.written import print_remarks, write_benchmarks, write_tables
+    from rlvr_dynamics.hub.lock import TABLES
     from rlvr_dynamics.training.task_tables import shuffle_answers
 
-    config, lock = run.config, run.folder / LOCK_FILE
+    config, lock = run.config, run.folder / TABLES
     facts: dict[str, Any] = {}
     if config.data.kind == "hub":
         facts["tables"] = write_tables(config.data, config.benchmark, folder, lock)
@@ -93,7 +93,9 @@ def _base(run: Run, folder: Path) -> dict[str, Any]:
     """Make or fetch the base, in the dtype of the checkpoints; returns what is known of it."""
     from rlvr_dynamics.checkpoints import write_manifest
     from rlvr_dynamics.checkpoints.cast import store_base
-    from rlvr_dynamics.hub.model import LOCK_FILE, fetch_model
+    from rlvr_dynamics.hub.lock import MODELS
+    from rlvr_dynamics.hub.model import fetch_model
+    from rlvr_dynamics.training.prompt_setup import set_prompt
     from rlvr_dynamics.training.tiny_base import describe, pretrain
 
     config = run.config
@@ -103,7 +105,8 @@ def _base(run: Run, folder: Path) -> dict[str, Any]:
         pretrain(_arithmetic(config), config.model, folder)
         facts = {"base": describe(config.model)}
     else:
-        model = fetch_model(config.model, folder, run.folder / LOCK_FILE)
+        model = fetch_model(config.model, folder, run.folder / MODELS)
+        model |= set_prompt(config.model, folder)
         facts = {"model": model, "base": f"{model['repo']} at {model['revision'] or 'local'}"}
         if "package" in model:
             facts["base"] += f": {model['package']['weights']}"

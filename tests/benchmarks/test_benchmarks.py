@@ -15,9 +15,9 @@ from rlvr_dynamics import config
 from rlvr_dynamics.benchmarks import build_benchmark, content_sha256
 from rlvr_dynamics.benchmarks.choices import shuffled_choices
 from rlvr_dynamics.benchmarks.golds import gold_answer
+from rlvr_dynamics.benchmarks.written import print_remarks
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grade
-from rlvr_dynamics.hub.tables import print_remarks
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.atomic import write_parquet
 

@@ -9,9 +9,10 @@ import huggingface_hub
 import pytest
 
 from rlvr_dynamics import config
-from rlvr_dynamics.benchmarks import LOCK_FILE, build_benchmark, read_lock
+from rlvr_dynamics.benchmarks import build_benchmark
+from rlvr_dynamics.benchmarks.written import write_benchmarks
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.hub.tables import write_benchmarks
+from rlvr_dynamics.hub.lock import TABLES, read_lock
 
 OLD, NEW = "a" * 40, "b" * 40
 REPO = "someone/sums"
@@ -71,7 +72,7 @@ def sums(**update):
 
 
 def write(folder, benchmark, lock=None):
-    lock = lock or folder / LOCK_FILE
+    lock = lock or folder / TABLES
     shutil.rmtree(folder / "prepare", ignore_errors=True)  # a stage begins with an empty folder
     return write_benchmarks({"sums": benchmark}, folder / "prepare", lock)["benchmark.sums"]
 
@@ -79,7 +80,7 @@ def write(folder, benchmark, lock=None):
 def test_the_newest_commit_is_resolved_once_and_kept_to(hub, tmp_path):
     first = write(tmp_path, sums())
     assert first["revision"] == OLD
-    entry = read_lock(tmp_path / LOCK_FILE)["benchmark.sums"]
+    entry = read_lock(tmp_path / TABLES)["benchmark.sums"]
     assert (entry["repo"], entry["revision"]) == (REPO, OLD)
     assert entry["content_sha256"] == first["content_sha256"]
     hub.head = NEW
@@ -93,7 +94,7 @@ def test_the_newest_commit_is_resolved_once_and_kept_to(hub, tmp_path):
 def test_a_copied_lock_gives_the_same_elsewhere(hub, tmp_path):
     first = write(tmp_path, sums())
     hub.head = NEW
-    assert write(tmp_path / "elsewhere", sums(), lock=tmp_path / LOCK_FILE) == first
+    assert write(tmp_path / "elsewhere", sums(), lock=tmp_path / TABLES) == first
     paths = [
         tmp_path / part / "benchmarks" / "sums.parquet" for part in ("prepare", "elsewhere/prepare")
     ]
@@ -105,7 +106,7 @@ def test_the_configuration_goes_before_the_lock(hub, tmp_path, revision):
     hub.head = NEW
     assert write(tmp_path, sums())["revision"] == NEW
     assert write(tmp_path, sums(revision=revision))["revision"] == OLD
-    assert read_lock(tmp_path / LOCK_FILE)["benchmark.sums"]["revision"] == OLD
+    assert read_lock(tmp_path / TABLES)["benchmark.sums"]["revision"] == OLD
 
 
 def test_a_lock_of_another_repository_does_not_count(hub, tmp_path):
@@ -127,7 +128,7 @@ def test_offline_takes_the_cache_and_records_what_it_found(hub, tmp_path, monkey
     hub.cached = NEW
     assert write(tmp_path, sums())["revision"] == NEW
     assert hub.asked == []
-    assert read_lock(tmp_path / LOCK_FILE)["benchmark.sums"]["revision"] == NEW
+    assert read_lock(tmp_path / TABLES)["benchmark.sums"]["revision"] == NEW
 
 
 def test_a_cache_of_another_commit_is_refused(hub, tmp_path, monkeypatch):
@@ -156,7 +157,7 @@ def test_a_table_that_cannot_be_had_says_the_way_out(
     with pytest.raises(UserError, match="cannot be loaded") as caught:
         write(tmp_path, sums())
     assert way_out in caught.value.way_out
-    assert not (tmp_path / LOCK_FILE).exists()
+    assert not (tmp_path / TABLES).exists()
 
 
 def test_splits(hub):
@@ -187,7 +188,7 @@ def test_generated_puzzles_are_locked_to_the_package(tmp_path):
         ["+exp=grpo_qwen3_4b", "benchmark=countdown", "benchmark.countdown.rows=2"]
     )
     puzzles = loaded.benchmark["countdown"]
-    lock = tmp_path / LOCK_FILE
+    lock = tmp_path / TABLES
     first = write(tmp_path, puzzles)
     assert read_lock(lock)["benchmark.sums"]["revision"] == first["revision"]
     lock.write_text(lock.read_text().replace(first["revision"], "0.0.7"))
@@ -197,6 +198,6 @@ def test_generated_puzzles_are_locked_to_the_package(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"benchmark.sums": "v1"}'])
 def test_a_broken_lock_is_refused(tmp_path, text):
-    (tmp_path / LOCK_FILE).write_text(text)
+    (tmp_path / TABLES).write_text(text)
     with pytest.raises(UserError, match="not a lock file|damaged benchmarks.lock.json"):
-        read_lock(tmp_path / LOCK_FILE)
+        read_lock(tmp_path / TABLES)

@@ -71,7 +71,7 @@ def test_answers_are_shuffled_where_that_is_asked(record, tmp_path, shuffled):
     training = "rlvr_dynamics.training"
     for target in ("arithmetic.write_task", "tiny_base.pretraining_data", "tiny_base.pretrain"):
         record(f"{training}.{target}", {})
-    record("rlvr_dynamics.hub.tables.write_benchmarks", {})
+    record("rlvr_dynamics.benchmarks.written.write_benchmarks", {})
     seen = record(f"{training}.task_tables.shuffle_answers", {})
     stored = record(
         "rlvr_dynamics.checkpoints.cast.store_base", {"dtype": "x", "original_dtype": "y"}

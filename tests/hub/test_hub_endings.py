@@ -13,8 +13,13 @@ import pytest
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub import http as hub_http
-from rlvr_dynamics.hub.http import Hub, Stopped, Transient
+from rlvr_dynamics.hub import patience
+from rlvr_dynamics.hub.http import Hub
+from rlvr_dynamics.hub.patience import Stopped
+from rlvr_dynamics.hub.pinned import Address, Pinned, RemoteFile
 
+FILE = RemoteFile("d.json", 1_000_000, None, "b" * 40)
+STEP = Pinned(Address("a/b", "main", ""), "c" * 40, (FILE,))
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -44,7 +49,7 @@ def serve(monkeypatch):
         accepting.append(threading.Thread(target=accept, daemon=True))
         accepting[-1].start()
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub_http, "FIRST_WAIT_SECONDS", 0.001)
+        monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.001)
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     yield start
@@ -74,11 +79,9 @@ def test_a_transfer_that_hangs_in_a_thread_is_ended(serve, answer):
 
         def work():
             try:
-                with hub.bytes_from("a/b", "c" * 40, "d") as (_, blocks):
-                    for _ in blocks:
-                        if hub.stop.is_set():
-                            raise Stopped
-            except (Stopped, Transient) as error:
+                for _ in hub.blocks(STEP, FILE, 0, FILE.size):
+                    pass
+            except Stopped as error:
                 seen.append(error)
 
         thread = threading.Thread(target=work)
@@ -96,37 +99,24 @@ def endless_bytes(connection, _path, _over):
         connection.sendall(b"1," * 50_000)
 
 
-def endless_pages(connection, path, _over):
-    number = path.rpartition("=")[2] if "=" in path else "0"
-    following = f'<http://{path_host(connection)}/api/x?page={int(number) + 1}>; rel="next"'
-    head = HEAD + f"Link: {following}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n".encode()
-    connection.sendall(head + b"[]")
-
-
 def endless_redirects(connection, path, _over):
     head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\n"
     connection.sendall(head + f"Location: {path}x\r\n\r\n".encode())
-
-
-def path_host(connection):
-    return ":".join(map(str, connection.getsockname()))
 
 
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
         (endless_bytes, "bytes"),
-        (endless_pages, "pages"),
         (endless_redirects, "redirect"),
         (trickle, "took more than"),
     ],
 )
 def test_an_answer_without_an_end_is_one_line(serve, answer, word, monkeypatch):
     monkeypatch.setattr(hub_http, "MOST_ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(hub_http, "MOST_PAGES", 20)
     monkeypatch.setattr(hub_http, "MOST_ANSWER_BYTES", 1 << 19)
     with Hub(serve(answer)) as hub, pytest.raises(UserError, match=f"to an end.*{word}"):
-        list(hub.pages("x"))
+        hub.answer("x")
 
 
 @pytest.mark.parametrize("body", [b"[" * 200_000, b"\xff\xfe", b"{", b""])
@@ -134,33 +124,31 @@ def test_an_answer_that_is_no_json_is_one_line(serve, body):
     def answer(connection, _path, _over):
         connection.sendall(HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
-    with Hub(serve(answer)) as hub, pytest.raises(UserError, match="no JSON"):
-        list(hub.pages("x"))
+    with Hub(serve(answer)) as hub, pytest.raises(UserError, match="not JSON"):
+        hub.answer("x")
 
 
 def test_a_strange_range_is_tried_again_not_a_crash(serve):
-    def answer(connection, _path, _over):
-        head = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes x-y/z\r\nContent-Length: 1\r\n\r\n1"
-        connection.sendall(head)
+    ranges = iter([b"x-y/z", b"4-5/1000000", b"3-4/1000000"])
 
-    with (
-        Hub(serve(answer)) as hub,
-        pytest.raises(Transient),
-        hub.bytes_from("a/b", "c" * 40, "d", 3),
-    ):
-        pass
+    def answer(connection, _path, _over):
+        head = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes " + next(ranges)
+        connection.sendall(head + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n12")
+
+    with Hub(serve(answer)) as hub:
+        assert b"".join(hub.blocks(STEP, FILE, 3, 5)) == b"12"
 
 
 def test_sigterm_ends_the_fetch_from_a_trickling_server(serve, tmp_path):
     commit, files = "c" * 40, []
     for name, size in (("config.json", 100), ("model.safetensors", 10**6)):
-        lfs = {"lfs": {"oid": "a" * 64, "size": size}} if "model" in name else {}
-        files.append({"type": "file", "path": name, "size": size, "oid": "b" * 40} | lfs)
+        lfs = {"lfs": {"sha256": "a" * 64, "size": size}} if "model" in name else {}
+        files.append({"rfilename": name, "size": size, "blobId": "b" * 40} | lfs)
 
     def answer(connection, path, over):
         if "/resolve/" in path:
             return trickle(connection, path, over)
-        body = json.dumps({"sha": commit} if "/revision/" in path else files).encode()
+        body = json.dumps({"sha": commit, "siblings": files}).encode()
         tail = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
         return connection.sendall(HEAD + tail + body)
 

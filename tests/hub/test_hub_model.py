@@ -8,7 +8,7 @@ import torch
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub import model as hub_model
-from rlvr_dynamics.hub.model import LOCK_FILE
+from rlvr_dynamics.hub.lock import MODELS
 from tests.support.hub_model_fixture import (
     REPO,
     fetch,
@@ -23,7 +23,7 @@ FIXTURES = (hub, published)
 
 
 def read_lock(tmp_path):
-    return json.loads((tmp_path / LOCK_FILE).read_text())["qwen3_4b"]
+    return json.loads((tmp_path / MODELS).read_text())["qwen3_4b"]
 
 
 def names(folder):
@@ -62,7 +62,7 @@ def test_a_branch_that_moves_changes_nothing_and_another_commit_is_refused(hub, 
     ) as caught:
         fetch(tmp_path, model(f"model.revision={second}"), "other")
     assert f"model.revision={hub.first}" in caught.value.way_out
-    assert LOCK_FILE in caught.value.way_out
+    assert MODELS in caught.value.way_out
     assert not (tmp_path / "other" / "config.json").exists()
 
 
@@ -112,7 +112,7 @@ def test_a_disk_without_room_is_named_before_the_download(hub, tmp_path, monkeyp
 def test_a_model_that_does_not_exist(hub, tmp_path, repo):
     with pytest.raises(UserError):
         fetch(tmp_path, model(repo=repo))
-    assert not (tmp_path / LOCK_FILE).exists()
+    assert not (tmp_path / MODELS).exists()
 
 
 PACKAGE = "+model.package={name: llm-something, version: '1.0', file: something/model.gguf}"

@@ -14,7 +14,8 @@ import pytest
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Job, download
 from rlvr_dynamics.hub.http import Hub as Client
-from rlvr_dynamics.hub.published import Address, pin_all, read_lock
+from rlvr_dynamics.hub.pinned import Address
+from rlvr_dynamics.hub.published import pin_all, read_steps
 from rlvr_dynamics.run import main
 from tests.support.hub_fixture import BASE, REPO, change, write_trajectory
 from tests.support.hub_server import Hub
@@ -34,8 +35,9 @@ def hub(tmp_path, monkeypatch):
         served.publish(REPO, "main", source / "step_10")
         monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr("rlvr_dynamics.hub.http.FIRST_WAIT_SECONDS", 0.01)
+        monkeypatch.setattr("rlvr_dynamics.hub.patience.FIRST_WAIT_SECONDS", 0.01)
         yield served
 
 
@@ -294,7 +296,7 @@ def test_a_full_disk_is_refused_before_any_weights(hub, tmp_path, capsys, monkey
 def test_a_branch_that_moves_changes_nothing(hub, tmp_path):
     assert go(tmp_path, "stages=[prepare,train]") == 0
     lock = tmp_path / "out" / "published.lock.json"
-    recorded = {step: pinned.commit for step, pinned in read_lock(lock).items()}
+    recorded = {step: pinned.commit for step, pinned in read_steps(lock).items()}
     moved = tmp_path / "moved"
     shutil.copytree(tmp_path / "source" / "step_2", moved)
     (moved / "model-00001-of-00002.safetensors").unlink()
@@ -305,7 +307,7 @@ def test_a_branch_that_moves_changes_nothing(hub, tmp_path):
     shutil.rmtree(tmp_path / "out" / "train")
     assert go(tmp_path, "stages=[prepare,train]") == 0
     same_files(tmp_path)
-    assert {step: pinned.commit for step, pinned in read_lock(lock).items()} == recorded
+    assert {step: pinned.commit for step, pinned in read_steps(lock).items()} == recorded
 
 
 def test_offline_is_offline(hub, tmp_path, capsys, monkeypatch):
@@ -338,6 +340,54 @@ def test_only_safetensors_and_small_texts_are_taken(hub, tmp_path):
     targets = fetch_all(hub, tmp_path / "out", tmp_path / "lock.json", steps=(1,))
     assert {path.suffix for path in targets} == {".safetensors", ".json", ".jinja"}
     assert "manifest.json" not in {path.name for path in targets}
+
+
+def test_a_lock_of_before_is_kept_to(hub, tmp_path):
+    lock = tmp_path / "lock.json"
+    with client(hub) as http:
+        address = Address(REPO, "step_1", "")
+        pinned = pin_all(http, {1: address}, lock)[1]
+        entry = json.loads(lock.read_text())["step_1"]
+        before = {"repo": REPO, "revision": "step_1", "folder": "", "files": entry["files"]}
+        lock.write_text(
+            json.dumps({"format": 1, "steps": {"1": before | {"commit": entry["revision"]}}})
+        )
+        hub.publish(REPO, "step_1", tmp_path / "source" / "step_2")
+        assert pin_all(http, {1: address}, lock) == {1: pinned}
+        both = pin_all(http, {1: address, 2: Address(REPO, "step_2", "")}, lock)
+    assert both[1] == pinned and read_steps(lock) == both
+
+
+def test_steps_in_folders_of_one_repository_are_described_once(hub, tmp_path):
+    hub.publish("relex/folders", "main", tmp_path / "source")
+    asked = {step: Address("relex/folders", "main", f"step_{step}") for step in (1, 2, 10)}
+    with client(hub) as http:
+        pinned = pin_all(http, asked, tmp_path / "lock.json")
+        assert len(hub.requests) == 1
+        jobs = [
+            Job(pinned[step], file, tmp_path / "out" / f"step_{step}" / file.name)
+            for step in asked
+            for file in pinned[step].files
+        ]
+        assert len(list(download(http, jobs, lambda _: None))) == len(jobs)
+        for job in jobs:
+            source = tmp_path / "source" / job.target.parent.name / job.file.name
+            assert job.target.read_bytes() == source.read_bytes()
+        with pytest.raises(UserError, match="step 7 cannot be had: no folder step_7") as caught:
+            pin_all(http, {7: Address("relex/folders", "main", "step_7")}, tmp_path / "other")
+    assert "check source.published.repo" in caught.value.way_out
+
+
+def test_a_step_in_the_cache_of_other_tools_is_not_fetched(hub, tmp_path):
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(REPO, revision="step_1", endpoint=hub.endpoint)
+    before = len(hub.requests)
+    fetch_all(hub, tmp_path / "out", tmp_path / "lock.json", steps=(1,))
+    assert len(hub.requests) == before + 1
+    for path in (tmp_path / "source" / "step_1").iterdir():
+        fetched = tmp_path / "out" / "step_1" / path.name
+        assert fetched.read_bytes() == path.read_bytes() and not fetched.is_symlink()
 
 
 def test_a_damaged_lock_is_named(hub, tmp_path, capsys):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from rlvr_dynamics import config
-from rlvr_dynamics.hub.model import LOCK_FILE, fetch_model
+from rlvr_dynamics.hub.lock import MODELS
+from rlvr_dynamics.hub.model import fetch_model
+from rlvr_dynamics.training.prompt_setup import set_prompt
 from tests.support.hub_server import Hub
 from tests.support.small_models import random_tensors, save_model
 
@@ -58,6 +60,7 @@ def hub(tmp_path, monkeypatch, published):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     with Hub() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         server.first = server.publish(REPO, "main", published)
@@ -69,4 +72,5 @@ def model(*overrides, repo=REPO):
 
 
 def fetch(tmp_path, wanted, name="base"):
-    return fetch_model(wanted, tmp_path / name, tmp_path / LOCK_FILE)
+    facts = fetch_model(wanted, tmp_path / name, tmp_path / MODELS)
+    return facts | set_prompt(wanted, tmp_path / name)

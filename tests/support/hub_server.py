@@ -148,6 +148,13 @@ def _file(path):
     return File(path, data_size, sha256.hexdigest(), blob.hexdigest())
 
 
+def _described(file):
+    if not file.lfs:
+        return {"size": file.size, "blobId": file.blob}
+    lfs = {"sha256": file.sha256, "size": file.size, "pointerSize": 135}
+    return {"size": file.size, "blobId": "0" * 40, "lfs": lfs}
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -218,7 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
         if rest[:1] == ["tree"]:
             self.tree(files, "/".join(map(unquote, rest[2:])), fault)
             return
-        siblings = [{"rfilename": name} for name in files]
+        blobs = parse_qs(urlsplit(self.path).query).get("blobs", ["false"])[0].lower()
+        siblings = [
+            {"rfilename": name} | (_described(file) if blobs in ("true", "1") else {})
+            for name, file in files.items()
+        ]
         self.send(
             {
                 **{"id": repo, "modelId": repo, "sha": commit, "private": False, "tags": []},
@@ -271,7 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.lfs:
             self.bytes_of(file, fault, headers | {"ETag": f'"{file.blob}"'})
             return
-        place = f"http://127.0.0.1:{self.hub.cdn.server_port}/{file.sha256}"
+        # Another host name: huggingface_hub asks hosts that are not the hub for nothing but bytes.
+        place = f"http://localhost:{self.hub.cdn.server_port}/{file.sha256}"
         headers |= {
             "Location": f"{place}?signature={quote(commit)}",
             "X-Linked-Size": str(file.size),

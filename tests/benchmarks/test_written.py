@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics import config
-from rlvr_dynamics.benchmarks import LOCK_FILE, read_lock
+from rlvr_dynamics.benchmarks.written import write_tables
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.prepare import prepare
-from rlvr_dynamics.hub.model import LOCK_FILE as MODELS_LOCK
-from rlvr_dynamics.hub.tables import write_tables
+from rlvr_dynamics.hub.lock import MODELS, TABLES, read_lock
 from rlvr_dynamics.run_directory.run import Run
 
 
@@ -44,13 +43,13 @@ def cell(problems, *overrides):
 
 
 def tables(loaded, folder):
-    return write_tables(loaded.data, loaded.benchmark, folder / "out", folder / LOCK_FILE)
+    return write_tables(loaded.data, loaded.benchmark, folder / "out", folder / TABLES)
 
 
 def test_tables_from_local_files(problems, tmp_path):
     facts = tables(cell(problems), tmp_path)
     assert facts["data.train"]["rows"] == facts["benchmark.math"]["rows"] == 10
-    assert sorted(read_lock(tmp_path / LOCK_FILE)) == ["benchmark.math", "data.train"]
+    assert sorted(read_lock(tmp_path / TABLES)) == ["benchmark.math", "data.train"]
     train = pd.read_parquet(tmp_path / "out" / "train.parquet")
     validation = pd.read_parquet(tmp_path / "out" / "val.parquet")
     assert (len(train), len(validation)) == (8, 2)
@@ -112,13 +111,13 @@ def test_prepare_records_every_table_and_says_what_was_left_out(problems, tmp_pa
     # Training starts from the rounded base, and the facts say so.
     assert facts["base_dtype"] == {"stored": "bfloat16", "original": "float32"}
     assert Trajectory.open(folder / "base", steps(tmp_path)).dtype == "bfloat16"
-    assert sorted(read_lock(run.folder / MODELS_LOCK)) == ["qwen3_4b"]
+    assert sorted(read_lock(run.folder / MODELS)) == ["qwen3_4b"]
     benchmark = facts["tables"]["benchmark.math"]
     assert (benchmark["rows"], benchmark["questions"]) == (10, 9)
     assert benchmark["left_out"] == ["math-3"]
     assert len(benchmark["content_sha256"]) == 64
     assert "benchmark.math: 1 of 10 questions left out" in capsys.readouterr().out
-    assert (run.folder / LOCK_FILE).is_file()
+    assert (run.folder / TABLES).is_file()
 
 
 def steps(tmp_path: Path) -> Path:

@@ -1,18 +1,13 @@
-"""Problem tables from the Hugging Face hub, or from local files in their place."""
+"""The tables of a run: training problems and benchmarks, from the hub or from local files."""
 
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.benchmarks import (
-    build_benchmark,
-    build_questions,
-    check_lock,
-    content_sha256,
-    lock_entry,
-    pinned_revision,
-    read_lock,
-)
+from rlvr_dynamics.benchmarks.build import build_benchmark, build_questions
+from rlvr_dynamics.benchmarks.content import content_sha256
+from rlvr_dynamics.benchmarks.lock import check_lock, lock_entry, pinned_revision
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.hub.lock import read_lock
 from rlvr_dynamics.schema import Benchmark, HubData
 from rlvr_dynamics.system.atomic import write_json, write_parquet
 

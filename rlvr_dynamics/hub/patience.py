@@ -1,0 +1,65 @@
+"""Trying again: which failures may pass, and how long to wait between attempts."""
+
+import random
+import sys
+import threading
+
+from rlvr_dynamics.errors import UserError, one_line
+
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 60.0
+LONGEST_TOLD_WAIT_SECONDS = 600.0  # the hub's rate limits count in windows of five minutes
+ATTEMPTS = 9
+_SHOWN_WAIT_SECONDS = 5.0
+
+
+class Transient(Exception):
+    """Something that may be over in a moment; `wait` is how long the server asked us to wait."""
+
+    def __init__(self, what: str, wait: float = 0.0) -> None:
+        """Keep both."""
+        super().__init__(what)
+        self.wait = wait
+
+
+class Stopped(Exception):
+    """Another download of the same batch failed, or the user interrupted."""
+
+
+class Patience:
+    """Waiting between attempts, longer each time, until too many failed in a row."""
+
+    def __init__(self, stop: threading.Event, what: str) -> None:
+        """Begin with no failure; `stop` ends every wait, `what` is named after too many."""
+        self._stop, self._what, self._failures = stop, what, 0
+
+    def succeeded(self) -> None:
+        """Forget earlier failures: something arrived."""
+        self._failures = 0
+
+    def wait(self, reason: Transient) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            UserError: The last attempt was one too many.
+            Stopped: There is no point in another attempt.
+        """
+        self._failures += 1
+        if self._failures >= ATTEMPTS:
+            raise UserError(
+                f"the hub does not deliver: {reason}",
+                where=self._what,
+                way_out="check the network (and HF_ENDPOINT), then run the same command again; "
+                "what was fetched is kept",
+            ) from reason
+        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (self._failures - 1))
+        seconds = random.uniform(0.5, 1.0) * longest  # noqa: S311 - so that not all come at once
+        seconds += min(reason.wait, LONGEST_TOLD_WAIT_SECONDS)
+        if seconds >= _SHOWN_WAIT_SECONDS:
+            print(
+                f"hub: {one_line(str(reason))}; next attempt in {seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        if self._stop.wait(seconds):
+            raise Stopped
