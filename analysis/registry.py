@@ -1,47 +1,32 @@
 """Every table and figure, in the order of the page."""
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.artefact import Artefact
 
-# One line a module, in the order of the page; each module has a list `ARTEFACTS`.
+# One line a module; each has a list `ARTEFACTS`. The page shows them in this order, AlphaRL's in
+# the order in which they are printed.
 MODULES: tuple[str, ...] = (
-    # ours
     "ours.regime_map",
     "ours.ledger_tables",
-    # AlphaRL, tables
-    "alpharl.table_1",
-    "alpharl.table_3",
-    "alpharl.table_4",
-    "alpharl.table_5",
-    "alpharl.table_6",
-    "alpharl.table_7",
-    "alpharl.table_8",
-    # AlphaRL, figures
-    "alpharl.figure_1",
-    "alpharl.figure_3a",
-    "alpharl.figure_3b",
-    "alpharl.figure_4a",
-    "alpharl.figure_4b",
-    "alpharl.figure_5a",
-    "alpharl.figure_5b",
-    "alpharl.figure_6a",
-    "alpharl.figure_6b",
-    "alpharl.figure_6c",
-    "alpharl.figure_7",
-    "alpharl.figure_10",
-    "alpharl.figure_11",
-    "alpharl.figure_12a",
-    "alpharl.figure_12b",
-    "alpharl.figure_12c",
-    "alpharl.figure_14",
-    "alpharl.figure_15",
-    "alpharl.figure_16_29",
-    # RELEX, tables
+    "alpharl.accuracy_by_share",
+    "alpharl.accuracy_by_stage",
+    "alpharl.accuracy_by_rank",
+    "alpharl.update_size_table",
+    "alpharl.update_size_figure",
+    "alpharl.trained_and_rank1",
+    "alpharl.training_progress",
+    "alpharl.kept_parts",
+    "alpharl.behaviour_figures",
+    "alpharl.embeddings",
+    "alpharl.u1_figures",
+    "alpharl.pls_fits",
+    "alpharl.pls_map",
+    "alpharl.pls_by_module",
     "relex.accuracy_tables",
-    # RELEX, figures
     "relex.curves",
     "relex.spectrum",
     "relex.linearity",
@@ -49,20 +34,26 @@ MODULES: tuple[str, ...] = (
 )
 
 
-def artefacts(modules: Sequence[str] = MODULES) -> list[Artefact]:
-    """Every table and figure, in the order of the page.
-
-    Args:
-        modules: Names of modules of this package; imported here and not before, so that naming
-            them costs nothing.
-    """
+def artefacts() -> list[Artefact]:
+    """Every table and figure, in the order of the page."""
+    # Modules are imported here and not before, so that naming them costs nothing.
     found: list[Artefact] = []
-    for module in modules:
+    for module in MODULES:
         found += import_module(f"{__package__}.{module}").ARTEFACTS
     names = [artefact.name for artefact in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     assert not twice, f"two artefacts are named {', '.join(twice)}"  # noqa: S101 - ours to keep
-    return found
+    return sorted(found, key=_place)
+
+
+def _place(artefact: Artefact) -> tuple[int, bool, int, str]:
+    """Papers in order; of AlphaRL's, tables before figures, by their printed numbers."""
+    papers = list(dict.fromkeys(module.partition(".")[0] for module in MODULES))
+    printed = re.fullmatch(r"alpharl_(table|figure)_(\d+)(.*)", artefact.name)
+    if printed is None:
+        return papers.index(artefact.paper), False, 0, ""
+    kind, number, part = printed.groups()
+    return papers.index(artefact.paper), kind == "figure", int(number), part
 
 
 def find(name: str, among: Sequence[Artefact] | None = None) -> Artefact:

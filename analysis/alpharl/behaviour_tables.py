@@ -1,6 +1,7 @@
 """The tables that `python -m rlvr_dynamics.behaviour run_dir=...` wrote for a run, read once."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -30,15 +31,16 @@ NAMES = {
 
 
 @once_per_run
-def behaviour(cell: Cell, name: str) -> pd.DataFrame | None:
-    """One of the tables of a run; None where it has not been written.
+def behaviour(cell: Cell, name: str) -> pd.DataFrame:
+    """One of the tables of a run, without rows where it has not been written.
 
     Raises:
         UserError: The table lacks columns.
     """
-    path = table_path(cell.results.run_dir / FOLDER, name)
-    table = read_parquet(path) if path.is_file() else None
-    absent = [] if table is None else [column for column in COLUMNS[name] if column not in table]
+    path = _path(cell, name)
+    empty = pd.DataFrame(columns=list(COLUMNS[name]))
+    table = read_parquet(path) if path.is_file() else empty
+    absent = [column for column in COLUMNS[name] if column not in table]
     if absent:
         raise UserError(
             f"the table lacks {', '.join(absent)}",
@@ -50,7 +52,11 @@ def behaviour(cell: Cell, name: str) -> pd.DataFrame | None:
 
 def measured(study: Study, name: str) -> list[Cell]:
     """The runs that have a table, in the order of the study."""
-    return [cell for cell in study.cells if behaviour(cell, name) is not None]
+    return [cell for cell in study.cells if _path(cell, name).is_file()]
+
+
+def _path(cell: Cell, name: str) -> Path:
+    return table_path(cell.results.run_dir / FOLDER, name)
 
 
 def lacking(study: Study, cells: Sequence[Cell]) -> str:
@@ -67,6 +73,5 @@ def questions_of(cells: Sequence[Cell]) -> str:
     found = set()
     for cell in cells:
         table = behaviour(cell, "summary")
-        if table is not None:
-            found |= set(zip(table["answers"], table["benchmark"], table["dtype"], strict=True))
+        found |= set(zip(table["answers"], table["benchmark"], table["dtype"], strict=True))
     return "; ".join(f"n = {n} answers, {name}, {dtype}" for n, name, dtype in sorted(found))

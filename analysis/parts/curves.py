@@ -1,32 +1,28 @@
 """Accuracy against what was kept of the update: the shape of AlphaRL's figures 3a, 4, 6c, 7, 11."""
 
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parts.accuracies import accuracy, main_benchmark, questions, relative_accuracy
-from analysis.parts.run_groups import (
-    Group,
-    Looks,
-    dodge,
-    groups,
-    left_out,
-    names_of,
-    runs_and_seeds,
+from analysis.parts.accuracies import accuracy, relative_accuracy
+from analysis.parts.panels import (
+    MOST_PANELS,
+    Panel,
+    columns_of,
+    intervals,
+    panel_grid,
+    panels_of,
+    sizes,
 )
+from analysis.parts.run_groups import Looks, dodge, groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Drawing
-from rlvr_dynamics.reporting.figure_style import GREY, canvas
+from rlvr_dynamics.reporting.figure_style import GREY
 from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import methods_of, model_of
-from rlvr_dynamics.results.study import Cell, Study, benchmarks
-from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.results.study import Cell, Study
 
-MOST_PANELS = 24
 CROWDED = 8  # runs in a panel
 
 
@@ -52,22 +48,6 @@ def places(*listed: tuple[str, str, bool]) -> list[Place]:
     return [Place(label, method, x, joined) for x, (label, method, joined) in enumerate(listed)]
 
 
-Value = Callable[[Cell, str | None, str | None], Interval | None]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel: some runs on one benchmark (None: each on the one that stands for it)."""
-
-    title: str
-    cells: tuple[Cell, ...]
-    benchmark: str | None = None
-
-    def benchmark_of(self, cell: Cell) -> str | None:
-        """The benchmark that is drawn of a run."""
-        return self.benchmark or main_benchmark(cell)
-
-
 @dataclass(frozen=True)
 class CurveFigure:
     """What the figures share; each gives its places.
@@ -79,10 +59,10 @@ class CurveFigure:
         relative: Accuracy over the final checkpoint's, instead of accuracy.
         needed: The places of which a run needs at least one to be drawn; the joined ones when
             empty.
-        beside: Draws one more panel, such as printed values, and says what it is; or None.
+        beside: Draws one more panel, such as printed values; or None.
+        beside_title: Title of that panel.
         decorate: Called with every panel of ours.
         dodged: Width over which the runs of a place are spread.
-        where: Which runs are drawn, for the figures of one algorithm.
     """
 
     places: Sequence[Place]
@@ -91,62 +71,43 @@ class CurveFigure:
     relative: bool = False
     needed: tuple[str, ...] = ()
     beside: Callable[[Axes], None] | None = None
-    decorate: Callable[[Axes], None] | None = None
+    beside_title: str = ""
+    decorate: Callable[[Axes], object] | None = None
     dodged: float = 0.6
-    where: Callable[[Cell], bool] = field(default=lambda cell: True)
 
     def draw(self, study: Study) -> Drawing:
         """Draw the figure, or say what it lacks."""
         needed = self.needed or tuple(place.method for place in self.places if place.joined)
-        asked = [cell for cell in study.cells if self.where(cell)]
-        cells = [cell for cell in asked if set(needed) & methods_of(cell.results)]
+        cells = [cell for cell in study.cells if set(needed) & methods_of(cell.results)]
         if not cells:
             names = ", ".join(method_name(method) for method in needed[:3])
             return Drawing(None, missing=f"Not measured: no run has scores of {names}.")
-        panels = self._panels(groups(cells))
+        panels = panels_of(groups(cells), each_benchmark=self.each_benchmark)
         shown, more = panels[:MOST_PANELS], panels[MOST_PANELS:]
         figure = self._figure(shown, Looks(tuple(cells)))
-        return Drawing(figure, self._facts(asked, cells, more), names_of(study, cells))
-
-    def _panels(self, found: Sequence[Group]) -> list[Panel]:
-        if not self.each_benchmark:
-            return [Panel(group.title, group.cells) for group in found]
-        return [
-            Panel(title if place else f"{group.title}: {title}", group.cells, name)
-            for group in found
-            for place, (name, title) in enumerate(benchmarks(group.cells).items())
-        ]
+        return Drawing(figure, self._facts(study, cells, more), names_of(study, cells))
 
     def _figure(self, panels: Sequence[Panel], looks: Looks) -> Figure:
-        count = len(panels) + (self.beside is not None)
-        columns = _columns(panels) if self.each_benchmark else min(2, count)
-        rows = -(-count // columns)
-        figure, grid = canvas(
-            1.0 + 1.45 * rows, rows, columns, sharex=True, sharey=not self.each_benchmark
+        titles = [panel.title for panel in panels] + [self.beside_title] * bool(self.beside)
+        count = columns_of(panels, 2) if self.each_benchmark else min(2, len(titles))
+        ylabel = "accuracy / final checkpoint's" if self.relative else "accuracy"
+        figure, axes = panel_grid(
+            titles, count, self.xlabel, ylabel, sharey=not self.each_benchmark
         )
-        axes = list(grid.flat)
         for panel, one in zip(panels, axes, strict=False):
             self._panel(one, panel, looks)
-            one.set_title(wrapped(panel.title, columns), loc="left", fontsize=7.5)
         if self.beside is not None:
-            self.beside(axes[len(panels)])
-        for place, one in enumerate(axes):
-            if place >= count:
-                one.remove()
-                continue
+            self.beside(axes[-1])
+        for one in axes:
             one.set_ylim(bottom=0, top=1.04 * max(one.get_ylim()[1], float(self.relative)))
             one.grid(axis="x", visible=False)
-            if place + columns >= count:
-                one.tick_params(labelbottom=True)
-        self._ticks(axes[:count])
-        figure.supxlabel(self.xlabel, fontsize=7.5)
-        figure.supylabel("accuracy / final checkpoint's" if self.relative else "accuracy", size=7.5)
-        handles: list[Any] = looks.handles()
+        self._ticks(axes)
+        handles = looks.handles()
         figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)))
         return figure
 
     def _panel(self, axes: Axes, panel: Panel, looks: Looks) -> None:
-        value: Value = relative_accuracy if self.relative else accuracy
+        value = relative_accuracy if self.relative else accuracy
         for place, cell in enumerate(panel.cells):
             shift = dodge(place, len(panel.cells), self.dodged)
             benchmark = panel.benchmark_of(cell)
@@ -191,7 +152,7 @@ class CurveFigure:
             margin = 0.06 * (last - first) + self.dodged / 2
             one.set_xlim(first - margin, last + margin)
 
-    def _facts(self, asked: list[Cell], cells: list[Cell], more: Sequence[Panel]) -> str:
+    def _facts(self, study: Study, cells: list[Cell], more: Sequence[Panel]) -> str:
         lacking: dict[str, list[str]] = {}
         for spot in self.places:
             for cell in cells:
@@ -205,46 +166,8 @@ class CurveFigure:
         )
         if more:
             text += f"; {len(more)} further panels are left out"
-        without = [cell.name for cell in asked if cell not in cells]
+        without = [cell.name for cell in study.cells if cell not in cells]
         missing = left_out(lacking, len(cells))
         if without:
             missing += f" Not drawn, because nothing of this was scored: {', '.join(without)}."
         return f"{text}. {missing.strip()}".strip()
-
-
-def _columns(panels: Sequence[Panel]) -> int:
-    """Panels in a row, such that the benchmarks of one group fill whole rows where they can."""
-    each = len({panel.benchmark for panel in panels})
-    return 3 if each % 3 == 0 else min(2, each)
-
-
-def wrapped(title: str, columns: int) -> str:
-    """The title of a panel, in lines that fit when so many panels stand side by side."""
-    return textwrap.fill(title, 84 // columns, break_on_hyphens=False)
-
-
-def sizes(cells: Sequence[Cell], each_benchmark: bool = False) -> str:
-    """Questions and answers behind an accuracy, by benchmark where runs or benchmarks differ."""
-    found: dict[str, list[str]] = {}
-    for cell in cells:
-        names = benchmarks([cell]) if each_benchmark else _main(cell)
-        for name, title in names.items():
-            found.setdefault(questions(cell, name), []).append(title)
-    if len(found) == 1 and each_benchmark:
-        return next(iter(found))
-    return "; ".join(f"{size} ({', '.join(dict.fromkeys(of))})" for size, of in found.items())
-
-
-def _main(cell: Cell) -> dict[str, str]:
-    name = main_benchmark(cell)
-    return {} if name is None else {name: cell.results.benchmark_title(name)}
-
-
-def intervals(axes: Axes, x: Sequence[float], scores: Sequence[Interval], **look: Any) -> None:
-    """Points with their intervals; an interval that is not known is left out."""
-    value = np.array([score.value for score in scores], dtype=np.float64)
-    low = np.array([score.low for score in scores], dtype=np.float64)
-    high = np.array([score.high for score in scores], dtype=np.float64)
-    errors = np.clip(np.nan_to_num(np.array([value - low, high - value])), 0, None)
-    settings = {"linestyle": "", "markersize": 3, "elinewidth": 0.6, **look}
-    axes.errorbar(x, value, yerr=errors, **settings)

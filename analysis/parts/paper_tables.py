@@ -1,7 +1,7 @@
 """What the papers' tables have in common: printed rows, averages, and the runs that may join."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ import pandas as pd
 
 from rlvr_dynamics.claims.printed import AVERAGE, PROVENANCE
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import Formatter, general, integer, number
+from rlvr_dynamics.results.formatting import Formatter, general, integer, interval, number
 from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
 
 # AlphaRL's six benchmarks as printed, and the names under which this package scores them.
 BENCHMARKS = {
@@ -39,6 +40,7 @@ METHODS = {
 OURS = "ours"
 NOT_RUN = "ours: no such run"
 RUN = ("model", "algorithm", "learning rate", "seed")
+SPAN = " [95 %]"  # behind the name of a column: that of its interval
 
 
 def share_in_percent(value: float) -> str:
@@ -73,6 +75,65 @@ RUN_FORMATS: dict[str, Formatter] = {
 def run_columns(cell: Cell) -> dict[str, object]:
     """Model, algorithm, learning rate and seed of a run: the first columns of its rows."""
     return dict(zip(RUN, (cell.model, cell.algorithm, cell.learning_rate, cell.seed), strict=True))
+
+
+def with_span(
+    name: str,
+    value: Interval,
+    show: Callable[[float, float], str | None] = interval,
+    ending: str = SPAN,
+) -> dict[str, object]:
+    """The columns of an estimate and of its 95 % interval as text."""
+    return {name: value.value, name + ending: show(value.low, value.high)}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: Its name in the csv file.
+        show: How a value is shown; as `RUN_FORMATS` says when not given.
+        heading: Its heading where that is not its name.
+        interval: Name of the column of its 95 % interval, which follows it; empty without one.
+    """
+
+    name: str
+    show: Formatter | None = None
+    heading: str = ""
+    interval: str = ""
+
+
+def estimate(name: str, show: Formatter, heading: str = "") -> Column:
+    """A column that that of its interval follows, as `with_span` fills them."""
+    return Column(name, show, heading, name + SPAN)
+
+
+def as_table(
+    name: str,
+    title: str,
+    caption: str,
+    rows: Iterable[Mapping[str, Any]],
+    columns: Iterable[Column | str],
+    missing: str = "",
+) -> Table:
+    """A table from its rows and columns; without rows it says what is missing."""
+    rows = list(rows)
+    if not rows:
+        return Table(name, title, "", None, missing=missing)
+    order: list[str] = []
+    formats, headings = dict(RUN_FORMATS), {}
+    for each in columns:
+        column = Column(each) if isinstance(each, str) else each
+        order.append(column.name)
+        if column.show is not None:
+            formats[column.name] = column.show
+        if column.heading:
+            headings[column.name] = column.heading
+        if column.interval:
+            order.append(column.interval)
+            headings[column.interval] = "95 %"
+    return Table(name, title, caption, pd.DataFrame(rows, columns=order), formats, headings)
 
 
 def with_ours(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
 from matplotlib.lines import Line2D
 
@@ -90,22 +92,21 @@ class Looks:
         """What colours and markers mean, for a legend."""
         algorithms = sorted({cell.algorithm for cell in self.cells})
         colours = [
-            Line2D([], [], color=ALGORITHM_COLOURS.get(name, GREY), linewidth=2, label=name)
-            for name in algorithms
+            key(name, color=ALGORITHM_COLOURS.get(name, GREY), linewidth=2) for name in algorithms
         ]
-        markers = [
-            Line2D(
-                [],
-                [],
-                color=GREY,
-                linestyle="",
-                markersize=4,
-                marker=SEED_MARKERS[place % len(SEED_MARKERS)],
-                label=f"seed {seed}",
-            )
-            for place, seed in enumerate(self._seeds)
+        return [*colours, *self.seed_handles(markersize=4)]
+
+    def seed_handles(self, **look: Any) -> list[Line2D]:
+        """What markers mean, for a legend."""
+        return [
+            key(f"seed {seed}", color=GREY, linestyle="", marker=marker, **look)
+            for seed, marker in zip(self._seeds, cycle(SEED_MARKERS), strict=False)
         ]
-        return [*colours, *markers]
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **look)
 
 
 def dodge(place: int, count: int, width: float = 0.6) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.curves import wrapped
+from analysis.parts.panels import wrapped
 from analysis.parts.random_walk import leading_coefficients, walk_of
 from analysis.parts.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
 from analysis.relex.figures import (

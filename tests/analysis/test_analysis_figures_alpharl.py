@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.alpharl.figure_3a import rank_places
-from analysis.alpharl.figure_4b import scale_places
-from analysis.alpharl.figure_5a import mean_norm, share_of
+from analysis.alpharl.kept_parts import rank_places, scale_places
 from analysis.alpharl.u1_paths import principal_plane, u1_path, walk_like
+from analysis.alpharl.update_size_figure import mean_norm, share_of
 from analysis.parts.accuracies import accuracy, main_benchmark, relative_accuracy
 from analysis.parts.run_groups import groups
 from analysis.registry import find

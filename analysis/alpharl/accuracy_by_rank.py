@@ -1,26 +1,27 @@
-"""AlphaRL, Table 8: accuracy of the update's leading directions, by kind of training."""
+"""Accuracy of the update's leading directions, by kind of training."""
 
 import math
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
+from analysis.alpharl.paper import table
 from analysis.alpharl.stages import scored
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
     RUN,
-    RUN_FORMATS,
+    Column,
+    as_table,
+    estimate,
     for_controls,
     in_percent,
     provenance_note,
     run_columns,
+    with_span,
 )
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import (
-    Formatter,
     interval,
     number,
     percent_interval,
@@ -34,7 +35,6 @@ from rlvr_dynamics.statistics.intervals import Interval
 NAME = "alpharl_table_8"
 TITLE = "Accuracy kept by the leading directions of the update"
 BENCHMARK = "math500"
-CONTRASTS = ("accuracy", "ratio", "gain", "random update", "base")
 LABELS = {  # as printed: label of the reconstruction here
     "rank1": "rank1_recovery",
     "rank1pct": "recovery_1_percent",
@@ -82,18 +82,17 @@ def _paper_table(study: Study) -> Table:
             rows.append({"rank": rank, "source": OURS, **found})
     if not runs:
         rows.append({"source": NOT_RUN})
-    order = ["rank", "source", *titles.values(), "interval", "n", "cell"]
+    columns = [Column(title, in_percent) for title in titles.values()]
     noted = numbers.rename(columns={"provenance": "source"})
-    return Table(
+    return as_table(
         NAME,
         TITLE,
         "Accuracy on MATH-500 over that of the fully trained model, in per cent, of the leading "
         "directions of the final update, rescaled to its norm: one of them, or a percentage of "
         "all. Ours beneath, each in the column of its kind of training; the paper gives no "
         f"interval.{provenance_note(noted)}",
-        pd.DataFrame(rows, columns=order),
-        {**dict.fromkeys(titles.values(), in_percent), "n": RUN_FORMATS["n"]},
-        {"interval": "95 % (ratio)"},
+        rows,
+        ["rank", "source", *columns, Column("interval", heading="95 % (ratio)"), "n", "cell"],
     )
 
 
@@ -107,37 +106,25 @@ def _on_paper_benchmark(cell: Cell, label: str) -> tuple[Interval, float]:
 
 
 def _here_table(cells: Sequence[Cell], name: str) -> Table:
-    title = f"{TITLE}: runs of this study"
-    rows = [row for cell in cells for row in _here_rows(cell)]
-    if not rows:
-        missing = "Not measured: needs reconstructions of the last step, scored (stage score)."
-        return Table(f"{name}_here", title, "", None, missing=missing)
-    order = [*RUN, "method", "accuracy", "accuracy [95 %]", "ratio", "ratio [95 %]"]
-    order += [
-        "gain",
-        "gain [95 %]",
-        "random update",
-        "random update [95 %]",
-        "base",
-        "base [95 %]",
-        "n",
-    ]
-    ratios: dict[str, Formatter] = dict.fromkeys(["ratio", "gain", "random update", "base"], number)
-    return Table(
+    return as_table(
         f"{name}_here",
-        title,
+        f"{TITLE}: runs of this study",
         "In-domain accuracy in per cent of the leading directions of the last update, rescaled to "
         "its norm. Ratio: over the full model's, the paper's measure. Gain: (accuracy − base) / "
         "(full − base). Beside them the ratios of two controls: a random update of the same norm, "
         "and the untrained base. 95 % intervals: over n questions, paired for the ratios.",
-        pd.DataFrame(rows, columns=[*order, "protocol", "cell"]),
-        {**RUN_FORMATS, **ratios, "accuracy": in_percent},
-        {
-            **{f"{part} [95 %]": "95 %" for part in CONTRASTS},
-            "gain": "gain kept",
-            "random update": "ratio of a random update",
-            "base": "ratio of the base",
-        },
+        (row for cell in cells for row in _here_rows(cell)),
+        [
+            *RUN,
+            "method",
+            estimate("accuracy", in_percent),
+            estimate("ratio", number),
+            estimate("gain", number, "gain kept"),
+            estimate("random update", number, "ratio of a random update"),
+            estimate("base", number, "ratio of the base"),
+            *("n", "protocol", "cell"),
+        ],
+        "Not measured: needs reconstructions of the last step, scored (stage score).",
     )
 
 
@@ -151,22 +138,17 @@ def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
         model = str(ModelId(label, 0, final))
         if model not in models:
             continue
-        accuracy, ratio, gain = models.accuracy(model), models.ratio(model), models.gain(model)
         whole = label == "real"
+        # The full model over itself is 1 by definition, which no interval says more about.
+        show = (lambda low, high: None) if whole else interval
         yield {
             **run_columns(cell),
             "method": "full update" if whole else cell.results.method_name(label),
-            "accuracy": accuracy.value,
-            "accuracy [95 %]": percent_interval(accuracy.low, accuracy.high),
-            # The full model over itself is 1 by definition, which no interval says more about.
-            "ratio": ratio.value,
-            "ratio [95 %]": None if whole else interval(ratio.low, ratio.high),
-            "gain": gain.value,
-            "gain [95 %]": None if whole else interval(gain.low, gain.high),
-            "random update": random.value,
-            "random update [95 %]": interval(random.low, random.high),
-            "base": base.value,
-            "base [95 %]": interval(base.low, base.high),
+            **with_span("accuracy", models.accuracy(model), percent_interval),
+            **with_span("ratio", models.ratio(model), show),
+            **with_span("gain", models.gain(model), show),
+            **with_span("random update", random),
+            **with_span("base", base),
             "n": models.questions,
             "protocol": f"{models.protocol}, {models.samples} to a question",
             "cell": cell.name,
@@ -174,10 +156,8 @@ def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        NAME,
-        "alpharl",
-        "Table 8",
+    table(
+        "8",
         TITLE,
         "How many directions it takes: one suffices for RL in the paper, and not for distillation "
         "or fine-tuning. Judge ours by the gain, and against the random update.",

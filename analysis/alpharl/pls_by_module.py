@@ -1,4 +1,4 @@
-"""AlphaRL, figures 16 to 29: u1(t) and its PLS component for every kind of module."""
+"""u1(t) and its PLS component for every kind of module."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.alpharl.figure_6a import plane
-from analysis.alpharl.figure_6b import scatter
+from analysis.alpharl.paper import figure
+from analysis.alpharl.pls_fits import scatter
+from analysis.alpharl.u1_figures import plane
 from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
 from analysis.parts.run_groups import names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
@@ -73,7 +74,7 @@ def _counts(cell: Cell, paths: dict[str, list[Path1]]) -> str:
 
 
 def _figure(cell: Cell, modules: Sequence[str], paths: dict[str, list[Path1]]) -> Figure:
-    figure, grid = canvas(0.7 + 1.15 * len(modules), len(modules), 3, width_ratios=[0.75, 1, 1])
+    drawn, grid = canvas(0.7 + 1.15 * len(modules), len(modules), 3, width_ratios=[0.75, 1, 1])
     table = cell.results.tables["u1_alignment"]
     layers = [] if table is None else sorted(set(known(table, "layer")["layer"]))
     shade = Normalize(min(layers, default=0), max(1, max(layers, default=1)))
@@ -100,7 +101,7 @@ def _figure(cell: Cell, modules: Sequence[str], paths: dict[str, list[Path1]]) -
     grid[-1, 1].set_xlabel("first PLS component z, in sd")
     grid[-1, 2].set_xlabel("training step")
     grid[0, 2].set_title("cosine of u₁(t) with the last", loc="left", fontsize=7)
-    figure.colorbar(
+    drawn.colorbar(
         ScalarMappable(Normalize(0, last), "cividis"),
         ax=list(grid[:, 0]),
         location="bottom",
@@ -108,7 +109,7 @@ def _figure(cell: Cell, modules: Sequence[str], paths: dict[str, list[Path1]]) -
         aspect=12,
         pad=0.01,
     )
-    figure.colorbar(
+    drawn.colorbar(
         ScalarMappable(shade, SHADES),
         ax=list(grid[:, 1:].flat),
         location="bottom",
@@ -117,7 +118,7 @@ def _figure(cell: Cell, modules: Sequence[str], paths: dict[str, list[Path1]]) -
         ticks=[round(tick) for tick in np.linspace(shade.vmin or 0, shade.vmax or 1, 3)],
         pad=0.01,
     )
-    return figure
+    return drawn
 
 
 def middle_of(paths: Sequence[Path1]) -> Path1:
@@ -150,10 +151,8 @@ def _cosines(axes: Axes, cell: Cell, module: str, shade: Normalize) -> None:
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_16_29",
-        "alpharl",
-        "Figures 16 to 29",
+    figure(
+        "16 to 29",
         "u1 of every kind of module, and how it follows the accuracy",
         "Left: principal components of u1(t) of the middle layer. Middle: accuracy against the "
         "first PLS component, every layer in its colour; walks: the mean R² of random walks in "

@@ -1,4 +1,4 @@
-"""AlphaRL, figure 1: trained models beside their rank-1 updates, on every benchmark."""
+"""Trained models beside their rank-1 updates, on every benchmark."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from analysis.alpharl.paper import figure
 from analysis.parts.accuracies import accuracy
-from analysis.parts.curves import intervals, sizes
+from analysis.parts.panels import intervals, sizes
 from analysis.parts.run_groups import (
     ALGORITHM_COLOURS,
     Group,
     groups,
+    key,
     left_out,
     names_of,
     runs_and_seeds,
@@ -51,7 +53,7 @@ def draw(study: Study) -> Drawing:
 
 
 def _figure(found: Sequence[Group]) -> Figure:
-    figure, grid = canvas(0.75 + 1.55 * len(found), len(found), 1, sharey=True)
+    drawn, grid = canvas(0.75 + 1.55 * len(found), len(found), 1, sharey=True)
     for axes, group in zip(grid[:, 0], found, strict=True):
         _panel(axes, group)
     for axes in grid[:, 0]:
@@ -65,13 +67,11 @@ def _figure(found: Sequence[Group]) -> Figure:
         Patch(facecolor="white", edgecolor=BLACK, hatch="/////", label="rank 1 (right bar)"),
     ]
     handles += [
-        Line2D([], [], color=BLACK, linewidth=0.9, label="base"),
-        Line2D(
-            [], [], color=GREY, marker="x", linestyle="", markersize=4, label="random, same norm"
-        ),
+        key("base", color=BLACK, linewidth=0.9),
+        key("random, same norm", color=GREY, marker="x", linestyle="", markersize=4),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
-    return figure
+    drawn.legend(handles=handles, loc="outside upper center", ncols=4)
+    return drawn
 
 
 def _panel(axes: Axes, group: Group) -> None:
@@ -124,10 +124,8 @@ def _scores(cells: Sequence[Cell], method: str, benchmark: str) -> list[Interval
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_1",
-        "alpharl",
-        "Figure 1",
+    figure(
+        "1",
         "Trained models beside their rank-1 updates",
         "Filled: the trained model; hatched: the base plus the rank-1 part of every matrix's "
         "update, rescaled. Read both from the base (line), not from zero; the cross is a random "

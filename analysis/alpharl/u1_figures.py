@@ -1,4 +1,4 @@
-"""AlphaRL, figure 6a: the path of the leading left vector u1(t) through the training."""
+"""The path of the leading left vector u1(t) through the training."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from analysis.alpharl.paper import figure
 from analysis.alpharl.u1_paths import Path1, has_paths, principal_plane, u1_path, walk_like
-from analysis.parts.curves import wrapped
+from analysis.parts.panels import wrapped
 from analysis.parts.run_groups import groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import canvas
@@ -60,7 +61,7 @@ def draw(study: Study) -> Drawing:
 def _figure(found: Sequence[tuple[Cell, str, Path1]]) -> Figure:
     pairs = min(2, len(found))
     rows = -(-len(found) // pairs)
-    figure, grid = canvas(0.5 + 1.5 * rows, rows, 2 * pairs)
+    drawn, grid = canvas(0.5 + 1.5 * rows, rows, 2 * pairs)
     axes = list(grid.flat)
     last = max(int(path.steps[-1]) for *_, path in found)
     shade = Normalize(0, last)
@@ -73,13 +74,13 @@ def _figure(found: Sequence[tuple[Cell, str, Path1]]) -> Figure:
         right.set_title("random walk", loc="left", fontsize=6.5)
     for one in axes[2 * len(found) :]:
         one.remove()
-    figure.colorbar(
+    drawn.colorbar(
         ScalarMappable(shade, "cividis"),
         ax=axes[: 2 * len(found)],
         label="training step",
         aspect=40,
     )
-    return figure
+    return drawn
 
 
 def plane(axes: Axes, vectors: np.ndarray, steps: np.ndarray, shade: Normalize) -> None:
@@ -96,10 +97,8 @@ def plane(axes: Axes, vectors: np.ndarray, steps: np.ndarray, shade: Normalize) 
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_6a",
-        "alpharl",
-        "Figure 6a",
+    figure(
+        "6a",
         "The path of the update's leading left vector",
         "The two leading principal components of u1(t), with their shares of the variance. A "
         "smooth curve is no finding: a random walk with the same step lengths (right of each) "

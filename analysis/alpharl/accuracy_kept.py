@@ -5,9 +5,18 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from analysis.alpharl.stages import SPLITS, Row, rows_of, scored
-from analysis.parts.paper_tables import METHODS, OURS, RUN, RUN_FORMATS, run_columns, signed_points
+from analysis.parts.paper_tables import (
+    METHODS,
+    OURS,
+    RUN,
+    Column,
+    as_table,
+    run_columns,
+    signed_points,
+    with_span,
+)
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import Formatter, interval, number
+from rlvr_dynamics.results.formatting import interval, number
 from rlvr_dynamics.results.scores import PairedAccuracy
 from rlvr_dynamics.results.study import Cell
 
@@ -15,7 +24,7 @@ SETS = {"in domain": ("in_domain",), "all": tuple(SPLITS)}
 MISSING = "Not measured: needs AlphaRL's predictions of the last step, scored (stage score)."
 
 
-def retention_table(
+def kept_table(
     title: str, shares: Sequence[float], cells: Sequence[Cell], name: str, printed: pd.DataFrame
 ) -> Table:
     """What AlphaRL keeps of the full training's accuracy, beside the checkpoint it starts from.
@@ -27,40 +36,33 @@ def retention_table(
         name: What the file's name begins with.
         printed: Printed rows (`analysis.parts.paper_tables.wide`), or none.
     """
-    rows = [*_printed_retention(printed)]
-    rows += [row for cell in cells for row in _retention_rows(cell, shares)]
-    title = f"{title}: accuracy kept"
-    if not rows:
-        return Table(f"{name}_retention", title, "", None, missing=MISSING)
-    order = [*RUN, "method", "share", "speed-up", "benchmarks", "kept", "interval"]
-    order += ["checkpoint", "checkpoint interval", "advantage", "advantage interval"]
-    order += ["gain", "gain interval", "n", "kept as printed", "source", "cell"]
-    ratios: dict[str, Formatter] = dict.fromkeys(["kept as printed", "kept", "checkpoint"], number)
-    return Table(
+    rows = [*_printed_rows(printed)]
+    rows += [row for cell in cells for row in _kept_rows(cell, shares)]
+    return as_table(
         f"{name}_retention",
-        title,
+        f"{title}: accuracy kept",
         "Kept: average accuracy over the full training's, from recomputed averages, beside the "
         "same from the printed averages. Checkpoint: what the plain checkpoint of the same step "
         "keeps, which AlphaRL must beat. Advantage: AlphaRL minus that checkpoint, in points. "
         "Gain: (AlphaRL − base) / (full − base); a plain ratio rewards the base, and the paper "
         "prints no base here. 95 % intervals: bootstrap over n questions, paired. The claim is "
         "over 0.96 at 40 % of the training, which is 2.5 × faster.",
-        pd.DataFrame(rows, columns=order),
-        {**RUN_FORMATS, **ratios, "advantage": signed_points, "gain": number},
-        {
-            "kept as printed": "kept, printed averages",
-            "interval": "95 %",
-            "checkpoint": "checkpoint keeps",
-            "checkpoint interval": "95 %",
-            "advantage": "advantage, points",
-            "advantage interval": "95 %",
-            "gain": "gain kept",
-            "gain interval": "95 %",
-        },
+        rows,
+        [
+            *(*RUN, "method", "share", "speed-up", "benchmarks"),
+            Column("kept", number, interval="interval"),
+            Column("checkpoint", number, "checkpoint keeps", "checkpoint interval"),
+            Column("advantage", signed_points, "advantage, points", "advantage interval"),
+            Column("gain", number, "gain kept", "gain interval"),
+            "n",
+            Column("kept as printed", number, "kept, printed averages"),
+            *("source", "cell"),
+        ],
+        MISSING,
     )
 
 
-def _printed_retention(printed: pd.DataFrame) -> Iterator[dict[str, object]]:
+def _printed_rows(printed: pd.DataFrame) -> Iterator[dict[str, object]]:
     for (model, algorithm), block in printed.groupby(["model", "algorithm"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
         found = {(row["method"], row["share"]): row for row in block.to_dict("records")}
         full = found[("full_rl", 1.0)]
@@ -83,7 +85,7 @@ def _printed_retention(printed: pd.DataFrame) -> Iterator[dict[str, object]]:
             }
 
 
-def _retention_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, object]]:
+def _kept_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, object]]:
     names = SETS if cell.results.benchmarks("out_of_domain") else {"in domain": ("in_domain",)}
     for label, splits in names.items():
         models = scored(cell, splits)
@@ -103,15 +105,14 @@ def _retention_rows(cell: Cell, shares: Sequence[float]) -> Iterator[dict[str, o
 
 
 def _kept(models: PairedAccuracy, row: Row) -> dict[str, object]:
-    kept, gain = models.ratio(row.model), models.gain(row.model)
-    plain, advantage = models.ratio(row.start), models.points(row.model, row.start)
+    kept, ending = models.ratio(row.model), " interval"
     return {
-        "kept": kept.value,
-        "interval": interval(kept.low, kept.high),
-        "checkpoint": plain.value,
-        "checkpoint interval": interval(plain.low, plain.high),
-        "advantage": advantage.value,
-        "advantage interval": interval(advantage.low, advantage.high, 1, signed=True),
-        "gain": gain.value,
-        "gain interval": interval(gain.low, gain.high),
+        **{"kept": kept.value, "interval": interval(kept.low, kept.high)},
+        **with_span("checkpoint", models.ratio(row.start), ending=ending),
+        **with_span("advantage", models.points(row.model, row.start), _points, ending),
+        **with_span("gain", models.gain(row.model), ending=ending),
     }
+
+
+def _points(low: float, high: float) -> str:
+    return interval(low, high, 1, signed=True)

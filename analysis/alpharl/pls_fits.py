@@ -1,4 +1,4 @@
-"""AlphaRL, figure 6b: does the first PLS component of u1(t) follow the accuracy?"""
+"""Does the first PLS component of u1(t) follow the accuracy?"""
 
 from collections.abc import Sequence
 from textwrap import fill
@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from analysis.alpharl.paper import figure
 from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
-from analysis.parts.run_groups import Group, groups, left_out, names_of, runs_and_seeds
+from analysis.parts.run_groups import Group, dodge, groups, key, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import (
@@ -38,16 +39,16 @@ def draw(study: Study) -> Drawing:
     found = groups(cells, by_algorithm=True)
     example = next((cell for cell in cells if has_paths(cell) and paths_of(cell)), None)
     height = 0.8 + ROW * len(found)
-    figure = blank(height + 0.2 if example is None else height + 2.3)
-    bottom: Any = figure
+    drawn = blank(height + 0.2 if example is None else height + 2.3)
+    bottom: Any = drawn
     if example is not None:
-        parts: Any = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.1, height])
+        parts: Any = drawn.subfigures(2, 1, squeeze=False, height_ratios=[2.1, height])
         _examples(parts[0, 0], example)
         bottom = parts[1, 0]
     axes = bottom.subplots()
     for y, group in enumerate(found):
         for place, cell in enumerate(group.cells):
-            shift = 0.0 if len(group.cells) < 2 else (place / (len(group.cells) - 1) - 0.5) * 0.45
+            shift = dodge(place, len(group.cells), 0.45)
             _strip(axes, cell, y + shift)
     _finish(axes, found)
     bottom.legend(handles=_handles(), loc="outside lower center", ncols=2)
@@ -63,7 +64,7 @@ def draw(study: Study) -> Drawing:
         )
         + f". {source(cells[0])} {left_out({'R²': lacking}, len(study.cells))}"
     )
-    return Drawing(figure, " ".join(facts.split()), names_of(study, cells))
+    return Drawing(drawn, " ".join(facts.split()), names_of(study, cells))
 
 
 def _size(table: pd.DataFrame | None) -> str:
@@ -158,23 +159,19 @@ def _finish(axes: Axes, found: Sequence[Group]) -> None:
 
 def _handles() -> list[Line2D]:
     ours = [
-        Line2D([], [], color=BLUE, marker="o", markersize=3, linewidth=0.8, label="R², in sample"),
-        Line2D(
-            [], [], color=VERMILLION, marker="s", markersize=3, linewidth=0.8, label="leave-one-out"
-        ),
+        key("R², in sample", color=BLUE, marker="o", markersize=3, linewidth=0.8),
+        key("leave-one-out", color=VERMILLION, marker="s", markersize=3, linewidth=0.8),
     ]
     nulls = [
-        Line2D([], [], color=colour, linewidth=4, alpha=0.35, label=f"null: {name}")
+        key(f"null: {name}", color=colour, linewidth=4, alpha=0.35)
         for name, colour in NULLS.values()
     ]
     return [*ours, *nulls]
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_6b",
-        "alpharl",
-        "Figure 6b",
+    figure(
+        "6b",
         "Does u1 follow the accuracy?",
         "A high R² is evidence only beyond the orange band: within it, random walks in place of "
         "the accuracies are fitted by the same vectors just as well. Permuted accuracies have no "

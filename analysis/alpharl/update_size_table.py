@@ -1,25 +1,29 @@
-"""AlphaRL, Table 7: size of the update and share of its leading directions, by kind of training."""
+"""Size of the update and share of its leading directions, by kind of training."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from analysis.alpharl.paper import table
 from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
     RUN,
-    RUN_FORMATS,
+    Column,
+    as_table,
+    estimate,
     for_controls,
     provenance_note,
     run_columns,
+    with_span,
 )
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.results.formatting import Formatter, general, integer, interval
-from rlvr_dynamics.results.formatting import percent_interval as span
+from rlvr_dynamics.results.formatting import general, integer, interval, percent_interval
 from rlvr_dynamics.results.frames import equal, known, last_step, values
 from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
 from rlvr_dynamics.results.study import Cell, Study
@@ -80,10 +84,8 @@ def _paper_table(study: Study) -> Table:
         ]
         if not cells:
             rows.append({**first, "source": NOT_RUN})
-    order = ["kind", *CONDITIONS.values(), "model", "source"]
-    order += ["mean norm", *RANKS.values(), "matrices", "cell"]
     noted = numbers.rename(columns={"provenance": "source"})
-    return Table(
+    return as_table(
         NAME,
         TITLE,
         "Mean over attention and MLP matrices of ‖ΔW‖, and of the norm of its unscaled leading "
@@ -91,44 +93,46 @@ def _paper_table(study: Study) -> Table:
         "beneath. The paper's code prints ratios of sums over modules; ours are means of ratios, "
         "both are in the next table with intervals and nulls. Model: the base that the training "
         f"started from.{provenance_note(noted)}",
-        pd.DataFrame(rows, columns=order),
-        {"mean norm": _norm, **dict.fromkeys(RANKS.values(), _percent), "matrices": integer},
+        rows,
+        [
+            *("kind", *CONDITIONS.values(), "model", "source"),
+            Column("mean norm", _norm),
+            *(Column(name, _percent) for name in RANKS.values()),
+            *(Column("matrices", integer), "cell"),
+        ],
     )
 
 
 def _here_table(cells: Sequence[Cell], name: str) -> Table:
-    title = f"{TITLE}: runs of this study"
-    rows = [
-        {**run_columns(cell), **measured, "dtype": cell.results.dtype, "cell": cell.name}
-        for cell in cells
-        if (measured := _measured(cell))
-    ]
-    if not rows:
-        return absent(f"{name}_here", title, "norms", "rank_shares")
-    order = [*RUN, "step", "matrices", "mean norm", "mean norm [95 %]", "relative norm"]
-    shown: dict[str, Formatter] = {
-        **RUN_FORMATS,
-        **dict.fromkeys(["step", "matrices"], integer),
-        **dict.fromkeys(["mean norm", "relative norm"], _norm),
-    }
-    headings = {"mean norm [95 %]": "95 %"}
-    for title_of_rank in RANKS.values():
-        parts = [f"{title_of_rank}{part}" for part in ("", " [95 %]", " null", " of sums")]
-        order += parts
-        shown |= dict.fromkeys([parts[0], *parts[2:]], _percent)
-        headings |= dict(zip(parts[1:], ("95 %", "Gaussian null", "ratio of sums"), strict=True))
-    return Table(
+    return as_table(
         f"{name}_here",
-        title,
+        f"{TITLE}: runs of this study",
         "At the last step, over attention and MLP matrices: mean of ‖ΔW‖_F, of ‖ΔW‖_F / ‖W_0‖_F, "
         "and of the norm of the leading part of ΔW, unscaled, over ‖ΔW‖_F; 95 % bootstrap over "
         "matrices, which are not independent runs. Gaussian null: the same share of a random "
         "matrix of the same shape; a small matrix has few directions, so compare with it, and not "
         "with the papers' 7B and 8B models. Ratio of sums: what the paper's code prints.",
-        pd.DataFrame(rows, columns=[*order, "dtype", "cell"]),
-        shown,
-        headings,
+        [
+            {**run_columns(cell), **measured, "dtype": cell.results.dtype, "cell": cell.name}
+            for cell in cells
+            if (measured := _measured(cell))
+        ],
+        [
+            *(*RUN, Column("step", integer), Column("matrices", integer)),
+            *(estimate("mean norm", _norm), Column("relative norm", _norm)),
+            *(column for title in RANKS.values() for column in _share_columns(title)),
+            *("dtype", "cell"),
+        ],
+        absent("", "", "norms", "rank_shares").missing,
     )
+
+
+def _share_columns(title: str) -> list[Column]:
+    return [
+        estimate(title, _percent),
+        Column(f"{title} null", _percent, "Gaussian null"),
+        Column(f"{title} of sums", _percent, "ratio of sums"),
+    ]
 
 
 def _measured(cell: Cell) -> dict[str, object]:
@@ -145,12 +149,10 @@ def _measured(cell: Cell) -> dict[str, object]:
         return {}
     size = values(final.loc[matrices], "update_norm")
     draws = {"seed": results.seed, "draws": results.bootstrap_draws}
-    norm = bootstrap(size, np.mean, **draws)
     found: dict[str, object] = {
         "step": last_step(shares),
         "matrices": len(matrices),
-        "mean norm": norm.value,
-        "mean norm [95 %]": interval(norm.low, norm.high, 4),
+        **with_span("mean norm", bootstrap(size, np.mean, **draws), partial(interval, digits=4)),
         "relative norm": float(values(final.loc[matrices], "relative_update").mean()),
     }
     for rank, title in RANKS.items():
@@ -159,12 +161,10 @@ def _measured(cell: Cell) -> dict[str, object]:
         if not len(here):
             continue
         share = values(here, "norm_share")
-        mean = bootstrap(share, np.mean, **draws)
         weights = values(final.loc[here.index], "update_norm")
         whole = float(weights.sum())
         found |= {
-            title: mean.value,
-            f"{title} [95 %]": span(mean.low, mean.high),
+            **with_span(title, bootstrap(share, np.mean, **draws), percent_interval),
             f"{title} null": _null(here),
             f"{title} of sums": float((share * weights).sum()) / whole if whole else math.nan,
         }
@@ -187,10 +187,8 @@ def _shares(cell: Cell) -> pd.DataFrame | None:
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        NAME,
-        "alpharl",
-        "Table 7",
+    table(
+        "7",
         TITLE,
         "Online training changes the weights least and puts the most of the change into its "
         "leading direction; beside each share of ours, what a random matrix has.",

@@ -1,4 +1,4 @@
-"""AlphaRL, figure 5b: token embeddings before and after training."""
+"""Token embeddings before and after training."""
 
 from textwrap import fill
 from typing import Any
@@ -7,18 +7,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.lines import Line2D
 
-from analysis.alpharl.behaviour_drawing import COLUMNS
 from analysis.alpharl.behaviour_tables import MISSING, behaviour, lacking, measured
-from analysis.parts.curves import wrapped
-from analysis.parts.run_groups import Group, groups, names_of, runs_and_seeds
+from analysis.alpharl.paper import figure
+from analysis.parts.panels import intervals, wrapped
+from analysis.parts.run_groups import Group, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import TRAINED
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLUE, GREY, ORANGE, VERMILLION, blank
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
 
+COLUMNS = 3
 PLANE_INCHES, ROW_INCHES = 1.6, 0.16
 GROUPS = ((True, VERMILLION, "o", "tokens of the answers"), (False, GREY, "X", "other tokens"))
 
@@ -31,8 +32,8 @@ def draw(study: Study) -> Drawing:
     found = groups(cells, by_algorithm=True)
     rows = -(-len(found) // COLUMNS)
     lengths = 0.75 + ROW_INCHES * 2 * (len(cells) + len(found) / 2)
-    figure = blank(0.4 + PLANE_INCHES * rows + lengths)
-    parts: Any = figure.subfigures(2, 1, height_ratios=[PLANE_INCHES * rows + 0.3, lengths])
+    drawn = blank(0.4 + PLANE_INCHES * rows + lengths)
+    parts: Any = drawn.subfigures(2, 1, height_ratios=[PLANE_INCHES * rows + 0.3, lengths])
     grid = parts[0].subplots(rows, min(COLUMNS, len(found)), squeeze=False)
     for axes in list(grid.flat)[len(found) :]:
         axes.set_visible(False)
@@ -50,13 +51,11 @@ def draw(study: Study) -> Drawing:
         "embeddings together (no seed needed); bars: middle half of the tokens, a spread and no "
         "interval. Rank-1 and random updates leave embeddings at the base's, shift 0"
     )
-    return Drawing(figure, f"{facts}.{lacking(study, cells)}", names_of(study, cells))
+    return Drawing(drawn, f"{facts}.{lacking(study, cells)}", names_of(study, cells))
 
 
 def _trained(cell: Cell, matrix: str | None = "input") -> pd.DataFrame:
-    table = behaviour(cell, "embeddings")
-    assert table is not None  # noqa: S101 - `measured` chose it
-    rows = equal(table, model=TRAINED)
+    rows = equal(behaviour(cell, "embeddings"), model=TRAINED)
     return rows if matrix is None else equal(rows, matrix=matrix)
 
 
@@ -78,17 +77,17 @@ def _plane(axes: Axes, group: Group) -> None:
     axes.set_yticks([])
 
 
-def _plane_legend(figure: Any) -> None:
+def _plane_legend(part: Any) -> None:
     handles = [
-        Line2D([], [], linestyle="", marker="o", fillstyle="none", color=BLUE, label="base"),
-        Line2D([], [], linestyle="", marker=".", color=VERMILLION, label="trained model"),
-        Line2D([], [], color=GREY, linewidth=0.6, label="shift of a token, to scale"),
+        key("base", linestyle="", marker="o", fillstyle="none", color=BLUE),
+        key("trained model", linestyle="", marker=".", color=VERMILLION),
+        key("shift of a token, to scale", color=GREY, linewidth=0.6),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    part.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
-def _lengths(figure: Any, found: list[Group]) -> None:
-    axes = figure.subplots()
+def _lengths(part: Any, found: list[Group]) -> None:
+    axes = part.subplots()
     y, ticks, names = 0.0, [], []
     for group in found:
         begin = y
@@ -101,10 +100,11 @@ def _lengths(figure: Any, found: list[Group]) -> None:
                     if not len(shifts):
                         continue
                     low, middle, high = np.quantile(shifts, [0.25, 0.5, 0.75])
-                    axes.errorbar(
-                        [middle],
+                    intervals(
+                        axes,
                         [y],
-                        xerr=[[middle - low], [high - middle]],
+                        [Interval(middle, low, high)],
+                        along="x",
                         color=colour if matrix == "input" else ORANGE,
                         marker=marker,
                         fillstyle="full" if matrix == "input" else "none",
@@ -121,29 +121,16 @@ def _lengths(figure: Any, found: list[Group]) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("shift of a token, % of its embedding (median and middle half)")
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
-        for _, colour, marker, label in GROUPS
+        key(label, color=colour, marker=marker, linestyle="") for _, colour, marker, label in GROUPS
     ]
     if any(len(_trained(cell, "output")) for group in found for cell in group.cells):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=ORANGE,
-                fillstyle="none",
-                marker="o",
-                linestyle="",
-                label="output head",
-            )
-        )
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        handles.append(key("output head", color=ORANGE, fillstyle="none", marker="o", linestyle=""))
+    part.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_5b",
-        "alpharl",
-        "Figure 5b",
+    figure(
+        "5b",
         "Token embeddings before and after training",
         "Points are the tokens of the trained model's answers, links their shifts, drawn to scale "
         "on two axes that say how much of the variance they show. Below, how long the shifts are; "

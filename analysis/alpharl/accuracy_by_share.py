@@ -1,119 +1,138 @@
-"""AlphaRL's accuracy tables (1, 3, 4): early checkpoints, AlphaRL from them, the full training."""
+"""Accuracy by share of the training: early checkpoints, AlphaRL from them, the full training."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from analysis.alpharl.retention import retention_table
+from analysis.alpharl.accuracy_kept import kept_table
+from analysis.alpharl.paper import table
 from analysis.alpharl.stages import SPLITS, Row, rows_of, scored
 from analysis.parts.paper_tables import (
     BENCHMARKS,
     METHODS,
-    NOT_RUN,
     OURS,
     RUN,
-    RUN_FORMATS,
+    SPAN,
     TITLES,
+    Column,
+    as_table,
+    by_share,
+    estimate,
     for_controls,
     in_percent,
     provenance_note,
     run_columns,
     signed_points,
+    wide,
+    with_ours,
+    with_span,
 )
+from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import percent_interval
 from rlvr_dynamics.results.frames import equal, numbers
-from rlvr_dynamics.results.kinds import same_runs
+from rlvr_dynamics.results.kinds import is_same_model
 from rlvr_dynamics.results.scores import Score, score
 from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.results.unread import unread_note
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
 
-INTERVAL = " [95 %]"  # behind the name of a column: that of its interval
 NEEDS = "Not measured: needs scores/scores.parquet with its samples (stage score)."
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 @dataclass(frozen=True)
-class EarlyTable:
-    """One of the three tables.
+class ShareTable:
+    """One of the tables.
 
     Attributes:
-        name: What its files are named after.
+        number: As printed.
         title: Its heading.
+        look_at: What a reader should look at.
         printed: Its rows as printed (`analysis.parts.paper_tables.wide`), in their order.
         shares: Shares of the training whose rows are shown for our runs.
+        chosen: Which runs of ours the second and third table have.
         note: What a reader must know about the printed rows.
         wanted: What our runs must be; said where there are none.
     """
 
-    name: str
+    number: str
     title: str
-    printed: pd.DataFrame
+    look_at: str
+    printed: Callable[[], pd.DataFrame]
     shares: tuple[float, ...]
+    chosen: Callable[[Cell], bool] = lambda cell: True
     note: str = ""
     wanted: str = "a trained run"
 
+    @property
+    def name(self) -> str:
+        """What its files are named after."""
+        return self.artefact.name
 
-def early_tables(table: EarlyTable, study: Study, here: Study) -> list[Table]:
-    """The printed rows with ours beneath, our own runs alike, and what AlphaRL keeps.
+    @property
+    def artefact(self) -> Artefact:
+        """What the registry lists."""
+        make = partial(tables_by_share, self)
+        return table(self.number, self.title, self.look_at, "acceleration", make)
 
-    Args:
-        table: Which of the three.
-        study: All runs; those of a printed model and algorithm stand beneath its rows.
-        here: The runs of the second and third table.
-    """
+
+def tables_by_share(table: ShareTable, study: Study) -> list[Table]:
+    """The printed rows with ours beneath, our own runs alike, and what AlphaRL keeps."""
+    printed_rows = table.printed()
 
     def ours(cells: Sequence[Cell], name: str) -> list[Table]:
-        rows = table.printed if name == table.name else table.printed.head(0)
+        rows = printed_rows if name == table.name else printed_rows.head(0)
         return [
             here_table(table, cells, name),
-            retention_table(table.title, table.shares, cells, name, rows),
+            kept_table(table.title, table.shares, cells, name, rows),
         ]
 
-    return [paper_table(table, study), *for_controls(here, ours, table.name)]
+    here = Study(tuple(cell for cell in study.cells if table.chosen(cell)))
+    return [paper_table(table, printed_rows, study), *for_controls(here, ours, table.name)]
 
 
-def paper_table(table: EarlyTable, study: Study) -> Table:
+def paper_table(table: ShareTable, printed_rows: pd.DataFrame, study: Study) -> Table:
     """The rows as printed, ours beneath each where there are any, dashes where not."""
-    rows: list[dict[str, object]] = []
-    for (model, algorithm), block in table.printed.groupby(["model", "algorithm"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
-        cells = same_runs(study, str(model), str(algorithm))
-        for printed in block.to_dict("records"):
-            method = METHODS[str(printed["method"])]
-            share = float(printed["share"])
-            rows.append({**printed, "method": method, "speed-up": 1 / share})
-            for cell in cells:
-                rows += _ours_beneath(cell, share, printed)
-        if not cells:
-            rows.append({"model": model, "algorithm": algorithm, "source": NOT_RUN})
-    values = [*TITLES.values(), "average as printed", "average"]
-    order = ["model", "algorithm", "method", "share", "source", *values, "difference"]
-    order += ["interval", "n", "speed-up", "cell"]
-    return Table(
+    rows = [
+        {
+            **row,
+            "kind": row["method"],
+            "method": METHODS[row["method"]],
+            "speed-up": 1 / row["share"],
+        }
+        for row in printed_rows.to_dict("records")
+    ]
+    values = (*TITLES.values(), "average as printed", "average")
+    return as_table(
         table.name,
         table.title,
         "Accuracy in per cent as printed, with the average recomputed from the six columns and "
         "by how many points the printed one is off. Interval and n (questions) are those of our "
         "average; the paper prints none. Speed-up: steps of the full training over the steps "
         f"observed. Ours stand beneath where a run has the same model and algorithm.{table.note}"
-        f"{provenance_note(table.printed)}",
-        pd.DataFrame(rows, columns=order),
-        {**RUN_FORMATS, **dict.fromkeys(values, in_percent), "difference": signed_points},
-        {"difference": "printed − recomputed", "interval": "95 %"},
+        f"{provenance_note(printed_rows)}",
+        with_ours(study, rows, _ours_beneath),
+        [
+            *("model", "algorithm", "method", "share", "source"),
+            *(Column(name, in_percent) for name in values),
+            Column("difference", signed_points, "printed − recomputed", "interval"),
+            *("n", "speed-up", "cell"),
+        ],
     )
 
 
-def _ours_beneath(
-    cell: Cell, share: float, printed: dict[str, object]
-) -> Iterator[dict[str, object]]:
+def _ours_beneath(cell: Cell, above: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     whole = scored(cell)
     if whole is None:
         return
-    kind = str(printed["method"])
-    for row in rows_of(cell, (share,)):
-        if _kind(row) != kind:
+    for row in rows_of(cell, (above["share"],)):
+        if _kind(row) != above["kind"]:
             continue
         found = {
             TITLES[name]: score(cell.results, row.model, ours, whole.protocol)
@@ -121,8 +140,8 @@ def _ours_beneath(
         }
         mean = _average(list(found.values()))
         yield {
-            "model": printed["model"],
-            "algorithm": printed["algorithm"],
+            "model": above["model"],
+            "algorithm": above["algorithm"],
             "method": cell.results.method_name(row.method),
             "share": row.share,
             "source": OURS,
@@ -148,30 +167,26 @@ def _average(parts: Sequence[Score]) -> Interval:
     return average(intervals) if known else UNDEFINED
 
 
-def here_table(table: EarlyTable, cells: Sequence[Cell], name: str) -> Table:
+def here_table(table: ShareTable, cells: Sequence[Cell], name: str) -> Table:
     """Accuracy on every benchmark of the runs, by method and share of the training."""
-    first = [*RUN, "method", "share", "average", "average [95 %]", "n"]
-    last = ["unread", "speed-up", "cell"]
-    titles = benchmarks(cells, [*first, *last], ("", INTERVAL))
+    first = [*RUN, "method", "share"]
+    mean, last = estimate("average", in_percent), ["unread", "speed-up", "cell"]
+    taken = [*first, mean.name, mean.interval, "n", *last]
+    titles = benchmarks(cells, taken, ("", SPAN))
     rows = [row for cell in cells for row in _here_rows(cell, (*table.shares, 1.0), titles)]
-    title = f"{table.title}: runs of this study"
-    if not rows:
-        wanted = f"Not measured: needs {table.wanted}, scored." if not cells else NEEDS
-        return Table(f"{name}_here", title, "", None, missing=wanted)
     found = [title for title in titles.values() if any(title in row for row in rows)]
-    columns = [*first, *(title + part for title in found for part in ("", INTERVAL)), *last]
-    shown = dict.fromkeys([*found, "average"], in_percent)
-    return Table(
+    columns = [estimate(title, in_percent) for title in found]
+    return as_table(
         f"{name}_here",
-        title,
+        f"{table.title}: runs of this study",
         f"Accuracy in per cent with its 95 % interval over questions; {_protocols(cells)}. "
         f"{_questions(cells, titles)} n: questions of all benchmarks, which count alike in the "
         "average. Unread: responses cut off, without an answer, or given up by the grader; they "
         "count as wrong. Speed-up: steps of the training over the steps observed, AlphaRL's own "
         "cost left out. Each seed is a row of its own.",
-        pd.DataFrame(rows, columns=columns),
-        {**RUN_FORMATS, **shown},
-        {title + INTERVAL: "95 %" for title in [*found, "average"]},
+        rows,
+        [*first, mean, "n", *columns, *last],
+        NEEDS if cells else f"Not measured: needs {table.wanted}, scored.",
     )
 
 
@@ -184,19 +199,16 @@ def _here_rows(
     for row in [Row("base", 0.0, "base"), *rows_of(cell, shares)]:
         if row.model not in whole:
             continue
-        mean = whole.accuracy(row.model)
         found: dict[str, object] = {}
         for name in _benchmarks(cell):
-            part = score(cell.results, row.model, name, whole.protocol).accuracy
-            found[titles[name]] = part.value
-            found[titles[name] + INTERVAL] = percent_interval(part.low, part.high)
+            part = score(cell.results, row.model, name, whole.protocol)
+            found |= with_span(titles[name], part.accuracy, percent_interval)
         yield {
             **run_columns(cell),
             "method": cell.results.method_name(row.method),
             "share": row.share,
             **found,
-            "average": mean.value,
-            "average [95 %]": percent_interval(mean.low, mean.high),
+            **with_span("average", whole.accuracy(row.model), percent_interval),
             "n": whole.questions,
             "unread": unread_note(cell.results, row.model, _benchmarks(cell), whole.protocol),
             "speed-up": 1 / row.share if row.share else math.nan,
@@ -232,3 +244,54 @@ def _questions(cells: Sequence[Cell], titles: Mapping[str, str]) -> str:
         for title, found in counts.items()
     ]
     return f"Questions: {'; '.join(parts)}." if parts else ""
+
+
+def _table_3() -> pd.DataFrame:
+    # Three of its rows on Qwen3-8B-Base are DAPO's of Table 1.
+    shared = printed(paper="alpharl", table="table1", algorithm="dapo")
+    return by_share(wide(pd.concat([printed(paper="alpharl", table="table3"), shared])))
+
+
+def _table_4() -> pd.DataFrame:
+    return by_share(wide(printed(paper="alpharl", table="table4")))
+
+
+def is_post_trained(cell: Cell) -> bool:
+    """Whether a run's model is one of Table 4, which had been trained before."""
+    return any(is_same_model(cell, name) for name in dict.fromkeys(_table_4()["model"]))
+
+
+TABLES = (
+    ShareTable(
+        "1",
+        "AlphaRL at 10 % and 40 % of the training, by algorithm",
+        "The rows at 40 %: does AlphaRL keep over 96 % of the full training, and how much of that "
+        "does the plain checkpoint of the same step keep?",
+        lambda: wide(printed(paper="alpharl", table="table1")),
+        (0.1, 0.4),
+    ),
+    ShareTable(
+        "3",
+        "AlphaRL from 5 % to 50 % of the training",
+        "From which share of the training on AlphaRL is close to the full training, and by how "
+        "much it beats the plain checkpoint there. The printed rows are DAPO's; ours are of every "
+        "algorithm.",
+        _table_3,
+        SHARES,
+        lambda cell: not is_post_trained(cell),
+        note=" Qwen3-8B-Base at 10 %, 40 % and 100 %: the rows of Table 1.",
+        wanted="a trained run of a model that is not in Table 4",
+    ),
+    ShareTable(
+        "4",
+        "AlphaRL on models that were trained before",
+        "How much the plain checkpoint keeps: on a distilled model it is close to the end from "
+        "the start, and AlphaRL has little to add. One printed average is 20 points off.",
+        _table_4,
+        SHARES,
+        is_post_trained,
+        note=" The paper's Llama was fine-tuned on reasoning texts before its DAPO; ours is not.",
+        wanted="a run of one of these models (other models: alpharl_table_3_here)",
+    ),
+)
+ARTEFACTS: list[Artefact] = [each.artefact for each in TABLES]

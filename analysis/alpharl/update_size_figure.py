@@ -1,4 +1,4 @@
-"""AlphaRL, figure 5a: how long the update is, and how much of its norm few directions hold."""
+"""How long the update is, and how much of its norm few directions hold."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis.parts.run_groups import SEED_MARKERS, groups, names_of, runs_and_seeds
+from analysis.alpharl.paper import figure
+from analysis.parts.run_groups import Looks, dodge, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import (
@@ -96,16 +96,15 @@ def draw(study: Study) -> Drawing:
     ours = [group.title for group in found]
     printed_rows = [f"{name} (printed)" for name in PRINTED_NAMES.values()]
     rows = [*ours, *printed_rows, "four more (printed)"]
-    figure, grid = canvas(0.9 + 0.23 * len(rows), 1, 2, sharey=True, width_ratios=[1, 1.5])
+    drawn, grid = canvas(0.9 + 0.23 * len(rows), 1, 2, sharey=True, width_ratios=[1, 1.5])
     left, right = grid[0]
-    seeds = sorted({cell.seed for cell in cells})
+    looks = Looks(tuple(cells))
     for y, group in enumerate(found):
         for place, cell in enumerate(group.cells):
-            shift = 0.0 if len(group.cells) < 2 else (place / (len(group.cells) - 1) - 0.5) * 0.4
-            marker = SEED_MARKERS[seeds.index(cell.seed) % len(SEED_MARKERS)]
-            _ours(left, right, cell, y + shift, marker)
+            shift = dodge(place, len(group.cells), 0.4)
+            _ours(left, right, cell, y + shift, looks.marker(cell))
     _printed(left, right, len(ours))
-    _finish(figure, left, right, rows, len(ours), seeds)
+    _finish(drawn, left, right, rows, len(ours), looks)
     matrices = sorted({size[1] for cell in cells if (size := mean_norm(cell)) is not None})
     facts = (
         f"n = {', '.join(map(str, matrices))} matrices per run, at its last step; lines: quartiles "
@@ -116,7 +115,7 @@ def draw(study: Study) -> Drawing:
     without = [cell.name for cell in cells if share_of(cell, "1") is None]
     if without:
         facts += f" Shares not measured: {', '.join(without)}."
-    return Drawing(figure, facts, names_of(study, cells))
+    return Drawing(drawn, facts, names_of(study, cells))
 
 
 def _ours(left: Axes, right: Axes, cell: Cell, y: float, marker: str) -> None:
@@ -148,7 +147,7 @@ def _printed(left: Axes, right: Axes, first: int) -> None:
 
 
 def _finish(
-    figure: Figure, left: Axes, right: Axes, rows: Sequence[str], ours: int, seeds: list[int]
+    drawn: Figure, left: Axes, right: Axes, rows: Sequence[str], ours: int, looks: Looks
 ) -> None:
     left.set_yticks(range(len(rows)), [fill(row, 26) for row in rows])
     left.set_ylim(len(rows) - 0.5, -0.5)
@@ -160,32 +159,18 @@ def _finish(
     right.set_xlim(0, 100)
     for axes in (left, right):
         axes.axhline(ours - 0.5, color=GREY, linewidth=0.6)
-    handles = [
-        Line2D([], [], color=colour, linewidth=2, label=name) for name, colour in RANKS.values()
-    ]
-    handles.append(
-        Line2D([], [], color=GREY, marker="|", linestyle="", markersize=7, label="Gaussian matrix")
-    )
-    for place, seed in enumerate(seeds):
-        marker = SEED_MARKERS[place % len(SEED_MARKERS)]
-        handles.append(
-            Line2D([], [], color=GREY, marker=marker, linestyle="", label=f"seed {seed}")
-        )
-    handles.append(
-        Line2D(
-            [], [], color=GREY, marker="D", markerfacecolor="none", linestyle="", label="printed"
-        )
-    )
-    figure.legend(
+    handles = [key(name, color=colour, linewidth=2) for name, colour in RANKS.values()]
+    handles.append(key("Gaussian matrix", color=GREY, marker="|", linestyle="", markersize=7))
+    handles += looks.seed_handles()
+    handles.append(key("printed", color=GREY, marker="D", markerfacecolor="none", linestyle=""))
+    drawn.legend(
         handles=handles, loc="outside upper center", ncols=6, columnspacing=1.2, handlelength=1.4
     )
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_5a",
-        "alpharl",
-        "Figure 5a",
+    figure(
+        "5a",
         "Norm of the update, and the part that few directions hold",
         "Left: the paper's reinforcement learning moves weights far less than imitation. Right: a "
         "point right of its tick holds more of the norm than a Gaussian matrix of that shape. A "

@@ -1,4 +1,4 @@
-"""AlphaRL, figure 15: R² of the accuracy on u1(t), by layer and module."""
+"""R² of the accuracy on u1(t), by layer and module."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from analysis.alpharl.paper import figure
 from analysis.alpharl.u1_paths import source
 from analysis.parts.run_groups import Group, groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
@@ -61,7 +62,7 @@ def _inches(group: Group) -> float:
 def _figure(shown: Sequence[Group]) -> Figure:
     tables = [_table(group) for group in shown]
     heights = [_inches(group) for group in shown]
-    figure, grid = canvas(sum(heights) + 0.3, len(shown), len(COLUMNS), height_ratios=heights)
+    drawn, grid = canvas(sum(heights) + 0.3, len(shown), len(COLUMNS), height_ratios=heights)
     shade = Normalize(0, 1)
     for row, (group, table) in enumerate(zip(shown, tables, strict=True)):
         for place, (column, name) in enumerate(COLUMNS.items()):
@@ -70,10 +71,10 @@ def _figure(shown: Sequence[Group]) -> Figure:
             _map(axes, table, column, shade)
             if place == 0:
                 axes.set_ylabel("layer")
-    figure.colorbar(
+    drawn.colorbar(
         ScalarMappable(shade, "cividis"), ax=list(grid.flat), label="R²", fraction=0.04, aspect=30
     )
-    return figure
+    return drawn
 
 
 def _map(axes: Axes, table: pd.DataFrame, column: str, shade: Normalize) -> None:
@@ -103,10 +104,8 @@ def _map(axes: Axes, table: pd.DataFrame, column: str, shade: Normalize) -> None
 
 
 ARTEFACTS: list[Artefact] = [
-    Artefact(
-        "alpharl_figure_15",
-        "alpharl",
-        "Figure 15",
+    figure(
+        "15",
         "Where in the model u1 follows the accuracy",
         "The paper finds the highest R² in the MLPs of middle and late layers. Compare each square "
         "with the one to its right, the mean that random walks reach in place of the accuracies: a "

@@ -1,0 +1,325 @@
+"""What the base makes of the trained model's answers: how often, where and how far it is led."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.alpharl.behaviour_tables import (
+    LOOKS,
+    MISSING,
+    NAMES,
+    behaviour,
+    lacking,
+    measured,
+    questions_of,
+)
+from analysis.alpharl.paper import figure
+from analysis.parts.panels import intervals, panel_grid
+from analysis.parts.run_groups import Group, dodge, groups, key, names_of, runs_and_seeds
+from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE, canvas
+from rlvr_dynamics.results.frames import equal, values
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
+
+ROW_INCHES = 0.13
+ROLES = (TRAINED, RANK1, RANDOM)
+Reading = tuple[str, str, str]
+"""Reader, writer, and how the pair is named in the legend."""
+NON_GREEDY: tuple[Reading, ...] = (
+    (BASE, TRAINED, "trained model's answers, read by the base"),
+    (RANK1, TRAINED, "the same, read by the rank-1 update"),
+    (BASE, RANK1, "rank-1 update's, read by the base"),
+    (BASE, RANDOM, "control: random update's, read by the base"),
+    (BASE, BASE, "control: the base's own answers"),
+)
+PERPLEXITY: tuple[Reading, ...] = (
+    (BASE, TRAINED, "trained model's answers"),
+    (BASE, RANK1, "rank-1 update's answers"),
+    (BASE, RANDOM, "control: random update's answers"),
+    (BASE, BASE, "control: the base's own answers"),
+)
+
+
+def estimates(rows: pd.DataFrame, names: Sequence[str], scale: float = 1) -> list[Interval]:
+    """Values with their intervals, from the columns of value, low and high."""
+    columns = zip(*(scale * values(rows, name) for name in names), strict=True)
+    return [Interval(*row) for row in columns]
+
+
+# Rows of estimates
+
+
+def draw_rows(
+    study: Study,
+    metric: str,
+    readings: Sequence[Reading],
+    xlabel: str,
+    *,
+    scale: float = 1,
+    floor: float,
+) -> Drawing:
+    """One row of estimates per group of runs, a mark per reading and seed.
+
+    Args:
+        study: The runs.
+        metric: Metric of the summary.
+        readings: Which readings are drawn, each in its own look; of equal writers the later ones
+            are open.
+        xlabel: Label of the axis.
+        scale: What values are multiplied with.
+        floor: Where the axis begins, before scaling.
+    """
+    cells = measured(study, "summary")
+    if not cells:
+        return Drawing(None, missing=MISSING)
+    rows = groups(cells, by_algorithm=True)
+    spans = [ROW_INCHES * (1 + len(readings) * len(group.cells)) for group in rows]
+    drawn, grid = canvas(0.75 + sum(spans))
+    axes, edge, ticks = grid[0, 0], 0.0, []
+    for group, span in zip(rows, spans, strict=True):
+        ticks.append(edge + span / 2)
+        for place, reading in enumerate(readings):
+            look = _look(reading, readings)
+            for number, cell in enumerate(group.cells):
+                found = equal(
+                    behaviour(cell, "summary"), metric=metric, reader=reading[0], writer=reading[1]
+                )
+                mid = edge + ROW_INCHES * (1 + place * len(group.cells) + number)
+                if len(found):
+                    scores = estimates(found, ("value", "low", "high"), scale)
+                    intervals(
+                        axes, [mid], scores, along="x", elinewidth=0.8, markersize=3.5, **look
+                    )
+        edge += span
+        axes.axhline(edge, color="#DDDDDD", linewidth=0.6)
+    axes.set_yticks(ticks, [group.title.replace(", lr", ",\nlr") for group in rows])
+    axes.set_ylim(edge, 0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlim(left=scale * floor)
+    axes.set_xlabel(xlabel)
+    handles = [key(reading[2], linestyle="", **_look(reading, readings)) for reading in readings]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=2)
+    facts = f"{runs_and_seeds(cells)}; {questions_of(cells)}; whiskers: 95 % bootstrap over answers"
+    return Drawing(drawn, f"{facts}.{lacking(study, cells)}", names_of(study, cells))
+
+
+def _look(reading: Reading, readings: Sequence[Reading]) -> dict[str, Any]:
+    """Colour, marker and filling: by writer, open for its second reader."""
+    first = next(other for other in readings if other[1] == reading[1])
+    colour, marker = LOOKS[reading[1] if reading == first else reading[0]]
+    return {
+        "color": colour,
+        "marker": marker,
+        "fillstyle": "full" if reading == first else "none",
+    }
+
+
+# Panels of one group of runs each
+
+
+def _panels(
+    cells: Sequence[Cell], xlabel: str, ylabel: str
+) -> tuple[Figure, list[tuple[Axes, Group]]]:
+    found = groups(cells, by_algorithm=True)
+    titles = [group.title for group in found]
+    drawn, axes = panel_grid(titles, min(3, len(found)), xlabel, ylabel)
+    for one in axes:
+        one.set_ylim(-3, 103)
+    return drawn, list(zip(axes, found, strict=True))
+
+
+def _spread(group: Group, width: float) -> list[tuple[Cell, str, float]]:
+    """Every run and role of a panel, with its shift aside."""
+    count = len(ROLES) * len(group.cells)
+    return [
+        (cell, role, dodge(place * len(group.cells) + number, count, width))
+        for number, cell in enumerate(group.cells)
+        for place, role in enumerate(ROLES)
+    ]
+
+
+def _legend(drawn: Figure, words: str, *more: Line2D) -> None:
+    handles = [
+        key(words.format(NAMES[role]), color=LOOKS[role][0], marker=LOOKS[role][1], markersize=3.5)
+        for role in ROLES
+    ]
+    drawn.legend(handles=[*handles, *more], loc="outside upper center", ncols=2)
+
+
+def draw_places(study: Study) -> Drawing:
+    """Share of the non-greedy tokens in each tenth of the answers."""
+    cells = measured(study, "summary")
+    if not cells:
+        return Drawing(None, missing=MISSING)
+    drawn, found = _panels(cells, "place in the answer, %", "non-greedy tokens, %")
+    for axes, group in found:
+        for cell, role, shift in _spread(group, 0.7):
+            _histogram(axes, cell, role, shift)
+        axes.set_xlim(0, 100)
+    null = key("null: all tokens of the trained model", color=GREY, linestyle=":")
+    _legend(drawn, "answers of: {}", null)
+    facts = (
+        f"{runs_and_seeds(cells)}; {questions_of(cells)}; whiskers: 95 % bootstrap over answers; "
+        f"non-greedy tokens: {_counts(cells)}"
+    )
+    return Drawing(drawn, f"{facts}.{lacking(study, cells)}", names_of(study, cells))
+
+
+def _histogram(axes: Axes, cell: Cell, role: str, shift: float) -> None:
+    summary = behaviour(cell, "summary")
+    rows = equal(summary, metric="non_greedy_position", reader=BASE, writer=role)
+    if not len(rows):
+        return
+    low, high = values(rows, "bin_low"), values(rows, "bin_high")
+    middle = 100 * (low + (0.5 + shift) * (high - low))
+    colour, marker = LOOKS[role]
+    intervals(
+        axes,
+        list(middle),
+        estimates(rows, ("value", "low", "high"), 100),
+        color=colour,
+        marker=marker,
+        markersize=2.5,
+        linestyle="-",
+        linewidth=0.6,
+    )
+    if role == TRAINED:
+        null = 100 * values(rows, "null")
+        edges = 100 * np.append(low, high[-1])
+        axes.stairs(null, edges, color=GREY, linestyle=":", baseline=None)
+
+
+def _counts(cells: Sequence[Cell]) -> str:
+    """How many tokens stand behind the histograms, from the fewest to the most."""
+    words = []
+    for role in ROLES:
+        found: list[int] = []
+        for cell in cells:
+            summary = behaviour(cell, "summary")
+            rows = equal(summary, metric="non_greedy_share", reader=BASE, writer=role)
+            found += [int(count) for count in values(rows, "non_greedy_tokens")]
+        if found:
+            span = str(min(found)) + (f" to {max(found)}" if max(found) > min(found) else "")
+            words.append(f"{role.replace('_', ' ')} {span}")
+    return ", ".join(words)
+
+
+def draw_guided(study: Study) -> Drawing:
+    """Accuracy of the base against the number of tokens it is given."""
+    cells = measured(study, "prefix")
+    if not cells:
+        return Drawing(None, missing=MISSING)
+    tables = [behaviour(cell, "prefix") for cell in cells]
+    lengths = sorted({int(k) for table in tables for k in values(table, "guide_tokens")})
+    drawn, found = _panels(cells, "tokens given", "accuracy, %")
+    for axes, group in found:
+        for cell, role, shift in _spread(group, 0.4):
+            _curve(axes, cell, role, lengths, shift)
+        axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
+    _legend(
+        drawn,
+        "base led by: {}",
+        key("trained model itself", color=BLACK, linestyle=":"),
+        key("trained model's prefix alone", color=ORANGE, linestyle="--"),
+    )
+    asked = {
+        (int(n), str(name))
+        for table in tables
+        for n, name in zip(table["questions"], table["benchmark"], strict=True)
+    }
+    facts = (
+        f"{runs_and_seeds(cells)}; "
+        + "; ".join(f"n = {n} questions, {name}" for n, name in sorted(asked))
+        + "; greedy; whiskers: 95 % Wilson"
+    )
+    return Drawing(drawn, f"{facts}.{lacking(study, cells)}", names_of(study, cells))
+
+
+def _curve(axes: Axes, cell: Cell, role: str, lengths: list[int], shift: float) -> None:
+    rows = equal(behaviour(cell, "prefix"), guide=role).sort_values("guide_tokens")
+    if not len(rows):
+        return
+    x = np.array([lengths.index(int(k)) for k in values(rows, "guide_tokens")])
+    colour, marker = LOOKS[role]
+    intervals(
+        axes,
+        list(x + shift),
+        estimates(rows, ("accuracy", "accuracy_low", "accuracy_high"), 100),
+        color=colour,
+        marker=marker,
+        markersize=2.8,
+        linestyle="-",
+        linewidth=0.8,
+        elinewidth=0.7,
+    )
+    if role == TRAINED:
+        axes.axhline(
+            100 * values(rows, "guide_accuracy")[0], color=BLACK, linestyle=":", linewidth=0.8
+        )
+        axes.plot(
+            x, 100 * values(rows, "prefix_accuracy"), color=ORANGE, linestyle="--", linewidth=0.9
+        )
+
+
+ARTEFACTS: list[Artefact] = [
+    figure(
+        "12a",
+        "Greedy and non-greedy tokens of the trained model under the base",
+        "The smaller the share, the closer the trained model stays to what the base would have "
+        "said itself. The random update shows what a change of the same size without direction "
+        "does; the base's own answers give 0 by construction, up to rounding. If the rank-1 update "
+        "is the trained model, its reading of the trained model's answers is near 0 too.",
+        "rank_recovery",
+        partial(
+            draw_rows,
+            metric="non_greedy_share",
+            readings=NON_GREEDY,
+            xlabel="tokens that the reader would not have written, % of the answers' tokens",
+            scale=100,
+            floor=-0.002,
+        ),
+    ),
+    figure(
+        "12b",
+        "Perplexity of the answers under the base",
+        "Only the answer counts, not the question; all answers are greedy. Compare with the base's "
+        "own answers: left of them, the trained model writes what the base finds more likely than "
+        "its own text.",
+        "rank_recovery",
+        partial(
+            draw_rows,
+            metric="perplexity",
+            readings=PERPLEXITY,
+            xlabel="perplexity of a token of the answers under the base "
+            "(1: certain of every token)",
+            floor=1.0,
+        ),
+    ),
+    figure(
+        "12c",
+        "Where the non-greedy tokens stand",
+        "Every answer is cut in ten parts of equal length; the dotted steps are where tokens stand "
+        "anyway. A peak at the left means that the base is led on another way at the beginning and "
+        "goes on by itself. The random update is the control. No marks: no non-greedy tokens.",
+        "rank_recovery",
+        draw_places,
+    ),
+    figure(
+        "14",
+        "How few tokens of the trained model's answer lead the base",
+        "The paper reports that 20 tokens suffice. Where the base led by k tokens reaches the "
+        "dotted line, the rest is in the base already. The dashed line is what the k tokens alone "
+        "score: where it rises, they hold the answer and the base adds nothing. 0 tokens: the base "
+        "itself. The random update is the control.",
+        "rank_recovery",
+        draw_guided,
+    ),
+]
