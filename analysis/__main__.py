@@ -42,7 +42,7 @@ def listing() -> str:
 def _go(request: Request, command: str) -> int:
     from analysis.build import analyse
     from analysis.page import next_command
-    from rlvr_dynamics.claims.study_ledger import build_ledger
+    from rlvr_dynamics.claims.ledger import build_ledger
     from rlvr_dynamics.results.study import load_study
 
     for folder in request.skipped:

@@ -9,8 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import runs
+from rlvr_dynamics.claims.in_words import claims_in_words
 from rlvr_dynamics.reporting.build import Built, last_line
-from rlvr_dynamics.reporting.ledger_view import claims_in_words, ledger_view
+from rlvr_dynamics.reporting.ledger_view import ledger_view
 from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
 from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.tables import Table, write_table

@@ -1,22 +1,19 @@
 """The claims ledger over all runs as tables: over runs, by learning rate, run by run."""
 
-import pandas as pd
-
-from rlvr_dynamics.claims.run_ledger import format_interval, format_value
-from rlvr_dynamics.claims.study_ledger import WORDS, build_by_regime, build_by_run, build_ledger
+from rlvr_dynamics.claims.in_words import in_units
+from rlvr_dynamics.claims.ledger import WORDS, build_by_regime, build_by_run, build_ledger
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import general, integer, is_missing
+from rlvr_dynamics.results.formatting import general, integer
 from rlvr_dynamics.results.study import Study
 
 
 def ledger_tables(study: Study) -> list[Table]:
     """The ledger as a narrow table, and the same by regime."""
     ledger = build_ledger(study)
-    shown = _shown(
-        ledger,
+    shown = in_units(ledger).filter(
         ["id", "paper", "claim", "threshold", "printed", "ours", "interval"]
-        + ["runs", "n", "null", "control", "verdict", "by_learning_rate", "cells"],
+        + ["runs", "n", "null", "control", "verdict", "by_learning_rate", "cells"]
     )
     tables = [
         Table(
@@ -42,7 +39,7 @@ def ledger_tables(study: Study) -> list[Table]:
             "claims_by_regime",
             "Claims by learning rate",
             f"Every measured claim, apart for each learning rate. {WORDS}",
-            _shown(by_regime, columns),
+            in_units(by_regime).filter(columns),
             {"runs": integer},
             {"cells": "cell"},
         )
@@ -69,29 +66,11 @@ def run_tables(study: Study) -> list[Table]:
             title,
             "What each run says by itself, with its own 95 % interval: bootstrap over questions "
             "(accuracies) or tensors (means, medians), Wilson for shares.",
-            _shown(table, columns),
+            in_units(table).filter(columns),
             {"learning_rate": general, "seed": integer},
             {"learning_rate": "learning rate"},
         )
     ]
-
-
-def _shown(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Numbers as text in the unit of each row's threshold, interval and n in one column each."""
-    records = table.to_dict("records")
-    changed = {
-        name: [format_value(row[name], str(row["threshold"])) for row in records]
-        for name in ("printed", "ours", "null", "control")
-        if name in table and name in columns and pd.api.types.is_float_dtype(table[name])
-    }
-    changed["interval"] = [
-        format_interval(row["ci_low"], row["ci_high"], str(row["threshold"])) for row in records
-    ]
-    changed["n"] = [
-        "" if is_missing(row["n"]) else f"{integer(row['n'])} {row['n_unit']}".strip()
-        for row in records
-    ]
-    return table.assign(**changed).filter(items=columns)
 
 
 ARTEFACTS: list[Artefact] = [

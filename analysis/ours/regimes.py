@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rlvr_dynamics.claims.judge import learned
 from rlvr_dynamics.claims.measures import prediction
-from rlvr_dynamics.claims.update_claims import learned
 from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.forecasts import HOLD_LAST, own_forecasts
 from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
@@ -139,7 +139,7 @@ def _forecasts(results: Results) -> list[dict[str, Any]]:
     found = {(int(row["observe"]), str(row["method"])) for row in pairs.to_dict("records")}
     found |= {(observe, HOLD_LAST) for observe, _ in found}
     order = sorted(found, key=lambda pair: (pair[0], method_rank(pair[1])))
-    models = [prediction(method, observe, final) for observe, method in order]
+    models = [str(prediction(method, observe, final)) for observe, method in order]
     accuracies = _paired(results, list(dict.fromkeys([*models, f"step_{final}", "base"])))
     return [_forecast(results, method, observe, final, accuracies) for observe, method in order]
 
@@ -164,7 +164,7 @@ def _forecast(
     skill = bootstrap(skills, np.median, seed=results.seed) if len(skills) else UNDEFINED
     if method == HOLD_LAST:
         skill = Interval(0.0, math.nan, math.nan)
-    wanted = [prediction(method, observe, final), f"step_{final}", "base"]
+    wanted = [str(prediction(method, observe, final)), f"step_{final}", "base"]
     gain, accuracy = UNDEFINED, math.nan
     if paired is not None and wanted[0] in paired:
         accuracy = float(paired.means[paired.models.index(wanted[0])])

@@ -1,149 +1,137 @@
 """Claims of other papers about the same updates, as far as these runs bear on them."""
 
 import numpy as np
+import pandas as pd
 
-from rlvr_dynamics.claims.measures import (
+from rlvr_dynamics.claims.claim import (
+    AT_MOST_ONE,
     GOOD_ENOUGH,
-    MARGIN,
     POSITIVE,
-    columns_mean,
-    compare_predictions,
-    over_tensors,
+    SHARE,
+    Claim,
+    Threshold,
 )
-from rlvr_dynamics.claims.over_runs import AT_MOST_ONE, SHARE, LedgerClaim
-from rlvr_dynamics.claims.relex_weights import PAPER_WINDOWS, forecast_rows
-from rlvr_dynamics.claims.verdicts import Claim
-from rlvr_dynamics.results.frames import equal, has, last_step, values
+from rlvr_dynamics.claims.measures import accuracies, forecast, over_tensors, table
+from rlvr_dynamics.claims.relex import PAPER_WINDOWS
+from rlvr_dynamics.results.frames import has, values
 from rlvr_dynamics.results.run import Results
 
 WINDOW_NEEDED = "needs samples of its prediction of the final step from 15 or 20 %"
+SIDES = ("base_cosine_left", "base_cosine_right")
 
 
-def sparse(results: Results) -> Claim:
-    """F1: most weights keep their stored value."""
-    words = Claim(
+def _kept_weights(results: Results, observe: int | None) -> pd.DataFrame | None:
+    rows = table("norms", last=True)(results, observe)
+    if rows is None or not has(rows, "changed_share"):
+        return None
+    return rows.assign(kept=1 - values(rows, "changed_share"))
+
+
+def _used_rank(results: Results, observe: int | None) -> pd.DataFrame | None:
+    rows = table("update_rank", last=True)(results, observe)
+    if rows is None or not has(rows, "numerical_rank", "full_rank"):
+        return None
+    return rows.assign(used=values(rows, "numerical_rank") / values(rows, "full_rank"))
+
+
+def _away_from_principal(results: Results, observe: int | None) -> pd.DataFrame | None:
+    rows = table("update_rank", last=True)(results, observe)
+    if rows is None or not has(rows, *SIDES, *(f"{side}_null" for side in SIDES)):
+        return None
+    random = np.mean([values(rows, f"{side}_null") for side in SIDES], axis=0)
+    return rows.assign(away=random - np.mean([values(rows, side) for side in SIDES], axis=0))
+
+
+CLAIMS = [
+    Claim(
         "F1",
+        "follow_up",
         "RL changes at most 30 % of the weights (5 to 30 % in bf16).",
         "arXiv 2505.11711",
         "mean over tensors of the share of elements equal to the base's, as stored",
-        "> 0.7",
-        note="needs the measure stage",
-    )
-    table = results.tables["norms"]
-    if table is None or not has(table, "changed_share"):
-        return words
-    rows = equal(table, step=last_step(table))
-    rows = rows.assign(kept=1 - values(rows, "changed_share"))
-    row = over_tensors(results, words, rows, "kept", threshold=0.7, n_unit="tensors")
-    return row.noted(f"stored as {results.dtype or 'unknown'}: fewer bits hide more changes")
-
-
-def full_rank(results: Results) -> Claim:
-    """F2: the update has nearly full rank all the same."""
-    words = Claim(
+        Threshold(">", 0.7),
+        needs="needs the measure stage",
+        measure=over_tensors(
+            _kept_weights,
+            "kept",
+            unit="tensors",
+            facts=lambda results, _rows: (
+                f"stored as {results.dtype or 'unknown'}: fewer bits hide more changes"
+            ),
+        ),
+        bounds=SHARE,
+    ),
+    Claim(
         "F2",
+        "follow_up",
         "The update has nearly full rank.",
         "arXiv 2505.11711; the bar is ours",
         "mean over matrices of the numerical rank of ΔW / min(m, n) at the final step",
-        "> 0.9",
-        note="needs the measure stage",
-    )
-    table = results.tables["update_rank"]
-    if table is None or not has(table, "numerical_rank", "full_rank"):
-        return words
-    rows = equal(table, step=last_step(table))
-    rows = rows.assign(share=values(rows, "numerical_rank") / values(rows, "full_rank"))
-    return over_tensors(results, words, rows, "share", threshold=0.9)
-
-
-def off_principal(results: Results) -> Claim:
-    """F3: the update avoids the base's principal directions."""
-    words = Claim(
+        Threshold(">", 0.9),
+        needs="needs the measure stage",
+        measure=over_tensors(_used_rank, "used"),
+        bounds=SHARE,
+    ),
+    Claim(
         "F3",
+        "follow_up",
         "The update's leading directions lie no closer to the base's principal ones than random "
         "ones do.",
         "arXiv 2511.08567",
         "mean over matrices of (cosine between random subspaces − largest principal cosine of "
         "update and base), left and right averaged",
-        "> 0",
-        note="needs the measure stage",
-    )
-    table = results.tables["update_rank"]
-    sides = ("base_cosine_left", "base_cosine_right")
-    nulls = tuple(f"{side}_null" for side in sides)
-    if table is None or not has(table, *sides, *nulls):
-        return words
-    rows = equal(table, step=last_step(table))
-    away = columns_mean(rows, *nulls) - columns_mean(rows, *sides)
-    return over_tensors(results, words, rows.assign(away=away), "away", threshold=0)
-
-
-def two_point_line(results: Results) -> Claim:
-    """F4: the line through the base and one checkpoint reaches the trained model."""
-    words = Claim(
+        Threshold(">", 0),
+        needs="needs the measure stage",
+        measure=over_tensors(_away_from_principal, "away"),
+    ),
+    Claim(
         "F4",
+        "follow_up",
         "A line through the base and one early checkpoint predicts a model as accurate as the "
         "real one.",
         "arXiv 2601.04537",
         "accuracy(two-point line) − accuracy(real final), in domain",
         GOOD_ENOUGH,
-        note=WINDOW_NEEDED,
-    )
-    methods = ["weight_extrapolation", "real"]
-    return compare_predictions(results, words, methods, PAPER_WINDOWS, threshold=MARGIN)
-
-
-def expo_lifts(results: Results) -> Claim:
-    """F5: ExPO improves the checkpoint it starts from."""
-    words = Claim(
+        needs=WINDOW_NEEDED,
+        measure=accuracies("weight_extrapolation", "real"),
+        windows=PAPER_WINDOWS,
+        needs_gain=True,
+    ),
+    Claim(
         "F5",
+        "follow_up",
         "ExPO is more accurate than the checkpoint it extrapolates from.",
         "arXiv 2404.16792",
         "accuracy(ExPO, its factor chosen on validation problems) − accuracy(last observed)",
         POSITIVE,
-        note=WINDOW_NEEDED,
-    )
-    methods = ["expo", "hold_last"]
-    return compare_predictions(results, words, methods, PAPER_WINDOWS, threshold=0)
-
-
-def first_update(results: Results) -> Claim:
-    """F6: the very first update, scaled up, reaches the trained model."""
-    words = Claim(
+        needs=WINDOW_NEEDED,
+        measure=accuracies("expo", "hold_last"),
+        windows=PAPER_WINDOWS,
+        needs_gain=True,
+    ),
+    Claim(
         "F6",
+        "follow_up",
         "The first update alone, scaled, is as accurate as the real final model.",
         "an independent replication of RELEX (Baseten), which chose the factor on the test set",
         "accuracy(first update, scaled) − accuracy(real final), in domain",
         GOOD_ENOUGH,
-        note=WINDOW_NEEDED,
-    )
-    methods = ["first_update", "real"]
-    return compare_predictions(results, words, methods, PAPER_WINDOWS, threshold=MARGIN)
-
-
-def momentum(results: Results) -> Claim:
-    """F7: the last two steps forecast better than the held checkpoint."""
-    words = Claim(
+        needs=WINDOW_NEEDED,
+        measure=accuracies("first_update", "real"),
+        windows=PAPER_WINDOWS,
+        needs_gain=True,
+    ),
+    Claim(
         "F7",
+        "follow_up",
         "The line of the last two observed steps forecasts the final weights better than the "
         "last observed checkpoint.",
         "an independent study of short horizons on Qwen2.5-1.5B (comm-eff)",
         "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
-        "> 0",
-        note="needs a forecast by momentum of the final step from 15 or 20 %",
-    )
-    rows = forecast_rows(results, "momentum")
-    return over_tensors(
-        results, words, rows, "skill", threshold=0, statistic=np.median, n_unit="tensors"
-    )
-
-
-CLAIMS: list[LedgerClaim] = [
-    LedgerClaim(sparse, "follow_up", 0.7, bounds=SHARE),
-    LedgerClaim(full_rank, "follow_up", 0.9, bounds=SHARE),
-    LedgerClaim(off_principal, "follow_up", 0),
-    LedgerClaim(two_point_line, "follow_up", MARGIN, needs_gain=True),
-    LedgerClaim(expo_lifts, "follow_up", 0, needs_gain=True),
-    LedgerClaim(first_update, "follow_up", MARGIN, needs_gain=True),
-    LedgerClaim(momentum, "follow_up", 0, bounds=AT_MOST_ONE),
+        Threshold(">", 0),
+        needs="needs a forecast by momentum of the final step from 15 or 20 %",
+        measure=over_tensors(forecast("momentum"), "skill", statistic=np.median, unit="tensors"),
+        windows=PAPER_WINDOWS,
+        bounds=AT_MOST_ONE,
+    ),
 ]

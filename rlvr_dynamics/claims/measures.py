@@ -1,4 +1,4 @@
-"""What several claims are measured with: paired accuracies, and means over tensors."""
+"""What claims are measured with: paired accuracies, and statistics over tensors. Numbers only."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,142 +7,163 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rlvr_dynamics.claims.update_claims import NO_GAIN, learned, protocol_note
-from rlvr_dynamics.claims.verdicts import Claim, verdict_above
-from rlvr_dynamics.results.formatting import percent, share_of_training
-from rlvr_dynamics.results.frames import has, known, numbers, values
+from rlvr_dynamics.claims.claim import Measure, Measured
+from rlvr_dynamics.results.formatting import interval, number, percent
+from rlvr_dynamics.results.frames import equal, has, known, last_step, numbers, values
+from rlvr_dynamics.results.methods import USES_FUTURE
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.results.scores import POINTS, paired_accuracy
+from rlvr_dynamics.results.scores import HOLD_LAST, POINTS, paired_accuracy
+from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
 from rlvr_dynamics.statistics.bootstrap import bootstrap
 from rlvr_dynamics.statistics.paired import Contrast
 
-MARGIN = -2.0  # points that a stand-in may be worse and still count as good as the real thing
-GOOD_ENOUGH = "> −2 points (non-inferiority margin)"
-POSITIVE = "> 0 points"
 Array = NDArray[np.float64]
+Rows = Callable[[Results, int | None], pd.DataFrame | None]
+"""From a run and the last observed step to rows of a table; None where the table is missing."""
+
+
+def accuracies(
+    *methods: str,
+    contrast: Contrast = POINTS,
+    control: str | None = None,
+    split: str = "in_domain",
+) -> Measure:
+    """Compare accuracies on the same questions.
+
+    Args:
+        methods: In the order of the contrast: `base`, `real` (the final checkpoint), `hold_last`
+            (the last observed one), or the label of a method's prediction of the final step.
+        contrast: What is compared; the difference of the first two in points if not given.
+        control: What takes the first one's place for the null, or None.
+        split: Which benchmarks.
+    """
+
+    def measure(results: Results, observe: int | None) -> Measured | None:
+        final = results.final_step
+        if final is None:
+            return None
+        models = [prediction(method, observe, final) for method in methods]
+        null = None if control is None else prediction(control, observe, final)
+        return compare(results, models, contrast=contrast, control=null, split=split)
+
+    return measure
+
+
+def prediction(method: str, observe: int | None, final: int) -> ModelId:
+    """The scored model of the final step that a method stands for; methods as in `accuracies`."""
+    if method == BASE:
+        return ModelId.base()
+    if method == HOLD_LAST:
+        return ModelId.checkpoint(observe or 0)
+    return ModelId(method, 0 if method == REAL else observe or 0, final)
 
 
 def compare(
     results: Results,
-    words: Claim,
-    models: Sequence[str],
+    models: Sequence[ModelId],
     *,
-    threshold: float,
     contrast: Contrast = POINTS,
-    control: str | None = None,
-) -> Claim:
-    """A claim about in-domain accuracies of models on the same questions.
-
-    Args:
-        results: The run.
-        words: The claim, unmeasured; its note says what it needs.
-        models: Model ids, in the order of the contrast.
-        threshold: The bar.
-        contrast: What is compared; the difference of the first two in points if not given.
-        control: The model that takes the first one's place for the null, or None.
-    """
-    benchmarks = results.benchmarks("in_domain")
+    control: ModelId | None = None,
+    split: str = "in_domain",
+) -> Measured | None:
+    """Compare the accuracies of models on the same questions; arguments as of `accuracies`."""
+    benchmarks = results.benchmarks(split)
     paired = paired_accuracy(results, models, benchmarks)
     if paired is None:
-        return words
-    value, null = paired.compare(contrast), math.nan
+        return None
+    null = math.nan
     if control is not None:
-        beside = paired_accuracy(results, [control, *models[1:]], benchmarks)
-        null = beside.compare(contrast).value if beside else math.nan
-    row = Claim(words.id, words.claim, words.source, words.statistic, words.threshold).measured(
-        value,
-        n=paired.questions,
-        n_unit="questions",
-        null=null,
-        verdict=verdict_above(value, threshold),
-    )
-    if control is not None:
-        row = row.against_null(threshold)
-    if not learned(results):
-        row = row.held_back(NO_GAIN)
-    ahead = [name for name in models if name.partition("__")[0] in results.future_methods]
-    return row.noted(
-        " beside ".join(percent(mean) for mean in paired.means),
-        "uses the future" if ahead else "",
-        protocol_note(results, list(models), "in_domain", contrast),
+        instead = paired_accuracy(results, [control, *models[1:]], benchmarks)
+        null = instead.compare(contrast).value if instead else math.nan
+    several = len(paired.benchmarks) > 1
+    unit = f"questions in {len(paired.benchmarks)} benchmarks" if several else "questions"
+    ahead = [model for model in models if model.method in results.future_methods]
+    found = Measured(paired.compare(contrast), paired.questions, unit, null)
+    return found.noted(
+        " against ".join(percent(mean) for mean in paired.means),
+        USES_FUTURE if ahead else "",
+        _protocol(results, models, benchmarks, contrast),
     )
 
 
-def compare_predictions(
-    results: Results,
-    words: Claim,
-    methods: Sequence[str],
-    shares: Sequence[float],
-    *,
-    threshold: float,
-) -> Claim:
-    """A claim about two methods' predictions of the final step from the same window.
+def _protocol(
+    results: Results, models: Sequence[ModelId], benchmarks: Sequence[str], contrast: Contrast
+) -> str:
+    """Which answers were compared, and what greedy ones give where those were sampled."""
+    used = paired_accuracy(results, models, benchmarks)
+    if used is None or used.protocol != "sampled":
+        return "" if used is None else f"{used.protocol} answers"
+    greedy = paired_accuracy(results, models, benchmarks, ("greedy",))
+    if greedy is None:
+        return "sampled answers"
+    value, points = greedy.compare(contrast), contrast.high == 100  # and not a share or a ratio
+    digits = 1 if points else 3
+    shown = number(value.value, digits, signed=points)
+    span = interval(value.low, value.high, digits, signed=points)
+    return f"sampled answers (greedy: {shown} {span})"
+
+
+def table(name: str, *, last: bool = False, **wanted: object) -> Rows:
+    """The rows of a run's table whose columns have the wanted values.
 
     Args:
-        results: The run.
-        words: The claim, unmeasured.
-        methods: Two labels; `real` is the final checkpoint, `hold_last` the last observed one.
-        shares: Windows as shares of the training, in the order of preference.
-        threshold: The bar, in points.
+        name: The table.
+        last: Whether only the rows of its last step.
+        wanted: Column and value.
     """
-    final = results.final_step
-    for share in shares:
-        observe = results.window_near(share)
-        if observe is None or final is None:
-            continue
-        models = [prediction(method, observe, final) for method in methods]
-        row = compare(results, words, models, threshold=threshold)
-        if not math.isnan(row.ours):
-            return row.noted(share_of_training(observe, final))
-    return words
+
+    def rows(results: Results, _observe: int | None) -> pd.DataFrame | None:
+        found = results.tables[name]
+        if found is None:
+            return None
+        return equal(found, **wanted, **({"step": last_step(found)} if last else {}))
+
+    return rows
 
 
-def prediction(method: str, observe: int, step: int) -> str:
-    """The id of a scored prediction of `step` from a window."""
-    if method == "real":
-        return f"step_{step}"
-    return (
-        f"step_{observe}" if method == "hold_last" else f"{method}__observe_{observe}__step_{step}"
-    )
+def forecast(method: str) -> Rows:
+    """A method's forecasts of the final step from a window, one row per tensor."""
+
+    def rows(results: Results, observe: int | None) -> pd.DataFrame | None:
+        found = results.tables["forecast"]
+        wanted = {"method": method, "observe": observe, "step": results.final_step}
+        return None if found is None else equal(found, **wanted)
+
+    return rows
 
 
 def over_tensors(
-    results: Results,
-    words: Claim,
-    table: pd.DataFrame,
+    rows: Rows,
     column: str,
     *,
-    threshold: float,
-    null: str | None = None,
+    null: str | float | None = None,
     statistic: Callable[..., Array] = np.mean,
-    n_unit: str = "matrices",
-) -> Claim:
-    """A claim about the mean (or another statistic) over tensors, with its bootstrap interval.
+    unit: str = "matrices",
+    facts: Callable[[Results, pd.DataFrame], str] = lambda _results, _rows: "",
+) -> Measure:
+    """The mean (or another statistic) over tensors, with its bootstrap interval.
 
     Args:
-        results: The run; its seed seeds the bootstrap.
-        words: The claim, unmeasured.
-        table: One row per tensor.
+        rows: One row per tensor.
         column: The value; missing ones are left out.
-        threshold: The bar.
-        null: The column of the null, or None.
+        null: The column of the null, its value where it is one by definition, or None.
         statistic: `np.mean` or `np.median`.
-        n_unit: What a row is.
+        unit: What a row is.
+        facts: What a reader should know about the rows with a value.
     """
-    if not has(table, column):
-        return words
-    table = known(table, column)  # the null is that of the same tensors
-    found = values(table, column)
-    value = bootstrap(found, statistic, seed=results.seed)
-    nulls = numbers(table, null) if null is not None else np.empty(0)
-    row = Claim(words.id, words.claim, words.source, words.statistic, words.threshold).measured(
-        value,
-        n=len(found),
-        n_unit=n_unit,
-        null=float(statistic(nulls, axis=0)) if len(nulls) else math.nan,
-        verdict=verdict_above(value, threshold),
-    )
-    return row.against_null(threshold) if null is not None else row
+
+    def measure(results: Results, observe: int | None) -> Measured | None:
+        found = rows(results, observe)
+        if found is None or not has(found, column):
+            return None
+        found = known(found, column)  # the null is that of the same tensors
+        value = bootstrap(values(found, column), statistic, seed=results.seed)
+        by_definition = null if isinstance(null, float) else math.nan
+        nulls = numbers(found, null) if isinstance(null, str) else np.empty(0)
+        of_null = float(statistic(nulls, axis=0)) if len(nulls) else by_definition
+        return Measured(value, len(found), unit, of_null).noted(facts(results, found))
+
+    return measure
 
 
 def _beside_best(means: Array) -> Array:
@@ -189,8 +210,3 @@ def _closeness_gradient(means: Array) -> Array:
 
 CLOSENESS = Contrast(_closeness, _closeness_gradient, high=1.0)
 """1 − |first / second − 1|: one minus the relative error of an accuracy."""
-
-
-def columns_mean(table: pd.DataFrame, *names: str) -> Array:
-    """Mean of several columns, row by row."""
-    return np.mean([values(table, name) for name in names], axis=0)

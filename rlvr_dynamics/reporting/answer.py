@@ -1,11 +1,17 @@
 """What the run says, in plain sentences made from its numbers."""
 
-from collections import Counter
-
 import pandas as pd
 
-from rlvr_dynamics.claims.update_claims import NO_GAIN
-from rlvr_dynamics.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
+from rlvr_dynamics.claims.in_words import claims_in_words
+from rlvr_dynamics.claims.judge import (
+    FAILS,
+    HOLDS,
+    INCONCLUSIVE,
+    NO_GAIN,
+    NOT_MEASURED,
+    NULL_PASSES,
+)
+from rlvr_dynamics.claims.ledger import CLAIMS
 from rlvr_dynamics.results.formatting import general, is_missing, number, percent
 from rlvr_dynamics.results.frames import equal, known, last_step, median
 from rlvr_dynamics.results.run import Results
@@ -21,6 +27,7 @@ NAMES = {
     "gspo": "GSPO",
     "reinforce_pp": "REINFORCE++",
 }
+EARLY = next(claim for claim in CLAIMS if claim.id == "B3")
 READING = {
     HOLDS: "so by this measure the window suffices",
     FAILS: "so the window does not suffice",
@@ -47,7 +54,7 @@ def answer(results: Results, claims: pd.DataFrame) -> list[str]:
         _relex(results, rows["B3"]),
         _rank1(rows["A1b"]),
         _linearity(rows["B2"], rows["B2h"]),
-        _tally(claims),
+        *claims_in_words(claims),
         _regime(results),
         _repeats(results),
         "One run with one seed: nothing here speaks for other seeds, models or learning rates.",
@@ -69,13 +76,16 @@ def _learning(results: Results, row: dict) -> str:
         return f"RL lifted accuracy from {span} ({n})."
     if row["verdict"] == FAILS:
         return f"RL did not lift accuracy: {span} ({n})."
+    if row["verdict"] == NOT_MEASURED:  # the training was of another kind
+        return f"Training moved accuracy from {span} ({n})."
     return f"RL moved accuracy from {span} ({n}), which is not distinguishable from no change."
 
 
 def _relex(results: Results, row: dict) -> str:
-    final, observe = results.final_step, results.window_near(0.15)
-    if row["verdict"] == NOT_MEASURED or observe is None or final is None:
-        return "Whether the first 15 % of the steps predict the rest was not measured."
+    found, final = EARLY.of(results), results.final_step
+    if found is None or found.observe is None or final is None:
+        return "Whether the first 15 to 20 % of the steps predict the rest was not measured."
+    observe = found.observe
     benchmarks = results.benchmarks("in_domain")
     models = [ModelId("relex", observe, final), ModelId.checkpoint(final)]
     paired = paired_accuracy(results, models, benchmarks)
@@ -84,7 +94,7 @@ def _relex(results: Results, row: dict) -> str:
         return ""
     stop = f"; stopping at step {observe} gives {percent(held.means[0])}" if held else ""
     reason = READING[row["verdict"]]
-    if "null passes" in str(row["note"]):
+    if NULL_PASSES in str(row["note"]):
         reason = "but the last observed checkpoint itself comes as close, so it proves nothing"
     elif NO_GAIN in str(row["note"]):
         reason = "but RL showed no gain to be predicted"
@@ -123,14 +133,6 @@ def _linearity(row: dict, held_out: dict) -> str:
     return (
         f"{sentence}; a line through the first half of the steps predicts the second half that "
         f"well in {percent(held_out['ours'], 0)}."
-    )
-
-
-def _tally(claims: pd.DataFrame) -> str:
-    counts = Counter(claims["verdict"])
-    return (
-        f"Of the ledger's {len(claims)} claims, {counts[HOLDS]} hold, {counts[FAILS]} fail, "
-        f"{counts[INCONCLUSIVE]} are inconclusive and {counts[NOT_MEASURED]} were not measured."
     )
 
 

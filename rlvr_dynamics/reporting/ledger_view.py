@@ -1,52 +1,19 @@
 """How the claims ledger is shown."""
 
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
 
-from rlvr_dynamics.claims.run_ledger import format_interval, format_value
-from rlvr_dynamics.claims.study_ledger import PRINTED_NUMBERS
+from rlvr_dynamics.claims.in_words import measured_first
+from rlvr_dynamics.claims.ledger import BY_ID
 from rlvr_dynamics.errors import shown
 from rlvr_dynamics.reporting.artefact import split_cells
 from rlvr_dynamics.results.formatting import DASH, integer, is_missing
-from rlvr_dynamics.results.frames import select
 
 MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DASH}
-# Columns that the ledger of one run does not have.
-OF_A_STUDY = ("printed", "printed_origin", "interval_over", "by_learning_rate", "control")
-OF_A_STUDY += ("runs", "cells")
-
-
-def claims_in_words(claims: pd.DataFrame) -> list[str]:
-    """How many claims hold, those about the papers' printed numbers alone in a sentence apart."""
-    printed = claims["kind"] == PRINTED_NUMBERS
-    told = [(~printed, "claims"), (printed, "claims about the papers’ printed numbers alone")]
-    return [
-        f"Of {mask.sum()} {words} {verdicts_in_words(select(claims, mask))}."
-        for mask, words in told
-        if mask.any()
-    ]
-
-
-def verdicts_in_words(claims: pd.DataFrame) -> str:
-    """`3 hold, 2 fail, 4 are inconclusive and 11 are not measured`."""
-    words = {
-        "holds": ("holds", "hold"),
-        "fails": ("fails", "fail"),
-        "inconclusive": ("is inconclusive", "are inconclusive"),
-        "not measured": ("is not measured", "are not measured"),
-    }
-    counts = Counter(str(verdict) for verdict in claims["verdict"])
-    parts = [
-        f"{counts[verdict]} {one if counts[verdict] == 1 else many}"
-        for verdict, (one, many) in words.items()
-        if counts[verdict]
-    ]
-    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
 def ledger_view(
@@ -55,21 +22,23 @@ def ledger_view(
     """What the page shows of the ledger of a run or of a study.
 
     Args:
-        claims: What `build_claims` or `build_ledger` of `rlvr_dynamics.claims` returned.
-        known: Names of the runs that have pages; only these become links.
+        claims: What `ledger_of_run` or `build_ledger` of `rlvr_dynamics.claims` returned.
+        known: Names of the runs that have pages; only these become links. None on the page of a
+            run, where the claims that it measured come first.
         files: The ledger as a table, from the folder of the page.
     """
-    rows = [_row({**dict.fromkeys(OF_A_STUDY), **row}, known) for row in claims.to_dict("records")]
-    return {"printed": "printed" in claims, "runs": "runs" in claims, "rows": rows, "files": files}
+    ordered = claims if known else measured_first(claims)
+    rows = [_row(row, known) for row in ordered.to_dict("records")]
+    return {"runs": bool(known), "rows": rows, "files": files}
 
 
 def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
-    threshold, verdict = _words(row, "threshold"), str(row["verdict"])
+    bar, verdict = BY_ID[row["id"]].threshold, str(row["verdict"])
     control, n = row["control"], row["n"]
     cells = split_cells(_words(row, "cells"))
     return {
         **{key: _words(row, key) for key in ("id", "claim", "statistic", "note")},
-        "threshold": threshold,
+        "threshold": str(bar),
         "verdict": verdict,
         "kind": verdict.replace(" ", "-"),
         "mark": MARKS[verdict],
@@ -77,12 +46,12 @@ def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
         "source": link_papers(_words(row, "source")),
         "origin": _words(row, "printed_origin"),
         "over": _words(row, "interval_over"),
-        "regimes": _words(row, "by_learning_rate"),
-        "printed": format_value(row["printed"], threshold),
-        "ours": format_value(row["ours"], threshold),
-        "interval": format_interval(row["ci_low"], row["ci_high"], threshold),
-        "null": format_value(row["null"], threshold),
-        "control": "" if is_missing(control) else f"control {format_value(control, threshold)}",
+        "regimes": _words(row, "by_learning_rate") if known else "",
+        "printed": bar.number(row["printed"]),
+        "ours": bar.number(row["ours"]),
+        "interval": bar.interval(row["ci_low"], row["ci_high"]),
+        "null": bar.number(row["null"]),
+        "control": "" if is_missing(control) else f"control {bar.number(control)}",
         "runs": _runs(row["runs"]),
         "n": "" if is_missing(n) else f"{integer(n)} {_words(row, 'n_unit')}",
         "cells": [name for name in cells if name in known],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rlvr_dynamics.claims.run_ledger import build_claims
+from rlvr_dynamics.claims.ledger import ledger_of_run
 from rlvr_dynamics.reporting.build import build, write_csv
 from rlvr_dynamics.reporting.run_page import write_run_page
 from rlvr_dynamics.reporting.summaries import table_artefacts
@@ -46,7 +46,7 @@ def build_report(run_dir: Path, out: Path) -> Report:
     from rlvr_dynamics.reporting.figures import FIGURES
 
     results = load_results(run_dir)
-    claims = build_claims(results)
+    claims = ledger_of_run(results)
     write_csv(claims, out / "claims.csv")
     tables = build(table_artefacts(claims), results, out, strict=True)
     figures = build(FIGURES, results, out, strict=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from rlvr_dynamics.claims.run_ledger import format_interval, format_value
+from rlvr_dynamics.claims.in_words import in_units, measured_first
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
@@ -27,7 +27,6 @@ from rlvr_dynamics.reporting.weight_tables import (
     rank_shares_table,
 )
 from rlvr_dynamics.results.columns import COLUMNS
-from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.run import Results
 
 
@@ -78,26 +77,12 @@ def columns_table() -> Table:
 
 
 def claims_table(claims: pd.DataFrame) -> Table:
-    """The ledger, narrow enough for a paper (the full one is claims.csv)."""
-    rows = [
-        (
-            row["id"],
-            row["claim"],
-            row["threshold"],
-            format_value(row["ours"], row["threshold"]),
-            format_interval(row["ci_low"], row["ci_high"], row["threshold"]),
-            format_value(row["null"], row["threshold"]),
-            f"{integer(row['n'])} {row['n_unit']}".strip(),
-            row["verdict"],
-        )
-        for row in claims.to_dict("records")
-    ]
+    """The ledger, narrow enough for a paper (the full one is claims.csv); the measured first."""
     columns = ["id", "claim", "threshold", "ours", "interval", "null", "n", "verdict"]
-    frame = pd.DataFrame(rows, columns=columns)
     return Table(
         "claims",
         "Claims ledger",
         "95 % intervals: bootstrap over questions (accuracies) or tensors (means, medians), Wilson "
         "for shares.",
-        frame,
+        in_units(measured_first(claims)).filter(columns),
     )

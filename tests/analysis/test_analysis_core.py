@@ -18,8 +18,8 @@ from analysis import registry
 from analysis.__main__ import EXIT_PARTIAL, listing, main
 from analysis.arguments import expand, parse
 from analysis.build import MARK, analyse
+from rlvr_dynamics.claims.ledger import build_ledger
 from rlvr_dynamics.claims.printed import COLUMNS, PROVENANCE, printed
-from rlvr_dynamics.claims.study_ledger import build_ledger
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting import figure_style
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing

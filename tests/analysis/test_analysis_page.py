@@ -8,8 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.build import analyse
-from rlvr_dynamics.claims.run_ledger import build_claims
-from rlvr_dynamics.claims.study_ledger import build_ledger
+from rlvr_dynamics.claims.ledger import build_ledger, ledger_of_run
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.build import build
 from rlvr_dynamics.reporting.run_page import write_run_page
@@ -72,7 +71,7 @@ def write_report(run):
     """The run's own page as its report stage writes it, without figures."""
     results, folder = load_results(run), run / "report"
     folder.mkdir()
-    claims = build_claims(results)
+    claims = ledger_of_run(results)
     tables = build(table_artefacts(claims), results, folder, strict=True)
     claims.to_csv(folder / "claims.csv")
     write_run_page(results, claims, [], tables, folder / "index.html")

@@ -8,23 +8,24 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from rlvr_dynamics.claims.over_runs import LedgerClaim, over_runs, pool
-from rlvr_dynamics.claims.run_ledger import build_claims
-from rlvr_dynamics.claims.study_ledger import (
+from analysis.ours.ledger_tables import ledger_tables, run_tables
+from rlvr_dynamics.claims.claim import GOOD_ENOUGH, Claim, Measured, Threshold
+from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED, Judged, judge
+from rlvr_dynamics.claims.ledger import (
     CLAIMS,
     COLUMNS,
     PRINTED_NUMBERS,
     build_by_regime,
     build_by_run,
     build_ledger,
-    ledger_tables,
-    run_tables,
 )
-from rlvr_dynamics.claims.verdicts import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED, Claim
+from rlvr_dynamics.claims.over_runs import over_runs
 from rlvr_dynamics.reporting.tables import as_tex, write_table
 from rlvr_dynamics.results.run import TABLES, Results
 from rlvr_dynamics.results.study import Cell, Study, load_study
+from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.statistics.intervals import Interval
+from tests.support.ledger_outputs import run_ledger
 from tests.support.reporting_fixture import ACCURACY, build_run
 from tests.support.study_settings import configure
 
@@ -45,29 +46,34 @@ def ledger(runs) -> pd.DataFrame:
     return build_ledger(load_study(runs)).set_index("id")
 
 
-def empty_results() -> Results:
-    return Results(Path("nowhere"), {}, {}, dict.fromkeys(TABLES))
+def found(value: float, low: float, high: float, **further) -> Measured:
+    return Measured(Interval(value, low, high), n=10, n_unit="q", **further)
 
 
-def stub(
-    value: float, low: float, high: float, verdict: str, null: float = math.nan, n: int = 10
-) -> Claim:
-    words = Claim("X", "a claim", "a paper", "a statistic", "> 0.5")
-    return words.measured(Interval(value, low, high), n=n, n_unit="q", null=null, verdict=verdict)
-
-
-def pooled(*rows: Claim, controls: tuple[Claim, ...] = (), **settings):
-    """Pool given rows as if each came from a run."""
-    cells = []
-    for place, row in enumerate((*rows, *controls)):
-        data = {"shuffle_answers": place >= len(rows)}
-        results = replace(empty_results(), config={"seed": place, "data": data}, memo={"row": row})
-        cells.append(Cell(f"run{place}", results))
-
-    def measure(results: Results) -> Claim:
-        return results.memo.get("row", Claim("X", "a claim", "a paper", "", "> 0.5", note="needs"))
-
-    return pool(LedgerClaim(measure, "ours", 0.5, **settings), cells)
+def judged(
+    *rows: Measured | None, controls: tuple[Measured, ...] = (), also: str = "", **rules
+) -> Judged:
+    """Judge given values as if each came from a run."""
+    values = (*rows, *controls)
+    cells = [
+        Cell(
+            f"run{place}",
+            Results(Path("nowhere"), RecordedConfig(seed=place), {}, dict.fromkeys(TABLES)),
+        )
+        for place in range(len(values))
+    ]
+    claim = Claim(
+        "X",
+        "ours",
+        "a claim",
+        "a paper",
+        "a statistic",
+        Threshold(">", 0.5, also=also),
+        needs="needs samples",
+        measure=lambda results, _observe: values[results.seed],
+        **rules,
+    )
+    return judge(claim, cells[: len(rows)], cells[len(rows) :])
 
 
 # One claim over runs
@@ -75,7 +81,7 @@ def pooled(*rows: Claim, controls: tuple[Claim, ...] = (), **settings):
 
 def test_interval_over_runs_is_students():
     values = [0.6, 0.7, 0.9]
-    value, over = over_runs([stub(each, each, each, HOLDS) for each in values], [0, 1, 2])
+    value, over = over_runs([found(each, each, each) for each in values], [0, 1, 2])
     half = student.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
     assert over == "runs, 3 bases"
     assert value == pytest.approx((np.mean(values), np.mean(values) - half, np.mean(values) + half))
@@ -83,7 +89,7 @@ def test_interval_over_runs_is_students():
 
 def test_runs_that_share_a_base_are_not_independent():
     values = [0.6, 0.62, 0.8, 0.82]
-    rows = [stub(each, each, each, HOLDS) for each in values]
+    rows = [found(each, each, each) for each in values]
     value, over = over_runs(rows, ["one", "one", "other", "other"])
     half = student.ppf(0.975, 1) * np.std([0.61, 0.81], ddof=1) / math.sqrt(2)
     assert over == "runs, 2 bases"
@@ -92,71 +98,119 @@ def test_runs_that_share_a_base_are_not_independent():
 
 
 def test_runs_that_agree_by_luck_keep_their_own_doubt():
-    value, _ = over_runs([stub(0.7, 0.5, 0.9, HOLDS)] * 4, range(4))
+    value, _ = over_runs([found(0.7, 0.5, 0.9)] * 4, range(4))
     # A mean of four independent estimates, each ± 0.2.
     assert value == pytest.approx((0.7, 0.6, 0.8))
 
 
 def test_one_run_keeps_its_own_interval_and_verdict():
-    found = pooled(stub(0.7, 0.6, 0.8, INCONCLUSIVE))
-    assert found.value == Interval(0.7, 0.6, 0.8)
-    assert found.verdict == INCONCLUSIVE and found.over == "q of the one run"
+    row = judged(found(0.7, 0.6, 0.8, null=0.6), null_counts=True)
+    assert row.value == Interval(0.7, 0.6, 0.8)
+    assert row.verdict == INCONCLUSIVE and row.over == "q of the one run"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "verdict"),
+    [
+        (0.6, 0.8, 0.4, HOLDS),
+        (0.6, 0.8, 0.6, INCONCLUSIVE),
+        (0.6, 0.8, math.nan, HOLDS),
+        (0.1, 0.4, 0.6, FAILS),
+        (0.4, 0.8, 0.6, INCONCLUSIVE),
+    ],
+)
+def test_a_claim_its_null_meets_cannot_hold(low, high, null, verdict):
+    row = found((low + high) / 2, low, high, null=null)
+    counted = judged(row, null_counts=True)
+    assert counted.verdict == verdict
+    assert ("the null passes too" in counted.notes) == (low == null)
+    assert ("no control was measured" in counted.notes) == math.isnan(null)
+    assert "the null passes too" not in judged(row).notes
+
+
+def test_most_units_must_lie_above_their_null_where_the_claim_says_so():
+    good = found(0.8, 0.7, 0.9, above=(60, 60))
+    few, some, none = (replace(good, above=above) for above in ((9, 60), (31, 60), (0, 0)))
+    assert [judged(row, also="x").verdict for row in (good, few, some, none)] == [
+        *(HOLDS, FAILS, INCONCLUSIVE, INCONCLUSIVE)
+    ]
+    assert [judged(row).verdict for row in (good, few, some, none)] == [
+        *(HOLDS, INCONCLUSIVE, HOLDS, HOLDS)
+    ]
 
 
 def test_verdict_follows_the_interval_over_runs():
-    assert pooled(*[stub(0.8, 0.75, 0.85, HOLDS)] * 3).verdict == HOLDS
-    assert pooled(*[stub(0.3, 0.2, 0.4, FAILS)] * 3).verdict == FAILS
-    disagree = [stub(0.9, 0.85, 0.95, HOLDS), stub(0.2, 0.1, 0.3, FAILS)]
-    assert pooled(*disagree).verdict == INCONCLUSIVE
+    assert judged(*[found(0.8, 0.75, 0.85)] * 3).verdict == HOLDS
+    assert judged(*[found(0.3, 0.2, 0.4)] * 3).verdict == FAILS
+    disagree = [found(0.9, 0.85, 0.95), found(0.2, 0.1, 0.3)]
+    assert judged(*disagree).verdict == INCONCLUSIVE
 
 
 def test_what_every_run_notes_and_what_each_finds_stand_beside_the_mean():
     rows = [
-        replace(stub(0.2, 0.1, 0.3, FAILS), note="uses the future; seen 3 %"),
-        replace(stub(0.4, 0.3, 0.45, FAILS), note="seen 4 %; uses the future"),
+        found(0.2, 0.1, 0.3, facts=("uses the future", "seen 3 %")),
+        found(0.4, 0.3, 0.45, facts=("seen 4 %", "uses the future")),
     ]
-    found = pooled(*rows)
-    assert found.verdict == INCONCLUSIVE  # two bases: their interval is wide
-    assert found.notes == ("uses the future", "each run by itself: 2 fails")
-    disagree = pooled(rows[0], stub(0.9, 0.85, 0.95, HOLDS))
+    both = judged(*rows)
+    assert both.verdict == INCONCLUSIVE  # two bases: their interval is wide
+    assert both.notes == ("uses the future", "each run by itself: 2 fails")
+    disagree = judged(rows[0], found(0.9, 0.85, 0.95))
     assert disagree.notes == ("each run by itself: 1 fails, 1 holds",)
 
 
 def test_null_or_second_part_of_a_run_holds_the_mean_back():
-    good, held = stub(0.8, 0.7, 0.9, HOLDS), stub(0.8, 0.7, 0.9, INCONCLUSIVE)
-    found = pooled(good, good, held)
-    assert found.verdict == INCONCLUSIVE and "1 of 3 runs" in found.notes[0]
-    failed = stub(0.8, 0.7, 0.9, FAILS)
-    assert pooled(failed, failed).verdict == FAILS
+    good, held = (found(0.8, 0.7, 0.9, null=null) for null in (0.1, 0.6))
+    row = judged(good, good, held, null_counts=True)
+    assert row.verdict == INCONCLUSIVE and "1 of 3 runs" in row.notes[0]
+    failed = found(0.8, 0.7, 0.9, above=(0, 60))
+    assert judged(failed, failed, also="most units").verdict == FAILS
 
 
 def test_null_counts_where_no_run_holds_by_itself():
-    wide = stub(0.8, 0.45, 0.95, INCONCLUSIVE, null=0.9)
-    rows = [replace(wide, ours=0.8 + shift) for shift in (-0.01, 0, 0.01, 0.02)] * 6
-    assert pooled(*rows).value.low > 0.5
-    assert pooled(*rows).verdict == INCONCLUSIVE
-    assert pooled(*[replace(row, null=0.1) for row in rows]).verdict == HOLDS
+    shifts = (-0.01, 0, 0.01, 0.02)
+
+    def rows(null: float) -> list[Measured]:
+        return [found(0.8 + shift, 0.45, 0.95, null=null) for shift in shifts] * 6
+
+    assert judged(*rows(0.9), null_counts=True).value.low > 0.5
+    assert judged(*rows(0.9), null_counts=True).verdict == INCONCLUSIVE
+    assert judged(*rows(0.1), null_counts=True).verdict == HOLDS
 
 
 def test_control_is_apart_and_lowers_a_claim_that_says_so():
-    rows, control = [stub(0.8, 0.75, 0.85, HOLDS)] * 3, (stub(0.9, 0.8, 0.95, HOLDS),)
-    plain = pooled(*rows, controls=control)
+    rows, control = [found(0.8, 0.75, 0.85)] * 3, (found(0.9, 0.8, 0.95),)
+    plain = judged(*rows, controls=control)
     assert plain.runs == 3 and plain.value.value == pytest.approx(0.8)
     assert plain.control == 0.9 and plain.control_runs == 1 and plain.verdict == HOLDS
-    counted = pooled(*rows, controls=control, control_counts=True)
+    counted = judged(*rows, controls=control, control_counts=True)
     assert counted.verdict == INCONCLUSIVE and "control" in counted.notes[0]
     assert "run3" not in counted.cells
+    assert "not compared with a control run" in judged(*rows, control_counts=True).notes
 
 
 def test_bounds_cut_the_interval():
-    found = pooled(stub(0.9, 0.8, 1.0, HOLDS), stub(0.7, 0.6, 0.8, HOLDS), bounds=(0.0, 1.0))
-    assert found.value.low == 0 and found.value.high == 1
+    row = judged(found(0.9, 0.8, 1.0), found(0.7, 0.6, 0.8), bounds=(0.0, 1.0))
+    assert row.value.low == 0 and row.value.high == 1
 
 
 def test_unmeasured_claim_says_what_it_needs():
-    found = pooled(Claim("X", "a claim", "a paper", "", "> 0.5", note="needs samples"))
-    assert found.verdict == NOT_MEASURED and found.runs == 0 and math.isnan(found.value.value)
-    assert found.notes == ("needs samples",)
+    row = judged(None)
+    assert row.verdict == NOT_MEASURED and row.runs == 0 and math.isnan(row.value.value)
+    assert row.notes == ("needs samples",)
+
+
+def test_what_is_undefined_was_looked_at():
+    row = judged(found(math.nan, math.nan, math.nan, facts=("no gain",)))
+    assert row.verdict == INCONCLUSIVE and row.n == 10 and row.notes == ("no gain",)
+
+
+def test_a_threshold_writes_itself_and_its_values():
+    assert str(GOOD_ENOUGH) == "> −2 points (non-inferiority margin)"
+    assert GOOD_ENOUGH.number(0.349) == "+0.3"
+    assert GOOD_ENOUGH.interval(-1, 2.55) == "[−1.0, +2.5]"
+    share = Threshold("≥", 0.814, also="above the null in most tensors")
+    assert str(share) == "≥ 0.814, and above the null in most tensors"
+    assert share.number(0.81449) == "0.814" and share.interval(0.8, math.nan) == "[0.800, –]"
 
 
 # The ledger
@@ -167,26 +221,6 @@ def test_ledger_has_its_columns_and_every_claim_once(ledger):
     assert ledger.index.is_unique and len(ledger) >= 28
     assert set(ledger["verdict"]) <= {HOLDS, FAILS, INCONCLUSIVE, NOT_MEASURED}
     assert (ledger["source"] != "").all() and (ledger["threshold"] != "").all()
-
-
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.head.id)
-def test_threshold_as_a_number_is_the_one_in_the_text(claim):
-    number = re.search(r"[-−]?\d+(\.\d+)?", claim.head.threshold)
-    assert number is not None
-    assert float(number[0].replace("−", "-")) == claim.threshold
-    assert claim.head.verdict == NOT_MEASURED and claim.head.note
-
-
-def test_study_of_one_run_says_what_the_run_says(runs):
-    study = load_study(runs[:1])
-    ours, run = build_ledger(study).set_index("id"), build_claims(study.cells[0].results)
-    run = run.set_index("id")
-    shared = ["P0", "A1", "A1b", "A2", "A3", "B1", "B2", "B2h"]
-    for name in shared:
-        assert ours.loc[name, "verdict"] == run.loc[name, "verdict"]
-        assert ours.loc[name, "ours"] == pytest.approx(run.loc[name, "ours"], nan_ok=True)
-    # The paper's window of 15 % stands under the same number as in the run's own ledger.
-    assert ours.loc["B3", "ours"] == pytest.approx(run.loc["B3", "ours"])
 
 
 def test_mean_over_runs_is_that_of_the_table_by_run(runs, ledger):
@@ -238,9 +272,10 @@ def test_distilled_model_joins_no_claim_about_rl(tmp_path, runs):
     table = build_ledger(load_study([*runs[:2], distilled])).set_index("id")
     assert "distilled" not in table.loc["A1", "cells"]
     assert table.loc["A8", "cells"] == "distilled"
-    ratio = build_claims(load_study([distilled]).cells[0].results).set_index("id").loc["A1"]
-    assert table.loc["A8", "ours"] == pytest.approx(1 - ratio["ours"])
-    assert table.loc["A8", "ci_low"] == pytest.approx(1 - ratio["ci_high"])
+    # Its other values are not lost: they stand in the note.
+    ratio = run_ledger(distilled).loc["A1", "note"]
+    left, low, high = (1 - table.loc["A8", name] for name in ("ours", "ci_high", "ci_low"))
+    assert f"distilled gives {left:.3f} [{low:.3f}, {high:.3f}]" in ratio
 
 
 def test_without_tables_everything_of_ours_is_not_measured(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.irregular_run import write_run
 from tests.support.irregular_weights import FINAL, MLP
-from tests.support.ledger_outputs import run_ledger, study_ledger
+from tests.support.ledger_outputs import run_ledger
 from tests.support.ledger_reference import (
     Accuracies,
     Expected,
@@ -126,8 +126,8 @@ def skill(method: str, observe: int, null: float = np.nan) -> OverTensors:
     return OverTensors(column("forecast", "skill", **where), median=True, null=null)
 
 
-def shared() -> dict[str, object]:
-    """The claims that both ledgers have."""
+def without_window() -> dict[str, object]:
+    """Claims that are about no window, or about one of 40 %."""
     rank1 = f"rank1_recovery__{REAL}"
     first = column("trajectory_svd", "explained_variance", "null_mean", index=1)
     return {
@@ -143,7 +143,7 @@ def shared() -> dict[str, object]:
 
 
 def windowed(observe: int, end: str = "") -> dict[str, object]:
-    """The claims of one window that both ledgers have; `end` is that of their ids."""
+    """The claims that stand for two windows; `end` is that of their ids."""
     return {
         f"B3{end}": early(observe),
         f"B3o{end}": early(observe, "out_of_domain"),
@@ -154,8 +154,8 @@ def windowed(observe: int, end: str = "") -> dict[str, object]:
     }
 
 
-def of_study(observe: int) -> dict[str, object]:
-    """The claims that only the study's ledger has, where its window is `observe`."""
+def of_a_window(observe: int) -> dict[str, object]:
+    """The other claims, where the paper's window is `observe`."""
     real, matrix = {"method": "relex", "observe": observe, "step": FINAL}, {"step": FINAL}
     stages = tuple(f"step_{step}" for step in (40, 110))
     window = [f"rank1_r2_window_{place}__{REAL}" for place in (1, 7)]
@@ -219,13 +219,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(folder) -> pd.DataFrame:
+def ledger(folder) -> pd.DataFrame:
     return run_ledger(folder)
-
-
-@pytest.fixture(scope="module")
-def study(folder, tmp_path_factory) -> pd.DataFrame:
-    return study_ledger([folder], tmp_path_factory.mktemp("study") / "out")
 
 
 def check(row: pd.Series, wanted: Expected) -> None:
@@ -237,21 +232,14 @@ def check(row: pd.Series, wanted: Expected) -> None:
     assert row["ci_high"] == pytest.approx(wanted.high, abs=room)
 
 
-IN_REPORT = {**shared(), **windowed(30), **windowed(60, "-30")}
-IN_STUDY = {**shared(), **windowed(30), **of_study(30)}
+EXPECTED = {**without_window(), **windowed(30), **windowed(60, "-30"), **of_a_window(30)}
 
 
-@pytest.mark.parametrize("id", IN_REPORT)
-def test_claim_of_a_run(folder, report, id):
-    check(report.loc[id], IN_REPORT[id].of(Stored(folder)))
+@pytest.mark.parametrize("id", EXPECTED)
+def test_claim(folder, ledger, id):
+    check(ledger.loc[id], EXPECTED[id].of(Stored(folder)))
 
 
-@pytest.mark.parametrize("id", IN_STUDY)
-def test_claim_of_a_study_of_one_run(folder, study, id):
-    check(study.loc[id], IN_STUDY[id].of(Stored(folder)))
-
-
-def test_every_claim_has_a_reference(report, study):
-    assert set(report.index) == set(IN_REPORT)
-    measured = study[study["kind"] == "measured here"]
-    assert set(measured.index) == {*IN_STUDY, *ELSEWHERE}
+def test_every_claim_has_a_reference(ledger):
+    measured = ledger[ledger["kind"] == "measured here"]
+    assert set(measured.index) == {*EXPECTED, *ELSEWHERE}

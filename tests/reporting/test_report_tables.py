@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from rlvr_dynamics.claims.run_ledger import build_claims
+from rlvr_dynamics.claims.ledger import ledger_of_run
 from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.results.run import load_results
@@ -28,7 +28,7 @@ def tables(run) -> dict[str, pd.DataFrame]:
     results = load_results(run.folder)
     built = [
         table
-        for artefact in table_artefacts(build_claims(results))
+        for artefact in table_artefacts(ledger_of_run(results))
         for table in artefact.make(results)
     ]
     return {table.name: table.frame for table in built}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_dynamics.claims.run_ledger import LEDGER, build_claims
-from rlvr_dynamics.claims.verdicts import Claim, both, verdict_above
+from rlvr_dynamics.claims.judge import both, verdict_above
+from rlvr_dynamics.claims.ledger import BY_ID, COLUMNS, ledger_of_run
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting import build_report, ledger_as_text
 from rlvr_dynamics.reporting.ledger_view import link_papers
@@ -50,7 +50,7 @@ def page(report):
 
 
 def ledger(folder: Path) -> pd.DataFrame:
-    return build_claims(load_results(folder)).set_index("id")
+    return ledger_of_run(load_results(folder)).set_index("id")
 
 
 def scored(tmp_path: Path, **accuracy: float) -> pd.DataFrame:
@@ -105,22 +105,6 @@ def test_nothing_measured_is_not_a_failure():
 )
 def test_a_claim_of_two_parts(first, second, verdict):
     assert both(first, second) == verdict == both(second, first)
-
-
-@pytest.mark.parametrize(
-    ("own", "null", "verdict"),
-    [
-        ("holds", 0.4, "holds"),
-        ("holds", 0.6, "inconclusive"),
-        ("holds", math.nan, "holds"),
-        ("fails", 0.6, "fails"),
-        ("inconclusive", 0.6, "inconclusive"),
-    ],
-)
-def test_a_claim_its_null_meets_cannot_hold(own, null, verdict):
-    row = Claim("X", "", "", "", "> 0.5", ours=0.7, null=null, verdict=own).against_null(0.5)
-    assert row.verdict == verdict
-    assert ("the null passes too" in row.note) == (own == "holds" and null == 0.6)
 
 
 # Accuracy, paired by question
@@ -180,17 +164,15 @@ def test_missing_model_is_missing_not_zero(tmp_path):
 
 def test_every_claim_is_in_the_ledger_whatever_was_measured(tmp_path):
     claims = ledger(tmp_path)
-    assert len(claims) == len(LEDGER)
+    assert list(claims.index) == list(BY_ID)
+    claims = claims[claims["kind"] == "measured here"]
     assert set(claims["verdict"]) == {"not measured"}
     assert claims["ours"].isna().all() and claims["n"].isna().all()
     assert (claims["note"] != "").all()
 
 
 def test_ledger_has_the_agreed_columns(run_dir):
-    assert list(build_claims(load_results(run_dir)).columns) == [
-        "id", "claim", "source", "statistic", "threshold", "ours", "ci_low", "ci_high", "n",
-        "n_unit", "null", "verdict", "note",
-    ]  # fmt: skip
+    assert list(ledger_of_run(load_results(run_dir)).columns) == list(COLUMNS)
 
 
 def test_learning_holds_and_fails(tmp_path):
@@ -308,8 +290,12 @@ def test_ledger_as_text_reads_the_published_file(report):
     text = ledger_as_text(pd.read_csv(report.page.parent / "claims.csv"))
     assert text == ledger_as_text(report.claims)
     assert max(map(len, text.splitlines())) <= 98
-    for row in report.claims.to_dict("records"):
-        assert re.search(rf"^{re.escape(row['id'])} +{row['verdict'].upper()}", text, re.M)
+    rows = report.claims[report.claims["kind"] == "measured here"].to_dict("records")
+    for row in rows:
+        shown = re.search(rf"^{re.escape(row['id'])} +{row['verdict'].upper()}", text, re.M)
+        assert bool(shown) == (row["verdict"] != "not measured"), row["id"]
+    missing = sum(row["verdict"] == "not measured" for row in rows)
+    assert missing and f"\n{missing} further claims were not measured" in text
     assert "nan" not in text.lower()
 
 
@@ -321,7 +307,8 @@ def test_the_ledger_is_written_as_it_was_computed(report, run_dir):
         left, right = written[name].astype(float), computed[name].astype(float)
         pd.testing.assert_series_equal(left, right, rtol=1e-9, check_names=False)
     shown = pd.read_csv(out / "tables" / "claims.csv").set_index("id")
-    for id, row in written.iterrows():
+    assert set(shown.index) == set(written.index)
+    for id, row in written[written["kind"] == "measured here"].iterrows():
         if row["verdict"] == "not measured":
             assert set(shown.loc[id, ["ours", "interval", "null"]]) == {DASH}
             continue
@@ -398,8 +385,8 @@ def test_tables_and_claims_with_any_table_absent(run_dir, tmp_path, missing):
     shutil.copytree(run_dir, copy, ignore=lambda _, names: [n for n in names if n == "samples"])
     (copy / TABLES[missing][0]).unlink()
     results = load_results(copy)
-    claims = build_claims(results)
-    assert len(claims) == len(LEDGER)
+    claims = ledger_of_run(results)
+    assert len(claims) == len(BY_ID)
     for artefact in table_artefacts(claims):
         (table,) = artefact.make(results)
         assert table.name == artefact.name

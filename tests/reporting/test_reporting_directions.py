@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlvr_dynamics.claims.run_ledger import build_claims
+from rlvr_dynamics.claims.ledger import ledger_of_run
 from rlvr_dynamics.reporting.answer import answer
 from rlvr_dynamics.reporting.direction_figures import draw_alignment, draw_drift, draw_pls
 from rlvr_dynamics.reporting.method_figures import draw_method_accuracy, draw_skill
@@ -81,7 +81,7 @@ def old_dir(run_dir, tmp_path_factory):
 def tables_of(results: Results) -> dict[str, Table]:
     return {
         table.name: table
-        for artefact in table_artefacts(build_claims(results))
+        for artefact in table_artefacts(ledger_of_run(results))
         for table in artefact.make(results)
     }
 
@@ -93,7 +93,7 @@ def tables(run_dir):
 
 
 def claim(folder: Path, id: str) -> pd.Series:
-    return build_claims(load_results(folder)).set_index("id").loc[id]
+    return ledger_of_run(load_results(folder)).set_index("id").loc[id]
 
 
 def replant(folder: Path, table: str, **columns: object) -> None:
@@ -306,7 +306,7 @@ def test_names_of_candidates_and_of_strangers():
 def test_repeated_checkpoints_are_said(measured):
     def said() -> str:
         results = load_results(measured)
-        return " ".join(answer(results, build_claims(results)))
+        return " ".join(answer(results, ledger_of_run(results)))
 
     assert "repeat the weights" not in said()
     table = pd.read_parquet(measured / "measure" / "checkpoints.parquet")

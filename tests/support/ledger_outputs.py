@@ -6,15 +6,19 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.build import analyse
-from rlvr_dynamics.claims.run_ledger import build_claims
-from rlvr_dynamics.claims.study_ledger import build_by_regime, build_by_run, build_ledger
+from rlvr_dynamics.claims.ledger import (
+    build_by_regime,
+    build_by_run,
+    build_ledger,
+    ledger_of_run,
+)
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.results.study import load_study
 
 
 def run_ledger(run: Path) -> pd.DataFrame:
     """The claims of a run's report, by id."""
-    return build_claims(load_results(run)).set_index("id")
+    return ledger_of_run(load_results(run)).set_index("id")
 
 
 def study_ledger(runs: Sequence[Path], out: Path) -> pd.DataFrame:

@@ -1,0 +1,176 @@
+"""A claim: its words, its bar, its rules, and how a run's value is measured. No verdict is here."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rlvr_dynamics.claims.quoted import NOT_PRINTED, Quoted
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.formatting import MINUS, interval, number, share_of_training
+from rlvr_dynamics.results.kinds import KINDS
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.study import Cell
+from rlvr_dynamics.statistics.intervals import Interval
+
+ALPHARL = "Predictability of RL dynamics, arXiv 2510.00553"
+RELEX = "RELEX, arXiv 2605.21468"
+PAPERS = {
+    "both": "both papers",
+    "alpharl": "AlphaRL",
+    "relex": "RELEX",
+    "follow_up": "other papers",
+    "ours": "ours",
+}
+SHARE, AT_MOST_ONE = (0.0, 1.0), (-math.inf, 1.0)
+CONTRASTS = frozenset(KINDS) - {"dapo"}  # the methods of AlphaRL's tables that are not RLVR
+RELEASED_CONTRASTS = frozenset(KINDS[name].release for name in CONTRASTS) - {""}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The bar of a claim, and the unit of everything that is compared with it.
+
+    Attributes:
+        sign: `>`, `≥` or `≤`.
+        value: The bar.
+        unit: `points` of accuracy, `%`, or empty for a plain number.
+        about: What a reader must know about the bar.
+        also: A second part of the claim: most units lie above their own null.
+    """
+
+    sign: str
+    value: float
+    unit: str = ""
+    about: str = ""
+    also: str = ""
+
+    def __str__(self) -> str:
+        """Write the bar as readers see it."""
+        text = f"{self.sign} {self.value:g} {self.unit}".rstrip().replace("-", MINUS)
+        text += f" ({self.about})" if self.about else ""
+        return f"{text}, and {self.also}" if self.also else text
+
+    def number(self, value: float) -> str:
+        """A value: points with a sign and one decimal, everything else with three."""
+        points = self.unit == "points"
+        return number(value, 1 if points else 3, signed=points)
+
+    def interval(self, low: float, high: float) -> str:
+        """An interval, written like a value."""
+        points = self.unit == "points"
+        return interval(low, high, 1 if points else 3, signed=points)
+
+
+POSITIVE = Threshold(">", 0, "points")
+# Points that a stand-in may be worse and still count as good as the real thing.
+GOOD_ENOUGH = Threshold(">", -2, "points", "non-inferiority margin")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run says about a claim, as numbers.
+
+    Attributes:
+        value: The value with its 95 % interval; NaN where it is undefined (a share of no gain).
+        n: How many units it rests on.
+        n_unit: What a unit is.
+        null: The same statistic of the null or of the control model.
+        above: How many of how many units lie above the upper end of their own null.
+        facts: What a reader should know about the numbers.
+        observe: Last observed step of the window, None for a claim without windows.
+    """
+
+    value: Interval
+    n: int
+    n_unit: str
+    null: float = math.nan
+    above: tuple[int, int] | None = None
+    facts: tuple[str, ...] = ()
+    observe: int | None = None
+
+    def noted(self, *facts: str) -> "Measured":
+        """The same with further facts; empty ones are dropped."""
+        return replace(self, facts=(*self.facts, *(fact for fact in facts if fact)))
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value.value)
+
+
+Measure = Callable[[Results, int | None], Measured | None]
+"""From a run and the last observed step of a window; None where its tables lack what it needs."""
+
+
+def by_rl(cell: Cell) -> bool:
+    """Whether a run was trained by reinforcement learning."""
+    return not by_other_means(cell)
+
+
+def by_other_means(cell: Cell) -> bool:
+    """Whether a run is one of the papers' contrast methods (fine-tuning, distillation)."""
+    # A released model counts by its name: the algorithm in its configuration did not train it.
+    published = cell.results.config.source.published
+    release = published.repo.rpartition("/")[2] if published else ""
+    return cell.algorithm in CONTRASTS or release in RELEASED_CONTRASTS
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One claim of a paper, or one of ours.
+
+    Attributes:
+        id: Short name: `P..` preconditions, `A..` AlphaRL, `B..` RELEX, `F..` other papers.
+        paper: A key of `PAPERS`.
+        words: The statement, in plain words.
+        source: Paper and place.
+        statistic: What is computed.
+        threshold: The bar.
+        needs: What a run lacks where the claim cannot be measured.
+        measure: How it is measured.
+        windows: Shares of the training, tried in this order; the first that a run has is taken.
+        printed: What the paper prints, in the unit of the statistic.
+        needs_gain: Whether it is about accuracy, so that runs that learned nothing say nothing.
+        null_counts: Whether it cannot hold where its null or control model passes too.
+        control_counts: Whether it cannot hold where a control run (shuffled rewards) passes too.
+        fits: Which runs it is about.
+        bounds: Least and greatest possible value of the statistic.
+    """
+
+    id: str
+    paper: str
+    words: str
+    source: str
+    statistic: str
+    threshold: Threshold
+    needs: str
+    measure: Measure
+    windows: tuple[float, ...] = ()
+    printed: Quoted = NOT_PRINTED
+    needs_gain: bool = False
+    null_counts: bool = False
+    control_counts: bool = False
+    fits: Callable[[Cell], bool] = by_rl
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+    def of(self, results: Results) -> Measured | None:
+        """The claim on one run, from the first of its windows that has a value; kept."""
+        return _measured(results, self)
+
+
+@once_per_run
+def _measured(results: Results, claim: Claim) -> Measured | None:
+    if not claim.windows:
+        return claim.measure(results, None)
+    undefined = None
+    for share in claim.windows:
+        observe, final = results.window_near(share), results.final_step
+        found = None if observe is None else claim.measure(results, observe)
+        if found is None or observe is None or final is None:
+            continue
+        window = f"step {observe} of {final} ({share_of_training(observe, final)})"
+        found = replace(found, observe=observe, facts=(window, *found.facts))
+        if found.defined:
+            return found
+        undefined = undefined or found
+    return undefined

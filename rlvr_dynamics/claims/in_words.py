@@ -1,0 +1,101 @@
+"""The ledger in words: for the terminal, and how many claims hold."""
+
+import textwrap
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
+from rlvr_dynamics.claims.ledger import BY_ID, PRINTED_NUMBERS
+from rlvr_dynamics.results.formatting import integer, is_missing, text
+from rlvr_dynamics.results.frames import select
+
+INDENT = " " * 22
+IN_WORDS = {
+    HOLDS: ("holds", "hold"),
+    FAILS: ("fails", "fail"),
+    INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
+    NOT_MEASURED: ("is not measured", "are not measured"),
+}
+
+
+def ledger_as_text(claims: pd.DataFrame, width: int = 98) -> str:
+    """The ledger for the terminal, two to four lines for each claim that was measured.
+
+    Args:
+        claims: What `ledger_of_run` returned (or claims.csv, read back).
+        width: Columns of the terminal.
+    """
+    lines: list[str] = []
+    rows = [row for row in claims.to_dict("records") if not _printed_alone(row)]
+    measured = [row for row in rows if row["verdict"] != NOT_MEASURED]
+    for row in measured:
+        head = f"{row['id']:<8}{str(row['verdict']).upper():<14}{row['claim']}"
+        lines += textwrap.wrap(head, width, subsequent_indent=INDENT, break_long_words=False)
+        lines += textwrap.wrap(
+            _numbers(row), width, initial_indent=INDENT, subsequent_indent=INDENT
+        )
+    if missing := len(rows) - len(measured):
+        lines.append(
+            f"{missing} further claims were not measured; the report lists them with what they need"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _printed_alone(row: dict[Any, Any]) -> bool:
+    return row.get("kind") == PRINTED_NUMBERS
+
+
+def _numbers(row: dict[Any, Any]) -> str:
+    bar = BY_ID[row["id"]].threshold
+    return (
+        f"ours {bar.number(row['ours'])} {bar.interval(row['ci_low'], row['ci_high'])} · "
+        f"threshold {row['threshold']} · null {bar.number(row['null'])} · "
+        f"n {integer(row['n'])} {text(row['n_unit'])}"
+    )
+
+
+def measured_first(claims: pd.DataFrame) -> pd.DataFrame:
+    """The ledger with the claims first that were measured, the papers' own numbers last."""
+    order = (claims["kind"] == PRINTED_NUMBERS) * 2 + (claims["verdict"] == NOT_MEASURED)
+    return claims.iloc[order.argsort(kind="stable")]
+
+
+def in_units(claims: pd.DataFrame) -> pd.DataFrame:
+    """The ledger as readers see it: numbers in the unit of the threshold, n with its unit."""
+    rows = [(BY_ID[row["id"]].threshold, row) for row in claims.to_dict("records")]
+    values = ("printed", "ours", "null", "control")
+    shown = {
+        name: [bar.number(row[name]) for bar, row in rows]
+        for name in values
+        if name in claims and pd.api.types.is_float_dtype(claims[name])
+    }
+    shown["interval"] = [bar.interval(row["ci_low"], row["ci_high"]) for bar, row in rows]
+    shown["n"] = [
+        "" if is_missing(row["n"]) else f"{integer(row['n'])} {row['n_unit']}".strip()
+        for _, row in rows
+    ]
+    return claims.assign(**shown)
+
+
+def claims_in_words(claims: pd.DataFrame) -> list[str]:
+    """How many claims hold; those about the papers' printed numbers alone in a sentence apart."""
+    printed = claims["kind"] == PRINTED_NUMBERS
+    kinds = [(~printed, "claims"), (printed, "claims about the papers’ printed numbers alone")]
+    return [
+        f"Of {mask.sum()} {words} {_verdicts(select(claims, mask))}."
+        for mask, words in kinds
+        if mask.any()
+    ]
+
+
+def _verdicts(claims: pd.DataFrame) -> str:
+    """`3 hold, 2 fail, 4 are inconclusive and 11 are not measured`."""
+    counts = Counter(str(verdict) for verdict in claims["verdict"])
+    parts = [
+        f"{counts[verdict]} {one if counts[verdict] == 1 else many}"
+        for verdict, (one, many) in IN_WORDS.items()
+        if counts[verdict]
+    ]
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)

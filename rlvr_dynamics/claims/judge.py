@@ -1,0 +1,280 @@
+"""The only place with verdicts: what one run, or many, says about a claim."""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+
+from rlvr_dynamics.claims.alpharl import LIFTED
+from rlvr_dynamics.claims.claim import Claim, Measured
+from rlvr_dynamics.claims.over_runs import by_regime, over_runs
+from rlvr_dynamics.claims.printed_numbers import PrintedClaim
+from rlvr_dynamics.results.formatting import number
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.study import NO_CONTROL, Cell
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, wilson
+
+HOLDS, FAILS, INCONCLUSIVE, NOT_MEASURED = "holds", "fails", "inconclusive", "not measured"
+NULL_PASSES = "the null passes too"
+NO_NULL = "no control was measured"
+INSIDE_BAND = "most tensors lie inside the null's band"
+NO_GAIN = "RL did not demonstrably lift the accuracy, so there is no gain to recover"
+CONTROL_PASSES = "a control run passes too"
+NO_CONTROL_RUN = "not compared with a control run"
+IS_CONTROL = "this is a control run itself"
+DEPENDS = "holds at one learning rate and fails at another: read them apart"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim over runs.
+
+    Attributes:
+        value: Mean over the runs with its 95 % interval.
+        over: What the interval is over.
+        runs: Number of runs.
+        n: Units of the run with the fewest.
+        n_unit: What a unit is.
+        null: Mean over the runs of their nulls.
+        control: Mean over the control runs of the same statistic.
+        control_runs: How many these are.
+        verdict: `holds`, `fails`, `inconclusive` or `not measured`.
+        notes: What a reader must know.
+        one_by_one: What several runs say each by itself, in words.
+        cells: The runs behind it.
+        regimes: The same for the runs of each model, learning rate and length.
+    """
+
+    value: Interval = UNDEFINED
+    over: str = ""
+    runs: int = 0
+    n: int | None = None
+    n_unit: str = ""
+    null: float = math.nan
+    control: float = math.nan
+    control_runs: int = 0
+    verdict: str = NOT_MEASURED
+    notes: tuple[str, ...] = ()
+    one_by_one: str = ""
+    cells: tuple[str, ...] = ()
+    regimes: tuple[tuple[str, "Judged"], ...] = field(default=(), repr=False)
+
+
+def judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell] = ()) -> Judged:
+    """Judge a claim.
+
+    Args:
+        claim: The claim.
+        runs: The runs; the ones it is not about are passed over.
+        controls: Runs on shuffled rewards, whose values stand apart.
+    """
+    whole = _judge(claim, runs, controls)
+    groups = by_regime(runs, controls)
+    parts = (
+        [(name, _judge(claim, *group)) for name, group in groups.items()]
+        if len(groups) > 1
+        else [(name, whole) for name in groups]
+    )
+    if {HOLDS, FAILS} <= {part.verdict for _, part in parts}:
+        # A mean over regimes that contradict each other is about none of them.
+        further = () if whole.verdict == INCONCLUSIVE else (whole.one_by_one,)
+        notes = (DEPENDS, *whole.notes, *further)
+        whole = replace(whole, verdict=INCONCLUSIVE, notes=notes)
+    return replace(whole, regimes=tuple(parts))
+
+
+def judge_printed(claim: PrintedClaim) -> Judged:
+    """Hold the papers' printed numbers against a claim: it holds where every case meets the bar.
+
+    The cases are all there are, not a sample of more, so there is no interval.
+    """
+    cases = claim.cases()
+    bar, sign, values = claim.threshold.value, claim.threshold.sign, cases.values
+    met = {">": values > bar, "≥": values >= bar - 1e-9, "≤": values <= bar}[sign]
+    worst = float((values.max if sign == "≤" else values.min)())
+    note = f"{int(met.sum())} of {len(met)} meet it"
+    failed = [
+        f"{name} {number(value, 1)}"
+        for name, value, good in zip(cases.names, values, met, strict=True)
+        if not good
+    ]
+    if failed:
+        note += f"; not: {', '.join(failed)}" if not cases.note else f"; {cases.note}"
+    return Judged(
+        value=Interval(worst, math.nan, math.nan),
+        n=len(met),
+        n_unit=cases.unit,
+        verdict=HOLDS if met.all() else FAILS,
+        notes=("from the papers' own numbers, no run of ours", note),
+    )
+
+
+def learned(results: Results) -> bool:
+    """Whether the precondition P0 holds: without a gain no claim about accuracy says anything."""
+    found = LIFTED.of(results)
+    return found is not None and verdict_above(found.value, LIFTED.threshold.value) == HOLDS
+
+
+def verdict_above(value: Interval, threshold: float) -> str:
+    """`holds` with the whole interval above the threshold, `fails` with none of it above."""
+    if math.isnan(value.value):
+        return NOT_MEASURED
+    if math.isnan(value.low) or math.isnan(value.high):
+        return INCONCLUSIVE
+    if value.low > threshold:
+        return HOLDS
+    return FAILS if value.high <= threshold else INCONCLUSIVE
+
+
+def both(first: str, second: str) -> str:
+    """The verdict of a claim with two parts."""
+    parts = (first, second)
+    for verdict in (NOT_MEASURED, FAILS, INCONCLUSIVE):
+        if verdict in parts:
+            return verdict
+    return HOLDS
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """One run's own verdict, and what lowered it."""
+
+    cell: Cell
+    found: Measured
+    verdict: str
+    reasons: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.reasons, *self.found.facts)
+
+
+def _alone(claim: Claim, cell: Cell, found: Measured) -> _Alone:
+    bar, reasons = claim.threshold.value, []
+    verdict = verdict_above(found.value, bar)
+    above, compared = found.above or (0, 0)
+    if claim.threshold.also:
+        # Open, not unmeasured, where no unit has a null.
+        most = verdict_above(wilson(above, compared), 0.5) if compared else INCONCLUSIVE
+        verdict = both(verdict, most)
+    elif verdict == HOLDS and compared and above <= compared / 2:
+        verdict, reasons = INCONCLUSIVE, [INSIDE_BAND]
+    if claim.null_counts and verdict == HOLDS:
+        if math.isnan(found.null):
+            reasons.append(NO_NULL)
+        elif found.null > bar:
+            verdict, reasons = INCONCLUSIVE, [*reasons, NULL_PASSES]
+    if claim.needs_gain and not learned(cell.results):
+        verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
+    if not found.defined:
+        verdict = INCONCLUSIVE  # a gain divided by no gain: looked at, and undefined
+    if cell.control != NO_CONTROL:
+        reasons.append(IS_CONTROL)
+    return _Alone(cell, found, verdict, tuple(reasons))
+
+
+def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judged:
+    ours = [cell for cell in runs if claim.fits(cell)]
+    found = [(cell, claim.of(cell.results)) for cell in ours]
+    rows = [_alone(claim, cell, one) for cell, one in found if one is not None]
+    beside = [claim.of(cell.results) for cell in controls if claim.fits(cell)]
+    control = [one.value.value for one in beside if one is not None and one.defined]
+    rows = [row for row in rows if row.found.defined] or rows
+    if not rows:
+        notes = (_lacking(claim, runs) if not ours else claim.needs,)
+        return Judged(control=_mean(control), control_runs=len(control), notes=notes)
+    notes = []
+    gained = [row for row in rows if learned(row.cell.results)]
+    if claim.needs_gain and gained and len(gained) < len(rows):
+        notes.append(f"{_runs(len(rows) - len(gained))} left out: {NO_GAIN}")
+        rows = gained
+    value, over = over_runs([row.found for row in rows], [_base(row.cell) for row in rows])
+    low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
+    value = value._replace(low=low, high=high)
+    nulls = [row.found.null for row in rows if not math.isnan(row.found.null)]
+    verdict, reasons = _verdict(claim, rows, value, _mean(nulls))
+    if verdict == HOLDS and claim.control_counts:
+        if _mean(control) > claim.threshold.value:
+            verdict, reasons = INCONCLUSIVE, [*reasons, CONTROL_PASSES]
+        elif not control:
+            reasons = [*reasons, NO_CONTROL_RUN]
+    if claim.needs_gain and not gained:
+        verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
+    shared = [note for note in rows[0].notes if all(note in row.notes for row in rows)]
+    one_by_one = _one_by_one(rows) if len(rows) > 1 else ""
+    further = [one_by_one] if verdict == INCONCLUSIVE and one_by_one else []
+    return Judged(
+        value=value,
+        over=over,
+        runs=len(rows),
+        n=min(row.found.n for row in rows),
+        n_unit=rows[0].found.n_unit,
+        null=_mean(nulls),
+        control=_mean(control),
+        control_runs=len(control),
+        verdict=verdict,
+        notes=(*notes, *dict.fromkeys([*shared, *reasons]), *further),
+        one_by_one=one_by_one,
+        cells=tuple(row.cell.name for row in rows),
+    )
+
+
+_ORDER = (FAILS, INCONCLUSIVE, HOLDS)
+
+
+def _verdict(
+    claim: Claim, rows: Sequence[_Alone], value: Interval, null: float
+) -> tuple[str, list[str]]:
+    """The runs' interval decides; what held a run back (its null, its second part) still counts."""
+    if len(rows) == 1:
+        return rows[0].verdict, []
+    bar = claim.threshold.value
+    verdict = verdict_above(value, bar)
+    lowered = [
+        row
+        for row in rows
+        if row.found.defined
+        and _ORDER.index(row.verdict) < _ORDER.index(verdict_above(row.found.value, bar))
+    ]
+    if verdict == NOT_MEASURED:  # every run was looked at, and none has a value
+        return INCONCLUSIVE, []
+    if verdict != HOLDS:
+        return verdict, []
+    if lowered:
+        failed = len(lowered) == len(rows) and all(row.verdict == FAILS for row in lowered)
+        reason = f"its null or second part holds back {len(lowered)} of {_runs(len(rows))}"
+        return (FAILS if failed else INCONCLUSIVE), [reason]
+    # A run that holds by itself has passed its own rule about the null.
+    if claim.null_counts and null > bar and not any(row.verdict == HOLDS for row in rows):
+        return INCONCLUSIVE, [NULL_PASSES]
+    return HOLDS, []
+
+
+def _lacking(claim: Claim, others: Sequence[Cell]) -> str:
+    """What stands in place of a value where no run is of the kind that a claim is about."""
+    for cell in others:
+        found = claim.of(cell.results)
+        if found is not None and found.defined:
+            shown = claim.threshold.number(found.value.value)
+            span = claim.threshold.interval(found.value.low, found.value.high)
+            return f"not about this kind of training; {cell.name} gives {shown} {span}"
+    return claim.needs
+
+
+def _one_by_one(rows: Sequence[_Alone]) -> str:
+    """Runs that agree, of too few bases for an interval over them, should not read as a doubt."""
+    counts = Counter(row.verdict for row in rows)
+    each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    return f"each run by itself: {each}"
+
+
+def _base(cell: Cell) -> Hashable:
+    return cell.model, cell.seed
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
