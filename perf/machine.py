@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +11,8 @@ from typing import Any, cast
 
 import torch
 
-from rlvr_dynamics.system.hardware import gpus_found, memory_bytes, processor_name
-from rlvr_dynamics.system.versions import commit, package_version
+from rlvr_dynamics.system.hardware import machine
+from rlvr_dynamics.system.versions import commit, versions
 
 PLAIN = "plain read-and-convert, 2 threads"
 _BLOCK_BYTES = 4 << 20
@@ -78,16 +77,9 @@ def provenance(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
+        **machine(),
         "threads": torch.get_num_threads(),
-        "memory_gib": round(memory_bytes() / 2**30, 1),
-        "gpus": gpus_found(),
         "load_before": round(os.getloadavg()[0], 2),
-        "versions": {
-            "python": platform.python_version(),
-            "rlvr_dynamics": package_version("rlvr-dynamics"),
-            **{name: package_version(name) for name in ("torch", "numpy", "safetensors")},
-        },
+        "versions": versions("torch", "numpy", "safetensors"),
         **settings,
     }

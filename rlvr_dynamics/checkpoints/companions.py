@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlvr_dynamics.system.copies import copy_file, keep_inside
+from rlvr_dynamics.system.sealed import sha256_of
 
 SUFFIXES = frozenset(
     {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".bpe", ".spm", ".vocab"}
@@ -38,8 +39,7 @@ def companions_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for name in companion_files(folder) if folder.is_dir() else ():
-        content = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        digest.update(f"{name}:{content}\n".encode())
+        digest.update(f"{name}:{sha256_of(folder / name)}\n".encode())
     return digest.hexdigest()
 
 

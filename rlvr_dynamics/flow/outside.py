@@ -4,13 +4,13 @@ A path does not say what is in the file. Foreign weights have identities of thei
 covers tables of problems, and the config and tokenizer files next to foreign weights.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.checkpoints.companions import companion_files, companions_digest
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import Benchmark, HubTable, RunConfig
+from rlvr_dynamics.system.sealed import sha256_of
 
 LOCAL = "local"
 
@@ -57,7 +57,7 @@ def _local_paths(config: RunConfig, settings: dict[str, Any]) -> dict[str, Path]
 def _content(path: Path) -> str | None:
     if path.is_dir():
         return companions_digest(path) if companion_files(path) else None
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256_of(path) if path.is_file() else None
 
 
 def given_accuracy(config: RunConfig) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def given_accuracy(config: RunConfig) -> dict[str, Any]:
     path = config.source.accuracy
     if path is None or not Path(path).is_file():
         return {}
-    return {"accuracy": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    return {"accuracy": sha256_of(Path(path))}
 
 
 def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:

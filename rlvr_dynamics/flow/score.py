@@ -1,6 +1,5 @@
 """The score stage: which checkpoints are scored, and where their answers and accuracies go."""
 
-import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.shares import observed_step
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.system.atomic import write_parquet
-from rlvr_dynamics.system.sealed import read_parquet
+from rlvr_dynamics.system.sealed import read_parquet, sha256_of
 from rlvr_dynamics.training.reward import KINDS
 
 if TYPE_CHECKING:
@@ -222,10 +221,6 @@ def _validation_problems(run: Run) -> "pd.DataFrame":
     )
 
 
-def _identity(_run: Run, folder: Path) -> str:
-    return hashlib.sha256((folder / "scores.parquet").read_bytes()).hexdigest()
-
-
 STAGE = Stage(
     name="score",
     version=1,
@@ -234,7 +229,7 @@ STAGE = Stage(
     packages=("vllm", "math-verify"),
     settings=_settings,
     work=score,
-    identity=_identity,
+    identity=lambda _run, folder: sha256_of(folder / "scores.parquet"),
     in_place=True,
     inputs_now=trained_now,
 )

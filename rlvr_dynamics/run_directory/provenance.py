@@ -1,7 +1,5 @@
 """Where a result comes from: command, versions, commit, seed, hardware, time per stage."""
 
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,9 @@ from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.files import read_object
-from rlvr_dynamics.system.hardware import gpus_found, memory_bytes, processor_name
+from rlvr_dynamics.system.hardware import machine
 from rlvr_dynamics.system.sealed import read_sealed_json
-from rlvr_dynamics.system.versions import commit, package_version
+from rlvr_dynamics.system.versions import commit, versions
 
 PACKAGES = ("torch", "verl", "vllm", "ray", "transformers", "numpy", "math-verify", "hydra-core")
 
@@ -29,17 +27,8 @@ def write_provenance(run: Run, command: str) -> None:
             "command": command,
             "commit": commit(),
             "seed": run.config.seed,
-            "versions": {
-                "python": platform.python_version(),
-                "rlvr_dynamics": package_version("rlvr-dynamics"),
-                **{name: package_version(name) for name in PACKAGES},
-            },
-            "hardware": {
-                "processor": processor_name(),
-                "cores": os.cpu_count(),
-                "memory_gib": round(memory_bytes() / 2**30, 1),
-                "gpus": gpus_found(),
-            },
+            "versions": versions(*PACKAGES),
+            "hardware": machine(),
             "base": _base(run),
             "regime": _regime(run.config),
             "stages": {

@@ -22,10 +22,17 @@ FOLDERS = {
 }
 # Hours of training: never discarded because a configuration changed.
 PRECIOUS = ("prepare", "train")
+WRITE_AGAIN = (
+    "run the command of this directory again, which writes it anew, or put it back from a copy"
+)
 
 
-def read_our_json(path: Path) -> dict[str, Any]:
+def read_our_json(path: Path, way_out: str = WRITE_AGAIN) -> dict[str, Any]:
     """Return the content of a sealed JSON file of a run directory.
+
+    Args:
+        path: The file.
+        way_out: What the user can do if it is damaged.
 
     Raises:
         UserError: It cannot be read, or its content is not what was written.
@@ -33,12 +40,7 @@ def read_our_json(path: Path) -> dict[str, Any]:
     try:
         return read_sealed_json(path)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"damaged {path.name}",
-            where=str(path),
-            way_out="run the command of this directory again, which writes it anew, or put it "
-            "back from a copy",
-        ) from error
+        raise UserError(f"damaged {path.name}", where=str(path), way_out=way_out) from error
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -48,16 +50,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         UserError: It is damaged.
     """
     path = folder / RECORD
-    try:
-        return read_sealed_json(path)
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        if folder.name in PRECIOUS:
-            way_out = "put this file back from a copy, or choose another run_dir=..."
-        else:
-            way_out = "run the stage again, which makes it anew"
-        raise UserError(f"damaged {RECORD}", where=str(path), way_out=way_out) from error
+    if folder.name in PRECIOUS:
+        return read_our_json(path, "put this file back from a copy, or choose another run_dir=...")
+    return read_our_json(path, "run the stage again, which makes it anew")
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:

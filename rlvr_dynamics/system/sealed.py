@@ -56,6 +56,12 @@ def hash_of_file(path: Path) -> str:
     return found.hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, which names its content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _place(data: Any) -> int:
     """Return where the digits of the seal begin; -1 without a seal."""
     place = data.rfind(SEAL.encode())

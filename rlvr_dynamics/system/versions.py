@@ -1,5 +1,6 @@
 """Which code this is: versions of distributions, and the commit of the checkout."""
 
+import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,13 @@ def package_version(name: str) -> str | None:
         except PackageNotFoundError:
             continue
     return None
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """Versions of Python, of this package and of others, for records of where numbers come from."""
+    names = {"rlvr_dynamics": "rlvr-dynamics", **{name: name for name in packages}}
+    found = {key: package_version(name) for key, name in names.items()}
+    return {"python": platform.python_version(), **found}
 
 
 def commit() -> str | None:

@@ -12,9 +12,8 @@ from typing import Any
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import HubModel
-from rlvr_dynamics.scoring.keys import chat_template
+from rlvr_dynamics.scoring.keys import chat_template, model_json
 from rlvr_dynamics.system.atomic import write_json, write_text
-from rlvr_dynamics.system.files import read_object
 
 TEMPLATE = "chat_template.jinja"
 GENERATION = "generation_config.json"
@@ -58,7 +57,7 @@ def _install_bare_text(folder: Path) -> None:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     settings_file = folder / "tokenizer_config.json"
-    settings = _read_json(settings_file)
+    settings = model_json(settings_file)
     if settings.pop("chat_template", None) is not None:
         write_json(settings_file, settings)
     opening = f"{{{{ {json.dumps(prefix)} }}}}" if prefix else ""
@@ -91,8 +90,8 @@ def _add_end_tokens(folder: Path, tokens: tuple[str, ...]) -> list[int]:
                 where=str(folder),
                 way_out="leave it out" + (f", or mean {', '.join(near)}" if near else ""),
             )
-    generation = _read_json(folder / GENERATION)
-    own = generation.get("eos_token_id", _read_json(folder / "config.json").get("eos_token_id"))
+    generation = model_json(folder / GENERATION)
+    own = generation.get("eos_token_id", model_json(folder / "config.json").get("eos_token_id"))
     own = own if isinstance(own, list) else [own]
     wanted = [*own, tokenizer.eos_token_id, *(vocabulary[token] for token in tokens)]
     ids = list(dict.fromkeys(number for number in wanted if number is not None))
@@ -111,7 +110,3 @@ def _tokenizer(folder: Path) -> Any:
             where=str(folder),
             way_out="give a folder with the tokenizer's files",
         ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return read_object(path, way_out="fetch or save this model again") if path.exists() else {}

@@ -10,10 +10,10 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.names import HEAD
-from rlvr_dynamics.schema import Architecture, Family
+from rlvr_dynamics.schema import Architecture, Family, TinyModel
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, Noise, Problem, solution
 
@@ -49,47 +49,12 @@ BATCHES_PER_BUCKET = 16
 Encoded = tuple[list[int], list[int]]
 
 
-class Settings(Protocol):
-    """The fields of `rlvr_dynamics.schema.TinyModel` that shape the base."""
-
-    @property
-    def family(self) -> Family: ...  # noqa: D102
-    @property
-    def tied(self) -> bool: ...  # noqa: D102
-    @property
-    def hidden(self) -> int: ...  # noqa: D102
-    @property
-    def layers(self) -> int: ...  # noqa: D102
-    @property
-    def heads(self) -> int: ...  # noqa: D102
-    @property
-    def kv_heads(self) -> int: ...  # noqa: D102
-    @property
-    def intermediate(self) -> int: ...  # noqa: D102
-    @property
-    def steps_clean(self) -> int: ...  # noqa: D102
-    @property
-    def steps_noisy(self) -> int: ...  # noqa: D102
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
-    @property
-    def learning_rate(self) -> float: ...  # noqa: D102
-    @property
-    def muon_learning_rate(self) -> float: ...  # noqa: D102
-    @property
-    def careful(self) -> float: ...  # noqa: D102
-    @property
-    def sloppy(self) -> float: ...  # noqa: D102
-    @property
-    def step_error(self) -> float: ...  # noqa: D102
-
-
 def vocabulary() -> list[str]:
     """Tokens in order of their ids: special tokens, a few words, single characters."""
     return [*SPECIAL, *WORDS, *CHARACTERS]
 
 
-def architecture(settings: Settings) -> Architecture:
+def architecture(settings: TinyModel) -> Architecture:
     """The shapes of the model; parameters follow from them as for the published models."""
     return Architecture(
         family=settings.family,
@@ -105,7 +70,7 @@ def architecture(settings: Settings) -> Architecture:
     )
 
 
-def describe(settings: Settings) -> str:
+def describe(settings: TinyModel) -> str:
     """One sentence on what the base is and what it was taught."""
     steps = settings.steps_clean + settings.steps_noisy
     count = architecture(settings).parameters
@@ -170,7 +135,7 @@ def _byte_level_tokenizer(named: dict[str, Any]) -> Any:
     return tokenizer
 
 
-def build_model(settings: Settings, tokenizer: "PreTrainedTokenizerFast") -> Any:
+def build_model(settings: TinyModel, tokenizer: "PreTrainedTokenizerFast") -> Any:
     """A model of the family with random weights from torch's generator, float32."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -219,12 +184,12 @@ def reproducible(seed: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def pretraining_data(task: ArithmeticTask, settings: Settings) -> list[Problem]:
+def pretraining_data(task: ArithmeticTask, settings: TinyModel) -> list[Problem]:
     """Problems of the whole pretraining, in order: first the clean steps', then the noisy ones'."""
     return task.pretraining((settings.steps_clean + settings.steps_noisy) * settings.batch_size)
 
 
-def pretrain(task: ArithmeticTask, settings: Settings, folder: Path) -> None:
+def pretrain(task: ArithmeticTask, settings: TinyModel, folder: Path) -> None:
     """Train the base by supervised loss and save it as a Hugging Face folder.
 
     First on clean solutions, then on solutions with mistakes; without any steps it stays random.
@@ -248,7 +213,7 @@ def pretrain(task: ArithmeticTask, settings: Settings, folder: Path) -> None:
 def _supervise(
     model: "PreTrainedModel",
     task: ArithmeticTask,
-    settings: Settings,
+    settings: TinyModel,
     tokenizer: "PreTrainedTokenizerFast",
 ) -> None:
     """Move the model's weights in place over all clean and noisy steps."""
@@ -276,7 +241,7 @@ def _supervise(
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
 
 
-def _optimizers(model: "PreTrainedModel", settings: Settings) -> "list[torch.optim.Optimizer]":
+def _optimizers(model: "PreTrainedModel", settings: TinyModel) -> "list[torch.optim.Optimizer]":
     import torch
 
     matrices, rest = [], []
@@ -298,7 +263,7 @@ def _schedule(step: int, total: int) -> float:
 
 
 def _batches(
-    task: ArithmeticTask, settings: Settings, tokenizer: "PreTrainedTokenizerFast"
+    task: ArithmeticTask, settings: TinyModel, tokenizer: "PreTrainedTokenizerFast"
 ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
     """Batches of prompts of similar length, padded on the right; the loss is on the solution."""
     rng = random.Random(f"{task.seed}:solutions")  # noqa: S311

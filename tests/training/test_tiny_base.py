@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr_dynamics.config import load
+from rlvr_dynamics.schema import TinyModel
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, draw, solution
 from rlvr_dynamics.training.tiny_base import (
     PAD,
@@ -41,29 +42,21 @@ MADE_OF = {  # family: class, projections with a bias, norms of q and k, norms o
 TEXTS = st.text(st.sampled_from([chr(code) for code in range(32, 127)] + ["\n"]), max_size=60)
 
 
-@dataclass(frozen=True)
-class Small:
-    family: str = "qwen3"
-    tied: bool = True
-    hidden: int = 32
-    layers: int = 2
-    heads: int = 2
-    kv_heads: int = 1
-    intermediate: int = 48
-    steps_clean: int = 3
-    steps_noisy: int = 2
-    batch_size: int = 8
-    learning_rate: float = 3e-3
-    muon_learning_rate: float = 2e-2
-    careful: float = 0.4
-    sloppy: float = 0.3
-    step_error: float = 0.4
+SMALL = {
+    "hidden": 32, "layers": 2, "heads": 2, "kv_heads": 1, "intermediate": 48, "steps_clean": 3,
+    "steps_noisy": 2, "batch_size": 8, "learning_rate": 3e-3, "muon_learning_rate": 2e-2,
+    "careful": 0.4, "sloppy": 0.3, "step_error": 0.4,
+}  # fmt: skip
+
+
+def small(family="qwen3", tied=True, **other):
+    return TinyModel(kind="tiny", name="small", family=family, tied=tied, **SMALL | other)
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    pretrain(TASK, Small(), folder)
+    pretrain(TASK, small(), folder)
     return folder
 
 
@@ -78,7 +71,7 @@ def test_every_row_of_the_embedding_is_a_token(base):
     weights = load_file(base / "model.safetensors")
     assert config["model_type"] == "qwen3" and config["vocab_size"] == len(TOKENIZER)
     assert len(TOKENIZER) == len(vocabulary()) == len(set(vocabulary()))
-    assert weights["model.embed_tokens.weight"].shape == (len(TOKENIZER), Small().hidden)
+    assert weights["model.embed_tokens.weight"].shape == (len(TOKENIZER), small().hidden)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
@@ -117,7 +110,7 @@ def test_chat_template_round_trip(base):
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "glm4"])
 def test_every_family_reads_a_text_alike_after_loading(family, tmp_path):
     """transformers chooses the tokenizer's class by the model, whatever the folder asks for."""
-    pretrain(TASK, Small(family, steps_clean=0, steps_noisy=0), tmp_path)
+    pretrain(TASK, small(family, steps_clean=0, steps_noisy=0), tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert len(loaded) == len(TOKENIZER)
     assert loaded.convert_tokens_to_ids(list(SPECIAL)) == list(range(len(SPECIAL)))
@@ -157,7 +150,7 @@ def test_texts_are_short_enough_for_fast_rollouts():
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "glm4"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_parameter_count_is_that_of_the_model(family, tied):
-    for settings in (Small(family, tied), Small(family, tied, hidden=48, heads=3, kv_heads=3)):
+    for settings in (small(family, tied), small(family, tied, hidden=48, heads=3, kv_heads=3)):
         model = build_model(settings, TOKENIZER)
         assert sum(p.numel() for p in model.parameters()) == architecture(settings).parameters
         assert model.config.vocab_size == len(TOKENIZER)
@@ -177,7 +170,7 @@ def test_the_demo_is_small_and_the_families_are_smaller():
 
 
 def test_what_makes_a_family_is_in_its_model():
-    models = {family: build_model(Small(family), TOKENIZER) for family in MADE_OF}
+    models = {family: build_model(small(family), TOKENIZER) for family in MADE_OF}
     for family, (title, biases, qk_norms, norms) in MADE_OF.items():
         model = models[family]
         block = {name: p for name, p in model.model.layers[0].named_parameters()}
@@ -199,7 +192,7 @@ def test_what_makes_a_family_is_in_its_model():
 
 
 def test_without_steps_the_base_is_random(tmp_path):
-    settings = Small("glm4", tied=False, steps_clean=0, steps_noisy=0)
+    settings = small("glm4", tied=False, steps_clean=0, steps_noisy=0)
     for name in ("one", "two"):
         pretrain(TASK, settings, tmp_path / name)
     assert pretraining_data(TASK, settings) == []
@@ -211,7 +204,7 @@ def test_without_steps_the_base_is_random(tmp_path):
 
 @pytest.mark.parametrize("family", ["qwen2", "llama", "glm4"])
 def test_other_families_learn_too(family, tmp_path):
-    settings = Small(family, tied=False, steps_clean=1, steps_noisy=0)
+    settings = small(family, tied=False, steps_clean=1, steps_noisy=0)
     pretrain(TASK, settings, tmp_path)
     with reproducible(TASK.seed):
         start = build_model(settings, TOKENIZER).state_dict()
@@ -221,7 +214,7 @@ def test_other_families_learn_too(family, tmp_path):
 
 def test_same_settings_same_bytes(base, tmp_path):
     torch.manual_seed(99)
-    pretrain(TASK, Small(), tmp_path / "again")
+    pretrain(TASK, small(), tmp_path / "again")
     files = {path.name for path in base.iterdir()}
     assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json"} <= files
     assert files == {path.name for path in (tmp_path / "again").iterdir()}
@@ -230,7 +223,7 @@ def test_same_settings_same_bytes(base, tmp_path):
 
 
 def test_another_seed_gives_another_base(base, tmp_path):
-    pretrain(replace(TASK, seed=6), Small(), tmp_path / "other")
+    pretrain(replace(TASK, seed=6), small(), tmp_path / "other")
     other = (tmp_path / "other" / "model.safetensors").read_bytes()
     assert other != (base / "model.safetensors").read_bytes()
 
@@ -245,7 +238,7 @@ def test_random_numbers_and_threads_of_the_caller_are_left_alone():
 
 
 def test_the_loss_is_on_the_solution_and_its_end():
-    settings = Small(steps_clean=2, steps_noisy=0)
+    settings = small(steps_clean=2, steps_noisy=0)
     seen = []
     for ids, labels in _batches(TASK, settings, TOKENIZER):
         assert ids.shape == labels.shape and ids.shape[0] == settings.batch_size
@@ -264,7 +257,7 @@ def test_the_loss_is_on_the_solution_and_its_end():
 
 
 def test_guesses_and_worked_solutions_share_their_batches():
-    settings = Small(steps_clean=0, steps_noisy=32, batch_size=64, careful=0.5, sloppy=0.0)
+    settings = small(steps_clean=0, steps_noisy=32, batch_size=64, careful=0.5, sloppy=0.0)
     box = vocabulary().index("\\boxed{")
     for ids, labels in _batches(TASK, settings, TOKENIZER):
         first = (labels >= 0).int().argmax(dim=1, keepdim=True)
