@@ -86,12 +86,6 @@ def leading_coefficients(norms: Array) -> Array:
     return line / line[-1]
 
 
-def held_cosine(norms: Array, observe: int, step: int) -> float:
-    """Cosine of ΔW at the last observed step with ΔW at a later one."""
-    _, squares = _gram(norms)
-    return float(np.sqrt(squares[observe - 1] / squares[step - 1]))
-
-
 def forecast(norms: Array, observe: int, step: int) -> Forecast:
     """RELEX with rank 1 and a line, from the first steps of the walk.
 

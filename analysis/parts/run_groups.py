@@ -84,6 +84,10 @@ class Looks:
         """Marker of the run's seed."""
         return SEED_MARKERS[self._seeds.index(cell.seed) % len(SEED_MARKERS)]
 
+    def of(self, cell: Cell) -> dict[str, Any]:
+        """Colour and marker of a run, for matplotlib."""
+        return {"color": self.colour(cell), "marker": self.marker(cell)}
+
     @property
     def _seeds(self) -> list[int]:
         return sorted({cell.seed for cell in self.cells})

@@ -1,21 +1,21 @@
 """RELEX by how much it observed: accuracy of its prediction beside the real final checkpoint."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.run_groups import Group, dodge, groups, left_out, names_of, runs_and_seeds
-from analysis.relex.figures import PRINTED_LABEL, PRINTED_LOOK, error_bars, panel_grid
-from analysis.relex.models import points
+from analysis.parts.panels import intervals
+from analysis.parts.run_groups import Group, dodge, groups, runs_and_seeds
+from analysis.relex.accuracy_table import Scored
+from analysis.relex.figure_parts import PRINTED_LOOK, drawing, legend, panel_grid
 from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import BLACK
 from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.methods import look
-from rlvr_dynamics.results.scores import model_of, protocols, score
+from rlvr_dynamics.results.scores import protocols, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
@@ -24,8 +24,7 @@ TITLE = "RELEX by how much it observed"
 LABELS = ("hold_last", "relex_raw", "relex")
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A method's prediction of the final step from one window.
 
     Attributes:
@@ -40,19 +39,13 @@ class Point:
 
 def curve(cell: Cell, method: str) -> list[Point]:
     """A method at every window of a run where it was scored, on the first in-domain benchmark."""
-    results, final = cell.results, cell.results.final_step
-    benchmarks = results.benchmarks("in_domain")[:1]
-    if not benchmarks or final is None:
-        return []
-    protocol = protocols(results, benchmarks[0])[0]
-    real = model_of(results, "real")
+    results, final = cell.results, cell.results.final_step or 0
     found = [
-        Point(
-            window / final,
-            points(results, model_of(results, method, window), real, benchmarks, protocol),
-        )
+        Point(window / final, scored.above(scored.other("real")))
+        for benchmark in results.benchmarks("in_domain")[:1]
         for window in results.windows
         if window < final
+        for scored in [Scored(cell, method, (benchmark,), protocols(results, benchmark)[0], window)]
     ]
     return [point for point in found if not math.isnan(point.points.value)]
 
@@ -75,35 +68,30 @@ def draw(study: Study) -> Drawing:
     handles = [
         Line2D([], [], markersize=4, label=readable(method), **_drawn(method)) for method in LABELS
     ]
-    printed = Line2D([], [], label=PRINTED_LABEL, **{**PRINTED_LOOK, "markersize": 5})
-    figure.legend(handles=[*handles, printed], loc="outside lower center", ncols=4)
-    lacking = [cell.name for cell in study.cells if cell not in cells]
-    return Drawing(
+    legend(figure, handles, null=False)
+    return drawing(
+        study,
+        cells,
         figure,
         f"{_questions(cells)}; {runs_and_seeds(cells)}. One line a run; bars: 95 % interval of the "
         "difference, paired bootstrap over questions. Table scores. Printed: Qwen2.5-Math-1.5B and "
-        "Qwen3-4B-Base at 15 %, Qwen3-8B-Base at 20 %, on MATH, without an interval. "
-        f"{left_out({'predictions of the final step': lacking}, len(study.cells))}".rstrip(),
-        names_of(study, cells),
+        "Qwen3-4B-Base at 15 %, Qwen3-8B-Base at 20 %, on MATH, without an interval.",
+        predictions_of_the_final_step=cells,
     )
 
 
 def _panel(axes: Axes, part: Group) -> None:
     for place, cell in enumerate(part.cells):
+        shift = dodge(place, len(part.cells), 1.5)
         for method in LABELS:
             found = curve(cell, method)
-            middle, errors = error_bars(point.points for point in found)
-            axes.errorbar(
-                [100 * point.share + dodge(place, len(part.cells), 1.5) for point in found],
-                middle,
-                yerr=errors,
-                markersize=2.5,
-                linewidth=0.7,
-                elinewidth=0.5,
-                **_drawn(method),
-            )
-    for share, gap in _printed():
-        axes.plot([100 * share], [gap], **PRINTED_LOOK)
+            places = [100 * point.share + shift for point in found]
+            thin = {"markersize": 2.5, "linewidth": 0.7, "elinewidth": 0.5}
+            intervals(axes, places, [each.points for each in found], **thin, **_drawn(method))
+    main = [row for row in printed_rows("main") if row["benchmark"] == "math"]
+    for row in with_gaps(main, beside="real"):
+        if row["label"] == "relex":
+            axes.plot([100 * row["share"]], [row["gap"]], **PRINTED_LOOK)
     axes.axhline(0, color=BLACK, linewidth=0.6, linestyle=":")
     axes.set_xlim(left=0)
     axes.set_title(part.title, loc="left")
@@ -113,15 +101,6 @@ def _panel(axes: Axes, part: Group) -> None:
 def _drawn(method: str) -> dict[str, Any]:
     drawn = look(method)
     return {"color": drawn.colour, "marker": drawn.marker, "linestyle": drawn.line}
-
-
-def _printed() -> list[tuple[float, float]]:
-    rows = [row for row in printed_rows("main") if row["benchmark"] == "math"]
-    return [
-        (row["share"], row["gap"])
-        for row in with_gaps(rows, beside="real")
-        if row["label"] == "relex"
-    ]
 
 
 def _questions(cells: list[Cell]) -> str:

@@ -7,17 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.panels import wrapped
-from analysis.parts.random_walk import forecast, held_cosine, reconstruction_cosines, walk_of
-from analysis.parts.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
-from analysis.relex.figures import (
-    NULL_LABEL,
+from analysis.parts.panels import intervals, wrapped
+from analysis.parts.random_walk import forecast, reconstruction_cosines, walk_of
+from analysis.parts.run_groups import Group, Looks, groups, runs_and_seeds
+from analysis.relex.figure_parts import (
     NULL_LOOK,
-    PRINTED_LABEL,
     PRINTED_LOOK,
-    error_bars,
-    mean_lines,
-    span,
+    Array,
+    drawing,
+    legend,
+    null_line,
+    run_line,
+    tensors_of,
+    with_table,
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
@@ -29,7 +31,6 @@ from rlvr_dynamics.statistics.intervals import Interval
 
 NAME = "relex_geometry"
 TITLE = "Direction and length of predicted updates"
-METHOD = "relex"
 RECONSTRUCTED = (0.50, 0.91)  # printed cosine, first and last
 FIRST, LAST = {"cosine": 0.72, "ratio": 1.26}, {"cosine": 0.35, "ratio": 2.70}
 LAST_FACTOR = 500 / 75  # the last target over the window
@@ -61,59 +62,53 @@ def predictions(cell: Cell) -> list[Prediction]:
     table = cell.results.tables["forecast"]
     if table is None:
         return []
-    rows = known(equal(table, method=METHOD), "cosine")
+    rows = known(equal(table, method="relex"), "cosine")
     rows = select(rows, (rows["observe"] > 0) & (rows["step"] > rows["observe"]))
-    held = _held(cell, rows)
+    rows = rows.assign(held=_held(cell, rows))
     return [
         Prediction(
             int(observe),
             int(step),
             median_and_quartiles(group, "cosine"),
             median_and_quartiles(group, "magnitude_ratio"),
-            held.get((int(observe), int(step)), np.nan),
+            median(group, "held"),
         )
         for (observe, step), group in rows.groupby(["observe", "step"])  # pyright: ignore[reportGeneralTypeIssues]
     ]
 
 
-def _held(cell: Cell, rows: pd.DataFrame) -> dict[tuple[int, int], float]:
-    """Median cosine of the last observed with the true update, from the cosine rule."""
+def _held(cell: Cell, rows: pd.DataFrame) -> Array | float:
+    """Cosine of the last observed with the true update, by row, from the cosine rule."""
     norms = cell.results.tables["norms"]
-    if norms is None or not len(rows):
-        return {}
+    if norms is None:
+        return np.nan
     length = norms.set_index(["tensor", "step"])["update_norm"]
-    sides = {
-        name: length.reindex(pd.MultiIndex.from_arrays([rows["tensor"], rows[name]])).to_numpy()
+    observed, true = (
+        length.reindex(pd.MultiIndex.from_arrays([rows["tensor"], rows[name]])).to_numpy(float)
         for name in ("observe", "step")
-    }
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        top = sides["observe"] ** 2 + sides["step"] ** 2 - rows["sse_hold"].to_numpy(float)
-        cosine = top / (2 * sides["observe"] * sides["step"])
-    found = known(rows.assign(held=cosine), "held")
-    return {
-        (int(observe), int(step)): median(group, "held")
-        for (observe, step), group in found.groupby(["observe", "step"])  # pyright: ignore[reportGeneralTypeIssues]
-    }
+        top = observed**2 + true**2 - rows["sse_hold"].to_numpy(float)
+        return top / (2 * observed * true)
 
 
 def draw(study: Study) -> Drawing:
     """Three panels per regime: rebuilt direction, predicted direction, predicted length."""
-    has_any = [
-        cell
-        for cell in study.cells
-        if cell.results.tables["oracle"] is not None or predictions(cell)
-    ]
-    if not has_any:
+    found = {cell.name: predictions(cell) for cell in study.cells}
+    rebuilt = with_table(study, "oracle")
+    predicted = [cell for cell in study.cells if found[cell.name]]
+    cells = [cell for cell in study.cells if cell in rebuilt or cell in predicted]
+    if not cells:
         return Drawing(
             None,
             missing="Not measured: needs predictions/forecast.parquet (stage extrapolate) or "
             "measure/oracle.parquet (stage measure).",
         )
-    parts, looks = groups(has_any), Looks(tuple(has_any))
+    parts, looks = groups(cells), Looks(tuple(cells))
     figure, grid = canvas(0.75 + ROW_INCHES * len(parts), len(parts), 3, sharex="col")
     for row, part in zip(grid, parts, strict=True):
         _rebuilt(row[0], part, looks)
-        _predicted(row[1], row[2], part, looks)
+        _predicted(row[1], row[2], [(cell, found[cell.name]) for cell in part.cells], looks)
         row[0].set_title(wrapped(part.title, 3), loc="left")
         row[1].set_title("RELEX, direction", loc="left")
         row[2].set_title("RELEX, length", loc="left")
@@ -123,93 +118,65 @@ def draw(study: Study) -> Drawing:
         strict=True,
     ):
         axes.set_xlabel(label)
-    figure.legend(handles=_handles(looks), loc="outside lower center", ncols=4)
-    lacking = {
-        "RELEX forecast": [cell.name for cell in study.cells if not predictions(cell)],
-        "oracle": [cell.name for cell in study.cells if cell.results.tables["oracle"] is None],
-    }
-    tensors = [
-        len(set(table["tensor"]))
-        for cell in has_any
-        if (table := cell.results.tables["forecast"]) is not None
-    ]
-    return Drawing(
+    held = Line2D([], [], color=GREY, linewidth=1, label="last observed update")
+    legend(figure, [*looks.handles(), held])
+    return drawing(
+        study,
+        cells,
         figure,
-        f"n = {span(tensors)} tensors a run; {runs_and_seeds(has_any)}. Marks and lines: median "
+        f"{tensors_of(cells, 'forecast')}; {runs_and_seeds(cells)}. Marks and lines: median "
         "over tensors; bars: quartiles. Left: projection on direction 1 of the whole trajectory, "
         "which uses the future. Null: rank 1 with a line on a random walk with the run's step "
         "norms, exact in many dimensions, mean over the runs of a panel. Tables oracle, forecast "
         "and norms. Printed: rebuilt 0.50 rising to 0.91; from 75 of 500 steps cosine 0.72 falling "
         "to 0.35, ratio 1.26 rising to 2.70. At which step the first of each pair was taken is "
-        "not known: those stand at the left edge. "
-        f"{left_out(lacking, len(study.cells))}".rstrip(),
-        names_of(study, has_any),
+        "not known: those stand at the left edge.",
+        RELEX_forecast=predicted,
+        oracle=rebuilt,
     )
 
 
 def _rebuilt(axes: Axes, part: Group, looks: Looks) -> None:
-    walks = []
-    for cell in part.cells:
+    there = [cell for cell in part.cells if cell.results.tables["oracle"] is not None]
+    for cell in there:
         table, final = cell.results.tables["oracle"], cell.results.final_step
-        if table is None or final is None:
-            continue
-        middle = equal(table, rank=1).groupby("step")["cosine"].median()
-        axes.plot(100 * middle.index / final, middle, color=looks.colour(cell), linewidth=0.9)
-        axes.plot(
-            [100 * middle.index[-1] / final],
-            [middle.iloc[-1]],
-            looks.marker(cell),
-            color=looks.colour(cell),
-            markersize=3,
-        )
-        walk = walk_of(cell)
-        if walk is not None:
-            walks.append(reconstruction_cosines(walk, 1))
+        if table is not None and final is not None:
+            middle = equal(table, rank=1).groupby("step")["cosine"].median()
+            run_line(axes, looks, cell, 100 * middle.index / final, middle)
     if not axes.lines:
         say_not_measured(axes)
-    if walks:
-        null = mean_lines(walks)
-        axes.plot(100 * np.arange(1, len(null) + 1) / len(null), null, **NULL_LOOK)
+    null_line(axes, there, lambda walk: reconstruction_cosines(walk, 1), in_percent=True)
     axes.plot([0, 100], RECONSTRUCTED, clip_on=False, **PRINTED_LOOK)
     axes.set_xlim(0, 103)
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("cosine, rebuilt")
 
 
-def _predicted(direction: Axes, length: Axes, part: Group, looks: Looks) -> None:
-    nulls: dict[float, list[tuple[float, float, float]]] = {}
-    for cell in part.cells:
-        found, walk = predictions(cell), walk_of(cell)
-        for step in sorted({each.step for each in found}):
-            here = sorted((each for each in found if each.step == step), key=lambda e: -e.observe)
+def _predicted(
+    direction: Axes, length: Axes, found: list[tuple[Cell, list[Prediction]]], looks: Looks
+) -> None:
+    nulls: dict[float, list[tuple[float, float]]] = {}
+    for cell, each_of in found:
+        walk = walk_of(cell)
+        for step in sorted({each.step for each in each_of}):
+            here = sorted((one for one in each_of if one.step == step), key=lambda e: -e.observe)
             factors = [each.step / each.observe for each in here]
-            for axes, values in (
+            look = {**looks.of(cell), "linestyle": "-", "linewidth": 0.8}
+            for axes, drawn in (
                 (direction, [each.cosine for each in here]),
                 (length, [each.ratio for each in here]),
             ):
-                middle, errors = error_bars(values)
-                axes.errorbar(
-                    factors,
-                    middle,
-                    yerr=errors,
-                    color=looks.colour(cell),
-                    marker=looks.marker(cell),
-                    markersize=3,
-                    linewidth=0.8,
-                    elinewidth=0.6,
-                )
+                intervals(axes, factors, drawn, **look)
             direction.plot(factors, [each.held for each in here], color=GREY, lw=0.8, zorder=1)
-            for each in here if walk is not None and step <= len(walk) else []:
-                if each.observe < 2 or walk is None:
-                    continue
-                null = forecast(walk, each.observe, step)
-                held = held_cosine(walk, each.observe, step)
-                nulls.setdefault(step / each.observe, []).append((null.cosine, null.ratio, held))
+            for each in here:
+                if walk is not None and step <= len(walk) and each.observe > 1:
+                    null = forecast(walk, each.observe, step)
+                    nulls.setdefault(step / each.observe, []).append((null.cosine, null.ratio))
     if not direction.lines:
         say_not_measured(direction)
         say_not_measured(length)
     factors = sorted(nulls)
-    means = np.array([np.mean(nulls[factor], axis=0) for factor in factors]).reshape(-1, 3)
+    means = np.array([np.mean(nulls[factor], axis=0) for factor in factors]).reshape(-1, 2)
     direction.plot(factors, means[:, 0], **NULL_LOOK)
     length.plot(factors, means[:, 1], **NULL_LOOK)
     length.axhline(1, color=BLACK, linewidth=0.6, linestyle=":")
@@ -225,15 +192,6 @@ def _predicted(direction: Axes, length: Axes, part: Group, looks: Looks) -> None
     length.set_yticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
     length.set_yticks([], minor=True)
     length.set_ylabel("length, predicted / true")
-
-
-def _handles(looks: Looks) -> list[Line2D]:
-    return [
-        *looks.handles(),
-        Line2D([], [], color=GREY, linewidth=1, label="last observed update"),
-        Line2D([], [], label=NULL_LABEL, **NULL_LOOK),
-        Line2D([], [], label=PRINTED_LABEL, **{**PRINTED_LOOK, "markersize": 5}),
-    ]
 
 
 ARTEFACTS: list[Artefact] = [

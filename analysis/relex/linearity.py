@@ -9,22 +9,26 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.parts.panels import wrapped
-from analysis.parts.random_walk import leading_coefficients, walk_of
-from analysis.parts.run_groups import Group, Looks, groups, left_out, names_of, runs_and_seeds
-from analysis.relex.figures import (
-    NULL_LABEL,
-    NULL_LOOK,
+from analysis.parts.random_walk import leading_coefficients
+from analysis.parts.run_groups import Group, Looks, groups, runs_and_seeds
+from analysis.relex.figure_parts import (
     PANEL_INCHES,
-    PRINTED_LABEL,
     PRINTED_LOOK,
-    mean_lines,
-    span,
+    drawing,
+    legend,
+    not_measured,
+    null_line,
+    run_line,
+    shown_panels,
+    span_of,
+    tensors_of,
+    with_table,
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
 from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE, blank
 from rlvr_dynamics.results.formatting import number, scientific
-from rlvr_dynamics.results.frames import equal, has, highest, known, median, median_and_quartiles
+from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 
 NAME = "relex_linearity"
@@ -60,13 +64,9 @@ STATISTICS = (
 
 def draw(study: Study) -> Drawing:
     """R² of every run beside its nulls, and the coefficient itself, by regime."""
-    found = [(cell, cell.results.tables["linearity"]) for cell in study.cells]
-    tables = [table for _, table in found if table is not None]
-    cells = [cell for cell, table in found if table is not None]
+    cells = with_table(study, "linearity")
     if not cells:
-        return Drawing(
-            None, missing="Not measured: needs measure/linearity.parquet (stage measure)."
-        )
+        return not_measured("linearity")
     parts, looks = groups(cells), Looks(tuple(cells))
     rows = -(-len(parts) // COLUMNS)
     upper, lower = 0.95 + ROW_INCHES * (len(cells) + 1), PANEL_INCHES * rows + 0.65
@@ -77,21 +77,29 @@ def draw(study: Study) -> Drawing:
     for axes, statistic in zip(panels, STATISTICS, strict=True):
         _rows(axes, statistic, ordered, looks)
     _name_rows(panels[0], ordered)
-    _coefficients(halves[1], parts, looks, rows)
-    halves[1].legend(handles=_handles(looks), loc="outside lower center", ncols=4)
-    draws = [highest(table, "draws") for table in tables if has(table, "draws")]
-    lacking = [cell.name for cell, table in found if table is None]
-    return Drawing(
+    grid = halves[1].subplots(rows, min(COLUMNS, len(parts)), squeeze=False, sharey=True)
+    for axes, part in zip(shown_panels(grid, len(parts)), parts, strict=True):
+        _coefficients(axes, part, looks)
+    for row in grid:
+        row[0].set_ylabel("c₁(t) / c₁ at the end")
+    legend(
+        halves[1],
+        looks.handles(),
+        Line2D([], [], color=GREY, marker="|", linestyle="", label="null: shuffled steps"),
+        Line2D([], [], color=BLACK, linestyle=":", linewidth=0.8, label="straight line"),
+    )
+    return drawing(
+        study,
+        cells,
         figure,
-        f"n = {span(len(set(table['tensor'])) for table in tables)} tensors a run, "
-        f"{span(highest(table, 'T') for table in tables)} steps, {span(draws)} draws "
+        f"{tensors_of(cells, 'linearity')}, {span_of(cells, 'linearity', 'T')} steps, "
+        f"{span_of(cells, 'linearity', 'draws')} draws "
         f"per null; {runs_and_seeds(cells)}. Marks and lines: median over tensors; bars and "
         "shading: quartiles. Orange: random walks with the same step norms (median over tensors "
         "of the mean and of the ends of the 95 % band; for c₁ the exact curve). Grey: shuffled "
         f"steps. Held-out R² below {number(R2_FLOOR, 0)} is drawn there. Tables linearity, "
-        "coefficients and norms. Printed: R² above 0.98 for most tensors. "
-        f"{left_out({'linearity': lacking}, len(study.cells))}".rstrip(),
-        names_of(study, cells),
+        "coefficients and norms. Printed: R² above 0.98 for most tensors.",
+        linearity=cells,
     )
 
 
@@ -143,36 +151,14 @@ def row_name(cell: Cell) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _coefficients(figure: Any, parts: list[Group], looks: Looks, rows: int) -> None:
-    width = min(COLUMNS, len(parts))
-    grid = figure.subplots(rows, width, squeeze=False, sharey=True)
-    panels = list(grid.flat)
-    for axes in panels[len(parts) :]:
-        axes.set_visible(False)
-    for axes, part in zip(panels, parts, strict=False):
-        _coefficient_panel(axes, part, looks)
-    for row in grid:
-        row[0].set_ylabel("c₁(t) / c₁ at the end")
-
-
-def _coefficient_panel(axes: Axes, part: Group, looks: Looks) -> None:
-    walks = []
-    for cell in part.cells:
-        curve = coefficient_curve(cell)
-        if curve is None:
-            continue
+def _coefficients(axes: Axes, part: Group, looks: Looks) -> None:
+    there = [(cell, coefficient_curve(cell)) for cell in part.cells]
+    curves = [(cell, curve) for cell, curve in there if curve is not None]
+    for cell, curve in curves:
         colour = looks.colour(cell)
         axes.fill_between(curve.index, curve["low"], curve["high"], color=colour, alpha=0.15, lw=0)
-        axes.plot(curve.index, curve["middle"], color=colour, linewidth=0.9)
-        axes.plot(
-            curve.index[-1:], curve["middle"][-1:], looks.marker(cell), color=colour, markersize=3
-        )
-        walk = walk_of(cell)
-        if walk is not None:
-            walks.append(leading_coefficients(walk))
-    if walks:
-        null = mean_lines(walks)
-        axes.plot(np.arange(1, len(null) + 1), null, **NULL_LOOK)
+        run_line(axes, looks, cell, curve.index, curve["middle"])
+    null_line(axes, [cell for cell, _ in curves], leading_coefficients)
     last = max((cell.results.final_step or 1 for cell in part.cells), default=1)
     axes.plot([0, last], [0, 1], color=BLACK, linewidth=0.6, linestyle=":")
     axes.set_title(wrapped(part.title, 3), loc="left")
@@ -195,16 +181,6 @@ def coefficient_curve(cell: Cell) -> pd.DataFrame | None:
     found = scaled.quantile([0.25, 0.5, 0.75], axis=1).T
     found.columns = pd.Index(["low", "middle", "high"])
     return known(found, "middle")
-
-
-def _handles(looks: Looks) -> list[Line2D]:
-    return [
-        *looks.handles(),
-        Line2D([], [], label=NULL_LABEL, **NULL_LOOK),
-        Line2D([], [], color=GREY, marker="|", linestyle="", label="null: shuffled steps"),
-        Line2D([], [], color=BLACK, linestyle=":", linewidth=0.8, label="straight line"),
-        Line2D([], [], label=PRINTED_LABEL, **{**PRINTED_LOOK, "markersize": 5}),
-    ]
 
 
 ARTEFACTS: list[Artefact] = [

@@ -29,7 +29,6 @@ def points(
     second: str | None,
     benchmarks: Sequence[str],
     protocol: str,
-    among: Sequence[str] = (),
 ) -> Interval:
     """Accuracy of one model minus another's, in points, paired by question.
 
@@ -39,15 +38,13 @@ def points(
         second: Model id, or None.
         benchmarks: Names of benchmarks, which count alike.
         protocol: How answers were drawn.
-        among: Models that are resampled together, which is quicker than two by two; base,
-            checkpoints and predictions when not given.
 
     Returns:
         NaN where one of them was not scored on all benchmarks, and of a model with itself.
     """
     if first is None or second is None or first == second:
         return UNDEFINED
-    paired = _pairing(results, tuple(among) or _family(results), tuple(benchmarks), protocol)
+    paired = _pairing(results, _family(results), tuple(benchmarks), protocol)
     return UNDEFINED if paired is None else paired.points(first, second)
 
 

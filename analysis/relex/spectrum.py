@@ -5,45 +5,33 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from analysis.parts.panels import intervals
 from analysis.parts.random_walk import variance_shares, walk_of
-from analysis.parts.run_groups import (
-    Group,
-    Looks,
-    dodge,
-    groups,
-    left_out,
-    names_of,
-    runs_and_seeds,
-)
-from analysis.relex.figures import (
+from analysis.parts.run_groups import Group, Looks, dodge, groups, runs_and_seeds
+from analysis.relex.figure_parts import (
     NULL_LOOK,
     PRINTED_LOOK,
-    error_bars,
+    drawing,
     legend,
-    mean_lines,
+    not_measured,
+    null_line,
     panel_grid,
-    span,
+    span_of,
+    tensors_of,
+    with_table,
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import plain_ticks
-from rlvr_dynamics.results.cached import once_per_run
-from rlvr_dynamics.results.frames import (
-    equal,
-    highest,
-    median_and_quartiles,
-    numbers,
-    select,
-    values,
-)
+from rlvr_dynamics.results.frames import equal, median_and_quartiles, numbers, select, values
 from rlvr_dynamics.results.study import Cell, Study
 
 NAME = "relex_spectrum"
 TITLE = "Components of the trajectory"
+TABLE = "trajectory_svd"
 PRINTED = 0.814  # component 1's share of the variance in the rank-5 subspace
 SUBSPACE = 5
 
 
-@once_per_run
 def shares(cell: Cell) -> pd.DataFrame | None:
     """σ_i² over the squared length of the trajectory, by tensor and component.
 
@@ -51,11 +39,9 @@ def shares(cell: Cell) -> pd.DataFrame | None:
         Columns tensor, index, share, and `of_five`: the share among the first five components;
         None where the trajectory was not decomposed.
     """
-    table = cell.results.tables["trajectory_svd"]
-    return None if table is None else _shares(table)
-
-
-def _shares(table: pd.DataFrame) -> pd.DataFrame:
+    table = cell.results.tables[TABLE]
+    if table is None:
+        return None
     squares = values(table, "sigma") ** 2
     first = table["index"] == 1
     # Component 1's explained variance is its own share, so it fixes the length of the whole.
@@ -73,34 +59,29 @@ def _shares(table: pd.DataFrame) -> pd.DataFrame:
 
 def draw(study: Study) -> Drawing:
     """One panel of spectra per regime, and component 1's share among the first five."""
-    found = [(cell, cell.results.tables["trajectory_svd"]) for cell in study.cells]
-    tables = [table for _, table in found if table is not None]
-    cells = [cell for cell, table in found if table is not None]
+    cells = with_table(study, TABLE)
     if not cells:
-        return Drawing(
-            None, missing="Not measured: needs measure/trajectory_svd.parquet (stage measure)."
-        )
+        return not_measured(TABLE)
     looks, parts = Looks(tuple(cells)), groups(cells)
     figure, panels = panel_grid(len(parts) + 1)
     for axes, part in zip(panels, parts, strict=False):
         _spectra(axes, part, looks)
     _first_of_five(panels[-1], parts, looks)
     legend(figure, looks.handles())
-    lacking = [cell.name for cell, table in found if table is None]
-    return Drawing(
+    return drawing(
+        study,
+        cells,
         figure,
-        f"n = {span(len(set(table['tensor'])) for table in tables)} tensors a run, "
-        f"{span(highest(table, 'T') for table in tables)} steps; "
+        f"{tensors_of(cells, TABLE)}, {span_of(cells, TABLE, 'T')} steps; "
         f"{runs_and_seeds(cells)}. Marks: median over tensors; bars: quartiles. Null: a random "
         "walk with the run's step norms, exact in many dimensions, mean over the runs of a panel. "
         "Tables trajectory_svd and norms. Printed: 81.4 % in the rank-5 subspace, model and n of "
-        f"the paper's own. {left_out({'spectrum': lacking}, len(study.cells))}".rstrip(),
-        names_of(study, cells),
+        "the paper's own.",
+        spectrum=cells,
     )
 
 
 def _spectra(axes: Axes, part: Group, looks: Looks) -> None:
-    walks = []
     longest = 1
     for cell in part.cells:
         found = shares(cell)
@@ -108,25 +89,9 @@ def _spectra(axes: Axes, part: Group, looks: Looks) -> None:
             continue
         indices = sorted({int(index) for index in found["index"]})
         longest = max(longest, indices[-1])
-        middle, errors = error_bars(
-            median_and_quartiles(equal(found, index=index), "share") for index in indices
-        )
-        axes.errorbar(
-            indices,
-            middle,
-            yerr=errors,
-            color=looks.colour(cell),
-            marker=looks.marker(cell),
-            markersize=3,
-            linewidth=0.9,
-            elinewidth=0.6,
-        )
-        walk = walk_of(cell)
-        if walk is not None:
-            walks.append(variance_shares(walk))
-    if walks:
-        null = mean_lines(walks)[:longest]
-        axes.plot(np.arange(1, len(null) + 1), null, **NULL_LOOK)
+        middle = [median_and_quartiles(equal(found, index=index), "share") for index in indices]
+        intervals(axes, indices, middle, **looks.of(cell), linestyle="-", linewidth=0.9)
+    null_line(axes, part.cells, variance_shares, longest=longest)
     axes.set_yscale("log")
     axes.set_ylim(top=1.6)
     axes.set_yticks([], minor=True)
@@ -141,21 +106,12 @@ def _first_of_five(axes: Axes, parts: list[Group], looks: Looks) -> None:
     for place, part in enumerate(parts):
         nulls = []
         for position, cell in enumerate(part.cells):
-            found = shares(cell)
+            found, walk = shares(cell), walk_of(cell)
             if found is None:
                 continue
-            middle, errors = error_bars([median_and_quartiles(equal(found, index=1), "of_five")])
-            axes.errorbar(
-                [place + dodge(position, len(part.cells), 0.5)],
-                middle,
-                yerr=errors,
-                color=looks.colour(cell),
-                marker=looks.marker(cell),
-                markersize=3.5,
-                elinewidth=0.8,
-                linestyle="",
-            )
-            walk = walk_of(cell)
+            spot = place + dodge(position, len(part.cells), 0.5)
+            middle = median_and_quartiles(equal(found, index=1), "of_five")
+            intervals(axes, [spot], [middle], **looks.of(cell), markersize=3.5, elinewidth=0.8)
             if walk is not None:
                 null = variance_shares(walk)
                 nulls.append(null[0] / null[:SUBSPACE].sum())

@@ -212,7 +212,7 @@ def test_linearity_beside_its_nulls(runs, figures):
             for found, wanted in zip(here, expected, strict=True):
                 assert list(found) == pytest.approx(np.clip(wanted, floor, None))
     panel = figures["relex_linearity"].axes[3]
-    for run, band, line in zip(runs, bands(panel), panel.get_lines()[::2], strict=False):
+    for run, band, line in zip(runs, bands(panel), panel.get_lines(), strict=False):
         table = run.table("coefficients", index=1)
         last = table[table["step"] == FINAL].set_index("tensor")["coefficient"]
         table["scaled"] = table["coefficient"] / last.loc[table["tensor"]].to_numpy()
@@ -227,7 +227,7 @@ def test_geometry_of_predictions(runs, figures):
     rebuilt, direction, length = figures["relex_geometry"].axes[:3]
     for place, run in enumerate(runs):
         rows = run.table("oracle", rank=1).groupby("step")["cosine"].median()
-        line = rebuilt.get_lines()[2 * place].get_xydata()
+        line = rebuilt.get_lines()[place].get_xydata()
         np.testing.assert_allclose(line[:, 0], 100 * np.array(STEPS) / FINAL)
         np.testing.assert_allclose(line[:, 1], rows)
         norms = run.table("norms").set_index(["tensor", "step"])["update_norm"]

@@ -1,0 +1,131 @@
+"""Parts that RELEX's figures share: panels, curves of runs, the null walk, printed values."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.parts.random_walk import walk_of
+from analysis.parts.run_groups import Looks, left_out, names_of
+from rlvr_dynamics.reporting.artefact import Drawing
+from rlvr_dynamics.reporting.figure_style import BLACK, ORANGE, canvas
+from rlvr_dynamics.reporting.tables import absent
+from rlvr_dynamics.results.frames import has, highest
+from rlvr_dynamics.results.study import Cell, Study
+
+Array = NDArray[np.float64]
+NULL_LOOK: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "linewidth": 1.2}
+PRINTED_LOOK: dict[str, Any] = {
+    "color": BLACK,
+    "marker": "o",
+    "markerfacecolor": "white",
+    "markersize": 6,
+    "linestyle": "",
+    "zorder": 5,
+}
+PANEL_INCHES = 1.85
+
+
+def panel_grid(count: int, columns: int = 2) -> tuple[Figure, list[Axes]]:
+    """A figure with room for `count` panels and a legend; panels beyond that are hidden."""
+    rows = -(-count // columns)
+    figure, grid = canvas(0.6 + PANEL_INCHES * rows, rows, columns)
+    return figure, shown_panels(grid, count)
+
+
+def shown_panels(grid: Any, count: int) -> list[Axes]:
+    """The first `count` panels of a grid; the others are hidden."""
+    panels = list(grid.flat)
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return panels[:count]
+
+
+def run_line(axes: Axes, looks: Looks, cell: Cell, x: ArrayLike, y: ArrayLike) -> None:
+    """A run's curve, with its marker at the end."""
+    axes.plot(x, y, **looks.of(cell), markersize=3, markevery=[-1], linewidth=0.9)
+
+
+def null_line(
+    axes: Axes,
+    cells: Iterable[Cell],
+    of: Callable[[Array], Array],
+    *,
+    in_percent: bool = False,
+    longest: int | None = None,
+) -> None:
+    """A curve of the random walk with a run's step norms, mean over runs, over their common steps.
+
+    Args:
+        axes: Where to draw.
+        cells: Runs; those whose walk is not known are passed over.
+        of: From the step norms of a walk, the curve.
+        in_percent: Whether x is the share of the steps, instead of 1, 2, ...
+        longest: How many points are drawn at most.
+    """
+    walks = [of(walk) for cell in cells if (walk := walk_of(cell)) is not None]
+    if not walks:
+        return
+    common = min(len(walk) for walk in walks)
+    null = np.mean([walk[:common] for walk in walks], axis=0)[:longest]
+    x = np.arange(1, len(null) + 1)
+    axes.plot(100 * x / len(null) if in_percent else x, null, **NULL_LOOK)
+
+
+def legend(figure: Any, handles: Sequence[Line2D], *more: Line2D, null: bool = True) -> None:
+    """One legend below the figure: the runs, the null, further lines and the printed values."""
+    walk = [Line2D([], [], label="null: random walk", **NULL_LOOK)] if null else []
+    printed = Line2D([], [], label="printed", **{**PRINTED_LOOK, "markersize": 5})
+    figure.legend(handles=[*handles, *walk, *more, printed], loc="outside lower center", ncols=4)
+
+
+def with_table(study: Study, table: str) -> list[Cell]:
+    """The runs that have a table."""
+    return [cell for cell in study.cells if cell.results.tables[table] is not None]
+
+
+def not_measured(table: str) -> Drawing:
+    """No figure, because no run has a table."""
+    return Drawing(None, missing=absent("", "", table).missing)
+
+
+def drawing(
+    study: Study, cells: Sequence[Cell], figure: Figure, facts: str, **drawn: Sequence[Cell]
+) -> Drawing:
+    """A figure with its facts and what was not measured.
+
+    Args:
+        study: All runs.
+        cells: The runs that it shows.
+        figure: The figure.
+        facts: n, intervals and sources.
+        drawn: By what may be lacking (`_` for a blank), the runs that have it.
+    """
+    lacking = {
+        what.replace("_", " "): [cell.name for cell in study.cells if cell not in there]
+        for what, there in drawn.items()
+    }
+    text = f"{facts} {left_out(lacking, len(study.cells))}".rstrip()
+    return Drawing(figure, text, names_of(study, cells))
+
+
+def tensors_of(cells: Iterable[Cell], table: str) -> str:
+    """`n = 35 tensors a run`, or the least and the most of them."""
+    tables = [cell.results.tables[table] for cell in cells]
+    return f"n = {span(len(set(one['tensor'])) for one in tables if one is not None)} tensors a run"
+
+
+def span_of(cells: Iterable[Cell], table: str, column: str) -> str:
+    """The highest value of a column, or the least and the most over runs."""
+    tables = [cell.results.tables[table] for cell in cells]
+    return span(highest(one, column) for one in tables if one is not None and has(one, column))
+
+
+def span(values: Iterable[int]) -> str:
+    """`35`, or `21–35`."""
+    found = sorted(set(values))
+    return "–".join(str(value) for value in dict.fromkeys([found[0], found[-1]])) if found else "0"
