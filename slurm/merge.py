@@ -1,4 +1,4 @@
-"""One table of scores and one of claims from all cells that have finished."""
+"""Scores, claims and the ledger of a study, from all cells that have finished."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ RENAMED = {"model": "checkpoint"}
 
 
 def merge(made: Submission, table: Table, runs: Path) -> Path:
-    """Publish merged/ with scores, claims and cells, each as parquet and csv, at once.
+    """Publish merged/ with scores, claims, ledger and cells, each as parquet and csv, at once.
 
     Args:
         made: What was submitted.
@@ -31,12 +31,17 @@ def merge(made: Submission, table: Table, runs: Path) -> Path:
 
     Returns:
         The folder. `scores` has the columns of a run's scores with `model` renamed `checkpoint`;
-        `claims` those of a run's claims; both begin with model, algorithm, seed and cell.
+        `claims` those of a run's claims, every claim once per cell; both begin with model,
+        algorithm, seed and cell. `ledger` has every claim once, judged over these cells.
 
     Raises:
         UserError: A table of a finished cell is not there or cannot be read.
     """
-    scores, claims = [], []
+    # Here and not at the top: status and retry need none of it.
+    from rlvr_dynamics.claims.ledger import build_ledger
+    from rlvr_dynamics.results.study import load_study
+
+    scores, claims, reported = [], [], []
     for cell in made.cells:
         if any(state.word != "done" for state in table[cell.index].values()):
             continue
@@ -45,6 +50,7 @@ def merge(made: Submission, table: Table, runs: Path) -> Path:
             scores.append(_read(folder / "scores" / "scores.parquet", cell))
         if "report" in cell.stages:
             claims.append(_read(folder / "report" / "claims.csv", cell))
+            reported.append(folder)
     cells = pd.DataFrame(
         [
             {
@@ -57,7 +63,9 @@ def merge(made: Submission, table: Table, runs: Path) -> Path:
         ]
     )
     with atomic_folder(runs / MERGED) as folder:
-        for name, parts in (("scores", scores), ("claims", claims), ("cells", [cells])):
+        ledger = [build_ledger(load_study(reported))] if reported else []
+        tables = {"scores": scores, "claims": claims, "ledger": ledger, "cells": [cells]}
+        for name, parts in tables.items():
             joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=KEYS)
             joined.to_parquet(folder / f"{name}.parquet", index=False)
             write_text(folder / f"{name}.csv", as_csv(joined))

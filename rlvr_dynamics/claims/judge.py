@@ -236,10 +236,9 @@ def _verdict(
         if row.found.defined
         and _ORDER.index(row.verdict) < _ORDER.index(verdict_above(row.found.value, bar))
     ]
-    if verdict == NOT_MEASURED:  # every run was looked at, and none has a value
-        return INCONCLUSIVE, []
     if verdict != HOLDS:
-        return verdict, []
+        # Without a value every run was looked at all the same.
+        return (INCONCLUSIVE if verdict == NOT_MEASURED else verdict), []
     if lowered:
         failed = len(lowered) == len(rows) and all(row.verdict == FAILS for row in lowered)
         reason = f"its null or second part holds back {len(lowered)} of {_runs(len(rows))}"

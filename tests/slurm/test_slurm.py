@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics import config
+from rlvr_dynamics.claims.ledger import BY_ID
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.published_files import take_stock
 from slurm import scripts, status, submission
@@ -597,8 +598,9 @@ def finish(cluster, index, job, number, code, table=True):
     if code == 0:
         folder = runs / f"demo-seed{index}" / {"extrapolate": "predictions"}.get(job, job)
         folder.mkdir(parents=True)
-        (folder / "stage.json").write_text(json.dumps({"finished": True}))
+        (folder / "stage.json").write_text(json.dumps({"finished": True, "identity": job}))
         if job == "report":
+            (folder.parent / "config.json").write_text(json.dumps({"seed": index}))
             pd.DataFrame({"id": ["P0"], "ours": [float(index)]}).to_csv(
                 folder / "claims.csv", index=False
             )
@@ -725,6 +727,8 @@ def test_status_and_retry_and_merge_after_a_failure(cluster, capsys):
     assert main(["merge", runs]) == 0
     claims = pd.read_csv(cluster / "runs" / "merged" / "claims.csv")
     assert list(claims["seed"]) == [0, 1, 2]
+    ledger = pd.read_parquet(cluster / "runs" / "merged" / "ledger.parquet")
+    assert list(ledger["id"]) == list(BY_ID)
     assert main(["retry", runs]) == 0
     assert "nothing has failed" in capsys.readouterr().out
 
@@ -740,7 +744,9 @@ def test_half_a_table_of_claims_is_not_merged(cluster, capsys, cut, stocked):
     folder = cluster / "runs" / "demo-seed1" / "report"
     if stocked:
         stock = take_stock("report", folder)
-        (folder / "stage.json").write_text(json.dumps({"finished": True, **stock}))
+        (folder / "stage.json").write_text(
+            json.dumps({"finished": True, "identity": "report", **stock})
+        )
     claims = (folder / "claims.csv").read_bytes()
     (folder / "claims.csv").write_bytes(claims[: len(claims) + cut])
     capsys.readouterr()
