@@ -18,7 +18,6 @@ from perf import (
     trajectory,
     update_svd,
 )
-from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of, say
 from rlvr_dynamics.system.hardware import free_bytes
 
@@ -38,9 +37,7 @@ FULL_BYTES = 12 << 30
 def arguments() -> Parser:
     """Describe the command line."""
     parser = Parser(prog="python -m perf", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)}; all when none"
-    )
+    parser.add_argument("parts", nargs="*", choices=PARTS, help="all when none is named")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows only that it works")
     parser.add_argument(
         "--repeats", type=count_of, default=3, help="runs per side, the median counts"
@@ -66,11 +63,6 @@ def main() -> int:
 def _main() -> int:
     parser = arguments()
     given = parser.parse_args()
-    for part in given.parts:
-        if part not in PARTS:
-            raise UserError(
-                f"no part {part!r}", way_out=f"{did_you_mean(part, PARTS)}one of {', '.join(PARTS)}"
-            )
     chosen = [part for part in PARTS if part in given.parts or not given.parts]
     # A part alone, or tiny sizes, must not replace the table of a full run.
     partial = ["quick"] * given.quick + chosen * (len(chosen) < len(PARTS))

@@ -24,6 +24,7 @@ from rlvr_dynamics.hub.download import Job, download
 from rlvr_dynamics.hub.http import CONNECTIONS, Hub
 from rlvr_dynamics.hub.pinned import Address
 from rlvr_dynamics.hub.published import pin_all
+from rlvr_dynamics.system import children
 
 SERVER = Path(__file__).resolve().parent.parent / "tests" / "support" / "hub_server.py"
 REPO = "perf/trajectory"
@@ -93,19 +94,14 @@ def _write(folder: Path, size: int, seed: int) -> None:
 
 @contextmanager
 def _serving(folder: Path) -> Iterator[str]:
-    server = subprocess.Popen(
-        [sys.executable, str(SERVER), f"{REPO}={folder}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, str(SERVER), f"{REPO}={folder}"]
+    server = children.start(command, stdout=subprocess.PIPE)
     try:
         if server.stdout is None:
             raise RuntimeError("the hub has no output")
-        yield server.stdout.readline().strip()
+        yield server.stdout.readline().decode().strip()
     finally:
-        server.terminate()
-        server.wait()
+        children.end(server)
 
 
 def _ours(endpoint: str, out: Path) -> None:

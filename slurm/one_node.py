@@ -6,7 +6,6 @@ shell) with SLURM_CONF set, and stops it again. Needs Debian's packages slurm-wl
 All nodes are this machine under several names, so that jobs of several nodes can be tried.
 """
 
-import ctypes
 import getpass
 import os
 import secrets
@@ -24,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system import children
 from rlvr_dynamics.system.command_line import Parser, count_of, end
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmstepd", "sbatch", "squeue", "srun", "scontrol")
@@ -120,11 +120,6 @@ def _free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _end_with_parent() -> None:
-    # prctl(PR_SET_PDEATHSIG): a daemon must not outlive a test that was killed.
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
 class _Cluster:
     """Daemons as children of this process, and the variables with which its commands are run."""
 
@@ -204,14 +199,8 @@ class _Cluster:
     def _child(self, command: list[str]) -> None:
         with open(self.root / "daemons.log", "ab") as log:
             self.children.append(
-                subprocess.Popen(
-                    command,
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    preexec_fn=_end_with_parent,
+                children.start(
+                    command, watches_input=False, env=self.environment, stdout=log, stderr=log
                 )
             )
 
@@ -247,12 +236,8 @@ class _Cluster:
                     break
                 time.sleep(0.2)
         for child in reversed(self.children):
-            child.send_signal(signal.SIGTERM)
-            try:
-                child.wait(timeout=STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.terminate()
+            children.end(child, STOP_SECONDS)
 
 
 @contextmanager

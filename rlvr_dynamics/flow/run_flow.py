@@ -12,7 +12,7 @@ from rlvr_dynamics.run_directory.progress import append_log
 from rlvr_dynamics.run_directory.provenance import restore_provenance, write_provenance
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import external_identities
-from rlvr_dynamics.sinks import mirror
+from rlvr_dynamics.sinks.follower import following
 from rlvr_dynamics.system.command_line import say
 
 
@@ -27,7 +27,7 @@ def run_flow(run: Run, command: str) -> None:
         UserError: A stage cannot be done.
         StageFailed: A program that a stage started has failed.
     """
-    with locked(run.folder), mirror.mirrored(run.folder, run.config.wandb) as copies:
+    with locked(run.folder), following(run.folder, run.config) as sinks:
         restore_provenance(run, command)
         worked = False
         known = Known(external_identities(run))
@@ -40,7 +40,7 @@ def run_flow(run: Run, command: str) -> None:
                 else:
                     worked = True
                     _do(run, item, command)
-                    copies.copy(stage.name)
+                    sinks.finished(stage.name)
             known = known.after(run, stage)
         _show_result(run, worked)
 

@@ -113,6 +113,7 @@ class RecordedConfig(_Part):
     report: RecordedReport = RecordedReport()
     source: RecordedSource = RecordedSource()
     wandb: RecordedWandb = RecordedWandb()
+    tensorboard: bool = False
 
 
 def check_has_config(run_dir: Path) -> None:

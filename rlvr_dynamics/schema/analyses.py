@@ -1,4 +1,4 @@
-"""What follows training: measure, predict and rebuild, score, report, mirror."""
+"""What follows training: measure, predict and rebuild, score, report, sinks."""
 
 from typing import Annotated, Any, Literal
 
@@ -148,7 +148,7 @@ class Scoring(Frozen):
 
 
 class Wandb(Frozen):
-    """A copy of the run on Weights & Biases (`sinks.mirror`); the files are the truth.
+    """A copy of the run on Weights & Biases (`sinks`); the files are the truth.
 
     `offline` copies into run_dir/wandb, from where `wandb sync` sends it; `online` sends it when a
     stage is finished.

@@ -31,6 +31,7 @@ class RunConfig(Frozen):
     report: Reporting
     source: Source
     wandb: Wandb
+    tensorboard: bool = False  # whether finished stages go to run_dir/tensorboard (`sinks`)
     reuse: str | None  # a run directory whose `prepare` is taken over where it is the same
 
     @property

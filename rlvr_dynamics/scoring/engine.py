@@ -11,7 +11,6 @@ soon as one request of a step has none.
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -34,6 +33,7 @@ from rlvr_dynamics.scoring.plan import raw_path
 from rlvr_dynamics.scoring.prompts import prompt_facts, render, stop_tokens
 from rlvr_dynamics.scoring.reload_proof import log_probs, prove_reload, release, reload_weights
 from rlvr_dynamics.scoring.samples import RAW_COLUMNS, read_benchmark
+from rlvr_dynamics.system.children import end_with_parent
 from rlvr_dynamics.system.keyed import write_table
 
 # An engine that is killed loses the batch it works on, and every batch has a slow tail: so none is
@@ -43,20 +43,6 @@ PROBES = 8
 PROBE_CHARS = 2000
 MIN_BATCHED_TOKENS = 8192
 PROGRESS_SECONDS = 1.0
-
-
-def end_with_parent() -> None:
-    """End this process and its children as soon as standard input closes."""
-
-    def watch() -> None:
-        # Not through sys.stdin, whose lock would be in the way of an ordinary exit.
-        while os.read(0, 1):
-            pass
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(EXIT_FAILED)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def keep_weights_unpacked() -> None:

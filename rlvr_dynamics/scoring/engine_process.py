@@ -20,6 +20,7 @@ from typing import IO, Any
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.scoring.gpu_memory import MemoryGuard, read_gpu_memory
 from rlvr_dynamics.scoring.jobs import EngineSettings
+from rlvr_dynamics.system import children
 from rlvr_dynamics.system.atomic import write_json
 
 LOG_TAIL_LINES = 30
@@ -87,13 +88,11 @@ class EngineProcess:
         try:
             write_json(job_file, {**job, "events": write_end})
             with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
+                self.process = children.start(
                     engine_command(job_file),
-                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=engine_environment(settings),
-                    start_new_session=True,
                     pass_fds=(write_end,),
                 )
         except BaseException:
@@ -122,23 +121,12 @@ class EngineProcess:
         Raises:
             StageFailed: The engine did not finish its work.
         """
-        try:
-            code = self.process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise self.failure("the scoring engine does not end") from error
-        finally:
-            self.kill()
+        if not children.end(self.process, _EXIT_SECONDS):
+            raise self.failure("the scoring engine does not end")
+        code = self.process.returncode
         if not self.done or code != 0:
             name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise self.failure(f"the scoring engine ended early ({name})")
-
-    def kill(self) -> None:
-        """End the whole process group, if any of it is left."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
 
 
 def run_engines(
@@ -194,4 +182,4 @@ def run_engines(
                 pending.extend(on_event(running[engine], event))
     finally:
         for engine in running:
-            engine.kill()
+            children.end(engine.process)

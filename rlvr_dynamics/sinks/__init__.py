@@ -1,1 +1,1 @@
-"""Where a run's metrics, tables and figures go beside its own files."""
+"""Where a run's metrics, tables and figures go in addition to the run directory's own files."""

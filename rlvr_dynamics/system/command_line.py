@@ -151,7 +151,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
+        # Words that may be left out arrive as an empty list.
+        if action.choices is not None and value != [] and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             raise UserError(
                 f"{value!r} is not understood",

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system import children
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
@@ -154,27 +155,14 @@ def _supervised(
     command: list[str], variables: dict[str, str], marker: str, log: Path, working_folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start verl under the supervisor; on the way out nothing of it is left, whatever happened."""
-    supervisor = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "rlvr_dynamics.system.supervise"),
-            *(marker, str(log), "--"),
-            *command,
-        ],
-        stdin=subprocess.PIPE,
-        env=variables,
-        cwd=working_folder,
-        start_new_session=True,
-    )
+    supervise = [sys.executable, "-m", "rlvr_dynamics.system.supervise", marker, str(log), "--"]
+    supervisor = children.start([*supervise, *command], env=variables, cwd=working_folder)
     try:
         yield supervisor
     finally:
-        if supervisor.stdin:
-            supervisor.stdin.close()
+        children.close_input(supervisor)  # it ends what it has started, and so do we
         end_all(marker, keep=frozenset([supervisor.pid]))
-        try:
-            supervisor.wait(timeout=EXIT_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            supervisor.kill()
+        children.end(supervisor, EXIT_GRACE_SECONDS)
 
 
 class _Watch:

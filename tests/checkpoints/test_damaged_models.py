@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from rlvr_dynamics.checkpoints.identity import hashes_in
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.scoring.generation import RAW_FOLDER
-from rlvr_dynamics.sinks.mirror_copy import copy_stages
+from rlvr_dynamics.sinks.__main__ import give
 from rlvr_dynamics.system.atomic import write_sealed_json
 from tests.support.engine_stand_in import ALL, fake
 from tests.support.flips import flip
@@ -97,7 +98,7 @@ def test_a_damaged_store_of_models_is_fetched_again(hub, tmp_path, capsys):
 
 READERS = {
     "report": load_results,
-    "mirror": lambda run: copy_stages(run, []),
+    "sinks": lambda run: give(run, [], [], sys.stderr),
     "plan of runs": lambda run: Configured.of_run("a cell", run, run.parent),
     "behaviour": lambda run: job_from([f"run_dir={run}"]),
 }

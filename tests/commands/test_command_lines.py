@@ -14,7 +14,7 @@ from rlvr_dynamics import config, run
 from rlvr_dynamics.behaviour.__main__ import job_from
 from rlvr_dynamics.behaviour.__main__ import main as behaviour
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.sinks import mirror
+from rlvr_dynamics.sinks.__main__ import main as sinks
 from slurm.__main__ import main as slurm
 from slurm.one_node import main as one_node
 from tests.support.analysis_fixture import build_cells
@@ -135,7 +135,7 @@ MODULES = {
     "experiments.grid": grid.main,
     "experiments.questions": questions.main,
     "experiments.study": study.main,
-    "rlvr_dynamics.sinks.mirror": mirror.main,
+    "rlvr_dynamics.sinks": sinks,
     "slurm.one_node": one_node,
 }
 

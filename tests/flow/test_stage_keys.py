@@ -25,6 +25,7 @@ TOUCHES = {
     "dry_run": "",
     "reuse": "",
     "wandb": "",
+    "tensorboard": "",
     "model": "prepare",
     "model.hardware": "",
     "data": "prepare",

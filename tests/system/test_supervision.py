@@ -186,7 +186,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_shared_memory_of_a_worker_that_died_goes_unless_somebody_else_uses_it(tmp_path):
     marker, said = str(tmp_path), tmp_path / "names"
     quick = (
-        "import sys; from rlvr_dynamics.training import supervise; "
+        "import sys; from rlvr_dynamics.system import supervise; "
         "supervise.MEMORY_CHECK_SECONDS = 0.0; sys.exit(supervise.main(sys.argv[1:]))"
     )
     supervisor = subprocess.Popen(

@@ -1,9 +1,10 @@
-"""The copy on Weights & Biases: what is in it, and that a run never suffers from making it."""
+"""Copies of a run: what is in them, and that the run never suffers from making them."""
 
 import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 
@@ -11,9 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from rlvr_dynamics import config as configuration
 from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.schema import Wandb
-from rlvr_dynamics.sinks import mirror
+from rlvr_dynamics.sinks import follower
+from rlvr_dynamics.sinks.__main__ import main
+from rlvr_dynamics.sinks.follower import following
 from rlvr_dynamics.system.atomic import write_json
 from tests.support.reporting_fixture import build_run
 from tests.support.trajectory_source import go
@@ -22,8 +26,9 @@ STAGES = ("train", "score", "report")
 BLOCK, HEADER = 32_768, 7
 
 
-def settings(mode):
-    return Wandb(mode=mode, project="a_project", entity=None)
+def settings(mode, tensorboard=False):
+    own = Wandb(mode=mode, project="a_project", entity=None)
+    return configuration.load([]).model_copy(update={"wandb": own, "tensorboard": tensorboard})
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +63,12 @@ def run(made, tmp_path):
     return folder
 
 
-def configure(folder, mode):
+def configure(folder, mode, tensorboard=False):
     path = folder / "config.json"
     config = json.loads(path.read_text())
     config |= {"name": folder.name, "seed": 3}
-    config["wandb"] = settings(mode).model_dump()
+    chosen = settings(mode, tensorboard)
+    config |= {"wandb": chosen.wandb.model_dump(), "tensorboard": tensorboard}
     path.write_text(json.dumps(config))
 
 
@@ -105,11 +111,11 @@ def logged(content):
     }
 
 
-def test_stages_are_copied_with_their_curves_tables_and_figures(run, home, capsys):
-    with mirror.mirrored(run, settings("offline")) as copy:
+def test_stages_are_copied_with_their_curves_tables_and_figures(run, home, capfd):
+    with following(run, settings("offline")) as sinks:
         for stage in STAGES:
-            copy.copy(stage)
-    assert capsys.readouterr().err == ""
+            sinks.finished(stage)
+    assert capfd.readouterr().err == ""
     made = copies(run)
     assert set(made) == set(STAGES)
     about, train = made["train"]
@@ -132,54 +138,113 @@ def test_stages_are_copied_with_their_curves_tables_and_figures(run, home, capsy
     assert not list(home.iterdir()), "something was written outside the run directory"
 
 
-def test_disabled_makes_nothing(run, capsys):
-    with mirror.mirrored(run, settings("disabled")) as copy:
-        copy.copy("train")
+def test_tensorboard_has_the_curves_and_the_figures_once(run, capfd):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    configure(run, "disabled", tensorboard=True)
+    for _ in range(2):  # a stage that is given again takes the place of its earlier copy
+        with following(run, settings("disabled", tensorboard=True)) as sinks:
+            for stage in STAGES:
+                sinks.finished(stage)
+    assert capfd.readouterr().err == ""
+    train = EventAccumulator(str(run / "tensorboard" / "train")).Reload()
+    metrics = pd.read_parquet(run / "train" / "metrics.parquet")
+    rewards = train.Scalars("critic/score/mean")
+    assert [event.step for event in rewards] == metrics["step"].tolist()
+    assert [event.value for event in rewards] == pytest.approx(
+        metrics["critic/score/mean"].tolist()
+    )
+    report = EventAccumulator(str(run / "tensorboard" / "report")).Reload()
+    assert report.Tags()["images"] == ["figures/curve"]
     assert not (run / "wandb").exists()
-    assert capsys.readouterr().err == ""
 
 
-def test_an_absent_package_is_one_line(run, monkeypatch, capsys):
-    monkeypatch.setattr(mirror, "find_spec", lambda name: None)
-    with mirror.mirrored(run, settings("offline")) as copy:
-        copy.copy("train")
-        copy.copy("score")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "the package wandb is not installed" in line
+def test_a_process_follows_the_whole_run_and_leaves_nothing(run, monkeypatch):
+    (run / "counted").mkdir()
+    (run / "counted" / "wandb.py").write_text(
+        "import os; open(os.path.join(os.path.dirname(__file__), str(os.getpid())), 'w')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(run / "counted"), prepend=os.pathsep)
+    with following(run, settings("offline")) as sinks:
+        for stage in STAGES:
+            sinks.finished(stage)
+    (mark,) = [path.name for path in (run / "counted").iterdir() if path.name.isdecimal()]
+    assert not os.path.exists(f"/proc/{mark}")
+
+
+def test_a_run_that_is_killed_takes_its_follower_with_it(run, monkeypatch):
+    (run / "slow").mkdir()
+    (run / "slow" / "wandb.py").write_text(
+        "import os, time; open(os.path.join(os.path.dirname(__file__), str(os.getpid())), 'w')\n"
+        "time.sleep(600)"
+    )
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from rlvr_dynamics import config\n"
+        "from rlvr_dynamics.sinks import follower\n"
+        "follower.PATIENCE_SECONDS = 0.0\n"
+        "settings = config.load(['wandb.mode=offline'])\n"
+        "with follower.following(Path(sys.argv[1]), settings) as sinks:\n"
+        "    sinks.finished('train'); time.sleep(600)"
+    )
+    path = os.pathsep.join([str(run / "slow"), os.environ.get("PYTHONPATH", "")])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(run)], env={**os.environ, "PYTHONPATH": path}
+    )
+    marks = []
+    while not marks:
+        marks = [item.name for item in (run / "slow").iterdir() if item.name.isdecimal()]
+        assert parent.poll() is None
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/{marks[0]}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_disabled_makes_nothing(run, capfd):
+    with following(run, settings("disabled")) as sinks:
+        sinks.finished("train")
     assert not (run / "wandb").exists()
+    assert capfd.readouterr().err == ""
 
 
-def test_a_package_that_cannot_be_imported_is_one_line(run, tmp_path, monkeypatch, capsys):
-    (tmp_path / "broken" / "wandb").mkdir(parents=True)
-    (tmp_path / "broken" / "wandb" / "__init__.py").write_text("raise ImportError('of no use')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
-    with mirror.mirrored(run, settings("offline")) as copy:
-        copy.copy("train")
-        copy.copy("score")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == "mirror: train, score: no copy is made: of no use"
+@pytest.mark.parametrize("package", ["wandb", "tensorboard"])
+def test_a_package_that_cannot_be_imported_is_one_line(run, tmp_path, monkeypatch, capfd, package):
+    (tmp_path / "broken" / package).mkdir(parents=True)
+    (tmp_path / "broken" / package / "__init__.py").write_text("raise ImportError('of no use')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"), prepend=os.pathsep)
+    chosen = ("offline", False) if package == "wandb" else ("disabled", True)
+    configure(run, *chosen)
+    with following(run, settings(*chosen)) as sinks:
+        sinks.finished("train")
+        sinks.finished("score")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(package) and line.endswith("no copy is made: of no use")
 
 
-def test_a_dead_network_leaves_an_offline_copy_soon(run, monkeypatch, capsys):
+def test_a_dead_network_leaves_an_offline_copy_soon(run, monkeypatch, capfd):
     with socket.socket() as taken:  # bound and not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         configure(run, "online")
         begin = time.monotonic()
-        with mirror.mirrored(run, settings("online")) as copy:
-            copy.copy("train")
+        with following(run, settings("online")) as sinks:
+            sinks.finished("train")
             started = time.monotonic() - begin
         took = time.monotonic() - begin
-    assert started < mirror.PATIENCE_SECONDS / 2
-    assert took < mirror.PATIENCE_SECONDS
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "does not answer" in line and "wandb sync" in line
+    assert started < follower.PATIENCE_SECONDS / 2
+    assert took < follower.PATIENCE_SECONDS
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("wandb online: ") and "wandb sync" in line
     assert set(copies(run)) == {"train"}
 
 
-def test_a_server_that_never_answers_is_waited_for_only_so_long(run, monkeypatch, capsys):
-    monkeypatch.setattr(mirror, "PATIENCE_SECONDS", 2.0)
+def test_a_server_that_never_answers_is_waited_for_only_so_long(run, monkeypatch, capfd):
+    monkeypatch.setattr(follower, "PATIENCE_SECONDS", 2.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -187,10 +252,10 @@ def test_a_server_that_never_answers_is_waited_for_only_so_long(run, monkeypatch
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         configure(run, "online")
         begin = time.monotonic()
-        with mirror.mirrored(run, settings("online")) as copy:
-            copy.copy("train")
+        with following(run, settings("online")) as sinks:
+            sinks.finished("train")
         assert time.monotonic() - begin < 20
-    assert "not finished 2 s after the run" in capsys.readouterr().err
+    assert "not finished 2 s after the run" in capfd.readouterr().err
 
 
 def test_an_interrupted_run_does_not_wait(run, monkeypatch):
@@ -198,17 +263,17 @@ def test_an_interrupted_run_does_not_wait(run, monkeypatch):
     (run / "slow" / "wandb.py").write_text("import time; time.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", str(run / "slow"))
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), mirror.mirrored(run, settings("offline")) as copy:
-        copy.copy("train")
+    with pytest.raises(KeyboardInterrupt), following(run, settings("offline")) as sinks:
+        sinks.finished("train")
         raise KeyboardInterrupt
     assert time.monotonic() - begin < 20
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
-    assert mirror.main([str(tmp_path)]) == 2
-    assert "not a run directory" in capsys.readouterr().err
-    assert mirror.main([str(tmp_path), "painting"]) == 2
-    assert "no stage is called painting" in capsys.readouterr().err
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capfd):
+    assert main([str(tmp_path)]) == 2
+    assert "not a run directory" in capfd.readouterr().err
+    assert main([str(tmp_path), "painting"]) == 2
+    assert "'painting' is not understood -> allowed: prepare" in capfd.readouterr().err
 
 
 @pytest.mark.slow
@@ -225,7 +290,7 @@ def test_a_run_mirrors_its_stages_and_its_numbers_do_not_change(source):
 
 def test_the_run_itself_never_imports_the_package():
     code = (
-        "import rlvr_dynamics.run, rlvr_dynamics.sinks.mirror, sys; "
+        "import rlvr_dynamics.run, rlvr_dynamics.sinks.follower, sys; "
         "sys.exit('wandb' in sys.modules)"
     )
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0

@@ -1,0 +1,92 @@
+"""The sinks of a run, fed by one process that follows it.
+
+Packages that talk to a network stay out of the run's own process: an absent package, a missing key
+or a dead network costs the run one line on stderr, and its end a bounded time.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.system import children
+
+PATIENCE_SECONDS = 30.0  # when the run itself is over
+AFTER_FAILURE_SECONDS = 3.0
+
+
+class Follower:
+    """The process that feeds the sinks of one run; it starts with the first finished stage."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        """Begin with nothing.
+
+        Args:
+            folder: The run directory.
+            config: Says which sinks there are.
+        """
+        self._folder, self._log = folder, folder / "sinks.log"
+        self._wanted = config.wandb.mode != "disabled" or config.tensorboard
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def finished(self, stage: str) -> None:
+        """Have the sinks fed with a finished stage; returns at once."""
+        if not self._wanted:
+            return
+        try:
+            if self._process is None:
+                command = [sys.executable, "-m", "rlvr_dynamics.sinks", str(self._folder)]
+                # A little more than the run waits: only where the run was killed does it count.
+                command.append(f"--follow={int(PATIENCE_SECONDS) + 5}")
+                with self._log.open("wb") as log:
+                    self._process = children.start(command, stdout=log)
+            if self._process.stdin is not None:
+                self._process.stdin.write(f"{stage}\n".encode())
+                self._process.stdin.flush()
+        except BrokenPipeError:  # it has ended, and `close` says so
+            return
+        except OSError as error:
+            _say(f"{stage}: {error}")
+
+    def close(self, patience: float) -> None:
+        """Give the sinks their time, end them, and say what went wrong.
+
+        Args:
+            patience: Seconds.
+        """
+        if self._process is None:
+            return
+        children.close_input(self._process)
+        if not children.end(self._process, patience):
+            _say(f"not finished {patience:.0f} s after the run")
+        elif self._process.returncode:
+            _say(f"failed, see {self._log}")
+        else:
+            with suppress(OSError):
+                self._log.unlink()
+
+
+@contextmanager
+def following(folder: Path, config: RunConfig) -> Iterator[Follower]:
+    """Give the follower of a run, and wait for it when the run is over.
+
+    Args:
+        folder: The run directory.
+        config: Says which sinks there are.
+    """
+    follower = Follower(folder, config)
+    patience = 0.0  # an interrupted run ends at once
+    try:
+        yield follower
+        patience = PATIENCE_SECONDS
+    except Exception:
+        patience = AFTER_FAILURE_SECONDS
+        raise
+    finally:
+        follower.close(patience)
+
+
+def _say(text: str) -> None:
+    print(f"sinks: {text}", file=sys.stderr, flush=True)

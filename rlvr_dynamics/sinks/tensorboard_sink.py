@@ -1,0 +1,34 @@
+"""TensorBoard: curves and figures in run_dir/tensorboard; tables stay in the run directory."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.image import imread
+from torch.utils.tensorboard import SummaryWriter
+
+from rlvr_dynamics.sinks.sink import Finished
+
+
+class TensorboardSink:
+    """A folder of events for each stage; an earlier copy of the stage is replaced."""
+
+    def __init__(self, finished: Finished) -> None:
+        """Begin the stage's folder anew."""
+        place = finished.folder / "tensorboard" / finished.stage
+        shutil.rmtree(place, ignore_errors=True)
+        self._writer = SummaryWriter(str(place))
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Write one step."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def artefact(self, path: Path) -> None:
+        """Write a figure."""
+        if path.suffix == ".png":
+            self._writer.add_image(f"figures/{path.stem}", imread(path), dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is held."""
+        self._writer.close()
