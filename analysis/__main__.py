@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis import registry
 from analysis.arguments import Request, parse
 from rlvr_dynamics.errors import EXIT_DONE
-from rlvr_dynamics.system.command_line import end, say
+from rlvr_dynamics.system.command_line import aligned, end, say
 
 EXIT_PARTIAL = 3
 
@@ -27,16 +27,12 @@ def _main(given: list[str]) -> int:
 
 def listing() -> str:
     """Every name with what it shows."""
-    known = registry.artefacts()
-    width = max((len(artefact.name) for artefact in known), default=0)
-    titles = [
-        (
-            artefact.name,
-            f"{artefact.number}: {artefact.title}" if artefact.number else artefact.title,
+    return "\n".join(
+        aligned(
+            (each.name, f"{each.number}: {each.title}" if each.number else each.title)
+            for each in registry.artefacts()
         )
-        for artefact in known
-    ]
-    return "\n".join(f"{name:<{width}}  {title}" for name, title in titles)
+    )
 
 
 def _go(request: Request, command: str) -> int:

@@ -13,7 +13,7 @@ from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.system.command_line import Parser, end, path_of, say
+from rlvr_dynamics.system.command_line import Parser, aligned, end, path_of, say
 
 COMMON = ["trainer=gpu_node", "measure=large"]
 
@@ -135,17 +135,14 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     """A table, and the sums below it."""
-    width = max(len(cell.name) for cell, _, _ in found)
-    lines = [f"{'cell':<{width}}  {'GPUs':>5}  {'GPU-hours':>9}  {'disk TB':>7}  state"]
+    rows = [("cell", "GPUs", "GPU-hours", "disk TB", "state")]
     for cell, need, state in found:
-        gpus = f"{need.nodes}x{need.gpus // need.nodes}"
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
         text += f": {state.error}" if state.error else ""
         text += "" if need.fits else "  [does not fit into the GPUs' memory]"
-        lines.append(
-            f"{cell.name:<{width}}  {gpus:>5}  {need.gpu_hours:>9,.0f}  "
-            f"{need.disk_bytes / 1e12:>7.2f}  {text}"
-        )
+        gpus, disk = f"{need.nodes}x{need.gpus // need.nodes}", f"{need.disk_bytes / 1e12:.2f}"
+        rows.append((cell.name, gpus, f"{need.gpu_hours:,.0f}", disk, text))
+    lines = aligned(rows, right=(1, 2, 3))
     counts = {state: sum(one.state == state for _, _, one in found) for state in STATES}
     hours = sum(need.gpu_hours for _, need, _ in found)
     total = sum(need.disk_bytes for _, need, _ in found)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from perf import (
@@ -18,6 +19,7 @@ from perf import (
     trajectory,
     update_svd,
 )
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of, say
 from rlvr_dynamics.system.hardware import free_bytes
 
@@ -52,6 +54,7 @@ def arguments() -> Parser:
         type=path_of,
         help=f"folder of the results; {OUT}, or below it when not everything",
     )
+    parser.add_argument("--run", type=path_of, help="a finished run of the demo, for scoring")
     return parser
 
 
@@ -61,17 +64,16 @@ def main() -> int:
 
 
 def _main() -> int:
-    parser = arguments()
-    given = parser.parse_args()
+    given = arguments().parse_args()
     chosen = [part for part in PARTS if part in given.parts or not given.parts]
     # A part alone, or tiny sizes, must not replace the table of a full run.
     partial = ["quick"] * given.quick + chosen * (len(chosen) < len(PARTS))
     out: Path = (given.out or OUT / "_".join(partial)).resolve()
     work: Path = (given.work or out).resolve() / "synthetic_runs"
     if not given.quick and free_bytes(work) < FULL_BYTES:
-        parser.error(f"{work} needs 12 GB of free disk; name another place with --work")
+        raise UserError("12 GB of free disk are needed", where=str(work), way_out="--work DIR")
     make = settings.quick if given.quick else settings.full
-    sizes = make(work, given.seed, given.repeats, given.keep)
+    sizes = replace(make(work, given.seed, given.repeats, given.keep), run=given.run)
     told = machine.provenance({"quick": given.quick, "parts": chosen, **sizes.described()})
     found: dict[str, report.Part] = {}
     table = ""

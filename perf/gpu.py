@@ -3,13 +3,12 @@
 Legend: T steps, d elements, m x n a weight matrix.
 """
 
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from perf.machine import seconds_of
+from perf.machine import median_of
 from perf.report import NAN, Part, Row
 from perf.settings import Settings
 from rlvr_dynamics.dynamics import accumulate_gram, update_svd
@@ -37,25 +36,22 @@ def measure_on(device: torch.device, settings: Settings, say: Callable[[str], No
         say: Told what is being measured.
     """
 
-    def timed(action: Callable[[], Any]) -> Callable[[], float]:
+    def timed(action: Callable[[], Any]) -> float:
         def once() -> None:
             action()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
 
         once()  # the first call sets up libraries and buffers
-        return lambda: seconds_of(once)
-
-    def median(clock: Callable[[], float]) -> float:
-        return statistics.median(clock() for _ in range(settings.repeats))
+        return median_of(once, settings.repeats)
 
     generator = torch.Generator(device).manual_seed(settings.seed)
     rows: list[Row] = []
     for name, (m, n) in settings.gpu_matrices.items():
         say(f"{name}, {m} x {n}")
         delta = _update(m, n, device, generator)
-        ours = median(timed(lambda delta=delta: update_svd(delta, 1)))
-        full = median(timed(lambda delta=delta: torch.linalg.svd(delta, full_matrices=False)))
+        ours = timed(lambda delta=delta: update_svd(delta, 1))
+        full = timed(lambda delta=delta: torch.linalg.svd(delta, full_matrices=False))
         found = float(update_svd(delta, 1).singular_values[0])
         # Float32 has an error of its own, larger than the one looked for.
         plain = float(torch.linalg.svdvals(delta.double())[0])
@@ -75,9 +71,9 @@ def measure_on(device: torch.device, settings: Settings, say: Callable[[str], No
     gram = torch.zeros(steps, steps, dtype=torch.float64, device=device)
     other = torch.empty_like(updates)
     size = updates.numel() * updates.element_size() / 1e9
-    accumulated = median(timed(lambda: accumulate_gram(gram, updates)))
-    single = median(timed(lambda: updates @ updates.T))
-    copied = median(timed(lambda: other.copy_(updates)))
+    accumulated = timed(lambda: accumulate_gram(gram, updates))
+    single = timed(lambda: updates @ updates.T)
+    copied = timed(lambda: other.copy_(updates))
     rows += [
         Row(
             f"Gram matrix, float64, T = {steps}, {name}: time",

@@ -4,10 +4,10 @@ import datetime
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -15,6 +15,7 @@ from rlvr_dynamics.system.hardware import machine
 from rlvr_dynamics.system.versions import commit, versions
 
 PLAIN = "plain read-and-convert, 2 threads"
+Side = TypeVar("Side")
 _BLOCK_BYTES = 4 << 20
 
 
@@ -28,6 +29,13 @@ def seconds_of(action: Callable[[], Any]) -> float:
 def median_of(action: Callable[[], Any], repeats: int) -> float:
     """Return the median time of some runs."""
     return statistics.median(seconds_of(action) for _ in range(repeats))
+
+
+def by_turns(sides: Sequence[Side], repeats: int) -> Iterator[tuple[int, Side]]:
+    """Say whose turn it is; the order turns round, so that no side always follows the other."""
+    for repeat in range(repeats):
+        for side in sides if repeat % 2 == 0 else reversed(sides):
+            yield repeat, side
 
 
 def read_and_convert(paths: Sequence[Path], threads: int = 2) -> float:

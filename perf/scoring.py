@@ -1,9 +1,5 @@
-"""Score many checkpoints of the demo's model, against one engine's start and pure generation.
+"""Score many checkpoints of the demo's model, against one engine's start and pure generation."""
 
-`python -m perf.scoring [--run DIR]` measures a finished run of the demo instead of random weights.
-"""
-
-import argparse
 import json
 import shutil
 import statistics
@@ -12,10 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from perf.machine import provenance
 from perf.models import SIZES
-from perf.report import NAN, Part, Row, write
-from perf.settings import Settings, full, quick
+from perf.report import NAN, Part, Row
+from perf.settings import Settings
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow.score import engine_settings
 from rlvr_dynamics.scoring.generation import (
@@ -25,7 +20,6 @@ from rlvr_dynamics.scoring.generation import (
     ScoredModel,
     score_models,
 )
-from rlvr_dynamics.system.atomic import write_json
 
 CHECKPOINTS = 10
 QUICK_CHECKPOINTS, QUICK_QUESTIONS = 3, 16
@@ -35,14 +29,15 @@ IDEAL = "start of one engine + generation, one engine after the other"
 BUSIEST = "start + generation of the busiest engine"
 
 
-def measure(settings: Settings, say: Callable[[str], None], run: Path | None = None) -> Part:
+def measure(settings: Settings, say: Callable[[str], None]) -> Part:
     """Score the checkpoints once and set the whole time beside its unavoidable parts.
 
     Args:
-        settings: Sizes; small models mean few checkpoints and questions too.
+        settings: Sizes (small models mean few checkpoints and questions too), and a finished run
+            of the demo; without one, weights of its architecture are drawn.
         say: Told what happens now.
-        run: A finished run of the demo; None draws random weights of its architecture.
     """
+    run = settings.run
     small = SIZES[settings.trajectory_size].parameters < SMALL
     folder = settings.work / "scoring"
     shutil.rmtree(folder, ignore_errors=True)
@@ -161,22 +156,3 @@ def _spread(checkpoints: Path, count: int) -> list[Path]:
     if len(found) < count:
         raise ValueError(f"{checkpoints} has {len(found)} checkpoints, {count} are needed")
     return [found[(i + 1) * len(found) // count - 1] for i in range(count)]
-
-
-def main() -> None:
-    """Measure, write results.json and table.md, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m perf.scoring", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shows only that it works")
-    parser.add_argument("--run", type=Path, help="directory of a finished run of the demo")
-    parser.add_argument("--out", type=Path, default=Path("outputs") / "perf" / "scoring")
-    given = parser.parse_args()
-    out = given.out.resolve()
-    settings = (quick if given.quick else full)(out / "work", 0, 1, False)
-    told = provenance({"quick": given.quick, "parts": ["scoring"], **settings.described()})
-    part = measure(settings, lambda text: print(text, flush=True), given.run)
-    print(write({"scoring": part}, told, out))
-    write_json(out / "scoring.json", part.details)
-
-
-if __name__ == "__main__":
-    main()

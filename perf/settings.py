@@ -27,6 +27,7 @@ class Settings:
         gpu_steps: Steps of the Gram matrix on the GPU.
         dgemm: Order of the matrices behind the machine's float64 rate.
         answers: Answers that are graded.
+        run: A finished run of the demo whose checkpoints are scored.
     """
 
     work: Path
@@ -44,10 +45,13 @@ class Settings:
     gpu_steps: int
     dgemm: int
     answers: int
+    run: Path | None = None
 
     def described(self) -> dict[str, Any]:
         """Return all sizes, the models' widths and the dtype, for the record of a run."""
-        sizes = {key: value for key, value in asdict(self).items() if key not in ("work", "keep")}
+        sizes = {
+            key: value for key, value in asdict(self).items() if key not in ("work", "keep", "run")
+        }
         widths = {size: asdict(SIZES[size]) for size in self.written}
         return {**sizes, "widths": widths, "dtype": "bfloat16"}
 

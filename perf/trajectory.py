@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from perf.machine import PLAIN, plain_seconds_per_gb, warm_page_cache
+from perf.machine import PLAIN, by_turns, plain_seconds_per_gb, warm_page_cache
 from perf.measure_process import Cost, run_module
 from perf.models import SIZES
 from perf.report import Part, Row
@@ -46,13 +46,11 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
     plain = plain_seconds_per_gb(files.paths(last), settings.repeats)
     sides = {"released": lambda: scripts("--mapped"), "ours": ours, "lenient": scripts}
     runs: dict[str, list[list[Cost]]] = {side: [] for side in sides}
-    for repeat in range(settings.repeats):
-        # The order turns round each time: neither side always follows the other's disk writes.
-        for side in list(sides)[:: 1 if repeat % 2 == 0 else -1]:
-            say(f"{side}, run {repeat + 1} of {settings.repeats}")
-            _clear(out, side)
-            os.sync()  # nobody waits for what another side wrote
-            runs[side].append(sides[side]())
+    for repeat, side in by_turns(list(sides), settings.repeats):
+        say(f"{side}, run {repeat + 1} of {settings.repeats}")
+        _clear(out, side)
+        os.sync()  # nobody waits for what another side wrote
+        runs[side].append(sides[side]())
     agreement = _agreement(base, _predicted(out / "ours"), out / "scripts" / "predicted" / WEIGHTS)
     predicted_bytes = files.file_bytes
     disk = {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perf.machine import seconds_of
+from perf.machine import by_turns, seconds_of
 from perf.models import WEIGHT_SCALE
 from perf.report import Part, Row
 from perf.settings import Settings
@@ -65,9 +65,8 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
         times: dict[str, list[float]] = {side: [] for side in sides}
         # The first call of each also sets up threads and buffers: it gives the answer, not a time.
         answers = {side: action() for side, action in sides.items()}
-        for repeat in range(settings.repeats):
-            for side in list(sides)[:: 1 if repeat % 2 == 0 else -1]:
-                times[side].append(seconds_of(sides[side]))
+        for _, side in by_turns(list(sides), settings.repeats):
+            times[side].append(seconds_of(sides[side]))
         median = {side: statistics.median(found) for side, found in times.items()}
         u, sigma, _ = answers["full"]
         plain = _errors(sigma[:k].double(), u[:, :k].double(), truth)

@@ -113,9 +113,10 @@ def _show(this: "Round", runs: Path) -> None:
 
 def _status(given: Namespace) -> int:
     from slurm import status, submission
+    from slurm.queue import read_queue
 
     made = submission.load(given.runs)
-    queue = status.read_queue()
+    queue = read_queue()
     say(status.as_text(made, status.read(made, given.runs, queue)))
     if queue is None:
         say("(Slurm's queue cannot be asked here)")
@@ -134,6 +135,7 @@ def _retry(given: Namespace) -> int:
 
 def _retry_alone(runs: Path, site: "Site | None") -> int:
     from slurm import status, submission
+    from slurm.queue import read_queue
     from slurm.submit import finish_round, retry
 
     made = submission.load(runs)
@@ -142,7 +144,7 @@ def _retry_alone(runs: Path, site: "Site | None") -> int:
         say("an interrupted submission was completed")
         _show(made.rounds[-1], runs)
         return EXIT_DONE
-    queue = status.read_queue()
+    queue = read_queue()
     if queue is None:
         raise UserError("Slurm's queue cannot be asked here", way_out="retry on a login node")
     table = status.read(made, runs, queue)
@@ -160,10 +162,11 @@ def _retry_alone(runs: Path, site: "Site | None") -> int:
 def _merge(given: Namespace) -> int:
     from slurm import status, submission
     from slurm.merge import merge
+    from slurm.queue import read_queue
 
     runs = given.runs
     made = submission.load(runs)
-    table = status.read(made, runs, status.read_queue())
+    table = status.read(made, runs, read_queue())
     folder = merge(made, table, runs)
     unfinished = status.open_cells(made, table)
     say(f"{len(made.cells) - len(unfinished)} of {len(made.cells)} cells in {folder}")

@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -83,18 +84,18 @@ def fetch(root: Path) -> Path:
     """
     packages = root / "packages"
     packages.mkdir(parents=True, exist_ok=True)
-    for command in (["apt-get", "download", *PACKAGES], None):
-        files = sorted(packages.glob("*.deb"))
-        for step in [command] if command else [["dpkg", "-x", str(f), "."] for f in files]:
-            try:
-                subprocess.run(step, cwd=packages, check=True, capture_output=True, text=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                detail = getattr(error, "stderr", None) or str(error)
-                raise UserError(
-                    f"{step[0]} failed: {' '.join(detail.split())[:300]}",
-                    where=str(packages),
-                    way_out="apt-get install slurm-wlm munge",
-                ) from error
+    quiet: dict[str, Any] = {"cwd": packages, "check": True, "capture_output": True, "text": True}
+    try:
+        subprocess.run(["apt-get", "download", *PACKAGES], **quiet)  # noqa: S607
+        for file in sorted(packages.glob("*.deb")):
+            subprocess.run(["dpkg", "-x", str(file), "."], **quiet)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = getattr(error, "stderr", None) or str(error)
+        raise UserError(
+            f"Debian's packages cannot be fetched: {' '.join(detail.split())[:300]}",
+            where=str(packages),
+            way_out="apt-get install slurm-wlm munge",
+        ) from error
     return packages
 
 
@@ -128,12 +129,8 @@ class _Cluster:
         self.names = [f"node{number}" for number in range(1, nodes + 1)]
         self.cpus = cpus
         self.children: list[subprocess.Popen[bytes]] = []
-        self.environment = os.environ | {"SLURM_CONF": str(root / "slurm.conf")}
-        self.environment = {
-            key: value
-            for key, value in self.environment.items()
-            if not key.startswith("SLURM_") or key == "SLURM_CONF"
-        }
+        foreign = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+        self.environment = foreign | {"SLURM_CONF": str(root / "slurm.conf")}
         if system != Path("/"):
             folders = [str(system / folder.lstrip("/")) for folder in SYSTEM_FOLDERS]
             libraries = sorted({str(file.parent) for file in system.rglob("lib*.so*")})
@@ -204,9 +201,9 @@ class _Cluster:
                 )
             )
 
-    def _until(self, ready: object, what: str) -> None:
+    def _until(self, ready: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not (callable(ready) and ready()):
+        while not ready():
             ended = [child.args for child in self.children if child.poll() is not None]
             if ended or time.monotonic() > deadline:
                 log = (self.root / "daemons.log").read_text(errors="replace")

@@ -1,19 +1,17 @@
 """What every job of every cell has come to, by the queue, the attempts and the run directories."""
 
-import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_INTERRUPTED
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
+from rlvr_dynamics.system.command_line import aligned
 from slurm.cells import Cell
+from slurm.queue import Queue, read_accounting
 from slurm.submission import FOLDER, Array, Submission
 
 ALIVE = ("running", "queued", "waiting")
 FAILURES = ("failed", "interrupted", "lost", "cancelled", "stopped")
-Queue = dict[tuple[str, int], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -36,57 +34,6 @@ class State:
 
 
 Table = dict[int, dict[str, State]]
-
-
-def own_jobs() -> tuple[str, str]:
-    """Flags that choose the user's jobs; Slurm takes a number where there is no name."""
-    return "--user", str(os.getuid())
-
-
-def read_queue() -> Queue | None:
-    """Slurm's queue: (array id, index) to state and reason; None where there is no Slurm."""
-    if shutil.which("squeue") is None:
-        return None
-    listed = subprocess.run(
-        [  # noqa: S607 - the cluster's own
-            "squeue",
-            "--noheader",
-            "--array",
-            *own_jobs(),
-            "--format=%F|%K|%T|%r",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode:
-        return None
-    rows = (line.strip().split("|") for line in listed.stdout.splitlines() if line.strip())
-    return {(row[0], int(row[1])): (row[2], row[3]) for row in rows if row[1].isdecimal()}
-
-
-def read_accounting(numbers: set[str]) -> dict[tuple[str, int], str]:
-    """Final states by Slurm's accounting (OUT_OF_MEMORY, TIMEOUT); empty where it keeps none."""
-    if shutil.which("sacct") is None or not numbers:
-        return {}
-    listed = subprocess.run(
-        [  # noqa: S607 - the cluster's own
-            "sacct",
-            *("--noheader", "--parsable2", "--allocations", "--array"),
-            f"--jobs={','.join(sorted(numbers))}",
-            "--format=JobID,State",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = {}
-    for line in listed.stdout.splitlines() if listed.returncode == 0 else []:
-        task, _, state = line.partition("|")
-        number, _, index = task.partition("_")
-        if index.isdecimal() and state:
-            found[number, int(index)] = state.split()[0]
-    return found
 
 
 def read(made: Submission, runs: Path, queue: Queue | None) -> Table:
@@ -203,11 +150,7 @@ def as_text(made: Submission, table: Table) -> str:
     for cell in made.cells:
         states = table[cell.index]
         rows.append([cell.name, *(_cell_text(states.get(job)) for job in jobs)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(jobs) + 1)]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = aligned(rows)
     unfinished = open_cells(made, table)
     lines += ["", f"{len(made.cells) - len(unfinished)} of {len(made.cells)} cells done"]
     for cell in made.cells:

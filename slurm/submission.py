@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_json
 from rlvr_dynamics.system.files import read_object
@@ -102,39 +104,12 @@ def load(runs: Path) -> Submission:
     path = runs / FOLDER / FILE
     try:
         values = read_object(path, way_out="restore it, or choose another --runs DIR")
-        return Submission(
-            identity=values["identity"],
-            cells=tuple(
-                Cell(**item | {key: tuple(item[key]) for key in ("overrides", "stages")})
-                for item in values["cells"]
-            ),
-            site=values["site"],
-            rounds=tuple(
-                Round(
-                    arrays=tuple(_array(item) for item in each["arrays"]),
-                    throttle=each["throttle"],
-                    merge=each["merge"],
-                    behind=tuple(each.get("behind", ())),
-                )
-                for each in values["rounds"]
-            ),
-        )
+        return TypeAdapter(Submission).validate_python(values)
     except FileNotFoundError as error:
         raise UserError(
             "nothing was submitted here",
             where=str(runs),
             way_out="give the folder that `python -m slurm submit` named",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"unreadable: {error!r}", where=str(path)) from error
-
-
-def _array(item: dict[str, Any]) -> Array:
-    made = Array(**item)
-    return replace(
-        made,
-        stages=tuple(item["stages"]),
-        indices=tuple(item["indices"]),
-        behind=tuple(item.get("behind", ())),
-        needs=Resources(**item["needs"]),
-    )
+    except (OSError, ValueError) as error:
+        raise UserError(f"unreadable: {error}", where=str(path)) from error

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +15,8 @@ from rlvr_dynamics.system.atomic import write_text
 from rlvr_dynamics.system.locks import LOCK, held
 from slurm import arrays, scripts, submission
 from slurm.cells import Cell, compose
+from slurm.queue import demand, need, own_jobs
 from slurm.site import Site, check_site
-from slurm.status import own_jobs
 from slurm.submission import FOLDER, Array, Round, Submission
 
 WAITING = "another call submits into this folder: waiting for it"
@@ -83,7 +81,7 @@ def submit(planned: Submission, runs: Path) -> tuple[Submission, bool]:
     Raises:
         UserError: The folder holds another submission, or Slurm refuses.
     """
-    _need("sbatch")
+    need("sbatch")
     with alone(runs):
         if (runs / FOLDER / submission.FILE).exists():
             there = submission.load(runs)
@@ -142,7 +140,7 @@ def retry(
     Raises:
         UserError: A configuration that does not compose any more, or Slurm refuses.
     """
-    _need("sbatch")
+    need("sbatch")
     if site is None:
         site = check_site(there.site, str(runs / FOLDER / submission.FILE))
     there = replace(there, site=site.model_dump(mode="json"))
@@ -218,35 +216,13 @@ def _send(made: Submission, number: int, runs: Path) -> Submission:
 def _still_queued(made: Submission) -> set[str]:
     """Arrays of earlier rounds that are in the queue; the tables wait for them as well."""
     known = {str(array.number) for each in made.rounds for array in each.arrays}
-    listed = _run(["squeue", "--noheader", *own_jobs(), "--format=%F"])
+    listed = demand(["squeue", "--noheader", *own_jobs(), "--format=%F"])
     return known & set(listed.split())
 
 
 def _sbatch(command: list[str], name: str) -> str:
     """Submit unless a job of this (unique) name is queued already; returns its id."""
-    listed = _run(["squeue", "--noheader", *own_jobs(), f"--name={name}", "--format=%F"]).split()
+    listed = demand(["squeue", "--noheader", *own_jobs(), f"--name={name}", "--format=%F"]).split()
     if listed:
         return listed[0]
-    return _run(command).strip().partition(";")[0]
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(
-            f"{command[0]} refused: {' '.join(done.stderr.split()) or done.returncode}",
-            where=" ".join(command[1:]),
-            way_out="correct the site file or the overrides; the same command submits what is "
-            "missing, and what is queued stays",
-        )
-    return done.stdout
-
-
-def _need(program: str) -> None:
-    if shutil.which(program) is None:
-        raise UserError(
-            f"{program} is not here",
-            where="this machine",
-            way_out="submit on a login node of the cluster; dry_run=true prints what would be "
-            "submitted",
-        )
+    return demand(command).strip().partition(";")[0]

@@ -30,7 +30,7 @@ def start(
     if not watches_input:
         settings |= {"stdin": subprocess.DEVNULL, "preexec_fn": _die_with_parent}
     own: dict[str, Any] = {"stdin": subprocess.PIPE, "start_new_session": True}
-    return subprocess.Popen(command, **(own | settings))
+    return subprocess.Popen(command, **(own | settings))  # pyright: ignore[reportReturnType]
 
 
 def end(process: subprocess.Popen[bytes], patience: float = 0.0) -> bool:

@@ -5,7 +5,7 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +31,24 @@ _KEY = re.compile(r"\w+")
 def say(text: str, stream: Any = None) -> None:
     """Write a text to the terminal, which must not obey what is in it."""
     print(shown(text), file=stream or sys.stdout, flush=True)
+
+
+def aligned(rows: Iterable[Sequence[object]], right: Container[int] = ()) -> list[str]:
+    """Lines of a table, two blanks between its columns.
+
+    Args:
+        rows: The cells, row by row.
+        right: Columns that are aligned at their right edge.
+    """
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if place in right else text.ljust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in texts
+    ]
 
 
 def unquoted(text: str) -> str:
