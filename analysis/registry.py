@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from importlib import import_module
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.reporting.artefact import Artefact
 
 # One line a module; each has a list `ARTEFACTS`. The page shows them in this order, AlphaRL's in
@@ -80,5 +80,5 @@ def find(name: str, among: Sequence[Artefact] | None = None) -> Artefact:
         )
     raise UserError(
         f"there is no table or figure named {name}",
-        way_out=f"one of {', '.join(by_name)}",
+        way_out=f"{did_you_mean(name, by_name)}one of {', '.join(by_name)}",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.cells import CELLS, Cell
 from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
-from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.flow import estimates
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
@@ -72,7 +72,10 @@ def select(globs: list[str]) -> list[Cell]:
     """
     for glob in globs:
         if not any(fnmatch.fnmatchcase(cell.name, glob) for cell in CELLS):
-            raise UserError(f"no cell is called {glob}", way_out="python -m experiments.grid lists")
+            hint = did_you_mean(glob, [cell.name for cell in CELLS])
+            raise UserError(
+                f"no cell is called {glob}", way_out=f"{hint}python -m experiments.grid lists them"
+            )
     return [
         cell
         for cell in CELLS

@@ -11,7 +11,7 @@ from experiments.files import LISTED, write_lists
 from experiments.needs import Missing, missing
 from experiments.question import Question
 from experiments.runs import run_dirs
-from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
 # One module each, in the order of the papers.
@@ -48,7 +48,8 @@ def select(names: Sequence[str]) -> list[Question]:
     known = {question.name: question for question in all_questions()}
     for name in names:
         if name not in (*known, LEDGER):
-            raise UserError(f"no question is called {name}", way_out=f"one of {', '.join(known)}")
+            way_out = f"{did_you_mean(name, known)}one of {', '.join(known)}"
+            raise UserError(f"no question is called {name}", way_out=way_out)
     every = not names or LEDGER in names
     return [question for name, question in known.items() if every or name in names]
 
