@@ -10,7 +10,14 @@ import pandas as pd
 
 from analysis.alpharl.accuracy_kept import kept_table
 from analysis.alpharl.paper import table
-from analysis.alpharl.stages import SPLITS, Row, rows_of, scored
+from analysis.alpharl.stages import (
+    Row,
+    benchmarks_of,
+    protocols_of,
+    question_counts,
+    rows_of,
+    scored,
+)
 from analysis.parts.paper_tables import (
     BENCHMARKS,
     METHODS,
@@ -35,7 +42,6 @@ from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import percent_interval
-from rlvr_dynamics.results.frames import equal, numbers
 from rlvr_dynamics.results.kinds import is_same_model
 from rlvr_dynamics.results.scores import Score, score
 from rlvr_dynamics.results.study import Cell, Study, benchmarks
@@ -179,11 +185,11 @@ def here_table(table: ShareTable, cells: Sequence[Cell], name: str) -> Table:
     return as_table(
         f"{name}_here",
         f"{table.title}: runs of this study",
-        f"Accuracy in per cent with its 95 % interval over questions; {_protocols(cells)}. "
-        f"{_questions(cells, titles)} n: questions of all benchmarks, which count alike in the "
-        "average. Unread: responses cut off, without an answer, or given up by the grader; they "
-        "count as wrong. Speed-up: steps of the training over the steps observed, AlphaRL's own "
-        "cost left out. Each seed is a row of its own.",
+        f"Accuracy in per cent with its 95 % interval over questions; {protocols_of(cells)}. "
+        f"{question_counts(cells, titles)} n: questions of all benchmarks, which count alike in "
+        "the average. Unread: responses cut off, without an answer, or given up by the grader; "
+        "they count as wrong. Speed-up: steps of the training over the steps observed, AlphaRL's "
+        "own cost left out. Each seed is a row of its own.",
         rows,
         [*first, mean, "n", *columns, *last],
         NEEDS if cells else f"Not measured: needs {table.wanted}, scored.",
@@ -200,7 +206,7 @@ def _here_rows(
         if row.model not in whole:
             continue
         found: dict[str, object] = {}
-        for name in _benchmarks(cell):
+        for name in benchmarks_of(cell):
             part = score(cell.results, row.model, name, whole.protocol)
             found |= with_span(titles[name], part.accuracy, percent_interval)
         yield {
@@ -210,40 +216,10 @@ def _here_rows(
             **found,
             **with_span("average", whole.accuracy(row.model), percent_interval),
             "n": whole.questions,
-            "unread": unread_note(cell.results, row.model, _benchmarks(cell), whole.protocol),
+            "unread": unread_note(cell.results, row.model, benchmarks_of(cell), whole.protocol),
             "speed-up": 1 / row.share if row.share else math.nan,
             "cell": cell.name,
         }
-
-
-def _benchmarks(cell: Cell) -> list[str]:
-    """Names of the benchmarks of a run, in domain first."""
-    return [name for split in SPLITS for name in cell.results.benchmarks(split)]
-
-
-def _protocols(cells: Sequence[Cell]) -> str:
-    found = [whole for cell in cells if (whole := scored(cell))]
-    words = dict.fromkeys(
-        f"{whole.protocol} answers, {whole.samples} to a question" for whole in found
-    )
-    return "; ".join(words)
-
-
-def _questions(cells: Sequence[Cell], titles: Mapping[str, str]) -> str:
-    """How many questions each benchmark has, over the runs."""
-    counts: dict[str, set[int]] = {}
-    for cell in cells:
-        scores = cell.results.tables["scores"]
-        if scores is None or "questions" not in scores:
-            continue
-        for name in _benchmarks(cell):
-            here = numbers(equal(scores, benchmark=name), "questions")
-            counts.setdefault(titles[name], set()).update(here.astype(int).tolist())
-    parts = [
-        f"{title} {'–'.join(str(n) for n in sorted({min(found), max(found)}))}"
-        for title, found in counts.items()
-    ]
-    return f"Questions: {'; '.join(parts)}." if parts else ""
 
 
 def _table_3() -> pd.DataFrame:

@@ -12,8 +12,10 @@ from rlvr_dynamics.behaviour.run_directory import FOLDER
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.figure_style import BLACK, SKY
 from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import values
 from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.sealed import read_parquet
 
 MISSING = "Not measured: python -m rlvr_dynamics.behaviour run_dir=DIR writes it."
@@ -75,3 +77,9 @@ def questions_of(cells: Sequence[Cell]) -> str:
         table = behaviour(cell, "summary")
         found |= set(zip(table["answers"], table["benchmark"], table["dtype"], strict=True))
     return "; ".join(f"n = {n} answers, {name}, {dtype}" for n, name, dtype in sorted(found))
+
+
+def estimates(rows: pd.DataFrame, names: Sequence[str], scale: float = 1) -> list[Interval]:
+    """Values with their intervals, from the columns of value, low and high."""
+    columns = zip(*(scale * values(rows, name) for name in names), strict=True)
+    return [Interval(*row) for row in columns]

@@ -1,9 +1,10 @@
 """The models that AlphaRL's tables compare: checkpoints and predictions by stage of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import equal, numbers
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PairedAccuracy, models, paired_accuracy
@@ -94,3 +95,34 @@ def rows_of(cell: Cell, shares: Sequence[float]) -> list[Row]:
                 if model.method.startswith(ALPHARL) and model.observe == step
             ]
     return rows
+
+
+def benchmarks_of(cell: Cell) -> list[str]:
+    """Names of the benchmarks of a run, in domain first."""
+    return [name for split in SPLITS for name in cell.results.benchmarks(split)]
+
+
+def protocols_of(cells: Sequence[Cell]) -> str:
+    """How the answers of some runs were drawn, and how many to a question."""
+    found = [whole for cell in cells if (whole := scored(cell))]
+    words = dict.fromkeys(
+        f"{whole.protocol} answers, {whole.samples} to a question" for whole in found
+    )
+    return "; ".join(words)
+
+
+def question_counts(cells: Sequence[Cell], titles: Mapping[str, str]) -> str:
+    """How many questions each benchmark has, over the runs."""
+    counts: dict[str, set[int]] = {}
+    for cell in cells:
+        scores = cell.results.tables["scores"]
+        if scores is None or "questions" not in scores:
+            continue
+        for name in benchmarks_of(cell):
+            here = numbers(equal(scores, benchmark=name), "questions")
+            counts.setdefault(titles[name], set()).update(here.astype(int).tolist())
+    parts = [
+        f"{title} {'–'.join(str(n) for n in sorted({min(found), max(found)}))}"
+        for title, found in counts.items()
+    ]
+    return f"Questions: {'; '.join(parts)}." if parts else ""

@@ -534,7 +534,8 @@ def test_a_table_that_lacks_columns_is_refused(tmp_path: Path, out: Path) -> Non
 
 
 def test_naming_the_figures_and_the_command_loads_no_torch() -> None:
-    names = "analysis.alpharl.behaviour_figures, analysis.alpharl.embeddings"
+    modules = ("behaviour_readings", "behaviour_places", "embeddings")
+    names = ", ".join(f"analysis.alpharl.{module}" for module in modules)
     code = f"import sys, rlvr_dynamics.behaviour.__main__, {names}; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
