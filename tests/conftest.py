@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 from xdist.scheduler import LoadFileScheduling
+
+from tests.support.type_checking import ROOMS
+
+# Before any of these rooms is imported.
+install_import_hook(ROOMS, "tests.support.type_checking.checked")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"

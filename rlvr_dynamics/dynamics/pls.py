@@ -21,6 +21,11 @@ Legend: T observed steps, f features.
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+Array = np.ndarray
+Sizes = Float[Array, "*lead"] | np.floating
+"""A scalar of numpy where there are no leading axes."""
 
 _CONSTANT = 1e-13
 """A column whose spread is at most this share of its size is constant up to rounding."""
@@ -74,7 +79,9 @@ class PLSFit:
         return self.mean + self.scale * self.loadings * z
 
 
-def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _standardise(
+    features: Float[Array, "T f"],
+) -> tuple[Float64[Array, "T f"], Float64[Array, " f"], Float64[Array, " f"]]:
     """Return standardised features, means and scales; a constant feature becomes 0."""
     values = np.asarray(features, dtype=np.float64)
     mean = values.mean(axis=0)
@@ -86,7 +93,7 @@ def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return centred / scale, mean, scale
 
 
-def _varies(squares: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _varies(squares: Sizes, size: Sizes) -> Bool[Array, "*lead"] | np.bool_:
     return squares > _CONSTANT**2 * size
 
 
@@ -127,7 +134,7 @@ def fit_pls(features: np.ndarray, accuracy: np.ndarray) -> PLSFit:
     return PLSFit(weights, loadings, mean, scale, mean_accuracy, slope, mean_accuracy, r2)
 
 
-def feature_kernel(features: np.ndarray) -> np.ndarray:
+def feature_kernel(features: Float[Array, "T f"]) -> Float64[Array, "T T"]:
     """Return X̃ X̃ᵀ of the standardised features, shape (T, T), float64.
 
     Args:
@@ -137,7 +144,7 @@ def feature_kernel(features: np.ndarray) -> np.ndarray:
     return standard @ standard.T
 
 
-def pls_r2(kernel: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+def pls_r2(kernel: Float64[Array, "T T"], accuracy: Float[Array, "*lead T"]) -> Sizes:
     """Return the in-sample R² of one PLS component for many accuracies, from the kernel alone.
 
     Args:

@@ -5,13 +5,16 @@ otherwise, `...` any leading axes, such as the draws of a null.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-Spectrum = Float[np.ndarray, "... s"] | Float[Tensor, "... s"]
+Spectrum = Float[np.ndarray, "*lead s"] | Float[Tensor, "*lead s"]
+Values = Float[np.ndarray, "*lead"] | np.floating
+Counts = Int[np.ndarray, "*lead"] | np.integer
+"""A scalar of numpy where a spectrum has no leading axes."""
 
 
-def stable_rank(sigma: Spectrum) -> np.ndarray:
+def stable_rank(sigma: Spectrum) -> Values:
     """Return ‖ΔW‖_F² / ‖ΔW‖₂² = Σσ² / σ1², shape (...,), from 1 to s; NaN for zero.
 
     Source: Rudelson and Vershynin, arXiv math/0503442.
@@ -19,7 +22,7 @@ def stable_rank(sigma: Spectrum) -> np.ndarray:
     return np.sum(_relative(sigma) ** 2, axis=-1)
 
 
-def effective_rank(sigma: Spectrum) -> np.ndarray:
+def effective_rank(sigma: Spectrum) -> Values:
     """Return exp(-Σ p log p) with p = σ / Σσ, shape (...,), from 1 to s; NaN for zero.
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007, definition 1.
@@ -47,7 +50,7 @@ def rounding_floor(m: int, n: int, eps: float, norm: float) -> float:
     return float(eps / np.sqrt(3.0) * norm / np.sqrt(m * n) * (np.sqrt(m) + np.sqrt(n)))
 
 
-def numerical_rank(sigma: Spectrum, floor: float) -> np.ndarray:
+def numerical_rank(sigma: Spectrum, floor: float) -> Counts:
     """Return how many σ are above a floor, shape (...,), integers.
 
     Args:
@@ -57,7 +60,9 @@ def numerical_rank(sigma: Spectrum, floor: float) -> np.ndarray:
     return np.sum(np.asarray(sigma, dtype=np.float64) > floor, axis=-1)
 
 
-def gaussian_spectrum(m: int, n: int, draws: int, seed: int | list[int]) -> np.ndarray:
+def gaussian_spectrum(
+    m: int, n: int, draws: int, seed: int | list[int]
+) -> Float[np.ndarray, "draws s"]:
     """Draw the singular values of matrices of independent standard normals.
 
     Householder reflections turn such a matrix into a bidiagonal one, without changing its singular
@@ -93,7 +98,7 @@ def gaussian_spectrum(m: int, n: int, draws: int, seed: int | list[int]) -> np.n
     return spectra
 
 
-def _relative(sigma: Spectrum) -> np.ndarray:
+def _relative(sigma: Spectrum) -> Float[np.ndarray, "*lead s"]:
     values = np.asarray(sigma, dtype=np.float64)
     top = values.max(axis=-1, keepdims=True)
     return np.divide(values, top, where=top > 0.0, out=np.full(values.shape, np.nan))

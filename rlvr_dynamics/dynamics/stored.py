@@ -37,6 +37,9 @@ _NARROW = (torch.bfloat16, torch.float16)
 Rows = Sequence[Float[Tensor, " c"]]
 """W_0 and every W_t, T + 1 tensors of any float dtype."""
 
+Pieces = Iterable[Sequence[Float[Tensor, " _"]]]
+"""Rows of consecutive parts of a tensor, each with as many elements as it likes."""
+
 
 def prediction_dtype(stored: torch.dtype, d: int) -> torch.dtype:
     """Return the dtype in which the updates of a tensor are multiplied for a prediction.
@@ -79,7 +82,7 @@ class UpdateBlocks:
             yield index * self.columns, block
 
 
-def gram_of_stored(pieces: Iterable[Rows], T: int, dtype: torch.dtype) -> Float64[Tensor, "T T"]:
+def gram_of_stored(pieces: Pieces, T: int, dtype: torch.dtype) -> Float64[Tensor, "T T"]:
     """Return M Mᵀ of the updates, float64, from all pieces of the saved weights.
 
     Args:
@@ -115,7 +118,7 @@ def _add_products(gram: Tensor, updates: Tensor) -> None:
 
 
 def prediction_gram(
-    pieces: Callable[[], Iterable[Rows]], T: int, stored: torch.dtype, d: int
+    pieces: Callable[[], Pieces], T: int, stored: torch.dtype, d: int
 ) -> Float64[Tensor, "T T"]:
     """Return M Mᵀ, as exactly as a prediction needs it; see the head of this file.
 

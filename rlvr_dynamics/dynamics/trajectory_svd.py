@@ -97,7 +97,7 @@ def accumulate_gram_of_weights(
 def accumulate_products(
     products: Float64[Tensor, "T new"],
     old_updates: Float[Tensor, "T c"],
-    new_updates: Float[Tensor, "new c"],
+    new_updates: Float[Tensor, "new other"],
 ) -> None:
     """Add the share of some columns to the products of old rows with new rows, in place.
 

@@ -179,9 +179,9 @@ def test_a_saturating_accuracy_is_continued(start, end, tau, spacing):
     def curve(t):
         return end - (end - start) * np.exp(-np.asarray(t) / (tau * spacing))
 
-    steps = spacing * np.arange(0, 21)
-    targets = spacing * np.array([21, 25, 60])
-    found = saturating_curve(steps, curve(steps), targets)
+    steps = [spacing * step for step in range(21)]
+    targets = [spacing * step for step in (21, 25, 60)]
+    found = saturating_curve(steps, curve(steps).tolist(), targets)
     assert found is not None and found == pytest.approx(curve(targets), abs=2e-3)
 
 

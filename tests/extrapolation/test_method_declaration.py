@@ -11,8 +11,7 @@ import pytest
 
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, METHODS
 from rlvr_dynamics.extrapolation.__main__ import methods_in_markdown
-from rlvr_dynamics.reporting import figure_style
-from rlvr_dynamics.reporting.build import build_report
+from rlvr_dynamics.reporting import build_report, figure_style
 from rlvr_dynamics.results.methods import look, method_name, method_rank
 from rlvr_dynamics.system import palette
 from tests.support.reporting_fixture import ACCURACY, SKILL, build_run, write_forecast, write_scores
