@@ -1,6 +1,5 @@
 """Fetching a published trajectory in place of training: its steps become ordinary checkpoints."""
 
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -96,9 +95,4 @@ def _publish(pinned: Pinned, step: int, folder: Path, target: Path) -> None:
     """Turn a fetched folder into a checkpoint, by one rename after all of it is on disk."""
     hashes = {file.name: file.sha256 for file in pinned.files if file.sha256 is not None}
     write_manifest(folder, step, pinned.source, hashes=hashes)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     publish_folder(folder, target)

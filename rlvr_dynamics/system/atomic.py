@@ -89,7 +89,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             for file in temporary.rglob("*"):
                 _fsync(file)
-            _fsync(temporary)
             publish_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -97,6 +96,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def publish_folder(finished: Path, path: Path) -> None:
     """Rename a finished folder onto `path`, replacing what was there."""
+    _fsync(finished)
     _open_up(finished)
     old = _temporary(path)
     if path.is_symlink() or path.exists():

