@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from analysis.ours.regime_tables import NEEDS, tables
 from analysis.ours.regimes import forecasts, regimes, where_it_ends
-from analysis.parts.run_groups import dodge
+from analysis.parts.panels import intervals
+from analysis.parts.run_groups import dodge, key
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import (
     BLACK,
@@ -26,6 +26,7 @@ from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.frames import known, numbers, select, values
 from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Study
+from rlvr_dynamics.statistics.intervals import Interval
 
 # What the figure shows; the tables have all methods.
 METHODS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "alpharl", HOLD_LAST)
@@ -61,25 +62,17 @@ def draw(study: Study) -> Drawing:
     grid[0, 1].axhline(1, color=GREY, linewidth=0.7, linestyle="--")
     grid[0, 1].set_title("Accuracy of the prediction", loc="left")
     grid[0, 1].set_ylabel("share of the gain; 1: the real end")
-    _statistics(
-        grid[1, 0],
-        runs,
-        {"rank1_share": ("update: σ₁/‖ΔW‖", SKY), "variance_share": ("trajectory: EV₁", BLACK)},
-        shapes,
-    )
+    shares = {"rank1_share": ("update: σ₁/‖ΔW‖", SKY), "variance_share": ("trajectory: EV₁", BLACK)}
+    _statistics(grid[1, 0], runs, shares, shapes)
     # Below 0 there is room for the legend, whatever the shares are.
     grid[1, 0].set_ylim(-0.27, 1.03)
     grid[1, 0].set_yticks(np.linspace(0, 1, 6))
     grid[1, 0].legend(loc="lower left", handletextpad=0.1)
     grid[1, 0].set_title("Share of one direction", loc="left")
     grid[1, 0].set_ylabel("share; bars: nulls")
-    _statistics(
-        grid[1, 1],
-        runs,
-        {"r2": ("in sample", SKY), "heldout_r2": ("held out", BLACK)},
-        shapes,
-    )
-    _cut(grid[1, 1], runs, ["r2", "heldout_r2"])
+    lines = {"r2": ("in sample", SKY), "heldout_r2": ("held out", BLACK)}
+    _statistics(grid[1, 1], runs, lines, shapes)
+    _cut(grid[1, 1], runs, list(lines))
     grid[1, 1].set_title("Line through component 1", loc="left")
     grid[1, 1].set_ylabel("R²; bars: nulls")
     for axes in grid[1]:
@@ -137,17 +130,15 @@ def _points(
     shift: float = 1.0,
 ) -> None:
     for row in rows.to_dict("records"):
-        reach = [[row[column] - row[f"{column}_low"]], [row[f"{column}_high"] - row[column]]]
-        axes.errorbar(
+        intervals(
+            axes,
             [row["relative_update"] * shift],
-            [row[column]],
-            yerr=np.clip(np.nan_to_num(np.array(reach, dtype=np.float64)), 0, None),
+            [Interval(row[column], row[f"{column}_low"], row[f"{column}_high"])],
             color=colour,
             marker=shapes[str(row["algorithm"])],
             markerfacecolor="white" if row["control"] else colour,
             markersize=4.2,
             elinewidth=0.7,
-            linestyle="",
         )
 
 
@@ -177,16 +168,14 @@ def _legends(
 ) -> None:
     there = {str(name) for name in table["method"]} if len(table) else set()
     handles = [
-        Line2D([], [], color=look(method).colour, linewidth=2.4, label=method_name(method))
+        key(method_name(method), color=look(method).colour, linewidth=2.4)
         for method in METHODS
         if method in there
     ]
     plain = {"linestyle": "", "color": GREY, "markersize": 4.5}
-    handles += [Line2D([], [], marker=shapes[name], label=name, **plain) for name in shapes]
-    for control in sorted({str(name) for name in runs["control"]} - {""}):
-        handles.append(
-            Line2D([], [], marker="o", markerfacecolor="white", label=f"open: {control}", **plain)
-        )
+    handles += [key(name, marker=shapes[name], **plain) for name in shapes]
+    controls = sorted({str(name) for name in runs["control"]} - {""})
+    handles += [key(f"open: {it}", marker="o", markerfacecolor="white", **plain) for it in controls]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
 
 

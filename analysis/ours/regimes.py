@@ -19,7 +19,12 @@ from rlvr_dynamics.statistics.bootstrap import bootstrap
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
 from rlvr_dynamics.statistics.paired import GAIN
 
-STATISTICS = ("rank1_share", "variance_share", "r2", "heldout_r2")
+STATISTICS = {  # name and heading
+    "rank1_share": "σ₁/‖ΔW‖",
+    "variance_share": "EV1",
+    "r2": "R²",
+    "heldout_r2": "held-out R²",
+}
 
 
 def regimes(study: Study) -> pd.DataFrame:
