@@ -12,7 +12,7 @@ from experiments.question import Plan, Question
 from experiments.runs import by_cell
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
-from rlvr_dynamics.schema import STAGES
+from rlvr_dynamics.schema import USUAL_STAGES
 
 SHOWN = 4
 
@@ -59,7 +59,7 @@ def _of_cell(
     if folder is None:
         own = Configured.of_cell(cell, runs)
         return [Missing(cell, "not run", own.command(wanted, ladder))]
-    state = progress(folder, STAGES)
+    state = progress(folder, USUAL_STAGES)
     if state.state == "running":
         return [Missing(cell, f"at work: {state.stage}", None)]
     try:

@@ -126,14 +126,12 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
-    """Behaviour of the trained models, then every table and figure; returns the exit code."""
+    """Every table and figure of the runs that are scored; returns the exit code."""
     done = [runs / cell.name for cell in cells if (runs / cell.name / "scores").is_dir()]
     if not done:
         return EXIT_FAILED
-    codes = [_python("rlvr_dynamics.behaviour", f"run_dir={folder}") for folder in done]
     given = ",".join(quoted(folder) for folder in done)
-    codes.append(_python("analysis", f"run_dirs=[{given}]", f"out={out}"))
-    return next((code for code in reversed(codes) if code), EXIT_DONE)
+    return _python("analysis", f"run_dirs=[{given}]", f"out={out}")
 
 
 def _python(module: str, *arguments: str) -> int:

@@ -90,6 +90,8 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
         return config.trainer.nodes, config.trainer.gpus_per_node, None
     if job == "score" and config.scoring.device == "cuda":
         return 1, config.scoring.tensor_parallel * config.scoring.engines, None
+    if job == "behaviour" and config.scoring.device == "cuda":
+        return 1, int(config.behaviour.device != "cpu"), None
     if job == "measure":
         on_gpu = config.measure.device == "cuda" and config.measure.engine == "local"
         return 1, int(on_gpu), config.measure.threads
@@ -115,6 +117,8 @@ def memory_gib(job: str, config: RunConfig) -> int:
         cache = scoring.kv_cache_gib if scoring.device == "cpu" else WORKER_GIB
         workers = scoring.engines * scoring.tensor_parallel
         return math.ceil((PROCESS_GIB + cache + weights) * workers)
+    if job == "behaviour":  # one model at a time, in float32 at most
+        return math.ceil(2 * PROCESS_GIB + 4 * count / GIB)
     fetches = job == "prepare" and "train" in config.stages and not config.trains
     if job in ("measure", "extrapolate") or fetches:
         widest = max(shape.vocabulary, shape.intermediate, shape.heads * shape.head_dim)

@@ -1,4 +1,4 @@
-"""The tables that `python -m rlvr_dynamics.behaviour run_dir=...` wrote for a run, read once."""
+"""The tables that the stage `behaviour` wrote for a run, read once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ import pandas as pd
 from rlvr_dynamics.behaviour.columns import COLUMNS
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
 from rlvr_dynamics.behaviour.measure import table_path
-from rlvr_dynamics.behaviour.run_directory import FOLDER
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.figure_style import BLACK, SKY
 from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.frames import values
 from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.sealed import read_parquet
 
-MISSING = "Not measured: python -m rlvr_dynamics.behaviour run_dir=DIR writes it."
+MISSING = "Not measured: it needs the run's command with stages=[behaviour,report]."
 LOOKS = {
     TRAINED: (BLACK, "o"),
     **{label: (look(label).colour, look(label).marker) for label in (RANK1, RANDOM)},
@@ -47,7 +47,7 @@ def behaviour(cell: Cell, name: str) -> pd.DataFrame:
         raise UserError(
             f"the table lacks {', '.join(absent)}",
             where=str(path),
-            way_out="remove the file; python -m rlvr_dynamics.behaviour run_dir=... writes it anew",
+            way_out="remove the file and use the run's command with stages=[behaviour,report]",
         )
     return table
 
@@ -58,7 +58,7 @@ def measured(study: Study, name: str) -> list[Cell]:
 
 
 def _path(cell: Cell, name: str) -> Path:
-    return table_path(cell.results.run_dir / FOLDER, name)
+    return table_path(cell.results.run_dir / FOLDERS["behaviour"], name)
 
 
 def lacking(study: Study, cells: Sequence[Cell]) -> str:

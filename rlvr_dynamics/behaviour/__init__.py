@@ -1,4 +1,4 @@
-"""What the trained model does that its base would not: `python -m rlvr_dynamics.behaviour`.
+"""What the trained model says that its base would not: the optional stage `behaviour`.
 
 The trained model answers questions greedily; the base reads these answers token by token. How
 often would the base have written another token, where in the answer, how surprised is it, how far

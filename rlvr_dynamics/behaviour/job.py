@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings
 
 BASE, TRAINED, RANK1, RANDOM = "base", "trained", "rank1_recovery", "random_update"
 ROLES = (BASE, TRAINED, RANK1, RANDOM)
-DTYPES = ("float32", "bfloat16", "float16")
-DEVICES = ("auto", "cpu", "cuda")
 GUIDE_TOKENS = (0, 1, 2, 5, 10, 20)
 DRAWS = 2_000
 BATCH = 64
@@ -25,7 +22,7 @@ class Job:
         questions: Benchmark file (`rlvr_dynamics.scoring.samples.read_benchmark`).
         out: Folder of the tables.
         dtype: Precision in which the models run; None for the one the base is stored in.
-        device: One of `DEVICES`; auto takes a GPU where there is one.
+        device: ``auto`` takes a GPU where there is one.
         template: How a question is put (`rlvr_dynamics.scoring.prompts`).
         system_prompt: What the system says before it; None for the template's own.
         thinking: Passed to the chat template as ``enable_thinking``; None passes nothing.
@@ -54,28 +51,6 @@ class Job:
     batch: int = BATCH
     seed: int = 0
     draws: int = DRAWS
-
-    def __post_init__(self) -> None:
-        """Refuse values that nothing can follow."""
-        for name in ("max_new_tokens", "context", "limit", "batch", "draws"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}={value}", way_out=f"give a {name} of at least 1")
-        for name, value, allowed in (
-            ("dtype", self.dtype, (None, *DTYPES)),
-            ("device", self.device, DEVICES),
-        ):
-            if value not in allowed:
-                raise UserError(
-                    f"unknown {name} {value!r}",
-                    way_out=f"one of {', '.join(name for name in allowed if name)}",
-                )
-        tokens = self.guide_tokens
-        if tokens is not None and (not tokens or list(tokens) != sorted({0, *tokens})):
-            raise UserError(
-                f"guide_tokens={','.join(map(str, tokens))}",
-                way_out="rising numbers of tokens from 0 on: guide_tokens=0,5,10,20",
-            )
 
     def put(self) -> EngineSettings:
         """How a question is put, in the scoring's terms; what concerns its engine is idle."""

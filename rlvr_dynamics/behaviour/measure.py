@@ -1,4 +1,4 @@
-"""From a job to its four tables; what is there already stays."""
+"""From a job to its four tables."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,6 @@ import pandas as pd
 from rlvr_dynamics.behaviour.job import BASE, TRAINED, Job, prefix_lengths
 from rlvr_dynamics.behaviour.subjects import Subjects, subjects_of
 from rlvr_dynamics.behaviour.tables import (
-    NAMES,
     prefix_row,
     reading_summary,
     token_rows,
@@ -17,10 +16,7 @@ from rlvr_dynamics.behaviour.tables import (
     writer_summary,
 )
 from rlvr_dynamics.behaviour.work import Work
-from rlvr_dynamics.run_directory.lock import locked
-from rlvr_dynamics.system.keyed import facts_of, is_made_from, keyed, write_table
-
-TABLES_VERSION = 1  # raised when a change of this package changes what is made of the parts
+from rlvr_dynamics.system.keyed import write_table
 
 
 def table_path(folder: Path, name: str) -> Path:
@@ -28,41 +24,22 @@ def table_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.parquet"
 
 
-def measure(job: Job, say: Callable[[str], None]) -> bool:
+def measure(job: Job, say: Callable[[str], None]) -> None:
     """Write tokens, summary, embeddings and prefix into `job.out`.
+
+    Answers and readings that are there already and would be the same are kept.
 
     Args:
         job: What is asked.
         say: Called with a line of progress.
 
-    Returns:
-        Whether anything had to be computed.
-
     Raises:
-        UserError: Something about the models or questions is wrong, or another process works here.
+        UserError: Something about the models or questions is wrong.
     """
-    with locked(job.out):
-        subjects = subjects_of(job)
-        material = _material(subjects)
-        if all(is_made_from(facts_of(table_path(job.out, name)), material) for name in NAMES):
-            return False
-        facts = _facts(subjects) | keyed(material)
-        for name, table in _tables(subjects, Work(subjects, say)).items():
-            write_table(table_path(job.out, name), table, facts)
-    return True
-
-
-def _material(subjects: Subjects) -> dict[str, Any]:
-    job = subjects.job
-    return {
-        "tables": TABLES_VERSION,
-        "benchmark": job.questions.stem,
-        "asked": subjects.asked,
-        "models": {role: subjects.answering(role) for role in subjects.roles},
-        "guide_tokens": job.guide_tokens,
-        "seed": job.seed,
-        "draws": job.draws,
-    }
+    subjects = subjects_of(job)
+    facts = _facts(subjects)
+    for name, table in _tables(subjects, Work(subjects, say)).items():
+        write_table(table_path(job.out, name), table, facts)
 
 
 def _facts(subjects: Subjects) -> dict[str, Any]:

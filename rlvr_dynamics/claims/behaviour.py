@@ -1,4 +1,4 @@
-"""AlphaRL's claims about behaviour, from the tables of `python -m rlvr_dynamics.behaviour`.
+"""AlphaRL's claims about behaviour, from the tables of the stage `behaviour`.
 
 The paper gives figures and no bars for them; each bar here is ours and says so.
 """
@@ -16,7 +16,7 @@ from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.sealed import read_parquet
 
-LACKING = "needs the behaviour tables: python -m rlvr_dynamics.behaviour run_dir=DIR"
+LACKING = "needs the stage behaviour: the run's command with stages=[behaviour,report]"
 FOLDER = "behaviour"  # below the run directory
 GUIDE_TOKENS = 20
 

@@ -15,7 +15,7 @@ def _work(run: Run, folder: Path) -> None:
 STAGE = Stage(
     name="report",
     version=1,
-    needs=("prepare", "train", "measure", "extrapolate", "score"),
+    needs=("prepare", "train", "measure", "extrapolate", "score", "behaviour"),
     required=(),
     packages=("matplotlib", "pandas"),
     settings=lambda config: sections(config, "name", "report", "seed", "algorithm", "trainer"),

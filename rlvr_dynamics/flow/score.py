@@ -32,11 +32,11 @@ MERGED = "merged"  # whole copies of steps that no engine can load as they are s
 
 def _settings(config: RunConfig) -> dict[str, Any]:
     """What changes scores; another grader makes the stage grade its stored answers again."""
-    values = sections(config, "scoring", "seed") | {"graders": _graders(config)}
+    values = sections(config, "scoring", "seed") | {"graders": graders(config)}
     return values | foreign_companions(config, steps=True)
 
 
-def _graders(config: RunConfig) -> dict[str, str]:
+def graders(config: RunConfig) -> dict[str, str]:
     """Version of the grader of every kind of answer in the benchmarks and validation problems."""
     kinds = {benchmark.kind for benchmark in config.benchmark.values()}
     kinds.add(KINDS.get(config.data.kind, "math"))

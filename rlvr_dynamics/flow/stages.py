@@ -1,6 +1,6 @@
 """The stages of the flow, in order."""
 
-from rlvr_dynamics.flow import extrapolate, measure, prepare, report, score, train
+from rlvr_dynamics.flow import behaviour, extrapolate, measure, prepare, report, score, train
 
 ALL = [
     prepare.STAGE,
@@ -8,5 +8,6 @@ ALL = [
     measure.STAGE,
     extrapolate.STAGE,
     score.STAGE,
+    behaviour.STAGE,
     report.STAGE,
 ]

@@ -18,6 +18,7 @@ FOLDERS = {
     "measure": "measure",
     "extrapolate": "predictions",
     "score": "scores",
+    "behaviour": "behaviour",
     "report": "report",
 }
 # Hours of training: never discarded because a configuration changed.

@@ -1,16 +1,17 @@
 """The typed, frozen configuration: every key, its type and what is allowed."""
 
-from rlvr_dynamics.schema.analyses import Extrapolation, Method, Rebuilt, Scoring, Wandb
+from rlvr_dynamics.schema.analyses import Behaviour, Extrapolation, Method, Rebuilt, Scoring, Wandb
 from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable
 from rlvr_dynamics.schema.models import Architecture, Family, GgufPackage, HubModel, TinyModel
 from rlvr_dynamics.schema.run import RunConfig
 from rlvr_dynamics.schema.source import Published
 from rlvr_dynamics.schema.training import Algorithm, Critic, Trainer
-from rlvr_dynamics.schema.types import STAGES, Frozen
+from rlvr_dynamics.schema.types import STAGES, USUAL_STAGES, Frozen
 
 __all__ = [
     "Algorithm",
     "Architecture",
+    "Behaviour",
     "Benchmark",
     "Critic",
     "Extrapolation",
@@ -28,5 +29,6 @@ __all__ = [
     "Scoring",
     "TinyModel",
     "Trainer",
+    "USUAL_STAGES",
     "Wandb",
 ]

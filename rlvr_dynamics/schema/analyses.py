@@ -147,6 +147,38 @@ class Scoring(Frozen):
     stall_timeout_seconds: Positive
 
 
+class Behaviour(Frozen):
+    """What the base, the trained model and its rank-1 part say, token by token.
+
+    Questions are put as in `Scoring` and answered greedily.
+
+    Attributes:
+        benchmark: One of the run's benchmarks; None for the first one that is in domain.
+        limit: Only the first questions; None for all. AlphaRL's code takes 10 of MATH-500.
+        max_new_tokens: Longest answer in tokens; None for that of the scoring.
+        guide_tokens: Lengths of the prefixes that a model gives the base; None for 0, 1, 2, 5, 10,
+            20, 40, ... until the longest answer of the trained model is used up.
+        dtype: Precision in which the models run; None for that of the scoring.
+        device: ``auto`` takes a GPU where there is one.
+        batch: Answers generated at once.
+    """
+
+    benchmark: Name | None = None
+    limit: Count | None = None
+    max_new_tokens: Count | None = None
+    guide_tokens: sequence(Annotated[int, Field(ge=0)], min_length=1) | None = None  # pyright: ignore[reportInvalidTypeForm]
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch: Count = 64
+
+    @field_validator("guide_tokens")
+    @classmethod
+    def _rising_from_none(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and list(value) != sorted({0, *value}):
+            raise ValueError("rising numbers of tokens from 0 on, such as [0,5,10,20]")
+        return value
+
+
 class Wandb(Frozen):
     """A copy of the run on Weights & Biases (`sinks`); the files are the truth.
 

@@ -4,7 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from rlvr_dynamics.schema.analyses import Extrapolation, Measure, Reporting, Scoring, Wandb
+from rlvr_dynamics.schema.analyses import (
+    Behaviour,
+    Extrapolation,
+    Measure,
+    Reporting,
+    Scoring,
+    Wandb,
+)
 from rlvr_dynamics.schema.data import ArithmeticData, Benchmark, HubData, SumsData
 from rlvr_dynamics.schema.models import HubModel, TinyModel
 from rlvr_dynamics.schema.source import Source
@@ -28,6 +35,7 @@ class RunConfig(Frozen):
     measure: Measure
     extrapolation: Extrapolation
     scoring: Scoring
+    behaviour: Behaviour = Behaviour()
     report: Reporting
     source: Source
     wandb: Wandb

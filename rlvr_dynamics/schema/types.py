@@ -1,13 +1,14 @@
 """What the parts of the configuration have in common."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rlvr_dynamics.schema.model_id import BASE, REAL
 
-STAGES = ("prepare", "train", "measure", "extrapolate", "score", "report")
-StageName = Literal["prepare", "train", "measure", "extrapolate", "score", "report"]
+StageName = Literal["prepare", "train", "measure", "extrapolate", "score", "behaviour", "report"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+USUAL_STAGES = tuple(stage for stage in STAGES if stage != "behaviour")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 
 from analysis.registry import find
+from rlvr_dynamics import config
 from rlvr_dynamics.behaviour import statistics
-from rlvr_dynamics.behaviour.__main__ import job_from, main
 from rlvr_dynamics.behaviour.columns import COLUMNS
 from rlvr_dynamics.behaviour.decoding import Answer, cut, greedy
 from rlvr_dynamics.behaviour.embeddings import shift_table
@@ -24,9 +24,16 @@ from rlvr_dynamics.behaviour.measure import measure
 from rlvr_dynamics.behaviour.models import load
 from rlvr_dynamics.behaviour.reading import read
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow import stages
+from rlvr_dynamics.flow.behaviour import job_of
 from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.results.study import Study, load_study
+from rlvr_dynamics.run import main
+from rlvr_dynamics.run_directory.records import FOLDERS
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.scoring.prompts import prompt_facts
+from rlvr_dynamics.system.atomic import write_sealed_json
+from rlvr_dynamics.system.sealed import digest
 from tests.support.behaviour_fixture import STOP_ID, N, build, write_questions
 from tests.support.reporting_fixture import build_run
 
@@ -59,7 +66,7 @@ def tables(out: Path) -> dict[str, pd.DataFrame]:
 def out(place: Path) -> Path:
     folder = place / "out"
     more = {"rank1_recovery": place / "rank1", "random_update": place / "random"}
-    assert measure(job(place, folder, more=more), lambda line: None)
+    measure(job(place, folder, more=more), lambda line: None)
     return folder
 
 
@@ -206,7 +213,7 @@ def test_prefix_lengths_double_until_the_longest_answer_is_used_up() -> None:
 
 
 def test_a_model_that_is_its_base_agrees_with_it_everywhere(place: Path, tmp_path: Path) -> None:
-    assert measure(job(place, tmp_path / "twin", "twin"), lambda line: None)
+    measure(job(place, tmp_path / "twin", "twin"), lambda line: None)
     found = tables(tmp_path / "twin")
     summary = found["summary"]
     for writer in ("base", "trained"):
@@ -314,18 +321,19 @@ def test_the_base_goes_on_from_the_prefix(place: Path, out: Path) -> None:
 
 def test_what_is_there_stays_and_what_is_missing_is_made(place: Path, tmp_path: Path) -> None:
     folder, said = tmp_path / "out", []
-    assert measure(job(place, folder), said.append)
+    measure(job(place, folder), said.append)
+    assert "answers trained" in said
     first = {name: (folder / f"{name}.parquet").read_bytes() for name in NAMES}
     said.clear()
-    assert not measure(job(place, folder), said.append)
+    measure(job(place, folder), said.append)
     assert not said
     (folder / "prefix.parquet").unlink()
     (folder / ".parts" / "reading__base__base.parquet").unlink()
-    assert measure(job(place, folder), said.append)
+    measure(job(place, folder), said.append)
     assert said == ["reading base base"]
     assert {name: (folder / f"{name}.parquet").read_bytes() for name in NAMES} == first
     said.clear()
-    assert measure(job(place, folder, max_new_tokens=11), said.append)
+    measure(job(place, folder, max_new_tokens=11), said.append)
     assert "answers trained" in said
 
 
@@ -341,86 +349,111 @@ def test_an_interrupted_run_goes_on_and_leaves_no_half_table(place: Path, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         measure(job(place, folder), stop_at_the_fourth)
     assert not list(folder.glob("*.parquet"))
-    leftover = folder / ".parts" / ".answers__base.parquet.partial-0123abcd"
-    leftover.write_bytes(b"half")
     said: list[str] = []
     measure(job(place, folder), said.append)
     assert begun and not set(begun) & set(said)
-    assert not leftover.exists()
     measure(job(place, tmp_path / "whole"), said.append)
     for name in NAMES:
         one, other = (each / f"{name}.parquet" for each in (folder, tmp_path / "whole"))
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_an_interruption_is_told_and_ends_with_75(place, tmp_path, capsys, monkeypatch) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("rlvr_dynamics.behaviour.measure.measure", stop)
-    given = [f"base={place / 'base'}", f"trained={place / 'trained'}"]
-    given += [f"questions={place / 'sums.parquet'}", f"out={tmp_path}"]
-    assert main(given) == 75
-    assert "same command again" in capsys.readouterr().err
-
-
-def test_a_run_directory_names_its_own_models(place: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(place / "base", run / "prepare" / "base")
+@pytest.fixture
+def run(place: Path, tmp_path: Path) -> Path:
+    """Checkpoints of somebody else, and benchmarks that were prepared for them."""
+    shutil.copytree(place / "base", tmp_path / "base")
     for step, name in ((1, "rank1"), (2, "trained")):
-        shutil.copytree(place / name, run / "train" / "checkpoints" / f"step_{step}")
-    write_questions(run / "prepare" / "benchmarks" / "a_far.parquet", "out_of_domain")
-    write_questions(run / "prepare" / "benchmarks" / "sums.parquet")
-    scoring = {"dtype": "float32", "max_model_len": 64, "max_tokens": 9, "template": "model"}
-    (run / "config.json").write_text(json.dumps({"seed": 5, "scoring": scoring}))
-    chosen = job_from([f"run_dir={run}", "limit=3", "device=cpu"])
-    assert chosen.models["trained"].name == "step_2"
-    assert set(chosen.models) == {"base", "trained"}
-    assert chosen.questions.name == "sums.parquet"
-    assert (chosen.max_new_tokens, chosen.context, chosen.seed) == (9, 64, 5)
+        shutil.copytree(place / name, tmp_path / "steps" / f"step_{step}")
+    folder = tmp_path / "run"
+    write_questions(folder / "prepare" / "benchmarks" / "a_far.parquet", "out_of_domain")
+    write_questions(folder / "prepare" / "benchmarks" / "sums.parquet")
+    write_record(folder, "prepare")
+    return folder
+
+
+def arguments(run: Path, *more: str) -> list[str]:
+    given = {"source.base": run.parent / "base", "source.checkpoints": run.parent / "steps"}
+    short = ("scoring.max_model_len=64", "scoring.max_tokens=9", "report.bootstrap_draws=100")
+    return [
+        "+exp=trajectory",
+        *(f"{name}={value}" for name, value in given.items()),
+        *(f"run_dir={run}", "stages=[behaviour]", "seed=5", "wandb.mode=disabled", *short, *more),
+    ]
+
+
+def write_record(run: Path, name: str) -> None:
+    """A stage that is finished with the configuration of now."""
+    stage = next(stage for stage in stages.ALL if stage.name == name)
+    material = stage.material(config.load(arguments(run)), {})
+    record = {"key": digest(material), "material": material, "identity": name, "seconds": 1.0}
+    write_sealed_json(run / FOLDERS[name] / "stage.json", {**record, "finished": True})
+
+
+def chosen(run: Path, *more: str) -> Job:
+    return job_of(Run(config.load(arguments(run, *more)), run), run / "behaviour")
+
+
+def test_a_run_names_its_own_models_and_puts_questions_as_its_scoring(run: Path) -> None:
+    found = chosen(run)
+    assert found.models == {"base": run.parent / "base", "trained": run.parent / "steps" / "step_2"}
+    assert found.questions.name == "sums.parquet"
+    assert (found.max_new_tokens, found.context, found.seed) == (9, 64, 5)
     path = "predictions/rank1_recovery/step_{}"
     index = [
         {"method": "rank1_recovery", "step": step, "path": path.format(step)} for step in (1, 2)
     ]
     (run / "predictions").mkdir()
     pd.DataFrame(index).to_parquet(run / "predictions" / "index.parquet")
-    shutil.copytree(place / "rank1", run / path.format(2))
-    assert job_from([f"run_dir={run}"]).models["rank1_recovery"] == run / path.format(2)
-    assert main([f"run_dir={run}", "limit=3", "device=cpu", "draws=100"]) == 0
+    assert chosen(run).models["rank1_recovery"] == run / path.format(2)
+    other = ("behaviour.benchmark=a_far", "behaviour.limit=2", "behaviour.dtype=bfloat16")
+    asked = chosen(run, *other)
+    assert (asked.questions.name, asked.limit, asked.dtype) == ("a_far.parquet", 2, "bfloat16")
+
+
+def test_the_stage_is_done_once_and_again_where_it_is_asked_otherwise(run: Path, capsys) -> None:
+    few = ("behaviour.limit=3", "behaviour.device=cpu")
+    assert main(arguments(run, *few)) == 0
     summary = pd.read_parquet(run / "behaviour" / "summary.parquet")
-    assert metric(summary, "non_greedy_share", "rank1_recovery", "base")["answers"] == 3
+    assert metric(summary, "non_greedy_share", "trained", "base")["answers"] == 3
+    capsys.readouterr()
+    assert main(arguments(run, *few, "behaviour.batch=2")) == 0
+    assert "behaviour    done" in capsys.readouterr().out
+    assert main(arguments(run, "behaviour.limit=4", "behaviour.device=cpu")) == 0
+    assert len(pd.read_parquet(run / "behaviour" / "tokens.parquet")["question_id"].unique()) == 4
+
+
+def test_a_run_without_the_stage_is_as_it_was_before_there_was_one(run: Path) -> None:
+    usual = config.load(arguments(run, "stages=[measure,report]"))
+    report = next(stage for stage in stages.ALL if stage.name == "report")
+    without = report.material(usual, {"measure": "m"})
+    assert without == report.material(usual, {"measure": "m", "another": "x"})
+    assert report.material(usual, {"measure": "m", "behaviour": "b"}) != without
 
 
 # Bad input
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("given", "words"),
     [
-        (["speed=fast"], "speed=fast"),
-        (["run_dir=/nowhere"], "config.json"),
-        (["base={base}", "trained={trained}"], "questions and out"),
-        (["run_dir=/x", "base={base}"], "base"),
-        (["run_dir=/x", "run_dir=/y"], "twice"),
-        (["{pair}", "limit=few"], "limit: invalid int value: 'few'"),
-        (["{pair}", "limit=0"], "limit"),
-        (["{pair}", "guide_tokens=5,10"], "guide_tokens"),
-        (["{pair}", "dtype=int8"], "int8"),
-        (["{pair}", "template=poem"], "poem"),
-        (["{pair}", "max_new_tokens=8", "also=/nowhere"], "/nowhere"),
+        ("behaviour.limit=few", "behaviour.limit"),
+        ("behaviour.limit=0", "behaviour.limit"),
+        ("behaviour.guide_tokens=[5,10]", "behaviour.guide_tokens"),
+        ("behaviour.dtype=int8", "behaviour.dtype"),
+        ("behaviour.benchmark=poems", "one of a_far, sums"),
+        ("behaviour.speed=1", "behaviour.speed"),
     ],
 )
-def test_a_mistake_is_named_and_ends_with_2(place, tmp_path, capsys, arguments, words) -> None:
-    pair = [f"base={place / 'base'}", f"trained={place / 'trained'}"]
-    pair += [f"questions={place / 'sums.parquet'}", f"out={tmp_path / 'out'}"]
-    given = []
-    for each in arguments:
-        filled = each.replace("{base}", str(place / "base"))
-        filled = filled.replace("{trained}", str(place / "trained"))
-        given += pair if each == "{pair}" else [filled]
-    assert main(given) == 2
+def test_a_mistake_is_named_and_ends_with_2(run, capsys, given, words) -> None:
+    assert main(arguments(run, given)) == 2
     assert words in capsys.readouterr().err
-    assert not list(tmp_path.rglob("*.parquet"))
+    assert not list((run / "behaviour").glob("*.parquet"))
+
+
+def test_without_benchmarks_in_domain_the_stage_says_what_to_name(run, capsys) -> None:
+    (run / "prepare" / "benchmarks" / "sums.parquet").unlink()
+    assert main(arguments(run)) == 2
+    assert "behaviour.benchmark=a_far" in capsys.readouterr().err
 
 
 def test_damaged_or_foreign_models_are_refused(place: Path, tmp_path: Path) -> None:
@@ -484,7 +517,7 @@ def study_of(tmp_path: Path, out: Path | None) -> Study:
 def test_a_figure_of_what_was_not_measured_says_what_writes_it(tmp_path, number) -> None:
     drawing = figure_of(number)(study_of(tmp_path, None))
     assert drawing.figure is None
-    assert "python -m rlvr_dynamics.behaviour run_dir=" in drawing.missing
+    assert "stages=[behaviour,report]" in drawing.missing
 
 
 def test_figures_show_the_numbers_of_the_tables(tmp_path: Path, out: Path) -> None:
@@ -536,6 +569,6 @@ def test_a_table_that_lacks_columns_is_refused(tmp_path: Path, out: Path) -> Non
 def test_naming_the_figures_and_the_command_loads_no_torch() -> None:
     modules = ("behaviour_readings", "behaviour_places", "embeddings")
     names = ", ".join(f"analysis.alpharl.{module}" for module in modules)
-    code = f"import sys, rlvr_dynamics.behaviour.__main__, {names}; print('torch' in sys.modules)"
+    code = f"import sys, rlvr_dynamics.run, {names}; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"

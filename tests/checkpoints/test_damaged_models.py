@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from experiments.configured import Configured
-from rlvr_dynamics.behaviour.__main__ import job_from
 from rlvr_dynamics.checkpoints import write_manifest
 from rlvr_dynamics.checkpoints.identity import hashes_in
 from rlvr_dynamics.errors import UserError
@@ -100,7 +99,6 @@ READERS = {
     "report": load_results,
     "sinks": lambda run: give(run, [], [], sys.stderr),
     "plan of runs": lambda run: Configured.of_run("a cell", run, run.parent),
-    "behaviour": lambda run: job_from([f"run_dir={run}"]),
 }
 
 

@@ -327,7 +327,7 @@ def test_headline_of_96_percent_fails_in_two_models(ledger):
 
 def test_behaviour_is_read_where_it_was_measured(tmp_path, runs, ledger):
     assert ledger.loc["A10", "verdict"] == NOT_MEASURED
-    assert "rlvr_dynamics.behaviour" in ledger.loc["A10", "note"]
+    assert "stages=[behaviour,report]" in ledger.loc["A10", "note"]
     run = configure(build_run(tmp_path / "read"))
     (run / "behaviour").mkdir()
     common = {"reader": "base", "answers": 50, "tokens": 900, "non_greedy_tokens": 45}

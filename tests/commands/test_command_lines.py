@@ -11,8 +11,6 @@ from analysis.__main__ import main as analysis
 from analysis.arguments import expand, items
 from experiments import grid, questions, study
 from rlvr_dynamics import config, run
-from rlvr_dynamics.behaviour.__main__ import job_from
-from rlvr_dynamics.behaviour.__main__ import main as behaviour
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.sinks.__main__ import main as sinks
 from slurm.__main__ import main as slurm
@@ -119,17 +117,10 @@ def test_analysis_takes_odd_folders_of_runs_and_an_odd_out(tmp_path, capsys):
     assert items("[a, b,c]") == ["a", "b", "c"]
 
 
-def test_behaviour_takes_odd_folders():
-    job = job_from([f"base=/{ODD}", "trained='/x=y'", "questions=/q=1.parquet", f"out=/out/{ODD}"])
-    assert set(map(str, job.models.values())) == {f"/{ODD}", "/x=y"}
-    assert (str(job.questions), str(job.out)) == ("/q=1.parquet", f"/out/{ODD}")
-
-
 # --- options ---
 
 MODULES = {
     "rlvr_dynamics.run": run.main,
-    "rlvr_dynamics.behaviour": behaviour,
     "analysis": analysis,
     "slurm": slurm,
     "experiments.grid": grid.main,
@@ -167,7 +158,6 @@ def test_an_unknown_option_is_one_line(module, option, capsys):
             ["run_dir=[a]"],
             "unknown key run_dir (run_dir=[a]) -> did you mean run_dirs?",
         ),
-        ("rlvr_dynamics.behaviour", ["limt=3"], "did you mean limit?"),
         ("slurm", ["sumbit", "demo"], "'sumbit' is not understood -> did you mean submit?"),
         ("slurm", ["submit", "demo", "--dryrun"], "did you mean --dry-run?"),
         ("slurm", ["submit", "demo", "throttle=0"], "--throttle: given '0'"),

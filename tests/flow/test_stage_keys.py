@@ -15,7 +15,7 @@ from rlvr_dynamics.flow.stage import Stage
 from rlvr_dynamics.run_directory.run import Run
 from tests.support.stages import do_all
 
-EVERY = "prepare train measure extrapolate score report"
+EVERY = "prepare train measure extrapolate score behaviour report"
 # The longest beginning counts.
 TOUCHES = {
     "seed": EVERY,
@@ -42,7 +42,18 @@ TOUCHES = {
     ),
     "extrapolation": "extrapolate",
     "scoring": "score",
-    "report": "report",
+    **dict.fromkeys(
+        [
+            f"scoring.{key}"
+            for key in ("dtype", "max_model_len", "max_tokens")
+            + ("system_prompt", "template", "thinking")
+        ],
+        "score behaviour",
+    ),
+    "behaviour": "behaviour",
+    "behaviour.device": "",
+    "behaviour.batch": "",
+    "report": "behaviour report",
 }
 
 

@@ -62,7 +62,7 @@ def write_levels(
 
 
 def write_behaviour(folder: Path, levels: Mapping[str, float]) -> None:
-    """The tables of `python -m rlvr_dynamics.behaviour`, as far as claims rest on them.
+    """The tables of the stage `behaviour`, as far as claims rest on them.
 
     Args:
         folder: The run directory.

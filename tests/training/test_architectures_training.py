@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from rlvr_dynamics.config import load
-from rlvr_dynamics.schema import STAGES
+from rlvr_dynamics.schema import USUAL_STAGES
 from rlvr_dynamics.scoring.generation import EngineSettings, Protocol, ScoredModel, score_models
 from rlvr_dynamics.training.arithmetic import ArithmeticTask, write_task
 from rlvr_dynamics.training.tiny_base import build_model, build_tokenizer, reproducible
@@ -45,7 +45,7 @@ ARCHITECTURES = {model: algorithm for algorithm, model in CELLS.items() if model
 def cell(request, grid_folder):  # noqa: F811
     """Settings of the model and run directory of its cell, all stages done."""
     model = request.param
-    folder = run_cell(grid_folder, ARCHITECTURES[model], stages=STAGES, overrides=LATER)
+    folder = run_cell(grid_folder, ARCHITECTURES[model], stages=USUAL_STAGES, overrides=LATER)
     return load([f"model={model}"]).model, folder
 
 
