@@ -10,10 +10,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.schema import Frozen
-from rlvr_dynamics.schema.types import StageName
 from rlvr_dynamics.system.files import require_file
 
-JobName = StageName | Literal["merge"]
+JobName = Literal[
+    "prepare", "train", "measure", "extrapolate", "score", "behaviour", "report", "merge"
+]
 Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]
 Word = Annotated[str, Field(pattern=r"^[^\s'\"\\$`]+$")]
 Lines = Annotated[tuple[Line, ...], Field(strict=False)]
