@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rlvr_dynamics.claims.alpharl import LIFTED
 from rlvr_dynamics.claims.claim import Claim, Measured
-from rlvr_dynamics.claims.over_runs import by_regime, over_runs
+from rlvr_dynamics.claims.over_runs import by_regime, mean_of, over_runs, runs_in_words
 from rlvr_dynamics.claims.printed_numbers import PrintedClaim
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.run import Results
@@ -182,19 +182,20 @@ def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judg
     rows = [row for row in rows if row.found.defined] or rows
     if not rows:
         notes = (_lacking(claim, runs) if not ours else claim.needs,)
-        return Judged(control=_mean(control), control_runs=len(control), notes=notes)
+        return Judged(control=mean_of(control), control_runs=len(control), notes=notes)
     notes = []
     gained = [row for row in rows if learned(row.cell.results)]
     if claim.needs_gain and gained and len(gained) < len(rows):
-        notes.append(f"{_runs(len(rows) - len(gained))} left out: {NO_GAIN}")
+        notes.append(f"{runs_in_words(len(rows) - len(gained))} left out: {NO_GAIN}")
         rows = gained
-    value, over = over_runs([row.found for row in rows], [_base(row.cell) for row in rows])
+    bases = [(row.cell.model, row.cell.seed) for row in rows]
+    value, over = over_runs([row.found for row in rows], bases)
     low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
     value = value._replace(low=low, high=high)
     nulls = [row.found.null for row in rows if not math.isnan(row.found.null)]
-    verdict, reasons = _verdict(claim, rows, value, _mean(nulls))
+    verdict, reasons = _verdict(claim, rows, value, mean_of(nulls))
     if verdict == HOLDS and claim.control_counts:
-        if _mean(control) > claim.threshold.value:
+        if mean_of(control) > claim.threshold.value:
             verdict, reasons = INCONCLUSIVE, [*reasons, CONTROL_PASSES]
         elif not control:
             reasons = [*reasons, NO_CONTROL_RUN]
@@ -209,8 +210,8 @@ def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judg
         runs=len(rows),
         n=min(row.found.n for row in rows),
         n_unit=rows[0].found.n_unit,
-        null=_mean(nulls),
-        control=_mean(control),
+        null=mean_of(nulls),
+        control=mean_of(control),
         control_runs=len(control),
         verdict=verdict,
         notes=(*notes, *dict.fromkeys([*shared, *reasons]), *further),
@@ -241,7 +242,7 @@ def _verdict(
         return (INCONCLUSIVE if verdict == NOT_MEASURED else verdict), []
     if lowered:
         failed = len(lowered) == len(rows) and all(row.verdict == FAILS for row in lowered)
-        reason = f"its null or second part holds back {len(lowered)} of {_runs(len(rows))}"
+        reason = f"its null or second part holds back {len(lowered)} of {runs_in_words(len(rows))}"
         return (FAILS if failed else INCONCLUSIVE), [reason]
     # A run that holds by itself has passed its own rule about the null.
     if claim.null_counts and null > bar and not any(row.verdict == HOLDS for row in rows):
@@ -265,15 +266,3 @@ def _one_by_one(rows: Sequence[_Alone]) -> str:
     counts = Counter(row.verdict for row in rows)
     each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
     return f"each run by itself: {each}"
-
-
-def _base(cell: Cell) -> Hashable:
-    return cell.model, cell.seed
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"

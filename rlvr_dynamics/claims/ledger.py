@@ -23,6 +23,7 @@ from rlvr_dynamics.claims import (
 )
 from rlvr_dynamics.claims.claim import PAPERS, Claim
 from rlvr_dynamics.claims.judge import Judged, judge, judge_printed
+from rlvr_dynamics.claims.over_runs import runs_in_words
 from rlvr_dynamics.claims.printed_numbers import PrintedClaim
 from rlvr_dynamics.results.formatting import is_missing
 from rlvr_dynamics.results.run import Results
@@ -165,7 +166,7 @@ def _row(claim: Claim, found: Judged) -> dict[str, object]:
         "printed_origin": claim.printed.origin,
         "by_learning_rate": "; ".join(
             f"{name}: {part.verdict}, {claim.threshold.number(part.value.value)} "
-            f"({part.runs} run{'' if part.runs == 1 else 's'})"
+            f"({runs_in_words(part.runs)})"
             for name, part in found.regimes
             if part.runs
         ),

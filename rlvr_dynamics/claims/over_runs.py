@@ -49,6 +49,16 @@ def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Inte
     return Interval(mean, mean + float(low), mean + float(high)), over
 
 
+def mean_of(values: Sequence[float]) -> float:
+    """The mean, NaN of no values."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def runs_in_words(count: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
 def by_regime(
     runs: Sequence[Cell], controls: Sequence[Cell]
 ) -> dict[str, tuple[list[Cell], list[Cell]]]:

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from rlvr_dynamics.claims.in_words import measured_first
 from rlvr_dynamics.claims.ledger import BY_ID
+from rlvr_dynamics.claims.over_runs import runs_in_words
 from rlvr_dynamics.errors import shown
 from rlvr_dynamics.reporting.artefact import split_cells
 from rlvr_dynamics.results.formatting import DASH, integer, is_missing
@@ -44,7 +45,7 @@ def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
         "mark": MARKS[verdict],
         "order": list(MARKS).index(verdict),
         "source": link_papers(_words(row, "source")),
-        "origin": _words(row, "printed_origin"),
+        "origin": "" if is_missing(row["printed"]) else _words(row, "printed_origin"),
         "over": _words(row, "interval_over"),
         "regimes": _words(row, "by_learning_rate") if known else "",
         "printed": bar.number(row["printed"]),
@@ -61,7 +62,7 @@ def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
 def _runs(count: Any) -> str:
     if is_missing(count) or not count:
         return DASH
-    return f"{int(count)} run{'' if count == 1 else 's'}"
+    return runs_in_words(int(count))
 
 
 def _words(row: dict[Any, Any], key: str) -> str:
