@@ -20,8 +20,9 @@ from rlvr_dynamics.sinks.__main__ import main
 from rlvr_dynamics.sinks.follower import following
 from rlvr_dynamics.system.atomic import write_json
 from tests.support.reporting_fixture import build_run
-from tests.support.trajectory_source import go
+from tests.support.trajectory_source import go, source
 
+FIXTURES = (source,)
 STAGES = ("train", "score", "report")
 BLOCK, HEADER = 32_768, 7
 
@@ -277,7 +278,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capfd):
 
 
 @pytest.mark.slow
-def test_a_run_mirrors_its_stages_and_its_numbers_do_not_change(source):
+def test_a_run_copies_its_stages_and_its_numbers_do_not_change(source):
     assert go(source, "stages=[measure]") == 0
     plain = (source / "out" / "measure" / "linearity.parquet").read_bytes()
     shutil.rmtree(source / "out")
