@@ -52,8 +52,8 @@ def _go(request: Request, command: str) -> int:
         ledger=None if request.names else build_ledger,
         command=command,
     )
-    for name, told in result.broken.items():
-        say(f"broke: {name}\n{told}", stream=sys.stderr)
+    for name, traceback in result.broken.items():
+        say(f"broke: {name}\n{traceback}", stream=sys.stderr)
     there = sum(item.there for item in result.built)
     missing = [item for item in result.built if not item.there and not item.error]
     say(f"{there} written, {len(missing)} not measured, {len(result.broken)} broke")

@@ -26,7 +26,7 @@ class Request:
         names: Tables and figures by name; everything when empty.
         chosen: What the names stand for; all there is when there are none.
         run_dirs: Folders of runs.
-        skipped: Folders that a pattern met and that are no runs.
+        skipped: Folders that match a pattern and are not runs.
         out: Where it goes.
     """
 
@@ -87,7 +87,7 @@ def default_out(names: Sequence[str]) -> Path:
 
 
 def items(value: str) -> list[str]:
-    """The parts of `[a,b]`, or of `a`; a comma inside quotes or a name that exists is no border."""
+    """The parts of `[a,b]`, or of `a`; commas in quotes or existing names do not cut."""
     # A pattern may end in a bracket of its own, and so may a folder.
     bracketed = value.startswith("[") and value.endswith("]") and not os.path.lexists(value)
     pieces = _pieces(value[1:-1] if bracketed else value)
@@ -121,12 +121,12 @@ def is_run(folder: Path) -> bool:
 
 
 def expand(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """The run directories that the patterns name, and the folders among them that are none.
+    """The run directories that match the patterns, and the matching folders that are not runs.
 
-    A folder that is named in full is kept whatever it holds: loading it says what is wrong.
+    A folder that is named in full is always kept: loading it says what is wrong.
 
     Raises:
-        UserError: A pattern meets no run.
+        UserError: A pattern matches no run.
     """
     runs: dict[Path, Path] = {}
     skipped: list[Path] = []

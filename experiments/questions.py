@@ -43,7 +43,7 @@ def select(names: Sequence[str]) -> list[Question]:
     """The questions of these names, in the order of the papers; [] is all, as is the ledger.
 
     Raises:
-        UserError: A name is none of a question.
+        UserError: A name is not that of a question.
     """
     known = {question.name: question for question in all_questions()}
     for name in names:

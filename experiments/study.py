@@ -118,11 +118,11 @@ def _main(arguments: Sequence[str] | None) -> int:
             print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))
         return EXIT_DONE
     failed = _run_all(cells, given.runs)
-    told = _analyse(cells, given.runs, given.out)
+    code = _analyse(cells, given.runs, given.out)
     if failed:
         print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
         return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
-    return told
+    return code
 
 
 def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
@@ -135,9 +135,9 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
 
 
 def _python(module: str, *arguments: str) -> int:
-    """Exit code of a module; it is left to end by itself after Ctrl-C, which it is told too.
+    """Exit code of a module; on Ctrl-C it receives the signal too and is given time to end.
 
-    SIGTERM comes to this process alone and is passed on.
+    SIGTERM reaches only this process and is passed on.
 
     Raises:
         KeyboardInterrupt: It was interrupted.

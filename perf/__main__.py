@@ -74,14 +74,14 @@ def _main() -> int:
         raise UserError("12 GB of free disk are needed", where=str(work), way_out="--work DIR")
     make = settings.quick if given.quick else settings.full
     sizes = replace(make(work, given.seed, given.repeats, given.keep), run=given.run)
-    told = machine.provenance({"quick": given.quick, "parts": chosen, **sizes.described()})
+    source = machine.provenance({"quick": given.quick, "parts": chosen, **sizes.described()})
     found: dict[str, report.Part] = {}
     table = ""
     try:
         for name in chosen:
             found[name] = PARTS[name](sizes, lambda text, name=name: say(f"{name}: {text}"))
             # After every part, so that a later one that breaks does not lose the earlier ones.
-            table = report.write(found, told, out)
+            table = report.write(found, source, out)
     finally:
         if not given.keep:
             shutil.rmtree(work, ignore_errors=True)

@@ -33,7 +33,7 @@ def measure_on(device: torch.device, settings: Settings, say: Callable[[str], No
     Args:
         device: Where the updates lie.
         settings: Matrix shapes, steps, seed and repeats.
-        say: Told what is being measured.
+        say: Called with what is being measured.
     """
 
     def timed(action: Callable[[], Any]) -> float:

@@ -21,7 +21,7 @@ from rlvr_dynamics.grading.grade import TIME_LIMIT, grade_many, grader_version
 SAMPLES = 20
 HOSTILE_SHARE = 0.01
 SLOW = 2
-# Only beside a gold answer that is a product over an index is another one computed at all.
+# An answer of this form is computed only if the gold answer is a product over an index too.
 SLOW_GOLD = r"\prod_{k=1}^{3} k^k"
 
 Pair = tuple[str, str]

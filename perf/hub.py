@@ -1,4 +1,4 @@
-"""Fetching published checkpoints from loopback, beside a plain download of the same bytes.
+"""Fetching published checkpoints from loopback, against a plain download of the same bytes.
 
 The hub is the tests' own, in a process of its own. The reference gets one file after the other with
 curl, as a user would by hand: no parallel connections, no hashes.

@@ -14,13 +14,13 @@ DASH = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity, ours beside a reference measured in the same run.
+    """One quantity: ours and a reference measured in the same run.
 
     Attributes:
         what: The quantity.
         unit: Its unit; empty for a pure number.
         ours: Our value; NaN when it was not measured.
-        reference: The reference's value; NaN when there is none.
+        reference: The reference's value; NaN without one.
         against: What the reference is.
         comparable: Whether a ratio says anything (not for errors at the level of rounding).
     """
@@ -67,7 +67,7 @@ def number(value: float) -> str:
 def markdown(parts: dict[str, Part], provenance: dict[str, Any]) -> str:
     """Return the tables of all parts as Markdown."""
     lines = [
-        "# Speed and memory beside plain references",
+        "# Speed and memory against plain references",
         "",
         f"{provenance['processor']}, {provenance['cores']} cores, "
         f"{provenance['memory_gib']} GiB; torch {provenance['versions']['torch']}, "

@@ -30,12 +30,12 @@ BUSIEST = "start + generation of the busiest engine"
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
-    """Score the checkpoints once and set the whole time beside its unavoidable parts.
+    """Score the checkpoints once and compare the whole time with its unavoidable parts.
 
     Args:
         settings: Sizes (small models mean few checkpoints and questions too), and a finished run
             of the demo; without one, weights of its architecture are drawn.
-        say: Told what happens now.
+        say: Called with what happens now.
     """
     run = settings.run
     small = SIZES[settings.trajectory_size].parameters < SMALL
@@ -89,7 +89,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
             "of vLLM's generate over all checkpoints.",
             f"{len(times)} engine processes side by side, one thread each, weights: "
             f"{facts['weights']}, got in by: {facts['reload']}. An engine's start is from its "
-            "process to its first loaded model, with the other one starting beside it.",
+            "process to its first loaded model, while the other one starts too.",
             "The first reference adds up what the engines did side by side; against the second, "
             "nothing is hidden by working in parallel.",
         ],

@@ -10,7 +10,7 @@ Queue = dict[tuple[str, int], tuple[str, str]]
 
 
 def own_jobs() -> tuple[str, str]:
-    """Flags that choose the user's jobs; Slurm takes a number where there is no name."""
+    """Flags that select the user's jobs, by number because a container may not know the name."""
     return "--user", str(os.getuid())
 
 

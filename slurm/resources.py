@@ -64,7 +64,7 @@ def jobs_of(config: RunConfig, site: Site) -> dict[str, tuple[str, ...]]:
 
 
 def resources(job: str, config: RunConfig, site: Site) -> Resources:
-    """Needs of one job of a cell; what the site says of processors and memory goes first.
+    """Needs of one job of a cell; processors and memory from the site file take precedence.
 
     The site's time is the longest that an attempt may take; training that is estimated shorter
     asks for less.

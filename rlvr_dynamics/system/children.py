@@ -1,4 +1,4 @@
-"""Processes that end with this one: started here, told from inside, ended as a whole.
+"""Processes that end with this one: how they are started, notice its end, and are ended.
 
 Each is the leader of a process group of its own, so an interrupt at the terminal is this process's
 to handle, and ending one ends all that it started.
@@ -57,7 +57,7 @@ def end(process: subprocess.Popen[bytes], patience: float = 0.0) -> bool:
 
 
 def close_input(process: subprocess.Popen[bytes]) -> None:
-    """Tell a child that there is no more to do."""
+    """Close a child's standard input: there is no more to do."""
     with suppress(OSError):  # it has ended, and something written to it was never read
         if process.stdin is not None:
             process.stdin.close()

@@ -29,7 +29,7 @@ _KEY = re.compile(r"\w+")
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Write a text to the terminal, which must not obey what is in it."""
+    """Write a text to the terminal with its control characters made visible."""
     print(shown(text), file=stream or sys.stdout, flush=True)
 
 
@@ -187,7 +187,7 @@ def end(
     work: Callable[[], int],
     interrupted: str = "interrupted: run the same command again to go on",
 ) -> int:
-    """Do the work of a command line; returns the exit code, whatever happens to it.
+    """Do the work of a command line; returns the exit code, however it ends.
 
     Args:
         work: Returns the exit code.

@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no ordinary file: opening a pipe would wait for ever.
+    """Refuse anything but an ordinary file: opening a pipe would wait for ever.
 
     Raises:
         FileNotFoundError: There is nothing.
@@ -41,7 +41,7 @@ def read_object(path: Path, *, way_out: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is none.
-        UserError: It is no ordinary file, not UTF-8, not JSON, nested too deeply or no object.
+        UserError: It is not an ordinary file, UTF-8, JSON or an object, or nested too deeply.
     """
     require_file(path)
     try:

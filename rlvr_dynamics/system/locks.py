@@ -1,8 +1,8 @@
 """One process at a time: a lock on a file, also on disks that know no locks.
 
-NFS without its lock server and Lustre without its option refuse `flock`. There a second file, made
-only where there is none, names the holder; it is touched again and again, and a holder that is dead
-(on this machine) or has not touched it for long (on any other) is one no more.
+NFS without its lock server and Lustre without its option refuse `flock`. There a second file,
+created exclusively, names the holder, who keeps touching it. A holder that is dead (on this
+machine) or has not touched the file for long (on any other) has lost the lock.
 """
 
 import errno
