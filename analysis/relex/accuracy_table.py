@@ -1,8 +1,8 @@
 """A table of RELEX's accuracies from its description: printed rows, then rows of our runs."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
@@ -10,11 +10,13 @@ import pandas as pd
 
 from analysis.parts.paper_tables import (
     RUN,
-    RUN_FORMATS,
+    Column,
+    as_table,
     for_controls,
     in_percent,
     provenance_note,
     run_columns,
+    share_in_percent,
     with_ours,
 )
 from analysis.relex.models import points, step_share, windows_near
@@ -22,15 +24,12 @@ from analysis.relex.printed import Row, accuracy_cells, ours_on_math
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.forecasts import skill
-from rlvr_dynamics.results.formatting import Formatter, general, integer, interval, number
+from rlvr_dynamics.results.formatting import integer, interval, number
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import Score, model_of, protocols, score, steps_of
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
-# Columns of our runs that several tables have.
-ANSWERS = ("benchmark", "protocol", "accuracy", "interval", "n", "samples")
-VS_REAL, VS_HELD = ("vs real", "vs real interval"), ("vs held", "vs held interval")
 Asked = tuple[str, int | None, int | None]  # method, last observed step, target step
 NEEDS = "Not measured: needs scores/scores.parquet with predictions (stages extrapolate and score)."
 
@@ -40,27 +39,25 @@ def signed(value: float) -> str:
     return number(value, 1, signed=True)
 
 
-def four_digits(value: float) -> str:
-    """A cosine."""
-    return number(value, 4)
+def gap(heading: str, name: str = "gap", interval: str = "") -> Column:
+    """A difference in points, with the column of its interval if it has one."""
+    return Column(name, signed, heading, interval)
 
 
-FORMATS: dict[str, Formatter] = {
-    **RUN_FORMATS,
-    **dict.fromkeys(["step", "observe", "samples", "tensors", "runs", "better", "worse"], integer),
-    **dict.fromkeys(["accuracy", "last observed", "real", "mean"], in_percent),
-    **dict.fromkeys(["gap", "vs real", "vs held"], signed),
-    **dict.fromkeys(["cosine", "lowest", "walk"], four_digits),
-    "target": RUN_FORMATS["share"],
-    "factor": lambda value: f"{general(value)} ×",
-    "skill": number,
+# Columns that several tables have alike; others stand in the tables' descriptions.
+COLUMNS = {
+    column.name: column
+    for column in (
+        *(Column(name, integer) for name in ("step", "samples", "tensors")),
+        Column("accuracy", in_percent, "", "interval"),
+        Column("last observed", in_percent),
+        Column("target", share_in_percent),
+        Column("skill", number, "median skill"),
+        gap("minus real, points", "vs real", "vs real interval"),
+        gap("minus last observed, points", "vs held", "vs held interval"),
+    )
 }
-HEADINGS = {
-    **dict.fromkeys(["interval", "gap interval", "vs real interval", "vs held interval"], "95 %"),
-    "vs real": "minus real, points",
-    "vs held": "minus last observed, points",
-    "skill": "median skill",
-}
+ANSWERS = ("benchmark", "protocol", "accuracy", "n", "samples")
 
 
 @dataclass(frozen=True)
@@ -180,14 +177,12 @@ class AccuracyTable:
     Attributes:
         artefact: Its name, number, title, what to look at and whose runs it needs.
         printed: From the study, the printed rows.
-        columns: Columns of the printed rows.
+        columns: Columns of the printed rows, by name where `COLUMNS` has them.
         caption: What is said of the printed rows.
         rows: From a run, its rows.
         here: Columns of our runs, behind those of `RUN`.
         here_caption: What is said of our runs.
         ours: From a run and a printed row, what stands beneath it.
-        headings: Column to heading, where `HEADINGS` has none or another.
-        formats: Column to formatter, where `FORMATS` has none or another.
         here_title: Heading of our runs; that of the table when not given.
         needs: What is missing where no run has rows.
         more: Further tables of our runs, put in front.
@@ -199,14 +194,12 @@ class AccuracyTable:
     look_at: str
     question: str
     printed: Callable[[Study], Iterable[Row]]
-    columns: Sequence[str]
+    columns: Sequence[Column | str]
     caption: str
     rows: Callable[[Cell], Iterable[Row]]
-    here: Sequence[str]
+    here: Sequence[Column | str]
     here_caption: str
     ours: Callable[[Cell, Row], Iterable[Row]] = ours_on_math
-    headings: dict[str, str] = field(default_factory=dict)
-    formats: dict[str, Formatter] = field(default_factory=dict)
     here_title: str = ""
     needs: str = NEEDS
     more: Callable[[Sequence[Cell], str], list[Table]] = lambda cells, name: []
@@ -221,52 +214,30 @@ class AccuracyTable:
     def build(self, study: Study) -> list[Table]:
         """The printed rows with ours beneath, then our runs."""
         rows = with_ours(study, self.printed(study), self.ours)
-        paper = self._table(self.name, self.title, self.caption, rows, self.columns)
+        paper = relex_table(self.name, self.title, self.caption, rows, self.columns)
         return [paper, *for_controls(study, self._here, self.name)]
 
     def _here(self, cells: Sequence[Cell], name: str) -> list[Table]:
         title = f"{self.here_title or self.title}: runs of this study"
         rows = [row for cell in cells for row in self.rows(cell)]
-        if not rows:
-            return [Table(f"{name}_here", title, "", None, missing=self.needs)]
-        caption = f"{self.here_caption} {dtypes(cells)}"
-        listed = self._table(f"{name}_here", title, caption, rows, [*RUN, *self.here])
-        return [*self.more(cells, name), listed]
-
-    def _table(
-        self, name: str, title: str, caption: str, rows: Iterable[Row], columns: Sequence[str]
-    ) -> Table:
-        return as_table(name, title, caption, rows, columns, self.formats, self.headings)
+        caption, columns = f"{self.here_caption} {dtypes(cells)}", [*RUN, *self.here]
+        listed = relex_table(f"{name}_here", title, caption, rows, columns, self.needs)
+        return [*(self.more(cells, name) if rows else []), listed]
 
 
-def as_table(
+def relex_table(
     name: str,
     title: str,
     caption: str,
-    rows: Iterable[Row],
-    columns: Sequence[str],
-    formats: Mapping[str, Formatter] | None = None,
-    headings: Mapping[str, str] | None = None,
+    rows: Sequence[Row],
+    columns: Iterable[Column | str],
+    missing: str = "",
 ) -> Table:
-    """A table of some columns of rows, then the name of the run; what `source` says is explained.
-
-    Args:
-        name: As in `Table`, like the next two.
-        title: Heading.
-        caption: What it holds.
-        rows: Column to value; columns that are not asked for are left out.
-        columns: Columns in order, but for the last one, `cell`.
-        formats: Column to formatter, where `FORMATS` has none or another.
-        headings: Column to heading, where `HEADINGS` has none or another.
-    """
-    frame = pd.DataFrame(list(rows), columns=[*columns, "cell"])
-    return Table(
-        name,
-        title,
-        caption + (provenance_note(frame) if "source" in frame else ""),
-        frame,
-        {**FORMATS, **(formats or {})},
-        {**HEADINGS, **(headings or {})},
+    """`as_table`, with the columns of `COLUMNS`, what `source` says, and the name of the run."""
+    known = [COLUMNS.get(each, each) if isinstance(each, str) else each for each in columns]
+    sources = pd.DataFrame({"source": [row.get("source") for row in rows]})
+    return as_table(
+        name, title, caption + provenance_note(sources), rows, [*known, "cell"], missing
     )
 
 

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.parts.paper_tables import run_columns
+from analysis.parts.paper_tables import Column, in_percent, run_columns, share_in_percent
 from analysis.parts.random_walk import reconstruction_cosines, walk_of
 from analysis.relex.accuracy_table import (
     ANSWERS,
-    VS_HELD,
-    VS_REAL,
     AccuracyTable,
     Scored,
-    as_table,
+    gap,
     in_domain,
     near_paper,
-    signed,
+    relex_table,
     windows_and_targets,
 )
 from analysis.relex.beyond_training_tables import FAR, OUT_OF_DOMAIN
@@ -32,7 +30,7 @@ from analysis.relex.printed import (
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.forecasts import COUNTED
-from rlvr_dynamics.results.formatting import interval
+from rlvr_dynamics.results.formatting import integer, interval, number
 from rlvr_dynamics.results.frames import median_and_quartiles, numbers, select
 from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.methods import method_name
@@ -91,19 +89,19 @@ MAIN = AccuracyTable(
     "what does the extrapolation add to stopping early?",
     question="acceleration",
     printed=main_printed,
-    columns=("model", "algorithm", "method", "share", "source", "accuracy", "interval", "n", "gap"),
+    columns=("model", "algorithm", "method", "share", "source", "accuracy", "n")
+    + (gap("minus full RL, points"),),
     caption="Accuracy in per cent on MATH (5,000 problems as printed; the paper prints no "
     "interval). Share: observed part of the training. In the released code the 8B row predicts "
     "step 750 of a training of 500. Ours stand beneath where a run has the same model and "
     "algorithm.",
     rows=main_rows,
-    here=("method", "share", *ANSWERS, *VS_REAL, *VS_HELD),
+    here=("method", "share", *ANSWERS, "vs real", "vs held"),
     here_title="RELEX on the in-domain benchmark",
     here_caption="Accuracy in per cent with its 95 % interval over the n questions, and what it "
     "is above the real final checkpoint and above the last observed one, in points (paired "
     "bootstrap). The windows nearest to the paper's 15 %, whose shares are in the row; greedy and "
     "sampled answers are rows of their own.",
-    headings={"gap": "minus full RL, points"},
 )
 
 
@@ -158,9 +156,11 @@ def over_runs(cells: Sequence[Cell], name: str) -> list[Table]:
                 "cell": ", ".join(dict.fromkeys(scored.cell.name for scored in found)),
             }
         )
+    if not rows:
+        return []
     ordered = pd.DataFrame(rows).sort_values(["model", "learning rate", "share"], kind="stable")
     return [
-        as_table(
+        relex_table(
             f"{name}_runs",
             f"{BASELINE.title}: over runs",
             "In-domain accuracy above the last observed checkpoint and above the real final one, "
@@ -169,13 +169,12 @@ def over_runs(cells: Sequence[Cell], name: str) -> list[Table]:
             "interval (paired bootstrap over questions) lies above or below the last observed "
             "checkpoint.",
             ordered.to_dict("records"),
-            list(ordered.columns)[:-1],
-            dict.fromkeys(["held", "real"], signed),
-            {
-                "held": "minus last observed, points",
-                "real": "minus real, points",
-                **dict.fromkeys(["held range", "real range"], "range"),
-            },
+            [
+                *("model", "learning rate", "method", "share", Column("runs", integer)),
+                *(gap("minus last observed, points", "held"), Column("held range", None, "range")),
+                *(Column("better", integer), Column("worse", integer)),
+                *(gap("minus real, points", "real"), Column("real range", None, "range")),
+            ],
         )
     ]
 
@@ -192,12 +191,12 @@ BASELINE = AccuracyTable(
     "the line of every weight: does a method with a decomposition do better than one without?",
     question="baselines",
     printed=baselines_printed,
-    columns=("model", "algorithm", "method", "share", "source", "accuracy", "interval", "n"),
+    columns=("model", "algorithm", "method", "share", "source", "accuracy", "n"),
     caption="Accuracy in per cent on MATH; the paper prints one model, no interval, and compares "
     "with an extrapolation of logits whose value was not found. Not printed: the paper has no "
     "such row.",
     rows=lambda cell: (scored.against_real_and_held() for scored in baselines(cell)),
-    here=("method", "share", *ANSWERS, *VS_REAL, *VS_HELD, "skill"),
+    here=("method", "share", *ANSWERS, "vs real", "vs held", "skill"),
     here_caption="In-domain accuracy in per cent with its 95 % interval over the n questions, "
     "what it is above the real final checkpoint and above the last observed one, in points "
     f"(paired bootstrap), and {SKILL} The windows nearest to the paper's 15 %, whose shares are "
@@ -235,21 +234,26 @@ ABLATION = AccuracyTable(
     "say whether the decomposition itself brings a gain over a line for every weight.",
     question="ablations",
     printed=ablation_printed,
-    columns=("model", "algorithm", "method", "share", "step", "source", "accuracy")
-    + ("interval", "n", "gap"),
+    columns=("model", "algorithm", "method", "share", "step", "source", "accuracy", "n")
+    + (gap("minus rank 1, points"),),
     caption="Accuracy in per cent on MATH by target step, from the first 75 of 500 steps, and "
     "what it is above rank 1 with a line at the same step; the paper prints no interval, and "
     "neither the polynomial's degree nor the network's size was found.",
     rows=ablation_rows,
-    here=("method", "share", "target", *ANSWERS, "gap", "gap interval", "skill"),
+    here=("method", "share", "target", *ANSWERS)
+    + (gap("minus rank 1, points", interval="gap interval"), "skill"),
     here_caption="In-domain accuracy in per cent with its 95 % interval over the n questions, "
     "what it is above rank 1 with a line from the same window, in points (paired bootstrap), and "
     f"{SKILL} Share: observed part of the training; target: predicted step.",
-    headings={"gap": "minus rank 1, points"},
 )
 
 
 # Checkpoints rebuilt from the directions of the whole trajectory
+
+
+def four_digits(value: float) -> str:
+    """A cosine."""
+    return number(value, 4)
 
 
 def oracle_printed(study: Study) -> list[Row]:
@@ -307,24 +311,24 @@ ORACLE = AccuracyTable(
     "the whole training enough? And is the cosine above a random walk's, which is high as well?",
     question="ablations",
     printed=oracle_printed,
-    columns=("model", "algorithm", "method", "step", "source", "accuracy", "interval", "n", "gap"),
+    columns=("model", "algorithm", "method", "step", "source", "accuracy", "n")
+    + (gap("minus real, points"),),
     caption="Accuracy in per cent on MATH; rank 5 is only said to be about as good as rank 1. The "
     "directions are those of all 500 steps, so every rebuilt checkpoint uses the future.",
     rows=oracle_rows,
-    here=("method", "step", "target", "cosine", "quartiles", "lowest", "walk", "tensors")
-    + (*ANSWERS, "real", "gap", "gap interval"),
+    here=(
+        *("method", "step", Column("target", share_in_percent, "share")),
+        *(Column("cosine", four_digits), "quartiles", Column("lowest", four_digits)),
+        *(Column("walk", four_digits, "random walk"), "tensors", *ANSWERS),
+        Column("real", in_percent, "real checkpoint"),
+        gap("minus real, points", interval="gap interval"),
+    ),
     here_caption="Cosine of the real update with its projection on the leading directions of the "
     "whole trajectory, which use the future: median over tensors, quartiles, lowest; the ratio of "
     "the lengths is the same number. Walk: the same for a random walk with the run's step norms, "
     "in many dimensions (exact). Accuracy of the rebuilt in-domain checkpoint, in per cent with "
     "its 95 % interval over n questions, where one was scored, beside the real checkpoint of that "
     "step (points: paired bootstrap).",
-    headings={
-        "target": "share",
-        "walk": "random walk",
-        "real": "real checkpoint",
-        "gap": "minus real, points",
-    },
     needs=absent("", "", "oracle").missing,
 )
 

@@ -9,30 +9,31 @@ import numpy as np
 from analysis.parts.paper_tables import (
     OURS,
     RUN,
-    RUN_FORMATS,
+    Column,
+    estimate,
     for_controls,
     in_percent,
     signed_points,
+    speed_up,
     with_ours,
 )
 from analysis.relex.accuracy_table import (
     ANSWERS,
     NEEDS,
-    VS_HELD,
-    VS_REAL,
     AccuracyTable,
     Scored,
-    as_table,
     dtypes,
+    gap,
     in_domain,
     near_paper,
+    relex_table,
     windows_and_targets,
 )
 from analysis.relex.models import step_share
 from analysis.relex.printed import BENCHMARKS, PAPER_STEPS, Row, counterpart, printed_rows
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import percent_interval
+from rlvr_dynamics.results.formatting import integer, percent_interval
 from rlvr_dynamics.results.scores import Score, protocols, score
 from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
@@ -59,8 +60,7 @@ def build(study: Study) -> list[Table]:
 
 def _paper_table(study: Study) -> Table:
     """Five benchmarks, their mean and the mean with MATH, as printed and recomputed."""
-    means = ["five as printed", "five", "five off", "six as printed", "six", "six off"]
-    return as_table(
+    return relex_table(
         NAME,
         TITLE,
         "Accuracy in per cent. The means over the five and over MATH and the five are shown as "
@@ -69,19 +69,18 @@ def _paper_table(study: Study) -> Table:
         "are those of our mean over the five; the paper prints none. Share: observed part of the "
         "training.",
         with_ours(study, _printed(), _ours),
-        ["model", "algorithm", "method", "share", "source", *TITLES.values(), *means]
-        + ["interval", "n"],
-        {
-            **dict.fromkeys([*TITLES.values(), *means], in_percent),
-            **dict.fromkeys(["five off", "six off"], signed_points),
-        },
-        {
-            "five": "mean of the five",
-            "six": "mean with MATH",
-            "five as printed": "mean of the five as printed",
-            "six as printed": "mean with MATH as printed",
-            **dict.fromkeys(["five off", "six off"], "printed − recomputed"),
-        },
+        [
+            *("model", "algorithm", "method", "share", "source"),
+            *(Column(title, in_percent) for title in TITLES.values()),
+            Column("five as printed", in_percent, "mean of the five as printed"),
+            Column("five", in_percent, "mean of the five"),
+            Column("five off", signed_points, "printed − recomputed"),
+            Column("six as printed", in_percent, "mean with MATH as printed"),
+            Column("six", in_percent, "mean with MATH"),
+            Column("six off", signed_points, "printed − recomputed"),
+            Column("interval", None, "95 %"),
+            "n",
+        ],
     )
 
 
@@ -134,30 +133,21 @@ def _here(cells: Sequence[Cell], name: str) -> list[Table]:
     names = {name for cell in cells for name in cell.results.benchmarks("out_of_domain")}
     titles = benchmarks(cells, [*first, *last, "cell"], ENDINGS)
     titles = {name: title for name, title in titles.items() if name in names}
-    rows = [row for cell in cells for row in _rows(cell, titles)]
-    title = f"{TITLE}: runs of this study"
-    if not rows:
-        return [Table(f"{name}_here", title, "", None, missing=NEEDS)]
-    found = list(titles.values())
+    columns: list[Column | str] = [*first]
+    for title in titles.values():
+        columns += [estimate(title, in_percent), Column(f"{title}: n", integer, "n")]
     return [
-        as_table(
+        relex_table(
             f"{name}_here",
-            title,
+            f"{TITLE}: runs of this study",
             "Accuracy in per cent with its 95 % interval over questions; benchmarks count alike in "
             "the mean, whose n is the questions of all of them. Then what the mean is above the "
             "real final checkpoint's and above the last observed one's, in points (paired "
             "bootstrap). The windows nearest to the paper's 15 %, whose shares are in the row. "
             f"{dtypes(cells)}",
-            rows,
-            [*first, *(title + ending for title in found for ending in ENDINGS), *last],
-            {
-                **dict.fromkeys(found, in_percent),
-                **{f"{title}: n": RUN_FORMATS["n"] for title in found},
-            },
-            {
-                **{f"{title} [95 %]": "95 %" for title in [*found, "mean"]},
-                **{f"{title}: n": "n" for title in found},
-            },
+            [row for cell in cells for row in _rows(cell, titles)],
+            [*columns, estimate("mean", in_percent), "n", "vs real", "vs held"],
+            NEEDS,
         )
     ]
 
@@ -254,22 +244,18 @@ FAR = AccuracyTable(
     "checkpoint that it started from? The paper claims 10 to 20 times.",
     question="far_extrapolation",
     printed=far_printed,
-    columns=("model", "observe", "share", "source", *map(str, FAR_TARGETS), "n"),
+    columns=("model", Column("observe", integer, "observed steps"), "share", "source")
+    + (*(Column(f"{step}", in_percent, f"step {step}") for step in FAR_TARGETS), "n"),
     caption="Accuracy in per cent on MATH by the last observed step and the predicted step, of a "
     "training of 500 steps; most of the printed grid was not found, and no interval is printed.",
     ours=far_beneath,
     rows=far_rows,
-    here=("share", "target", "factor", *ANSWERS, "last observed", "real", *VS_HELD, *VS_REAL),
+    here=("share", "target", Column("factor", speed_up), *ANSWERS, "last observed")
+    + (Column("real", in_percent, "real final"), "vs held")
+    + (gap("minus real final, points", "vs real", "vs real interval"),),
     here_caption="In-domain accuracy in per cent of RELEX by observed share of the training and "
     "target, with its 95 % interval over the n questions. A target above 100 % lies beyond the "
     "training: no real checkpoint is there. Factor: target over observed steps. Then what it is "
     "above the last observed checkpoint and above the real final one, in points (paired "
     "bootstrap).",
-    headings={
-        "observe": "observed steps",
-        "real": "real final",
-        "vs real": "minus real final, points",
-        **{str(step): f"step {step}" for step in FAR_TARGETS},
-    },
-    formats=dict.fromkeys(map(str, FAR_TARGETS), in_percent),
 )
