@@ -28,7 +28,7 @@ class Analysis:
     Attributes:
         out: The folder.
         built: Every table and figure, in order.
-        claims: The ledger; None where it was not asked for.
+        claims: The ledger; None if it was left out.
         broken: Name and traceback of what broke.
     """
 
@@ -60,7 +60,7 @@ def analyse(
         out: The folder; one that an earlier call wrote is replaced.
         ledger: Builds the claims ledger; None leaves it out.
         command: What the page says wrote it.
-        strict: Raise the first error instead of reporting it beside the rest.
+        strict: Raise the first error instead of noting it on the page.
 
     Raises:
         UserError: `out` holds something else, or the disk is full.

@@ -107,7 +107,7 @@ def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def rate(value: float) -> str:
-    """A learning rate, always as a power of ten: `1e−4` beside `1e−5`."""
+    """A learning rate, always as a power of ten, so that `1e−4` and `1e−5` compare."""
     digits, _, power = f"{value:.2e}".partition("e")
     return f"{general(float(digits))}e{int(power)}".replace("-", MINUS)
 
@@ -142,14 +142,14 @@ def copy_report(cell: Cell, page: Path, cells: Path, back: str) -> None:
         back: HTML that leads back to the study, put at the top.
     """
     keep_inside(page, page.parent)
-    beside = cells / cell.name
-    beside.mkdir()
+    own = cells / cell.name
+    own.mkdir()
     for name in COMPANIONS:
         source = page.parent / name
         if source.is_dir():
-            copy_folder(source, beside / name, page.parent)
+            copy_folder(source, own / name, page.parent)
         elif source.exists():
-            copy_file(source, beside / name, page.parent)
+            copy_file(source, own / name, page.parent)
     html = page.read_text(encoding="utf-8")
     links = "|".join(re.escape(name) for name in COMPANIONS)
     html = re.sub(rf'href="({links})', rf'href="{quote(cell.name)}/\1', html)

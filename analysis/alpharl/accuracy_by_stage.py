@@ -162,7 +162,7 @@ def _ours_beneath(
 def here_table(
     table: StageTable, cells: Sequence[Cell], name: str, shares: Sequence[float]
 ) -> Table:
-    """The same stages of our runs, with the control of the rank-1 update beside it."""
+    """The same stages of our runs, with a control of the rank-1 update."""
     return as_table(
         f"{name}_here",
         f"{table.title}: runs of this study",

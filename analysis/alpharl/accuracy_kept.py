@@ -1,4 +1,4 @@
-"""What AlphaRL keeps of the full training: printed columns and our runs, beside the checkpoint."""
+"""What AlphaRL keeps of the full training, against the checkpoint it starts from."""
 
 from collections.abc import Iterator, Sequence
 
@@ -27,7 +27,7 @@ MISSING = "Not measured: needs AlphaRL's predictions of the last step, scored (s
 def kept_table(
     title: str, shares: Sequence[float], cells: Sequence[Cell], name: str, printed: pd.DataFrame
 ) -> Table:
-    """What AlphaRL keeps of the full training's accuracy, beside the checkpoint it starts from.
+    """What AlphaRL keeps of the full training's accuracy, printed and in our runs.
 
     Args:
         title: Heading of the table that this belongs to.

@@ -178,7 +178,7 @@ ARTEFACTS: list[Artefact] = [
         "12c",
         "Where the non-greedy tokens stand",
         "Every answer is cut in ten parts of equal length; the dotted steps are where tokens stand "
-        "anyway. A peak at the left means that the base is led on another way at the beginning and "
+        "anyway. A peak at the left means that the base is led elsewhere at the beginning and "
         "goes on by itself. The random update is the control. No marks: no non-greedy tokens.",
         "rank_recovery",
         draw_places,

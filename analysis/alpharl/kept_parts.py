@@ -64,8 +64,8 @@ def kept_rank(study: Study) -> Drawing:
         ranks,
         RANK_LABEL,
         relative=True,
-        beside=paper,
-        beside_title="printed: the paper's table 8, MATH-500",
+        last=paper,
+        last_title="printed: the paper's table 8, MATH-500",
         dodged=0.7,
     ).draw(study)
 
@@ -217,8 +217,8 @@ ARTEFACTS: list[Artefact] = [
     figure(
         "11",
         "One direction of the update alone, on every benchmark",
-        "As figure 4a. Where training itself moved a benchmark little, no direction can be told "
-        "from another: compare base and full first.",
+        "As figure 4a. Where training itself moved a benchmark little, no direction stands "
+        "out: compare base and full first.",
         "subspaces",
         partial(directions, each_benchmark=True),
     ),

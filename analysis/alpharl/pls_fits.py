@@ -32,7 +32,7 @@ ROW = 0.3  # inches of one kind of run
 
 
 def draw(study: Study) -> Drawing:
-    """Top: three fits of one run; bottom: R² of every run beside both nulls."""
+    """Top: three fits of one run; bottom: R² of every run with both nulls."""
     cells = [cell for cell in study.cells if has(cell.results.tables["pls"], "r2")]
     if not cells:
         return Drawing(None, missing="Not measured: needs measure/pls.parquet.")

@@ -1,4 +1,4 @@
-"""Trained models beside their rank-1 updates, on every benchmark."""
+"""Trained models and their rank-1 updates, on every benchmark."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Accuracy over the training: real checkpoints beside their rank-1 updates."""
+"""Accuracy over the training: real checkpoints and their rank-1 updates."""
 
 from collections.abc import Sequence
 from functools import partial

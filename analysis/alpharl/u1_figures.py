@@ -31,7 +31,7 @@ def middle_path(cell: Cell) -> Path1 | None:
 
 
 def draw(study: Study) -> Drawing:
-    """For one seed of every kind of run: u1(t), and a random walk beside it."""
+    """For one seed of every kind of run: u1(t) next to a random walk."""
     found: list[tuple[Cell, str, Path1]] = []
     for group in groups(study.cells, by_algorithm=True):
         for cell in group.cells:
@@ -101,8 +101,8 @@ ARTEFACTS: list[Artefact] = [
         "6a",
         "The path of the update's leading left vector",
         "The two leading principal components of u1(t), with their shares of the variance. A "
-        "smooth curve is no finding: a random walk with the same step lengths (right of each) "
-        "draws one too. Look for a path that is straighter than its walk.",
+        "smooth curve alone is not a finding: a random walk with the same step lengths (right of "
+        "each) draws one too. Look for a path that is straighter than its walk.",
         "linearity_pls",
         draw,
     )

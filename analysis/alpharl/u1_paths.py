@@ -1,4 +1,4 @@
-"""Leading left vectors u1(t) of one run, the accuracies beside them, and what PLS makes of both.
+"""Leading left vectors u1(t) of one run, their accuracies, and the PLS fit of both.
 
 Legend: P steps with both u1 and an accuracy, m rows of a matrix.
 """

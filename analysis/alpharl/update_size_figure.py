@@ -34,7 +34,7 @@ PRINTED_NAMES = {
     "dpo": "DPO",
 }
 PRINTED_METRICS = {"1": "rank1_norm_fraction_pct", "1%": "rank1pct_norm_fraction_pct"}
-# Labels of the paper's figure, in per cent, that cannot be told apart: PPO, RLOO, GRPO, Dr.GRPO.
+# Labels of the paper's figure, in per cent, not assigned to runs there: PPO, RLOO, GRPO, Dr.GRPO.
 UNASSIGNED = {"1": (25.6, 19.6, 18.3, 18.7), "1%": (49.1, 39.5, 37.1, 37.3)}
 
 

@@ -191,7 +191,7 @@ ARTEFACTS: list[Artefact] = [
         "7",
         TITLE,
         "Online training changes the weights least and puts the most of the change into its "
-        "leading direction; beside each share of ours, what a random matrix has.",
+        "leading direction. Next to each share of ours: the share of a random matrix.",
         "contrast",
         build,
     )

@@ -59,8 +59,8 @@ class CurveFigure:
         relative: Accuracy over the final checkpoint's, instead of accuracy.
         needed: The places of which a run needs at least one to be drawn; the joined ones when
             empty.
-        beside: Draws one more panel, such as printed values; or None.
-        beside_title: Title of that panel.
+        last: Draws one more panel, such as printed values; or None.
+        last_title: Title of that panel.
         decorate: Called with every panel of ours.
         dodged: Width over which the runs of a place are spread.
     """
@@ -70,8 +70,8 @@ class CurveFigure:
     each_benchmark: bool = False
     relative: bool = False
     needed: tuple[str, ...] = ()
-    beside: Callable[[Axes], None] | None = None
-    beside_title: str = ""
+    last: Callable[[Axes], None] | None = None
+    last_title: str = ""
     decorate: Callable[[Axes], object] | None = None
     dodged: float = 0.6
 
@@ -88,7 +88,7 @@ class CurveFigure:
         return Drawing(figure, self._facts(study, cells, more), names_of(study, cells))
 
     def _figure(self, panels: Sequence[Panel], looks: Looks) -> Figure:
-        titles = [panel.title for panel in panels] + [self.beside_title] * bool(self.beside)
+        titles = [panel.title for panel in panels] + [self.last_title] * bool(self.last)
         count = columns_of(panels, 2) if self.each_benchmark else min(2, len(titles))
         ylabel = "accuracy / final checkpoint's" if self.relative else "accuracy"
         figure, axes = panel_grid(
@@ -96,8 +96,8 @@ class CurveFigure:
         )
         for panel, one in zip(panels, axes, strict=False):
             self._panel(one, panel, looks)
-        if self.beside is not None:
-            self.beside(axes[-1])
+        if self.last is not None:
+            self.last(axes[-1])
         for one in axes:
             one.set_ylim(bottom=0, top=1.04 * max(one.get_ylim()[1], float(self.relative)))
             one.grid(axis="x", visible=False)

@@ -1,4 +1,4 @@
-"""Makes an artefact and writes its files: csv, Markdown and LaTeX, or pdf and png."""
+"""Make artefacts and write their files: csv, Markdown and LaTeX, or pdf and png."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _build(artefact: Artefact, source: Any, folder: Path, strict: bool) -> Built
             write_table(table, folder / "tables")
         return Built(artefact, tables, cells=cells_of(tables))
     except Exception as error:
-        told = note(error, strict)
-        # Half of something that broke must not lie beside what is whole.
+        noted = note(error, strict)
+        # No half-written artefact may remain in the folder.
         broken = [f"tables/{table.name}.*" for table in tables]
         for pattern in (f"figures/{artefact.name}.*", *broken):
             for path in folder.glob(pattern):
                 path.unlink()
-        return Built(artefact, error=told)
+        return Built(artefact, error=noted)
 
 
 def _draw(artefact: Artefact, drawing: Drawing, folder: Path) -> Built:
@@ -108,7 +108,7 @@ def _draw(artefact: Artefact, drawing: Drawing, folder: Path) -> Built:
 
 
 def note(error: Exception, strict: bool) -> str:
-    """The traceback of an error that stops one part; one that stops everything goes on."""
+    """The traceback of an error that concerns one part; others, such as a full disk, are raised."""
     if strict or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         raise error
     return "".join(traceback.format_exception(error))

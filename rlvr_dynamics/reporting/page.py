@@ -138,7 +138,7 @@ def _summary(facts: dict[str, str]) -> str:
 
 
 def plain_entry(table: Table, known: Collection[str] = (), files: Sequence[str] = ()) -> dict:
-    """What the page shows of a table that is no artefact, under its own title."""
+    """What the page shows of a table that is not an artefact, under its own title."""
     return {
         **dict.fromkeys(("look_at", "error", "image", "missing", "facts", "state", "again"), ""),
         **dict.fromkeys(("questions", "cells"), ()),
