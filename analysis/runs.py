@@ -18,10 +18,10 @@ from rlvr_dynamics.results.formatting import (
     percent,
     percent_interval,
 )
-from rlvr_dynamics.results.run import TABLES
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.copies import copy_file, copy_folder, keep_inside
 
 COMPANIONS = ("claims.csv", "tables", "figures")  # what a run's page links to
@@ -120,8 +120,8 @@ def _distinct(found: Iterable[Any]) -> str:
 def missing_tables(cell: Cell) -> list[tuple[str, str]]:
     """File and stage of every table that a run lacks."""
     return [
-        (file, stage)
-        for name, (file, stage, _) in TABLES.items()
+        (table.file, table.stage)
+        for name, table in TABLES.items()
         if cell.results.tables[name] is None
     ]
 

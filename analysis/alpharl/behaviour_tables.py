@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from rlvr_dynamics.behaviour.columns import COLUMNS
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
 from rlvr_dynamics.behaviour.measure import table_path
 from rlvr_dynamics.errors import UserError
@@ -15,6 +14,7 @@ from rlvr_dynamics.results.frames import values
 from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.run_directory.records import FOLDERS
+from rlvr_dynamics.schema.tables import BEHAVIOUR
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -39,10 +39,9 @@ def behaviour(cell: Cell, name: str) -> pd.DataFrame:
     Raises:
         UserError: The table lacks columns.
     """
-    path = _path(cell, name)
-    empty = pd.DataFrame(columns=list(COLUMNS[name]))
-    table = read_parquet(path) if path.is_file() else empty
-    absent = [column for column in COLUMNS[name] if column not in table]
+    path, columns = _path(cell, name), BEHAVIOUR[name].names
+    table = read_parquet(path) if path.is_file() else pd.DataFrame(columns=columns)
+    absent = [column for column in columns if column not in table]
     if absent:
         raise UserError(
             f"the table lacks {', '.join(absent)}",

@@ -16,6 +16,7 @@ from rlvr_dynamics.behaviour.tables import (
     writer_summary,
 )
 from rlvr_dynamics.behaviour.work import Work
+from rlvr_dynamics.schema.tables import BEHAVIOUR
 from rlvr_dynamics.system.keyed import write_table
 
 
@@ -105,18 +106,17 @@ def _tables(subjects: Subjects, work: Work) -> dict[str, pd.DataFrame]:
     shifts = []
     for role in others:
         found = work.shifts(role)
-        found.insert(0, "model", role)
-        found.insert(4, "text", [texts.get(int(token), "") for token in found["token"]])
-        shifts.append(found.assign(model_identity=who[role], base_identity=who[BASE]))
-    first = ["metric", "writer", "reader", "value", "low", "high"]
-    whole = pd.concat(summary, ignore_index=True)
-    whole = whole[first + [name for name in whole.columns if name not in first]]
-    return {
+        found["text"] = [texts.get(int(token), "") for token in found["token"]]
+        identities = {"model_identity": who[role], "base_identity": who[BASE]}
+        shifts.append(found.assign(model=role, **identities))
+    common["max_new_tokens"] = job.max_new_tokens
+    written = {
         "tokens": _compact(pd.concat(tokens, ignore_index=True)),
-        "summary": whole.assign(**common, max_new_tokens=job.max_new_tokens),
+        "summary": pd.concat(summary, ignore_index=True).assign(**common),
         "embeddings": pd.concat(shifts, ignore_index=True).assign(**common),
         "prefix": pd.DataFrame(prefixes).assign(**common),
     }
+    return {name: table.reindex(columns=BEHAVIOUR[name].names) for name, table in written.items()}
 
 
 def _texts(subjects: Subjects, answers: dict[str, pd.DataFrame]) -> dict[int, str]:
@@ -128,5 +128,4 @@ def _compact(tokens: pd.DataFrame) -> pd.DataFrame:
     """Words that repeat a million times are stored once."""
     words = ["writer", "reader", "question_id", "text"]
     words += ["writer_identity", "reader_identity", "dtype"]
-    first = words[:3] + [name for name in tokens.columns if name not in words]
-    return tokens.reindex(columns=first + words[3:]).astype(dict.fromkeys(words, "category"))
+    return tokens.astype(dict.fromkeys(words, "category"))

@@ -11,12 +11,9 @@ from rlvr_dynamics.checkpoints.differences import finite_elements
 from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.progress import bar
 
-FORECAST_COLUMNS = (
-    *("method", "observe", "step", "tensor", "module", "layer", "sse", "sse_hold", "skill"),
-    *("cosine", "magnitude_ratio", "dtype"),
-)
 _PIECE = 1 << 18
 
 
@@ -34,10 +31,8 @@ def forecast_errors(
         progress: Show a bar.
 
     Returns:
-        One row per prediction and tensor: method, observe, step, tensor, module, layer, sse
-        (‖Ŵ - W‖²), sse_hold (‖W_observe - W‖²), skill = 1 - sse / sse_hold, cosine of predicted to
-        true update from the base, magnitude_ratio of predicted to true update, dtype. A ratio with
-        a zero below is NaN.
+        One row per prediction and tensor, with the columns of the table `forecast` but
+        `uses_future`, which is the caller's to add. A ratio with a zero below is NaN.
 
     Raises:
         UserError: A prediction is not the model of the base, a shard differs from its manifest, a
@@ -61,7 +56,8 @@ def forecast_errors(
             errors = _tensor_errors(trajectory, predicted, name, observe, step)
             rows.append({"method": method, "observe": observe, "step": step, **errors})
     trajectory.settle()
-    return pd.DataFrame(rows, columns=FORECAST_COLUMNS)
+    columns = [name for name in TABLES["forecast"].names if name != "uses_future"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _tensor_errors(

@@ -13,6 +13,7 @@ from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import Extrapolation, Method, Rebuilt, RunConfig
 from rlvr_dynamics.schema.shares import observed_step, target_step
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.atomic import remove, write_parquet
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from rlvr_dynamics.checkpoints import Trajectory
     from rlvr_dynamics.measurement import AccuracySeries
-
-INDEX = ["method", "observe", "step", "path", "identity", "uses_future", "candidate_of"]
-INDEX += ["moved", "parameters"]
 
 
 def check_methods(settings: Extrapolation) -> None:
@@ -80,7 +78,8 @@ def extrapolate(run: Run, folder: Path) -> None:
     for rebuilt in settings.reconstructions:
         rows += _rebuild(run, trajectory, rebuilt, folder, accuracy)
     index = pd.DataFrame(
-        [_row(run, made, folder, candidate_of) for made, candidate_of in rows], columns=INDEX
+        [_row(run, made, folder, candidate_of) for made, candidate_of in rows],
+        columns=TABLES["index"].names,
     )
     known = [(made.method, made.observe, made.step, Path(made.folder)) for made, _ in rows]
     forecast = forecast_errors(trajectory, known, progress=True)

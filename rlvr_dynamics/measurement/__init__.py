@@ -1,6 +1,6 @@
 """What a trajectory's weights say, as tidy tables: each tensor is read once."""
 
-from rlvr_dynamics.measurement.measure import COLUMNS, TABLES, measure
+from rlvr_dynamics.measurement.measure import measure
 from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings
 
-__all__ = ["COLUMNS", "TABLES", "AccuracySeries", "MeasureSettings", "measure"]
+__all__ = ["AccuracySeries", "MeasureSettings", "measure"]

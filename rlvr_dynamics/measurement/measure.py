@@ -23,62 +23,10 @@ from rlvr_dynamics.measurement.trajectory_tables import (
     trajectory_tables,
 )
 from rlvr_dynamics.measurement.update_tables import update_tables
+from rlvr_dynamics.schema.tables import MEASURED, TableFile
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import one_thread_each
-
-LABELS = ("tensor", "module", "layer")
-# Tables that may be empty still have their columns.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "norms": (
-        *("step", *LABELS, "update_norm", "step_norm", "base_norm", "relative_update"),
-        *("changed_share", "step_changed_share"),
-    ),
-    "coefficients": (*LABELS, "step", "index", "coefficient"),
-    "trajectory_svd": (
-        *(*LABELS, "d", "T", "index", "sigma", "explained_variance"),
-        *("null_mean", "null_low", "null_high", "draws", "seed", "dtype"),
-    ),
-    "linearity": (
-        *(*LABELS, "T", "slope", "intercept"),
-        *(
-            f"{score}{suffix}"
-            for score in ("r2", "heldout_r2", "loo_r2")
-            for suffix in (
-                *("", "_null_mean", "_null_low", "_null_high"),
-                *("_permuted_mean", "_permuted_low", "_permuted_high"),
-            )
-        ),
-        *("draws", "seed"),
-    ),
-    "oracle": (*LABELS, "step", "rank", "cosine", "relative_error"),
-    "drift": (
-        *(*LABELS, "share", "stop", "cosine", "null_mean", "null_low", "null_high"),
-        *("draws", "seed"),
-    ),
-    "update_svd": (
-        *("step", *LABELS, "m", "n", "index", "sigma", "frobenius", "norm_share"),
-        *("norm_share_null", "energy_share", "residual", "method", "dtype"),
-    ),
-    "rank_shares": (
-        *("step", *LABELS, "m", "n", "rank", "k", "norm_share", "norm_share_null", "dtype"),
-    ),
-    "update_rank": (
-        *("step", *LABELS, "stable_rank", "stable_rank_null", "effective_rank"),
-        *("effective_rank_null", "numerical_rank", "full_rank", "base_cosine_left"),
-        *("base_cosine_left_null", "base_cosine_right", "base_cosine_right_null"),
-        *("subspace_k", "dtype"),
-    ),
-    "u1_alignment": (
-        *("step", *LABELS, "flipped", "cosine_next", "cosine_last", "sigma1", "alpha"),
-    ),
-    "pls": (
-        *(*LABELS, "T", "r2", "r2_null_mean", "r2_null_low", "r2_null_high"),
-        *("r2_walk_mean", "r2_walk_low", "r2_walk_high", "p_value", "loo_r2", "accuracy"),
-        *("draws", "seed"),
-    ),
-}
-TABLES = (*COLUMNS, "explained_variance", "checkpoints")
 
 
 def measure(
@@ -91,9 +39,9 @@ def measure(
 ) -> None:
     """Measure every tensor and write the tables and the leading directions.
 
-    Writes every table of `TABLES` as parquet; `statistics/`, what was read of each tensor, from
-    which an interrupted or longer measurement goes on; and `directions/`, v1 of each tensor in its
-    shape, float32.
+    Writes the tables `MEASURED` as parquet; `statistics/`, what was read of each tensor, from which
+    an interrupted or longer measurement goes on; and `directions/`, v1 of each tensor in its shape,
+    float32.
 
     Args:
         trajectory: What to measure.
@@ -130,10 +78,10 @@ def measure(
             done = bar(done, total=len(names), desc="nulls", unit="tensor")
         found = dict(zip(names, done, strict=True))
     written = {
-        table: _joined(
-            (piece.get(table, {}) for _, pieces in found.values() for piece in pieces), columns
+        name: _joined(
+            (piece.get(name, {}) for _, pieces in found.values() for piece in pieces), table
         )
-        for table, columns in COLUMNS.items()
+        for name, table in MEASURED.items()
     }
     written["explained_variance"] = explained_variance_summary(
         {name: gram for name, (gram, _) in found.items()},
@@ -141,16 +89,17 @@ def measure(
         written["trajectory_svd"],
     )
     written["checkpoints"] = _checkpoints(trajectory)
-    for table in TABLES:
-        write_parquet(folder / f"{table}.parquet", written[table])
+    for name, table in written.items():
+        write_parquet(folder / f"{name}.parquet", table)
     _remove_other_tensors(folder, names)
 
 
-def _joined(pieces: Iterable[Table], columns: tuple[str, ...]) -> pd.DataFrame:
+def _joined(pieces: Iterable[Table], table: TableFile) -> pd.DataFrame:
+    """Pieces of a table; one without rows still has its columns."""
     frames = [pd.DataFrame(piece) for piece in pieces if piece]
     if not frames:
-        return pd.DataFrame(columns=list(columns))
-    return pd.concat(frames, ignore_index=True).reindex(columns=list(columns))
+        return pd.DataFrame(columns=table.names)
+    return pd.concat(frames, ignore_index=True).reindex(columns=table.names)
 
 
 def _checkpoints(trajectory: Trajectory) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from rlvr_dynamics.dynamics import (
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings
 from rlvr_dynamics.measurement.statistics import TensorStatistics
+from rlvr_dynamics.schema.tables import MEASURED
 
 COEFFICIENT_INDICES = 3
 ORACLE_RANKS = (1, 3, 5, 10)
@@ -198,11 +199,7 @@ def explained_variance_summary(
                 "null_high": first["null_high"].mean() if rank == 1 else math.nan,
             }
         )
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+    return pd.DataFrame(rows, columns=MEASURED["explained_variance"].names)
 
 
 LEVELS = (0.90, 0.95, 0.99)
-SUMMARY_COLUMNS = [
-    *("rank", "tensors", "parameters", "min", "mean", "median", "weighted_mean"),
-    *("above_90", "above_95", "above_99", "null_mean", "null_high"),
-]

@@ -14,7 +14,8 @@ from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, ORANGE, VERMILLION
 from rlvr_dynamics.reporting.tables import absent
 from rlvr_dynamics.results.formatting import module_rank, number, text
 from rlvr_dynamics.results.frames import has, highest, known, values
-from rlvr_dynamics.results.run import TABLES, Results
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema.tables import TABLES
 
 R2_FLOOR = -1.0
 
@@ -33,13 +34,13 @@ def run_figure(
         name: File name without ending.
         title: Heading on the page.
         look_at: What a reader should look at.
-        needs: Tables (names of `results.TABLES`) that it draws.
+        needs: Tables (names of `schema.tables.TABLES`) that it draws.
         draw: The function that draws it; None means that the tables hold nothing to draw.
         facts: What n is, for the caption.
     """
 
     def make(results: Results) -> Drawing:
-        drawn, sources = draw(results), ", ".join(TABLES[name][0] for name in needs)
+        drawn, sources = draw(results), ", ".join(TABLES[name].file for name in needs)
         if drawn is not None:
             origin = f"seed {results.seed}; checkpoints in {text(results.dtype)}; from {sources}"
             return Drawing(drawn, f"{facts(results)}; {origin}")

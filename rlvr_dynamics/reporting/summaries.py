@@ -1,7 +1,6 @@
 """The tables of the page, in its order."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import pandas as pd
 
@@ -26,8 +25,8 @@ from rlvr_dynamics.reporting.weight_tables import (
     oracle_table,
     rank_shares_table,
 )
-from rlvr_dynamics.results.columns import COLUMNS
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema.tables import TABLES
 
 
 def table_artefacts(claims: pd.DataFrame) -> list[Artefact]:
@@ -62,9 +61,16 @@ def _table(name: str, make: Callable[[Results], Table]) -> Artefact:
 def columns_table() -> Table:
     """What every column of the tables in measure/, predictions/ and scores/ holds."""
     rows = [
-        {"table": table, "column": name, **asdict(column)}
-        for table, columns in COLUMNS.items()
-        for name, column in columns.items()
+        {
+            "table": table.name,
+            "column": column.name,
+            "kind": column.kind,
+            "formula": column.formula,
+            "source": column.source,
+        }
+        for table in TABLES.values()
+        for column in table.columns
+        if not table.is_open
     ]
     return Table(
         "columns",

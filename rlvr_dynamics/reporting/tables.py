@@ -8,7 +8,7 @@ import pandas as pd
 
 from rlvr_dynamics.errors import one_line, shown
 from rlvr_dynamics.results.formatting import DASH, Formatter, is_missing, text
-from rlvr_dynamics.results.run import TABLES
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.foreign_text import as_csv
 
 LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
@@ -124,8 +124,8 @@ class Table:
 
 def absent(name: str, title: str, *sources: str) -> Table:
     """A table whose stage has not run; the page names the stage."""
-    needs = ", ".join(TABLES[source][0] for source in sources)
-    stages = " and ".join(dict.fromkeys(TABLES[source][1] for source in sources))
+    needs = ", ".join(TABLES[source].file for source in sources)
+    stages = " and ".join(dict.fromkeys(TABLES[source].stage for source in sources))
     return Table(name, title, "", None, missing=f"Not measured: needs {needs} (stage {stages}).")
 
 

@@ -16,78 +16,8 @@ from rlvr_dynamics.results.frames import equal, known, last_step, numbers, selec
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.run_directory.configuration import CONFIG_FILE, RecordedConfig, read_config
 from rlvr_dynamics.run_directory.records import check_records, read_our_json
+from rlvr_dynamics.schema.tables import TABLES, TableFile
 from rlvr_dynamics.system.sealed import Damaged, read_parquet
-
-TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    # name: (file, stage that writes it, columns the report reads)
-    "metrics": ("train/metrics.parquet", "train", ("step",)),
-    "update_svd": (
-        "measure/update_svd.parquet",
-        "measure",
-        ("step", "tensor", "module", "layer", "index", "sigma", "frobenius", "norm_share"),
-    ),
-    "trajectory_svd": (
-        "measure/trajectory_svd.parquet",
-        "measure",
-        ("tensor", "module", "layer", "index", "sigma", "explained_variance", "null_mean")
-        + ("null_high",),
-    ),
-    "coefficients": (
-        "measure/coefficients.parquet",
-        "measure",
-        ("tensor", "module", "layer", "step", "index", "coefficient"),
-    ),
-    "linearity": (
-        "measure/linearity.parquet",
-        "measure",
-        ("tensor", "module", "layer", "r2", "r2_null_mean", "r2_null_high", "heldout_r2"),
-    ),
-    "norms": (
-        "measure/norms.parquet",
-        "measure",
-        ("step", "tensor", "module", "layer", "update_norm", "relative_update"),
-    ),
-    "rank_shares": (
-        "measure/rank_shares.parquet",
-        "measure",
-        ("step", "tensor", "module", "rank", "k", "norm_share", "norm_share_null"),
-    ),
-    "update_rank": (
-        "measure/update_rank.parquet",
-        "measure",
-        ("step", "tensor", "module", "stable_rank", "effective_rank", "full_rank"),
-    ),
-    "u1_alignment": (
-        "measure/u1_alignment.parquet",
-        "measure",
-        ("step", "tensor", "module", "cosine_next", "cosine_last"),
-    ),
-    "pls": ("measure/pls.parquet", "measure", ("tensor", "module", "layer", "r2")),
-    "oracle": ("measure/oracle.parquet", "measure", ("step", "tensor", "rank", "cosine")),
-    "drift": ("measure/drift.parquet", "measure", ("share", "tensor", "cosine")),
-    "explained_variance": (
-        "measure/explained_variance.parquet",
-        "measure",
-        ("rank", "tensors", "min", "mean", "median"),
-    ),
-    "checkpoints": ("measure/checkpoints.parquet", "measure", ("step", "repeats")),
-    "index": ("predictions/index.parquet", "extrapolate", ("method", "observe", "step")),
-    "forecast": (
-        "predictions/forecast.parquet",
-        "extrapolate",
-        ("method", "observe", "step", "tensor", "skill"),
-    ),
-    "scores": (
-        "scores/scores.parquet",
-        "score",
-        ("model", "method", "observe", "step", "benchmark", "split", "protocol", "accuracy"),
-    ),
-    "selection": (
-        "scores/selection.parquet",
-        "score",
-        ("method", "observe", "step", "candidate_of", "accuracy", "chosen"),
-    ),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +103,8 @@ class Results:
     @property
     def missing_stages(self) -> list[str]:
         """Stages of which no table is there."""
-        stages = dict.fromkeys(stage for _, stage, _ in TABLES.values())
-        there = {TABLES[name][1] for name, table in self.tables.items() if table is not None}
+        stages = dict.fromkeys(table.stage for table in TABLES.values())
+        there = {TABLES[name].stage for name, table in self.tables.items() if table is not None}
         return [stage for stage in stages if stage not in there]
 
     def method_name(self, method: str) -> str:
@@ -257,11 +187,10 @@ def load_results(run_dir: Path) -> Results:
         raise UserError(
             "no such run directory", where=str(run_dir), way_out="name the folder of a run"
         )
-    tables = {
-        name: _load(run_dir / file, stage, columns)
-        for name, (file, stage, columns) in TABLES.items()
-    }
-    check_records(run_dir, {TABLES[name][1] for name, table in tables.items() if table is not None})
+    tables = {name: _load(run_dir, table) for name, table in TABLES.items()}
+    check_records(
+        run_dir, {TABLES[name].stage for name, table in tables.items() if table is not None}
+    )
     has_config = (run_dir / CONFIG_FILE).exists()
     config = read_config(run_dir) if has_config else RecordedConfig()
     provenance = run_dir / "provenance.json"
@@ -270,10 +199,11 @@ def load_results(run_dir: Path) -> Results:
     )
 
 
-def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+def _load(run_dir: Path, declared: TableFile) -> pd.DataFrame | None:
+    path = run_dir / declared.file
     if not path.exists():
         return None
-    way_out = f"remove the file and run the {stage} stage again"
+    way_out = f"remove the file and run the {declared.stage} stage again"
     try:
         table = read_parquet(path)
     except Damaged as error:
@@ -282,7 +212,6 @@ def _load(path: Path, stage: str, columns: tuple[str, ...]) -> pd.DataFrame | No
             where=str(path),
             way_out=way_out,
         ) from error
-    lacking = [column for column in columns if column not in table]
-    if lacking:
+    if lacking := declared.lacking(table):
         raise UserError(f"the table lacks {', '.join(lacking)}", where=str(path), way_out=way_out)
     return table if len(table) else None

@@ -31,8 +31,8 @@ def scores_table(
         benchmarks: Name and file of each benchmark, in the order of the table.
 
     Returns:
-        One row per model, benchmark and protocol, with the columns of table `scores` in
-        `rlvr_dynamics.results.columns`; `uses_future` is the caller's to add.
+        One row per model, benchmark and protocol, with the columns of the table `scores`
+        but `uses_future`, which is the caller's to add.
 
     Raises:
         UserError: A file of answers is missing, or a model id has an unknown form.

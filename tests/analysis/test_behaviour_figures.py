@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis.registry import find
-from rlvr_dynamics.behaviour.columns import COLUMNS
 from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.results.study import load_study
+from rlvr_dynamics.schema.tables import BEHAVIOUR
 from tests.support.drawn import estimates, lines
 from tests.support.reporting_fixture import build_run
 from tests.support.study_settings import configure
@@ -22,7 +22,7 @@ LIKE = {"benchmark": "sums", "dtype": "float32", "device": "cpu", "draws": 100, 
 def complete(name: str, rows: list[dict]) -> pd.DataFrame:
     """Rows with every column that the table has."""
     frame = pd.DataFrame(rows).assign(**LIKE)
-    return frame.assign(**{column: 0 for column in COLUMNS[name] if column not in frame})
+    return frame.assign(**{column: 0 for column in BEHAVIOUR[name].names if column not in frame})
 
 
 def spread(generator: np.random.Generator, low: float, high: float, *ends: str) -> dict:

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from analysis.registry import find
 from rlvr_dynamics import config
 from rlvr_dynamics.behaviour import statistics
-from rlvr_dynamics.behaviour.columns import COLUMNS
 from rlvr_dynamics.behaviour.decoding import Answer, cut, greedy
 from rlvr_dynamics.behaviour.embeddings import shift_table
 from rlvr_dynamics.behaviour.job import Job, prefix_lengths
@@ -31,6 +30,7 @@ from rlvr_dynamics.results.study import Study, load_study
 from rlvr_dynamics.run import main
 from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema.tables import BEHAVIOUR
 from rlvr_dynamics.scoring.prompts import prompt_facts
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.sealed import digest
@@ -231,7 +231,7 @@ def test_a_model_that_is_its_base_agrees_with_it_everywhere(place: Path, tmp_pat
 def test_tables_say_the_same_thing(out: Path) -> None:
     found = tables(out)
     for name, table in found.items():
-        assert set(table.columns) == set(COLUMNS[name]), name
+        assert list(table.columns) == BEHAVIOUR[name].names, name
     tokens, summary = found["tokens"], found["summary"]
     pairs = {
         (row["reader"], row["writer"]) for row in tokens[["reader", "writer"]].to_dict("records")

@@ -21,9 +21,10 @@ from rlvr_dynamics.claims.ledger import (
 )
 from rlvr_dynamics.claims.over_runs import over_runs
 from rlvr_dynamics.reporting.tables import as_tex, write_table
-from rlvr_dynamics.results.run import TABLES, Results
+from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import Cell, Study, load_study
 from rlvr_dynamics.run_directory.configuration import RecordedConfig
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.statistics.intervals import Interval
 from tests.support.ledger_outputs import run_ledger
 from tests.support.reporting_fixture import ACCURACY, build_run

@@ -20,12 +20,12 @@ from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.extrapolate import check_methods
 from rlvr_dynamics.flow.stages import ALL as ALL_STAGES
-from rlvr_dynamics.results.columns import COLUMNS
 from rlvr_dynamics.run_directory.lock import locked
 from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import STAGES, Extrapolation, Method, Rebuilt
 from rlvr_dynamics.schema.shares import observed_step, target_step
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.atomic import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_every_cell_can_be_run_and_has_the_benchmarks_it_is_asked_for():
     }
     for question in ALL.values():
         for plan in question.plans:
-            assert set(plan.tables) <= COLUMNS.keys()
+            assert set(plan.tables) <= TABLES.keys()
             for cell in plan.cells:
                 assert runs.arguments(cell, Path("outputs"))[0].startswith("+exp=")
                 made = by_name.get(cell.partition("-")[0])
@@ -204,7 +204,7 @@ def made(tmp_path, settings):
     for stage in STAGES:
         record = {"finished": True, "key": stage, "seconds": 1.0, "identity": stage}
         write_json(folder / FOLDERS[stage] / "stage.json", record)
-    for name in COLUMNS:
+    for name in TABLES:
         pd.DataFrame({"step": [1]}).to_parquet(folder / "measure" / f"{name}.parquet")
     write_index(folder, triples(settings.extrapolation), settings)
     return folder

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.grading.grade import grade
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.processes import marked
 
 STEPS = 6
@@ -97,6 +98,14 @@ def test_the_reward_of_a_worker_is_the_graders_and_not_silently_zero(finished_ru
     assert metrics["critic/score/mean"].mean() > 0
     # Trainer and vLLM agree on the probabilities of the rollouts (float32 on both sides).
     assert metrics["rollout_corr/kl"].abs().max() < 1e-3
+
+
+def test_tables_have_the_declared_columns_in_order(finished_run):
+    run_dir, _ = finished_run
+    for table in TABLES.values():
+        path = run_dir / table.file
+        if path.exists() and not table.is_open:
+            assert list(pd.read_parquet(path).columns) == table.names, table.name
 
 
 def test_real_and_predicted_checkpoints_are_scored(finished_run):

@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
-from rlvr_dynamics.measurement import TABLES, AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.schema.tables import MEASURED
 from tests.support.extrapolation_fixture import build, gaussian
 
 STEPS = (10, 20, 50, 70, 140)
@@ -50,7 +51,7 @@ def measured(weights, root, folder, accuracy=ACCURACY, **changes):
 
 
 def contents(folder):
-    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in MEASURED}
     directions = {
         path.name: load_file(path)["trajectory_v1"] for path in (folder / "directions").iterdir()
     }

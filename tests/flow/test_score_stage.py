@@ -12,6 +12,7 @@ from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.execute import execute
 from rlvr_dynamics.flow.pipeline import Known, plan
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.scoring.generation import Work
 from rlvr_dynamics.scoring.jobs import Protocol
 from tests.support.small_models import random_tensors, save_model
@@ -48,6 +49,8 @@ def run(tmp_path):
                 "identity": manifest["identity"],
                 "uses_future": False,
                 "candidate_of": None if method == "relex" else "expo",
+                "moved": 8,
+                "parameters": 9,
             }
         )
     pd.DataFrame(rows).to_parquet(tmp_path / "predictions" / "index.parquet")
@@ -103,7 +106,9 @@ def test_candidates_meet_validation_problems_only(run, calls):
 
 def test_the_choice_is_on_record(run, calls):
     score_stage.score(run, run.of("score"))
-    selection = pd.read_parquet(run.of("score") / "selection.parquet").set_index("method")
+    selection = pd.read_parquet(run.of("score") / "selection.parquet")
+    assert list(selection.columns) == TABLES["selection"].names
+    selection = selection.set_index("method")
     assert selection.chosen.to_dict() == {name: name == "expo_alpha_0_3" for name in ACCURACY}
     assert selection.accuracy.to_dict() == ACCURACY
     scores = pd.read_parquet(run.of("score") / "scores.parquet")

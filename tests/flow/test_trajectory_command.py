@@ -12,6 +12,7 @@ from rlvr_dynamics.config import load
 from rlvr_dynamics.flow.score import models_to_score
 from rlvr_dynamics.run import main
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema.tables import TABLES
 from tests.support.small_models import QUERY
 from tests.support.trajectory_source import STEPS, go, source, sources
 
@@ -46,6 +47,10 @@ def index_of(source):
 def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
     assert go(source) == 0
     assert "alpharl left out" in capsys.readouterr().out
+    for table in TABLES.values():
+        if table.stage in ("measure", "extrapolate"):
+            found = pd.read_parquet(source / "out" / table.file)
+            assert list(found.columns) == table.names, table.name
     assert "alpharl" not in set(index_of(source).method)
     table = pd.DataFrame({"step": range(1, 11), "accuracy": [0.1 + 0.05 * s for s in range(10)]})
     table.to_csv(source / "accuracy.csv", index=False)

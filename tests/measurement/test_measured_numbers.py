@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from rlvr_dynamics.checkpoints import Differences
-from rlvr_dynamics.measurement import TABLES, AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.schema.tables import MEASURED
 from tests.support.extrapolation_fixture import SHAPES, UP, build, gaussian
 
 STEPS = (10, 20, 50, 70, 110)
@@ -60,7 +61,7 @@ class Stored:
         )
         series = AccuracySeries(accuracies, "planted")
         measure(self.trajectory, settings, folder, accuracy=series, progress=False)
-        return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+        return {name: pd.read_parquet(folder / f"{name}.parquet") for name in MEASURED}
 
     def update(self, name, step, before=0):
         return self.weights[step][name] - self.weights[before][name]

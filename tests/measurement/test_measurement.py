@@ -17,8 +17,8 @@ from rlvr_dynamics.dynamics import linearity, random_walk_null
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
-from rlvr_dynamics.measurement import COLUMNS, TABLES, AccuracySeries, MeasureSettings, measure
-from rlvr_dynamics.results.columns import undocumented
+from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.schema.tables import MEASURED
 from rlvr_dynamics.system.sealed import seal
 from rlvr_dynamics.system.threads import Memory
 
@@ -62,7 +62,7 @@ def build(root, weights):
 
 
 def tables_of(folder):
-    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in MEASURED}
 
 
 def directions_of(folder):
@@ -86,12 +86,9 @@ def measured(tmp_path_factory):
 
 def test_every_table_has_its_columns(measured):
     for name, table in measured[1].items():
-        if name in COLUMNS:
-            assert list(table.columns) == list(COLUMNS[name]), name
+        assert list(table.columns) == MEASURED[name].names, name
         assert (len(table) > 0) == (name != "pls"), name
         numbers = table.select_dtypes("number")
-        if name != "checkpoints":
-            assert not undocumented(name, list(table.columns))
         assert not np.isinf(numbers.to_numpy(dtype=float)).any(), name
     assert set(measured[1]["trajectory_svd"].tensor) == set(SHAPES)
     embedding = measured[1]["norms"].query("module == 'embed_tokens'")

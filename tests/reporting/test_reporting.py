@@ -23,8 +23,9 @@ from rlvr_dynamics.reporting.score_tables import accuracy_overview
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex, escape_tex, write_table
 from rlvr_dynamics.results.formatting import DASH, general, integer, interval, number, percent
-from rlvr_dynamics.results.run import TABLES, load_results
+from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.results.scores import POINTS, paired_accuracy
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.statistics.bootstrap import Interval, bootstrap, percentile_interval
 from rlvr_dynamics.statistics.paired import RATIO
 from tests.support.reporting_fixture import ACCURACY, build_run, write_scores
@@ -383,7 +384,7 @@ def test_markdown_of_hostile_text():
 def test_tables_and_claims_with_any_table_absent(run_dir, tmp_path, missing):
     copy = tmp_path / "run"
     shutil.copytree(run_dir, copy, ignore=lambda _, names: [n for n in names if n == "samples"])
-    (copy / TABLES[missing][0]).unlink()
+    (copy / TABLES[missing].file).unlink()
     results = load_results(copy)
     claims = ledger_of_run(results)
     assert len(claims) == len(BY_ID)

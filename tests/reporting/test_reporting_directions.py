@@ -17,11 +17,11 @@ from rlvr_dynamics.reporting.spectral_figures import draw_rank_shares
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.training_figures import draw_changed, draw_learning
-from rlvr_dynamics.results.columns import COLUMNS, undocumented
 from rlvr_dynamics.results.formatting import DASH
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name, method_rank
-from rlvr_dynamics.results.run import TABLES, Results, load_results
+from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.results.unread import unread_note
+from rlvr_dynamics.schema.tables import TABLES
 from tests.support.reporting_fixture import (
     ACCURACY,
     HELD_COSINE,
@@ -70,9 +70,9 @@ def old_dir(run_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("old") / "run"
     shutil.copytree(run_dir, folder)
     for table in (*NEWER, "selection"):
-        (folder / TABLES[table][0]).unlink()
+        (folder / TABLES[table].file).unlink()
     for table, columns in NEWER_COLUMNS.items():
-        path = folder / TABLES[table][0]
+        path = folder / TABLES[table].file
         pd.read_parquet(path).drop(columns=columns).to_parquet(path)
     (folder / "predictions" / "index.parquet").unlink()
     return folder
@@ -97,7 +97,7 @@ def claim(folder: Path, id: str) -> pd.Series:
 
 
 def replant(folder: Path, table: str, **columns: object) -> None:
-    path = folder / TABLES[table][0]
+    path = folder / TABLES[table].file
     pd.read_parquet(path).assign(**columns).to_parquet(path)
 
 
@@ -356,7 +356,7 @@ def test_every_method_says_how_many_parameters_it_moves(tables):
 
 
 def test_cut_answers_stand_beside_accuracies(run_dir, tables):
-    scores = pd.read_parquet(run_dir / TABLES["scores"][0])
+    scores = pd.read_parquet(run_dir / TABLES["scores"].file)
     base = scores.query("model == 'base' and benchmark == 'sums' and protocol == 'sampled'")
     share = 100 * (base["truncated"] / (base["questions"] * base["samples"])).iloc[0]
     assert share > 0.5
@@ -379,7 +379,7 @@ def test_cut_answers_stand_beside_accuracies(run_dir, tables):
 )
 def test_what_was_not_read_is_said(tmp_path, counts, said):
     write_scores(tmp_path, {"base": 0.5})
-    path = tmp_path / TABLES["scores"][0]
+    path = tmp_path / TABLES["scores"].file
     scores = pd.read_parquet(path).query("benchmark == 'sums' and protocol == 'greedy'")
     scores.drop(columns=STATUSES).assign(**counts).to_parquet(path)
     assert unread_note(load_results(tmp_path), "base", ["sums"], "greedy") == said
@@ -397,16 +397,15 @@ def test_scores_have_pass_and_majority_with_several_samples_only(tables):
 
 
 def test_every_column_of_the_tables_is_explained(run_dir):
-    for name, (file, stage, read) in TABLES.items():
-        if stage in ("measure", "extrapolate", "score"):
-            assert undocumented(name, pd.read_parquet(run_dir / file).columns) == []
-            assert undocumented(name, read) == []
-    assert undocumented("norms", ["step", "made_up"]) == ["made_up"]
-    assert undocumented("no_such_table", ["step"]) == ["step"]
+    for table in TABLES.values():
+        if table.stage in ("measure", "extrapolate", "score"):
+            assert set(pd.read_parquet(run_dir / table.file)) <= set(table.names)
 
 
 def test_columns_are_a_table_of_the_report(tables):
     table = tables["columns"]
-    assert len(table.cells()) == sum(map(len, COLUMNS.values()))
+    assert len(table.cells()) == sum(
+        len(each.columns) for each in TABLES.values() if not each.is_open
+    )
     assert table.long  # folded away on the page
     assert all(DASH not in cells for cells in table.cells())

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from rlvr_dynamics.results.columns import undocumented
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.scoring.table import scores_table
 from rlvr_dynamics.statistics.intervals import mean_interval, wilson
 from rlvr_dynamics.system.keyed import write_table
@@ -115,7 +115,7 @@ def test_grader_is_named_where_it_is_known(scores, tmp_path):
 
 
 def test_every_column_is_explained(scores):
-    assert undocumented("scores", scores.reset_index().columns) == []
+    assert {*scores.reset_index().columns, "uses_future"} == set(TABLES["scores"].names)
 
 
 def test_uneven_samples_are_refused(tmp_path):

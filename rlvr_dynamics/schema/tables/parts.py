@@ -1,0 +1,35 @@
+"""Columns and words that several tables have in common."""
+
+from rlvr_dynamics.schema.tables.column import Column, needed
+
+A = "AlphaRL, arXiv 2510.00553"
+B = "RELEX, arXiv 2605.21468"
+STEP = needed("step", "step", "training step t of the checkpoint")
+DTYPE = Column("dtype", "name", "number format in which the checkpoint is stored")
+DRAWS = Column("draws", "count", "draws behind the null")
+SEED = Column("seed", "number", "seed of the null; every tensor draws its own stream from it")
+STEPS_COUNT = Column("T", "count", "T, the number of steps in the trajectory")
+TENSOR = (
+    needed("tensor", "name", "name of the tensor in the checkpoint"),
+    needed("module", "name", "module type, such as q_proj or embed_tokens"),
+    needed("layer", "number", "index of the transformer block; missing outside the blocks"),
+)
+SHAPE = (
+    Column("m", "count", "rows of the weight matrix (outputs)"),
+    Column("n", "count", "columns of the weight matrix (inputs)"),
+)
+
+
+def null(
+    prefix: str, what: str, source: str, *, required: tuple[str, ...] = ()
+) -> tuple[Column, ...]:
+    """The three columns of a null: its mean and the ends of its central 95 %."""
+    ends = {
+        "mean": f"mean of {what} over {source}",
+        "low": f"2.5 % quantile of {what} over {source}",
+        "high": f"97.5 % quantile of {what} over {source}",
+    }
+    return tuple(
+        Column(f"{prefix}_{end}", "null", formula, required=end in required)
+        for end, formula in ends.items()
+    )

@@ -1,0 +1,138 @@
+"""The tables in measure/ about whole trajectories: what every column holds. Data only.
+
+Legend: W_t the weights of one tensor at step t, W_0 the base, ΔW_t = W_t − W_0; T observed steps,
+d elements of one tensor, m x n a weight matrix, s = min(m, n). σ_i, u_i, v_i: the
+SVD of the T x d stack of flattened updates, uncentred.
+"""
+
+from rlvr_dynamics.schema.tables.column import Column, needed, table
+from rlvr_dynamics.schema.tables.parts import (
+    DRAWS,
+    DTYPE,
+    SEED,
+    STEP,
+    STEPS_COUNT,
+    TENSOR,
+    A,
+    B,
+    null,
+)
+
+RANDOM_WALK = "random walks with the same step norms and dimension d"
+PERMUTED_STEPS = "the same coefficients against shuffled step numbers"
+
+TABLES = (
+    table(
+        "measure/norms.parquet",
+        "measure",
+        STEP,
+        *TENSOR,
+        needed("update_norm", "norm", "‖W_t − W_0‖_F", f"{A}, section 2"),
+        Column("step_norm", "norm", "‖W_t − W_t'‖_F, t' the saved step before t"),
+        Column("base_norm", "norm", "‖W_0‖_F"),
+        needed("relative_update", "ratio", "‖W_t − W_0‖_F / ‖W_0‖_F"),
+        Column(
+            "changed_share",
+            "share",
+            "elements of W_t that differ from W_0 in the stored dtype / d",
+            "ours; asked in arXiv 2505.11711",
+        ),
+        Column(
+            "step_changed_share",
+            "share",
+            "elements of W_t that differ from the saved step before, as stored / d",
+        ),
+    ),
+    table(
+        "measure/coefficients.parquet",
+        "measure",
+        *TENSOR,
+        STEP,
+        needed("index", "index", "i, the trajectory component"),
+        needed("coefficient", "norm", "c_i(t) = <vec ΔW_t, v_i> = σ_i u_i[t]", f"{B}, method"),
+    ),
+    table(
+        "measure/trajectory_svd.parquet",
+        "measure",
+        *TENSOR,
+        Column("d", "count", "elements of the tensor"),
+        STEPS_COUNT,
+        needed("index", "index", "i, the trajectory component"),
+        needed("sigma", "norm", "σ_i of the T x d stack, uncentred", f"{B}, method"),
+        needed("explained_variance", "share", "Σ_{j≤i} σ_j² / Σ_j σ_j²", f"{B}, rank analysis"),
+        *null("null", "component 1's explained variance", RANDOM_WALK, required=("mean", "high")),
+        DRAWS,
+        SEED,
+        DTYPE,
+    ),
+    table(
+        "measure/linearity.parquet",
+        "measure",
+        *TENSOR,
+        STEPS_COUNT,
+        Column("slope", "norm per step", "a of the least-squares line c_1(t) = a t + b", B),
+        Column("intercept", "norm", "b of the same line", B),
+        needed("r2", "R²", "1 − Σ(c_1 − a t − b)² / Σ(c_1 − mean)², in sample", f"{B}, linearity"),
+        *null("r2_null", "r2", RANDOM_WALK, required=("mean", "high")),
+        *null("r2_permuted", "r2", PERMUTED_STEPS),
+        needed("heldout_r2", "R²", "line fitted on the first half of the steps, R² on the second"),
+        *null("heldout_r2_null", "heldout_r2", RANDOM_WALK),
+        *null("heldout_r2_permuted", "heldout_r2", PERMUTED_STEPS),
+        Column("loo_r2", "R²", "1 − Σ(residual of c_1(t) from the line without t)² / Σ(c_1−mean)²"),
+        *null("loo_r2_null", "loo_r2", RANDOM_WALK),
+        *null("loo_r2_permuted", "loo_r2", PERMUTED_STEPS),
+        DRAWS,
+        SEED,
+    ),
+    table(
+        "measure/oracle.parquet",
+        "measure",
+        *TENSOR,
+        STEP,
+        needed("rank", "count", "r, the number of trajectory directions kept"),
+        needed(
+            "cosine",
+            "cosine",
+            "cosine of ΔW_t with its projection on the leading r directions of the whole "
+            "trajectory; the magnitude ratio is the same number",
+            f"{B}, oracle reconstruction and appendix B",
+        ),
+        Column("relative_error", "ratio", "‖ΔW_t − projection‖ / ‖ΔW_t‖ = sqrt(1 − cosine²)"),
+    ),
+    table(
+        "measure/drift.parquet",
+        "measure",
+        *TENSOR,
+        needed("share", "share", "share of the steps, from the first, that the window covers"),
+        Column("stop", "step", "last step of that window"),
+        needed("cosine", "cosine", "|cos| of v_1 of the window with v_1 of the whole trajectory"),
+        *null("null", "the same", RANDOM_WALK),
+        DRAWS,
+        SEED,
+    ),
+    table(
+        "measure/explained_variance.parquet",
+        "measure",
+        needed("rank", "count", "r, the number of leading components"),
+        needed("tensors", "count", "tensors summarised"),
+        Column("parameters", "count", "elements of these tensors together"),
+        needed("min", "share", "lowest Σ_{i≤r} σ_i² / Σ σ_i² over tensors", f"{B}, its code"),
+        needed("mean", "share", "mean over tensors", f"{B}, its code"),
+        needed("median", "share", "median over tensors", f"{B}, its code"),
+        Column("weighted_mean", "share", "mean over tensors weighted by their elements d"),
+        Column("above_90", "count", "tensors at or above 0.90", f"{B}, its code"),
+        Column("above_95", "count", "tensors at or above 0.95", f"{B}, its code"),
+        Column("above_99", "count", "tensors at or above 0.99", f"{B}, its code"),
+        Column("null_mean", "null", f"mean over tensors of the null's mean ({RANDOM_WALK}); r = 1"),
+        Column("null_high", "null", "mean over tensors of the null's 97.5 % quantile; r = 1"),
+    ),
+    table(
+        "measure/checkpoints.parquet",
+        "measure",
+        needed("step", "step", "training step of the checkpoint; 0 for the base"),
+        Column("identity", "hash", "hash of its weights"),
+        DTYPE,
+        needed("repeats", "step", "earlier step with byte-identical files; missing if none"),
+        Column("bytes", "bytes", "size of its weights on disk"),
+    ),
+)

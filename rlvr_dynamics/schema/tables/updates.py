@@ -1,0 +1,136 @@
+"""The tables in measure/ about the updates of single matrices: what every column holds. Data only.
+
+Legend: W_t the weights of one tensor at step t, W_0 the base, ΔW_t = W_t − W_0; T observed steps,
+d elements of one tensor, m x n a weight matrix, s = min(m, n). σ_i, u_i, v_i: the
+SVD of one ΔW_t.
+"""
+
+from rlvr_dynamics.schema.tables.column import Column, needed, table
+from rlvr_dynamics.schema.tables.parts import (
+    DRAWS,
+    DTYPE,
+    SEED,
+    SHAPE,
+    STEP,
+    TENSOR,
+    A,
+    null,
+)
+
+PERMUTED_ACCURACY = "the same features with the accuracies y(t) shuffled"
+WALK_ACCURACY = "the same features with Gaussian random walks in place of y(t)"
+GAUSSIAN = "Gaussian matrices of the same shape"
+
+TABLES = (
+    table(
+        "measure/update_svd.parquet",
+        "measure",
+        STEP,
+        *TENSOR,
+        *SHAPE,
+        needed("index", "index", "i, rank of the singular value, 1 the largest"),
+        needed("sigma", "norm", "σ_i of ΔW_t", f"{A}, eq. 1"),
+        needed("frobenius", "norm", "‖ΔW_t‖_F", f"{A}, eq. 3 (its code: Frobenius)"),
+        needed("norm_share", "share", "σ_i / ‖ΔW_t‖_F", f"{A}, section 2"),
+        Column("norm_share_null", "null", f"mean of norm_share over {GAUSSIAN}"),
+        Column("energy_share", "share", "σ_i² / ‖ΔW_t‖_F²"),
+        Column(
+            "residual",
+            "ratio",
+            "max_i max(‖ΔW v_i − σ_i u_i‖, ‖ΔWᵀ u_i − σ_i v_i‖) / σ_1, as computed",
+        ),
+        Column("method", "name", "how the SVD was computed: gram, krylov or full"),
+        DTYPE,
+    ),
+    table(
+        "measure/rank_shares.parquet",
+        "measure",
+        STEP,
+        *TENSOR,
+        *SHAPE,
+        needed("rank", "name", "rank kept: 1, or a percentage of s", f"{A}, section 2"),
+        needed("k", "count", "max(1, ceil(percentage / 100 · s)); the paper gives no rounding"),
+        needed(
+            "norm_share",
+            "share",
+            "‖ΔW_k‖_F / ‖ΔW‖_F, ΔW_k the k leading terms, unscaled",
+            f"{A}, fig. 5a",
+        ),
+        needed("norm_share_null", "null", f"mean of norm_share over {GAUSSIAN}"),
+        DTYPE,
+    ),
+    table(
+        "measure/update_rank.parquet",
+        "measure",
+        STEP,
+        *TENSOR,
+        needed("stable_rank", "rank", "‖ΔW‖_F² / σ_1²", "arXiv math/0503442"),
+        Column("stable_rank_null", "null", f"mean of stable_rank over {GAUSSIAN}"),
+        needed(
+            "effective_rank",
+            "rank",
+            "exp of the entropy of σ / Σσ",
+            "Roy and Vetterli 2007, definition 1",
+        ),
+        Column("effective_rank_null", "null", f"mean of effective_rank over {GAUSSIAN}"),
+        Column(
+            "numerical_rank",
+            "rank",
+            "number of σ_i above ε/√3 · ‖W_0‖_F/√(mn) · (√m + √n), the largest that rounding to "
+            "the stored dtype (spacing ε) would give",
+            "ours, with the edge of Bai and Yin 1993; asked in arXiv 2505.11711",
+        ),
+        needed("full_rank", "count", "s = min(m, n)"),
+        Column(
+            "base_cosine_left",
+            "cosine",
+            "largest principal cosine between the leading left subspaces of ΔW and of W_0",
+            "asked in arXiv 2511.08567",
+        ),
+        Column("base_cosine_left_null", "null", "mean of the same between random subspaces"),
+        Column(
+            "base_cosine_right",
+            "cosine",
+            "largest principal cosine between the leading right subspaces of ΔW and of W_0",
+            "asked in arXiv 2511.08567",
+        ),
+        Column("base_cosine_right_null", "null", "mean of the same between random subspaces"),
+        Column("subspace_k", "count", "dimension of the compared subspaces"),
+        DTYPE,
+    ),
+    table(
+        "measure/u1_alignment.parquet",
+        "measure",
+        STEP,
+        *TENSOR,
+        Column(
+            "flipped",
+            "yes or no",
+            "sign of u_1(t) turned to agree with the next step's, from the last",
+            A,
+        ),
+        needed("cosine_next", "cosine", "<u_1(t), u_1 of the next decomposed step>, aligned", A),
+        needed("cosine_last", "cosine", "<u_1(t), u_1(T)>, aligned"),
+        Column("sigma1", "norm", "σ_1 of ΔW_t", f"{A}, eq. 1"),
+        Column("alpha", "ratio", "‖ΔW_t‖_F / σ_1, the factor that rescales rank 1", f"{A}, eq. 3"),
+    ),
+    table(
+        "measure/pls.parquet",
+        "measure",
+        *TENSOR,
+        Column("T", "count", "checkpoints with both u_1(t) and an accuracy y(t)"),
+        needed(
+            "r2",
+            "R²",
+            "in-sample R² of y(t) on one partial-least-squares component of standardised u_1(t)",
+            f"{A}, eq. 6-10",
+        ),
+        *null("r2_null", "r2", PERMUTED_ACCURACY),
+        *null("r2_walk", "r2", WALK_ACCURACY),
+        Column("p_value", "share", "(1 + permutations with r2 at least as high) / (1 + draws)"),
+        Column("loo_r2", "R²", "the same fit without t, judged at t; 1 − Σ error² / Σ(y − mean)²"),
+        Column("accuracy", "words", "where y(t) came from"),
+        DRAWS,
+        SEED,
+    ),
+)
