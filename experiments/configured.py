@@ -11,6 +11,7 @@ from rlvr_dynamics.run_directory.configuration import RecordedConfig, read_confi
 from rlvr_dynamics.run_directory.progress import finished_stages
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
+from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.schema.shares import observed_step, target_step
 
 # Arguments of an earlier call that do not define the run.
@@ -59,7 +60,7 @@ class Configured:
         record = read_record(folder / FOLDERS["extrapolate"])
         settings = record.get("material", {}).get("settings", {})
         given = typed(folder) or arguments(cell, runs)
-        kept = [each for each in given if _key(each) not in PASSING]
+        kept = [each for each in given if key_of(each) not in PASSING]
         return cls(
             (*kept, f"run_dir={folder}"),
             Predictions.configured(settings.get("extrapolation", config.extrapolation)),
@@ -82,13 +83,9 @@ class Configured:
         changes = overrides_of(merged([keeps, wanted])) if more else []
         if set(ladder) - set(self.ladder):
             changes += overrides_of(Predictions(), sorted({*self.ladder, *ladder}))
-        changed = {_key(each) for each in changes}
-        kept = [each for each in self.arguments if _key(each) not in changed]
+        changed = {key_of(each) for each in changes}
+        kept = [each for each in self.arguments if key_of(each) not in changed]
         return command(*kept, *changes)
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+").partition("=")[0]
 
 
 def _steps(config: RecordedConfig, folder: Path) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.overrides import key_of
 
 # What would end a line or field of the manifest, or be a reference in a configuration.
 UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|\$\{")
@@ -102,7 +103,7 @@ def compose(
                 raise UserError(
                     error.what, where=f"{name}; {error.where}".strip("; "), way_out=error.way_out
                 ) from error
-            kept = tuple(item for item in own if _key(item) != "stages")
+            kept = tuple(item for item in own if key_of(item) != "stages")
             configs.append(config)
             cells.append(
                 Cell(
@@ -123,15 +124,11 @@ def _external(config: RunConfig) -> bool:
     return config.source.base is not None or config.source.published is not None
 
 
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
-
-
 def _split_seeds(overrides: list[str]) -> tuple[list[str | None], list[str]]:
     seeds: list[str | None] = [None]
     rest: list[str] = []
     for item in overrides:
-        key = _key(item)
+        key = key_of(item)
         if key in OURS:
             raise UserError(f"{key} is chosen by {OURS[key]}", where=item)
         if re.search(r"[\t\r\n]", item):

@@ -1,7 +1,5 @@
 """What the page of one run shows: its claims, figures, tables, answers and provenance."""
 
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from rlvr_dynamics.results.formatting import DASH, general, number, text
 from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.schema.overrides import changed
 from rlvr_dynamics.system.sealed import read_parquet
 
 LONGEST_ANSWER = 600
@@ -184,18 +183,17 @@ def next_command(results: Results) -> tuple[str, str]:
     if not command:
         return "python -m rlvr_dynamics.run +exp=demo", "runs the demo"
     if results.missing_stages:
-        parts = [part for part in shlex.split(command) if not part.startswith("stages=")]
-        return shlex.join(parts), "goes on with the stages that have not run"
-    dropped = ("seed=", "run_dir=", "stages=", "reuse=")
-    seed = results.seed + 1
-    parts = [
-        re.sub(r"(?<=_seed)\d+$", str(seed), part) if part.startswith("name=") else part
-        for part in shlex.split(command)
-        if not part.startswith(dropped)
-    ]
-    folder = results.config.run_dir.rstrip("/")
-    folder = re.sub(r"_seed\d+$", "", folder)
+        return changed(command, {"stages": None}), "goes on with the stages that have not run"
+    own, seed = f"_seed{results.seed}", results.seed + 1
+    name, folder = results.config.name or "", results.config.run_dir.rstrip("/")
+    values = {
+        "seed": seed,
+        "run_dir": f"{folder.removesuffix(own)}_seed{seed}",
+        **{"stages": None, "reuse": None},
+    }
+    if name.endswith(own):
+        values["name"] = f"{name.removesuffix(own)}_seed{seed}"
     return (
-        shlex.join([*parts, f"seed={seed}", f"run_dir={folder}_seed{seed}"]),
+        changed(command, values),
         "repeats the run with another seed: one run cannot show how much of this is chance",
     )

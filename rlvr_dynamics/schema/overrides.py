@@ -5,6 +5,8 @@ key holds text (a path, a name, a pattern) what was typed is the value, as it st
 """
 
 import re
+import shlex
+from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -27,6 +29,30 @@ def quoted(value: object) -> str:
 def _doubled(found: re.Match[str]) -> str:
     # Before a quote, and at the end, backslashes count twice.
     return found[1] * 2 + ("\\'" if found[2] else "")
+
+
+def key_of(override: str) -> str:
+    """The key of `key=value`, also with `+` or `~` in front."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def changed(command: str, values: Mapping[str, object]) -> str:
+    """A command with other values of some keys, in their old place or at its end.
+
+    Args:
+        command: As it was typed.
+        values: By key; one with None is left out.
+    """
+    parts, left = [], dict(values)
+    for part in shlex.split(command):
+        key = key_of(part)
+        if "=" not in part or key not in values:
+            parts.append(part)
+        elif (value := left.pop(key, None)) is not None:
+            parts.append(f"{key}={value}")
+    return shlex.join(
+        parts + [f"{key}={value}" for key, value in left.items() if value is not None]
+    )
 
 
 def as_typed(override: str, config: type[BaseModel]) -> str:

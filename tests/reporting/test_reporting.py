@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -586,6 +587,7 @@ def test_next_command_resumes_or_takes_another_seed(run_dir, tmp_path):
     assert command == "python -m rlvr_dynamics.run +exp=demo seed=1 run_dir=outputs/demo_seed1"
     results = load_results(run_dir)
     results.provenance["command"] = "run name=a_seed0 reuse=outputs/b seed=0"
+    results = replace(results, config=results.config.model_copy(update={"name": "a_seed0"}))
     assert next_command(results)[0] == "run name=a_seed1 seed=1 run_dir=outputs/demo_seed1"
     shutil.copy(run_dir / "provenance.json", tmp_path)
     command, reason = next_command(load_results(tmp_path))
