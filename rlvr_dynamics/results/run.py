@@ -29,15 +29,15 @@ class Results:
         config: The run's configuration (config.json); every key at its default where absent.
         provenance: Commands, versions, hardware, times (provenance.json), {} where absent.
         tables: Every name of `TABLES`; None where the stage has not run.
-        memo: What was computed from the tables before, by whoever computes it.
     """
 
     run_dir: Path
     config: RecordedConfig
     provenance: dict[str, Any]
     tables: dict[str, pd.DataFrame | None]
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
-    _read: dict[tuple[str, str], Answers | None] = field(default_factory=dict, repr=False)
+    _read: dict[tuple[str, str], Answers | None] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def seed(self) -> int:

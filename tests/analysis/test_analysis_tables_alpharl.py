@@ -204,7 +204,7 @@ def test_an_average_over_five_of_the_six_is_not_shown(qwen: Study) -> None:
     scores = cell.results.tables["scores"]
     assert scores is not None
     fewer = {**cell.results.tables, "scores": scores[scores["benchmark"] != "aime25"]}
-    lacking = replace(cell, results=replace(cell.results, tables=fewer, memo={}))
+    lacking = replace(cell, results=replace(cell.results, tables=fewer))
     found = frame("alpharl_table_3", Study((lacking,)))
     ours = found[found["source"] == "ours"]
     assert len(ours)
@@ -290,7 +290,7 @@ def test_titles_of_benchmarks_are_no_names_of_columns(study: Study, titles: list
     names = sorted(set(scores["benchmark"]))
     called = scores.assign(title=scores["benchmark"].map(dict(zip(names, titles, strict=True))))
     tables = {**cell.results.tables, "scores": called}
-    other = Study((replace(cell, results=replace(cell.results, tables=tables, memo={})),))
+    other = Study((replace(cell, results=replace(cell.results, tables=tables)),))
     for artefact in ("alpharl_table_3", "relex_out_of_domain"):
         plain, made = (frame(artefact, one, "_here") for one in (Study((cell,)), other))
         assert made.shape == plain.shape
@@ -340,7 +340,7 @@ def test_the_update_is_summed_up_over_matrices_only(study: Study) -> None:
 
 def test_weights_without_shares_show_rank_1_alone(study: Study) -> None:
     cell = study.where(name="grpo_seed0")[0]
-    older = replace(cell.results, tables={**cell.results.tables, "rank_shares": None}, memo={})
+    older = replace(cell.results, tables={**cell.results.tables, "rank_shares": None})
     here = frame("alpharl_table_7", Study((replace(cell, results=older),)), "_here").iloc[0]
     assert 0 < here["rank-1 share"] < 1
     assert math.isnan(here["rank-1 % share"])
