@@ -68,20 +68,13 @@ class RecordedSource(_Part):
 
     base: str | None = None
     checkpoints: str | None = None
-    pattern: str | None = None
     published: RecordedPublished | None = None
 
 
 class RecordedScoring(_Part):
-    """How models were scored."""
+    """Which checkpoints were scored."""
 
     ladder: tuple[float, ...] = ()
-    dtype: str | None = None
-    template: str = "model"
-    system_prompt: str | None = None
-    thinking: bool | None = None
-    max_model_len: int | None = None
-    max_tokens: int | None = None
 
 
 class RecordedReport(_Part):

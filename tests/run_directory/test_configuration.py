@@ -50,9 +50,9 @@ def test_readers_ask_for_no_key_that_a_run_does_not_have():
 
 def test_a_key_of_another_version_is_passed_over_and_a_missing_one_means_what_it_meant(tmp_path):
     older = {"name": "run", "seed": 3, "trainer": {"steps": 20, "wandb": "offline"}, "report": None}
-    read = read_config(write(tmp_path, **older, scoring={"dtype": "float32", "novel": [1]}))
-    assert (read.seed, read.trainer.steps, read.scoring.dtype) == (3, 20, "float32")
-    assert (read.scoring.template, read.report.bootstrap_draws) == ("model", DRAWS)
+    read = read_config(write(tmp_path, **older, scoring={"ladder": [0.5, 1.0], "novel": [1]}))
+    assert (read.seed, read.trainer.steps, read.scoring.ladder) == (3, 20, (0.5, 1.0))
+    assert read.report.bootstrap_draws == DRAWS
     assert read.source.published is None
     assert not read.data.shuffle_answers
 
