@@ -199,7 +199,7 @@ def _in_a_process_of_its_own(code):
 def test_a_busy_machine_makes_no_timeout():
     code = (
         "import time\n"
-        "from rlvr_dynamics.scoring import math_worker as w\n"
+        "from rlvr_dynamics.grading import math_worker as w\n"
         "w.start()\n"
         "def waits(gold, answer):\n"
         "    time.sleep(0.6)\n"
@@ -216,7 +216,7 @@ def test_a_busy_machine_makes_no_timeout():
 
 def test_a_comparison_that_eats_memory_is_stopped():
     code = (
-        "from rlvr_dynamics.scoring import math_worker as w\n"
+        "from rlvr_dynamics.grading import math_worker as w\n"
         "w.start(growth_limit=40 << 20)\n"
         "print(w.compare('math', '(a+b)^2', r'(a+b+c+d+e+f)^{99}', 60.0))\n"
         "print(w.compare('math', r'\\frac{x}{2}', 'x/2', 60.0))\n"
