@@ -77,7 +77,7 @@ def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
         ("step,score\n1,0.1\n", "cannot be read"),
         ("step,accuracy\n1e400,0.1\n", "whole step numbers"),
         ("step,accuracy\n", "empty"),
-        ("step,accuracy\n100,0.1\n200,0.2\n", "steps 100, 200, and none of them"),
+        ("step,accuracy\n100,0.1\n200,0.2\n", "the checkpoints have other steps: 1-10"),
     ],
 )
 def test_a_wrong_table_of_accuracies_is_one_line(source, capsys, rows, words):
