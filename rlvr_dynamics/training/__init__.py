@@ -1,1 +1,1 @@
-"""Task data, the base model of the demo, and reinforcement learning through verl."""
+"""Task data, the demo's base model, and reinforcement learning with verl."""

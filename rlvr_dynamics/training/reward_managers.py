@@ -1,8 +1,8 @@
-"""verl's reward managers, which also tell the reward how a rollout ended and what was asked.
+"""verl's reward managers, extended to pass the reward the question and how the rollout ended.
 
-verl decodes a response without its end token, so a reward function sees no difference between an
-answer that was finished and one that the token limit cut off. A manager sees the tokens. verl loads
-these two by `reward.reward_manager.source=importlib`, its way for managers of one's own.
+verl decodes a response without its end token, so a reward function cannot tell a finished answer
+from one cut off by the token limit. A manager sees the tokens. verl loads these two through
+`reward.reward_manager.source=importlib`, its option for custom managers.
 """
 
 import json
@@ -26,7 +26,7 @@ CUT, QUESTION = "cut_at_limit", "question"
 
 
 def end_tokens(tokenizer: Any, model: Path) -> frozenset[int]:
-    """Return the ids at which vLLM ends a response, of tokenizer and generation_config.json."""
+    """Return the ids at which vLLM stops, from the tokenizer and generation_config.json."""
     file = model / "generation_config.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     own = stored.get("eos_token_id")
@@ -35,20 +35,20 @@ def end_tokens(tokenizer: Any, model: Path) -> frozenset[int]:
 
 
 def is_cut(tokens: "Sequence[int]", limit: int, ends: frozenset[int]) -> bool:
-    """Whether a response has all tokens that it may have, and no end token as the last of them."""
+    """Whether a response has reached its token limit without ending in an end token."""
     return len(tokens) >= limit and tokens[-1] not in ends
 
 
 class _WithEnding(_Manager):
-    """Adds `CUT` and `QUESTION` to each rollout's extra_info, in a copy: samples share theirs."""
+    """Adds `CUT` and `QUESTION` to a copy of each rollout's extra_info, which samples share."""
 
     def __init__(self, config: Any, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Learn which tokens end a response; the arguments are verl's."""
+        """Look up which tokens end a response; the arguments are verl's."""
         super().__init__(config, tokenizer, *args, **kwargs)
         self.ends = end_tokens(tokenizer, Path(config.actor_rollout_ref.model.path))
 
     async def run_single(self, data: "DataProto") -> dict[str, Any]:
-        """Grade one rollout; verl's method."""
+        """Grade one rollout (overrides verl's method)."""
         data = cast("DataProto", data[-1:])
         item = data[0]
         length = item.batch["responses"].shape[-1]

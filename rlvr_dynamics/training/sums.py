@@ -1,14 +1,14 @@
-"""Sums for a real language model: shown examples, then one to complete, graded by the exact number.
+"""Few-shot sums for a real language model, graded by the exact number.
 
-A prompt is bare text, two worked lines and an open one, and the model's line break ends the answer:
+A prompt is bare text: two worked lines and an open one. The model's line break ends the answer:
 
     14 + 13 = 27
     58 + 27 = 85
     88 + 84 =
 
-So a base that has never seen this task answers with a number nearly always, and the reward is about
-which number. Whether a sum is for training, validation or test is decided by a hash of its numbers
-in rising order and the seed: no test sum, and none with its terms swapped, is ever trained on.
+A base that has never seen this task thus nearly always answers with a number, and the reward only
+decides whether it is the right one. A hash of the sum's numbers in ascending order and the seed
+assigns it to training, validation or test, so no test sum is trained on, even with swapped terms.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Any
 
 from rlvr_dynamics.training.task_tables import count_shared, write_tables
 
-# Upper ends of the pools on the unit interval that the hash is spread over.
+# Upper bound of each pool; the hash is uniform on the unit interval.
 POOLS = {"train": 0.75, "validation": 0.80, "test": 1.0}
 IN_DOMAIN = "sums"
 MAX_DRAWS_PER_PROBLEM = 200
@@ -32,9 +32,9 @@ class Family:
 
     Attributes:
         title: Name in tables.
-        sign: Between the terms.
+        sign: Operator between the terms.
         ranges: Smallest and largest value of each term.
-        examples: Terms of the two worked lines; they are never asked.
+        examples: Terms of the two worked lines; never used as questions.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Sum:
 
     Attributes:
         family: Key of `FAMILIES`.
-        terms: In the order in which they are written.
+        terms: In the order they are written.
     """
 
     family: str
@@ -83,13 +83,13 @@ class Sum:
 
     @property
     def canonical(self) -> str:
-        """What stands for the problem: its sign and its terms in rising order."""
+        """Canonical text of the problem: its sign and its terms in ascending order."""
         return FAMILIES[self.family].sign + ",".join(map(str, sorted(self.terms)))
 
 
 @dataclass(frozen=True)
 class SumTask:
-    """The task of one seed: how many problems of each kind."""
+    """The task generated from one seed, and how many problems of each kind it has."""
 
     seed: int
     train_problems: int
@@ -98,16 +98,16 @@ class SumTask:
     ood_problems: int
 
     def pool_of(self, problem: Sum) -> str:
-        """Pool that a problem belongs to."""
+        """Return the pool that a problem belongs to."""
         digest = hashlib.sha256(f"{self.seed}:{problem.canonical}".encode()).digest()
         place = int.from_bytes(digest[:8], "big") / 2**64
         return next(pool for pool, end in POOLS.items() if place < end)
 
     def problems(self, family: str, pool: str, count: int) -> list[Sum]:
-        """Draw distinct problems of a family from a pool; none has a negative answer.
+        """Draw distinct problems of a family from a pool; answers are never negative.
 
         Raises:
-            ValueError: The family has not that many distinct problems in this pool.
+            ValueError: The family has too few distinct problems in this pool.
         """
         rng = random.Random(f"{self.seed}:{family}:{pool}")  # noqa: S311
         shape = FAMILIES[family]
@@ -130,15 +130,15 @@ class SumTask:
         return list(found.values())
 
     def train(self) -> list[Sum]:
-        """Problems that reinforcement learning sees."""
+        """Return the problems for reinforcement learning."""
         return self.problems(IN_DOMAIN, "train", self.train_problems)
 
     def validation(self) -> list[Sum]:
-        """In-domain problems for choices that must not touch the test set."""
+        """Return in-domain problems for decisions that must not use the test set."""
         return self.problems(IN_DOMAIN, "validation", self.validation_problems)
 
     def benchmarks(self) -> dict[str, list[Sum]]:
-        """Test problems by benchmark name; the first is in-domain."""
+        """Return the test problems by benchmark name; the first benchmark is in-domain."""
         return {
             family: self.problems(
                 family, "test", self.test_problems if family == IN_DOMAIN else self.ood_problems
@@ -148,7 +148,7 @@ class SumTask:
 
 
 def shared_problems(sets: dict[str, Iterable[Sum]]) -> dict[str, int]:
-    """Count the problems that two sets have in common, by "<one> & <other>", for every pair."""
+    """Count the problems shared by each pair of sets, by "<one> & <other>"."""
     return count_shared(
         {name: (each.canonical for each in problems) for name, problems in sets.items()}
     )
@@ -161,7 +161,7 @@ def write_sums(task: SumTask, folder: Path) -> dict[str, Any]:
         Facts for the report: problems per table and how many any two sets share (0).
 
     Raises:
-        ValueError: Two sets share a problem, or a pool is too small for what was asked.
+        ValueError: Two sets share a problem, or a pool has too few problems.
     """
     train, validation, benchmarks = task.train(), task.validation(), task.benchmarks()
     return write_tables(

@@ -1,4 +1,4 @@
-"""The tables of a generated task: problems for verl, and benchmarks, checked to be apart."""
+"""Writes the tables of a generated task: problems for verl and benchmarks, without overlap."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,14 @@ from rlvr_dynamics.system.atomic import write_parquet
 
 
 def shuffle_answers(train: Path, seed: int) -> dict[str, Any]:
-    """Give each training problem another one's answer: the control on rewards without meaning.
+    """Give each training problem another problem's answer, as a control with random rewards.
 
     Args:
-        train: verl's table of training problems; replaced.
-        seed: Decides the permutation.
+        train: verl's table of training problems; rewritten in place.
+        seed: Determines the permutation.
 
     Returns:
-        Facts for the report: the share of problems whose answer is still right by chance.
+        Facts for the report: the share of problems whose new answer happens to be right.
     """
     import numpy as np
     import pandas as pd
@@ -37,7 +37,7 @@ def shuffle_answers(train: Path, seed: int) -> dict[str, Any]:
 
 
 class Problem(Protocol):
-    """A question and its one right answer."""
+    """A question with a single right answer."""
 
     @property
     def prompt(self) -> str: ...  # noqa: D102
@@ -46,7 +46,7 @@ class Problem(Protocol):
 
 
 def count_shared(sets: Mapping[str, Iterable[str]]) -> dict[str, int]:
-    """Count what every two sets have in common, by "<one> & <other>"."""
+    """Count the items shared by each pair of sets, by "<one> & <other>"."""
     texts = {name: set(problems) for name, problems in sets.items()}
     return {
         f"{one} & {other}": len(texts[one] & texts[other])
@@ -70,14 +70,14 @@ def write_tables(
 
     Args:
         folder: Where the tables go.
-        source: verl's data source, by which the reward chooses its grader.
+        source: verl's data source, which determines the reward's grader.
         kind: How the benchmarks are graded.
         train: Problems to train on.
         validation: Problems held out from training.
         benchmarks: Test problems by benchmark.
         titles: Name of each benchmark in reports.
-        in_domain: The benchmark of the training's own kind of problem.
-        shared: Problems that any two sets have in common (`count_shared`).
+        in_domain: The benchmark with the same kind of problem as training.
+        shared: Number of problems shared by each pair of sets (`count_shared`).
 
     Returns:
         Facts for the report: problems per table and how many any two sets share.

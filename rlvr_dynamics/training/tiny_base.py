@@ -1,8 +1,8 @@
-"""Small base models of four families, pretrained here on arithmetic with mistakes in it.
+"""Small base models of four families, pretrained here on arithmetic that contains mistakes.
 
-The demo's is a real base and a small one: it has learned to work step by step from solutions of
-which many are wrong, so it is right some of the time. Reinforcement learning has to do the rest.
-The other families carry every kind of tensor name that the published models have.
+The demo's base is small but real: it learned to work step by step from solutions of which many are
+wrong, so it is right only some of the time, and reinforcement learning can improve it. The other
+families have every kind of tensor name that occurs in the published models.
 """
 
 import math
@@ -32,8 +32,8 @@ CHAT_TEMPLATE = (
 )
 TITLES = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama 3.1", "glm4": "GLM-4"}
 POSITIONS = 512
-# Llama 3.1 stretches the wavelengths of a model trained on an eighth of its positions (the factors
-# of its published config.json); so does this one, within its own number of positions.
+# Llama 3.1 stretches the wavelengths of a model trained on an eighth of its positions (factors from
+# its published config.json); this model does the same within its own number of positions.
 LLAMA_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 500_000.0,
@@ -44,18 +44,18 @@ LLAMA_ROPE = {
 }
 WARMUP_STEPS = 20
 FLOOR = 0.1
-THREADS = 1  # part of the result: another number adds up in another order; safe on busy cores
+THREADS = 1  # affects the result: more threads sum in another order; also safe on busy cores
 BATCHES_PER_BUCKET = 16
 Encoded = tuple[list[int], list[int]]
 
 
 def vocabulary() -> list[str]:
-    """Tokens in order of their ids: special tokens, a few words, single characters."""
+    """Return the tokens in order of id: special tokens, a few words, single characters."""
     return [*SPECIAL, *WORDS, *CHARACTERS]
 
 
 def architecture(settings: TinyModel) -> Architecture:
-    """The shapes of the model; parameters follow from them as for the published models."""
+    """Return the shapes of the model, which determine its parameters as for published models."""
     return Architecture(
         family=settings.family,
         hidden=settings.hidden,
@@ -71,7 +71,7 @@ def architecture(settings: TinyModel) -> Architecture:
 
 
 def describe(settings: TinyModel) -> str:
-    """One sentence on what the base is and what it was taught."""
+    """Describe the base and its pretraining in one sentence."""
     steps = settings.steps_clean + settings.steps_noisy
     count = architecture(settings).parameters
     size = f"{TITLES[settings.family]} architecture, {count:,} parameters"
@@ -88,9 +88,9 @@ def describe(settings: TinyModel) -> str:
 
 
 def build_tokenizer(family: Family = "qwen3") -> "PreTrainedTokenizerFast":
-    """One token per character, and one each for the role names and for the opening of a box.
+    """Build a tokenizer with a token per character, per role name and for the opening of a box.
 
-    All families get the same ids for the same text.
+    All families map the same text to the same ids.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -118,9 +118,9 @@ def build_tokenizer(family: Family = "qwen3") -> "PreTrainedTokenizerFast":
 
 
 def _byte_level_tokenizer(named: dict[str, Any]) -> Any:
-    """The tokenizer in the class that transformers uses for Qwen2, whatever a folder asks for.
+    """Build the tokenizer in the class that transformers always uses for Qwen2.
 
-    That class splits text its own way and stores a blank as Ġ and a line break as Ċ; without
+    That class splits text its own way and stores a space as Ġ and a line break as Ċ; without
     merges every character stays a token.
     """
     from transformers import AddedToken, Qwen2Tokenizer
@@ -136,14 +136,14 @@ def _byte_level_tokenizer(named: dict[str, Any]) -> Any:
 
 
 def build_model(settings: TinyModel, tokenizer: "PreTrainedTokenizerFast") -> Any:
-    """A model of the family with random weights from torch's generator, float32."""
+    """Build a float32 model of the family with random weights from torch's generator."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     shape = architecture(settings)
-    # transformers gives the rest of a family: Qwen2's and GLM-4's biases of q, k and v, Qwen3's
-    # norms of q and k, GLM-4's four norms a layer and its rotation of half of each head.
+    # transformers adds what else a family has: Qwen2's and GLM-4's q, k and v biases, Qwen3's q and
+    # k norms, GLM-4's four norms per layer and its rotation of half of each head.
     special: dict[str, Any] = {
-        "qwen2": {},  # its heads always share `hidden` evenly
+        "qwen2": {},  # its heads always divide `hidden` evenly
         "qwen3": {"head_dim": shape.head_dim},
         "llama": {"head_dim": shape.head_dim, "rope_parameters": dict(LLAMA_ROPE)},
         "glm4": {"head_dim": shape.head_dim},
@@ -171,7 +171,7 @@ def build_model(settings: TinyModel, tokenizer: "PreTrainedTokenizerFast") -> An
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Fix torch's random numbers and threads inside the block, and put both back after it."""
+    """Fix torch's random state and thread count inside the block and restore both afterwards."""
     import torch
 
     before = torch.get_num_threads()
@@ -185,19 +185,19 @@ def reproducible(seed: int) -> Iterator[None]:
 
 
 def pretraining_data(task: ArithmeticTask, settings: TinyModel) -> list[Problem]:
-    """Problems of the whole pretraining, in order: first the clean steps', then the noisy ones'."""
+    """Return all pretraining problems in order: those of the clean steps, then the noisy ones."""
     return task.pretraining((settings.steps_clean + settings.steps_noisy) * settings.batch_size)
 
 
 def pretrain(task: ArithmeticTask, settings: TinyModel, folder: Path) -> None:
-    """Train the base by supervised loss and save it as a Hugging Face folder.
+    """Train the base with a supervised loss and save it as a Hugging Face folder.
 
-    First on clean solutions, then on solutions with mistakes; without any steps it stays random.
-    Muon moves the matrices of the blocks and AdamW the rest. The same task and settings give the
-    same bytes on the same machine.
+    It sees clean solutions first, then solutions with mistakes; with zero steps it stays random.
+    Muon optimizes the matrices of the blocks, AdamW all other parameters. The same task and
+    settings give the same bytes on the same machine.
 
     Args:
-        task: Where the problems come from; its seed also sets the initial weights.
+        task: Source of the problems; its seed also sets the initial weights.
         settings: Architecture, steps and noise.
         folder: Where config, tokenizer and float32 safetensors go.
     """
@@ -216,7 +216,7 @@ def _supervise(
     settings: TinyModel,
     tokenizer: "PreTrainedTokenizerFast",
 ) -> None:
-    """Move the model's weights in place over all clean and noisy steps."""
+    """Train the model in place for all clean and noisy steps."""
     import torch
 
     optimizers = _optimizers(model, settings)
@@ -257,7 +257,7 @@ def _optimizers(model: "PreTrainedModel", settings: TinyModel) -> "list[torch.op
 
 
 def _schedule(step: int, total: int) -> float:
-    """Linear warm-up, then a cosine down to a tenth."""
+    """Learning-rate factor: linear warm-up, then cosine decay to a tenth."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / total))
     return min(1.0, (step + 1) / WARMUP_STEPS) * (FLOOR + (1 - FLOOR) * cosine)
 
@@ -265,7 +265,7 @@ def _schedule(step: int, total: int) -> float:
 def _batches(
     task: ArithmeticTask, settings: TinyModel, tokenizer: "PreTrainedTokenizerFast"
 ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
-    """Batches of prompts of similar length, padded on the right; the loss is on the solution."""
+    """Yield right-padded batches of prompts of similar length; only solutions carry loss."""
     rng = random.Random(f"{task.seed}:solutions")  # noqa: S311
     noise = Noise(settings.careful, settings.sloppy, settings.step_error)
     problems = pretraining_data(task, settings)
@@ -274,8 +274,8 @@ def _batches(
         encoded = [_encode(problem, solution(problem, rng, style), tokenizer) for problem in part]
         for start in range(0, len(encoded), settings.batch_size * BATCHES_PER_BUCKET):
             bucket = encoded[start : start + settings.batch_size * BATCHES_PER_BUCKET]
-            # By the prompt alone: sorted by the solution too, the guesses would get batches of
-            # their own, in which a token weighs several times more than in the others.
+            # Sort by prompt length only: sorting by the solution too would put the guesses into
+            # batches of their own, where a token weighs several times more than in the others.
             bucket.sort(key=lambda pair: len(pair[0]))
             groups = [
                 bucket[first : first + settings.batch_size]

@@ -1,4 +1,4 @@
-"""Run verl under a watchdog, publish its checkpoints as they appear, and resume after a kill."""
+"""Runs verl under a watchdog, publishes checkpoints as they appear and resumes after a kill."""
 
 import json
 import os
@@ -26,7 +26,7 @@ CHECK_SECONDS = 0.5
 WORKER_CHECK_SECONDS = 5.0
 DEAD_WORKER_GRACE_SECONDS = 20.0
 EXIT_GRACE_SECONDS = 10.0
-# A scheduler kills 30 s after it asked a job to end; ending verl takes some of them.
+# A scheduler kills a job 30 s after asking it to end; shutting verl down takes part of that.
 LAST_INGEST_SECONDS = 10.0
 SOCKET_BYTES = 107
 RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
@@ -40,44 +40,44 @@ class Checkpoints(Protocol):
     """Where finished checkpoints go (`rlvr_dynamics.checkpoints.verl_run.VerlRun`)."""
 
     def saved_step(self) -> int:
-        """Newest step that verl has finished saving."""
+        """Return the newest step that verl has finished saving."""
         ...
 
     def ingest(self, deadline: float | None = None) -> list[int]:
-        """Publish what verl has finished, as far as that is done before `deadline`."""
+        """Publish what verl has finished saving, until `deadline` at the latest."""
         ...
 
     def check_room(self) -> None:
-        """Raise UserError when the next save does not fit on the disk."""
+        """Raise UserError if the next save does not fit on the disk."""
         ...
 
     def prepare_resume(self) -> int:
-        """Return the step to go on from."""
+        """Return the step to resume from."""
         ...
 
 
 def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkpoints) -> int:
-    """Train to `config.trainer.steps`, from the last whole checkpoint where there is one.
+    """Train to `config.trainer.steps`, from the last complete checkpoint if there is one.
 
     Args:
         config: The run.
         prepare: Folder with train.parquet, val.parquet and base/.
-        folder: The run's train/ folder: metrics.parquet and verl/ (whose checkpoints/ is verl's).
+        folder: The run's train/ folder: metrics.parquet and verl/ (verl owns its checkpoints/).
         checkpoints: Publishes what verl saves.
 
     Returns:
-        The step from which training went on (0 for a fresh start).
+        The step from which training resumed (0 for a fresh start).
 
     Raises:
-        StageFailed: verl ended early, lost a worker or stood still; its log is named and no
-            process is left behind.
-        UserError: verl does not know a key, the disk is full or soon will be, or nothing is left
+        StageFailed: verl ended early, lost a worker or stalled; the message names its log, and no
+            process is left running.
+        UserError: verl does not know a key, the disk is full or soon will be, or there is nothing
             to resume from.
     """
     verl_folder = folder / "verl"
     verl_folder.mkdir(parents=True, exist_ok=True)
     marker = str(folder.resolve())
-    end_all(marker)  # an earlier attempt that was killed together with its supervisor
+    end_all(marker)  # left by an earlier attempt that was killed together with its supervisor
     start = checkpoints.prepare_resume()
     if start < config.trainer.steps:
         attempt = len(list(verl_folder.glob("metrics_*.jsonl"))) + 1
@@ -97,8 +97,8 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
                     watch = _Watch(config, checkpoints, supervisor, marker, metrics_file, log)
                     watch.until_done(start)
             except BaseException:
-                # What verl has finished is published; what there is no time for stays whole in its
-                # folder, and the next call begins with it.
+                # Publish what verl has finished; anything there is no time for stays complete in
+                # its folder, and the next call starts with it.
                 with suppress(StageFailed, UserError):
                     checkpoints.ingest(time.monotonic() + LAST_INGEST_SECONDS)
                 raise
@@ -107,7 +107,7 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
 
 
 def write_metrics(verl_folder: Path, path: Path) -> None:
-    """Join the metrics of all attempts; the last attempt that made a step speaks for it."""
+    """Merge the metrics of all attempts; for each step the last attempt wins."""
     import pandas as pd
 
     rows: dict[int, dict[str, Any]] = {}
@@ -120,14 +120,14 @@ def write_metrics(verl_folder: Path, path: Path) -> None:
 
 
 def _rows(data: bytes) -> list[dict[str, Any]]:
-    # A killed writer leaves half a line at the end.
+    # A killed writer can leave an incomplete last line.
     whole = data[: data.rfind(b"\n") + 1]
     rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
     return [row for row in rows if REWARD in row.get("data", {})]
 
 
 def _short_place(prefix: str) -> str:
-    """The folder for temporary files, or another where that one's path is too long for sockets."""
+    """Return the temporary folder, or another if its path is too long for sockets."""
     room = SOCKET_BYTES - len(f"/{prefix}xxxxxxxx") - len(RAY_SOCKET)
     places = (tempfile.gettempdir(), *SHORT_PLACES)
     for place in places:
@@ -142,7 +142,7 @@ def _short_place(prefix: str) -> str:
 
 @contextmanager
 def _short_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder: a socket's path may have 107 bytes, and Ray's own part is long."""
+    """Create a temporary folder with a short path: sockets allow 107 bytes and Ray uses many."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_place(prefix)))
     try:
         yield folder
@@ -154,19 +154,19 @@ def _short_folder(prefix: str) -> Iterator[Path]:
 def _supervised(
     command: list[str], variables: dict[str, str], marker: str, log: Path, working_folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start verl under the supervisor; on the way out nothing of it is left, whatever happened."""
+    """Start verl under the supervisor, and always end all of its processes on exit."""
     supervise = [sys.executable, "-m", "rlvr_dynamics.system.supervise", marker, str(log), "--"]
     supervisor = children.start([*supervise, *command], env=variables, cwd=working_folder)
     try:
         yield supervisor
     finally:
-        children.close_input(supervisor)  # it ends what it has started, and so do we
+        children.close_input(supervisor)  # it ends what it started, and so do we
         end_all(marker, keep=frozenset([supervisor.pid]))
         children.end(supervisor, EXIT_GRACE_SECONDS)
 
 
 class _Watch:
-    """One attempt: ingest, show progress, notice an end, a death or a standstill."""
+    """Watches one attempt: ingests checkpoints, shows progress, detects exits and stalls."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class _Watch:
                         progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
                         progress.update(rows[-1]["step"] - done)
                         done = rows[-1]["step"]
-                        # The first step of an attempt warms caches up and takes far longer.
+                        # The first step of an attempt warms up caches and takes far longer.
                         self.longest_step = max(
                             (row["data"][STEP_SECONDS] for row in rows[1:]), default=0.0
                         )
@@ -222,7 +222,7 @@ class _Watch:
         limit = trainer.stall_timeout_seconds if done > start else trainer.start_timeout_seconds
         if waiting > limit:
             raise StageFailed(self._explain(f"verl made no step for {limit:.0f} s", done))
-        # Helper tasks of the start-up end by themselves; later every worker is needed.
+        # Start-up helper tasks end by themselves; later every worker is needed.
         if done == start or now < self.next_worker_check:
             return
         self.next_worker_check = now + WORKER_CHECK_SECONDS
@@ -245,7 +245,7 @@ class _Watch:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def _explain(self, what: str, done: int) -> str:
-        """One line on the failure, with the last error that verl's log names."""
+        """Describe the failure in one line, with the last error in verl's log."""
         text = re.sub(r"\x1b\[[0-9;]*m", "", self._log_text())
         errors = re.findall(r"^.*?\b(\w*(?:Error|Exception)\b: .*)$", text, flags=re.MULTILINE)
         cause = f"; last error: {errors[-1][:300]}" if errors else ""

@@ -1,4 +1,4 @@
-"""The exact `verl.trainer.main_ppo` command of a configuration: the one place with verl's keys."""
+"""Builds the `verl.trainer.main_ppo` command of a run; verl's keys appear only here."""
 
 import os
 import re
@@ -10,14 +10,14 @@ from rlvr_dynamics.schema.overrides import quoted
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
-# The classes of reward_managers.py, by verl's names of what they extend.
+# The classes in reward_managers.py, by verl's name of the manager each extends.
 MANAGERS = {"naive": "Naive", "dapo": "Dapo"}
 ACTOR = "actor_rollout_ref.actor"
 REFERENCE = "actor_rollout_ref.ref"
 ROLLOUT = "actor_rollout_ref.rollout"
 CRITIC = "critic"
 REWARD_ARGUMENTS = "+reward.reward_kwargs"
-# Without it verl trains under bf16 autocast whatever dtype the model has.
+# Without this verl trains under bf16 autocast, whatever the model's dtype.
 FLOAT32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 
 
@@ -31,10 +31,10 @@ def verl_command(
         prepare: Folder with train.parquet, val.parquet and base/.
         output: verl's own folder (checkpoints and logs).
         temporary: Short folder for Ray's sockets, whose paths may not exceed 107 characters;
-            Ray chooses one when None.
+            if None, Ray chooses one.
 
     Returns:
-        An argument list for subprocess; `environment` gives the variables that belong to it.
+        An argument list for subprocess; `environment` gives the variables to run it with.
     """
     return [
         *(sys.executable, "-m", "verl.trainer.main_ppo"),
@@ -45,7 +45,7 @@ def verl_command(
 def verl_overrides(
     config: RunConfig, *, prepare: Path, output: Path, temporary: Path | None = None
 ) -> list[str]:
-    """The Hydra overrides of `verl_command`; `verl_schema.resolved` checks them."""
+    """Return the Hydra overrides of `verl_command`; `verl_schema.resolved` checks them."""
     trainer, critic = config.trainer, config.algorithm.critic
     return [
         *_data(config, prepare),
@@ -64,7 +64,7 @@ def verl_overrides(
 
 
 def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
-    """Variables for the verl process: this process's own plus verl's, vLLM's and Ray's switches."""
+    """Return verl's environment: this process's own plus switches for verl, vLLM and Ray."""
     variables = dict(os.environ)
     variables |= {
         "VERL_FILE_LOGGER_PATH": str(metrics_file),
@@ -77,7 +77,7 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
         "RAY_DEDUP_LOGS": "1",
     }
     if config.trainer.device == "cpu":
-        # verl knows its FSDP engine under the name "cuda"; the code itself is device-neutral.
+        # verl knows its FSDP engine only as "cuda"; the code itself is device-neutral.
         variables |= {
             "VERL_PLATFORM": "cpu",
             "VERL_ENGINE_DEVICE": "cuda",
@@ -86,20 +86,20 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "HF_HUB_OFFLINE": "1",
         }
-        variables.pop("CUDA_VISIBLE_DEVICES", None)  # set but empty, verl finds no slot
+        variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
     return variables
 
 
 def joining_overrides(variables: dict[str, str]) -> list[str]:
-    """What verl needs beside its command to join a Ray cluster that RAY_ADDRESS names.
+    """Return the extra overrides verl needs to join the Ray cluster named by RAY_ADDRESS.
 
     Its workers are children of that cluster's daemons and inherit nothing from verl's process, so
-    every variable that differs from this process's own goes with Ray's runtime environment.
+    every variable that differs from this process's own goes into Ray's runtime environment.
     """
     if "RAY_ADDRESS" not in os.environ:
         return []
     own = {key: value for key, value in variables.items() if os.environ.get(key) != value}
-    own.pop("TMPDIR", None)  # a folder of this node alone
+    own.pop("TMPDIR", None)  # exists on this node only
     given = ",".join(f'{key}:"{_escaped(value)}"' for key, value in sorted(own.items()))
     return [f"+ray_kwargs.ray_init.runtime_env.env_vars={{{given}}}"]
 
@@ -133,7 +133,7 @@ def _model(trainer: Trainer, base: Path) -> list[str]:
 
 
 def _state(prefix: str, trainer: Trainer) -> list[str]:
-    """How one model's training state is laid out; `prefix` is its FSDP configuration."""
+    """Return the FSDP settings of one model; `prefix` is the key of its FSDP configuration."""
     precision = [f"+{prefix}.mixed_precision={FLOAT32}"] if trainer.precision == "fp32" else []
     return [
         f"{prefix}.model_dtype=fp32",
@@ -156,7 +156,7 @@ def _actor(trainer: Trainer, seed: int) -> list[str]:
 
 
 def _reference(trainer: Trainer) -> list[str]:
-    # Loaded only where a KL term asks for it.
+    # Loaded only if there is a KL term.
     return [
         f"{REFERENCE}.log_prob_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
         *_state(f"{REFERENCE}.fsdp_config", trainer),
@@ -201,7 +201,7 @@ def _advantage(algorithm: Algorithm) -> list[str]:
 
 
 def _loss(algorithm: Algorithm, trainer: Trainer) -> list[str]:
-    # By default verl divides by the longest answer of a micro-batch, which is no constant.
+    # By default verl divides by the longest answer of a micro-batch, which is not constant.
     constant = algorithm.loss_agg_mode == "seq-mean-token-sum-norm"
     return [
         f"{ACTOR}.optim.lr={algorithm.learning_rate}",
@@ -244,7 +244,7 @@ def _reward(algorithm: Algorithm, trainer: Trainer) -> list[str]:
 
 
 def _critic(config: RunConfig, base: Path) -> list[str]:
-    """PPO's value model: a second model with its own optimizer, laid out like the actor."""
+    """Return the settings of PPO's value model: its own optimizer, otherwise like the actor."""
     trainer, critic = config.trainer, config.algorithm.critic
     if critic is None:
         return []
@@ -260,7 +260,7 @@ def _critic(config: RunConfig, base: Path) -> list[str]:
         f"{CRITIC}.optim.clip_grad={config.algorithm.grad_clip}",
         f"{CRITIC}.ppo_mini_batch_size={trainer.mini_batch_prompts}",
         f"{CRITIC}.ppo_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
-        # The V1 trainer packs the critic's batches by this limit, and by no other key.
+        # The V1 trainer packs the critic's batches by this limit only.
         f"+{CRITIC}.ppo_infer_max_token_len_per_gpu={_tokens(trainer)}",
         f"{CRITIC}.data_loader_seed={config.seed}",
         *_state(f"{CRITIC}.fsdp", trainer),
@@ -269,7 +269,7 @@ def _critic(config: RunConfig, base: Path) -> list[str]:
 
 
 def _tokens(trainer: Trainer) -> int:
-    """Tokens of a micro-batch: one longest sample on a GPU, the whole micro-batch elsewhere."""
+    """Return the tokens of a micro-batch: one longest sample on a GPU, else the whole batch."""
     length = trainer.max_prompt_tokens + trainer.max_response_tokens
     return length if trainer.device == "cuda" else length * trainer.micro_batch_samples
 
@@ -283,7 +283,7 @@ def _run(config: RunConfig, output: Path) -> list[str]:
         f"trainer.experiment_name={config.name}",
         f"trainer.default_local_dir={quoted(output / 'checkpoints')}",
         f"trainer.total_training_steps={config.trainer.steps}",
-        "trainer.total_epochs=100000",  # total_training_steps decides, never the epochs
+        "trainer.total_epochs=100000",  # never the limit: total_training_steps is
         "trainer.save_freq=1",
         "trainer.test_freq=-1",
         "trainer.val_before_train=False",
@@ -309,7 +309,7 @@ def _cpu(temporary: Path | None, critic: bool) -> list[str]:
         # verl starts 8 of these processes; one is enough for a batch of short answers.
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "+ray_kwargs.ray_init.num_gpus=1",  # a logical slot: verl schedules by "GPU"
-        "ray_kwargs.ray_init.num_cpus=16",  # also logical; its actors ask for more than 2
+        "ray_kwargs.ray_init.num_cpus=16",  # also logical; verl's actors request more than 2
         "+ray_kwargs.ray_init.include_dashboard=False",
         *([f"+ray_kwargs.ray_init._temp_dir={quoted(temporary)}"] if temporary else []),
     ]
@@ -320,7 +320,7 @@ def _cuda(config: RunConfig) -> list[str]:
     share = trainer.prompts_per_step // (trainer.gpus_per_node * trainer.nodes)
     return [
         "trainer.device=cuda",
-        # Packs samples up to a number of tokens; the reference and the critic follow it.
+        # Packs samples up to a token limit; the reference and the critic follow this setting.
         f"{ACTOR}.use_dynamic_bsz=True",
         f"{ACTOR}.ppo_max_token_len_per_gpu={_tokens(trainer)}",
         f"{ROLLOUT}.agent.num_workers={max(1, min(8, share))}",

@@ -1,8 +1,8 @@
-"""Overrides checked against verl's own configuration, before Ray starts and without importing verl.
+"""Checks overrides against verl's configuration before Ray starts, without importing verl.
 
 verl composes YAML files with Hydra and later builds dataclasses from part of the result. The files
-say which keys exist; for keys that are added (``+key=``) the dataclasses are read from verl's
-source, because verl takes some wrong additions in silence and stumbles over others minutes later.
+define which keys exist; for added keys (``+key=``) the dataclasses are read from verl's source,
+because verl silently accepts some wrong additions and fails on others minutes later.
 """
 
 import ast
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAIN = "ppo_trainer"
 DATACLASSES = ("workers/config", "trainer/config", "utils/profiler", "utils/skip", "base_config.py")
-# In verl's files and read by nothing in its V1 trainer: what is written there is lost.
+# Keys in verl's files that its V1 trainer never reads: values set there are lost.
 UNREAD = {
     "custom_reward_function": "reward.custom_reward_function",
     "reward_model": "reward.reward_model, reward.reward_manager or reward.num_workers",
@@ -32,35 +32,35 @@ UNREAD = {
     "actor_rollout_ref.actor.grad_clip": "actor_rollout_ref.actor.optim.clip_grad",
     "critic.grad_clip": "critic.optim.clip_grad",
 }
-# Read by name from the plain configuration (DAPO's reward manager), in no dataclass.
+# Read by name from the plain configuration (DAPO's reward manager), not part of any dataclass.
 OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg"
 READ_BY_NAME = (
     "reward.reward_kwargs.max_resp_len",
     *(f"{OVERLONG}.{part}" for part in ("enable", "len", "penalty_factor", "log")),
 )
-# Arguments of somebody else's function, who refuses what he does not know.
+# Arguments of another library's function, which rejects unknown ones itself.
 PASSED_ON = ("ray_kwargs.ray_init",)
 
 
 def verl_folder() -> Path | None:
-    """Folder of the installed verl; None where it is not installed."""
+    """Return the folder of the installed verl, None if it is not installed."""
     spec = importlib.util.find_spec("verl")
     locations = spec.submodule_search_locations if spec else None
     return Path(locations[0]) if locations else None
 
 
 def resolved(overrides: list[str]) -> dict[str, Any]:
-    """verl's whole configuration under some overrides, interpolations filled in.
+    """Return verl's whole configuration under the overrides, with interpolations resolved.
 
     Args:
         overrides: As on the command line of `verl.trainer.main_ppo`.
 
     Returns:
-        Nested plain values, as verl's own process will print them.
+        Nested plain values, as verl itself will print them.
 
     Raises:
-        UserError: An override that verl does not know, would ignore, or cannot read; the message
-            names the key and the nearest one that exists.
+        UserError: verl does not know, would ignore or cannot read an override; the message names
+            the key and the closest existing one.
         ModuleNotFoundError: verl is not installed.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -98,9 +98,9 @@ def resolved(overrides: list[str]) -> dict[str, Any]:
 
 
 def check(overrides: list[str]) -> str:
-    """One line on whether verl knows every override; raises what `resolved` raises.
+    """Say in one line whether verl knows every override; raises what `resolved` raises.
 
-    Where verl is not installed the line says that nothing could be checked.
+    If verl is not installed, the line says that nothing could be checked.
     """
     if verl_folder() is None:
         return "verl is not installed here: its keys were not checked"
@@ -110,7 +110,7 @@ def check(overrides: list[str]) -> str:
 
 @lru_cache(maxsize=8)
 def _composed(folder: Path, choices: tuple[str, ...]) -> "DictConfig":
-    """verl's configuration with its defaults, or with other choices of whole groups."""
+    """Compose verl's configuration with its defaults, or with the given group choices."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
@@ -122,7 +122,7 @@ def _composed(folder: Path, choices: tuple[str, ...]) -> "DictConfig":
 
 
 def _apply(folder: Path, config: "DictConfig", override: Any, text: str) -> None:
-    """Do with one override what Hydra does with it."""
+    """Apply one override the way Hydra does."""
     from omegaconf import OmegaConf, open_dict
     from omegaconf.errors import OmegaConfBaseException
 
@@ -167,7 +167,7 @@ def _container() -> tuple[type, ...]:
 
 
 def _there(config: "DictConfig", key: str) -> bool:
-    """Whether a key exists; one whose value is null or still missing does."""
+    """Whether a key exists, even if its value is null or still missing."""
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, _container()[0]) or part not in node.keys():  # noqa: SIM118
@@ -177,7 +177,7 @@ def _there(config: "DictConfig", key: str) -> bool:
 
 
 def _deepest(config: "DictConfig", key: str) -> tuple[Any, list[str], list[str]]:
-    """The last node of a key that exists, the names that lead there, and those that are new."""
+    """Return the deepest existing node of a key, the names leading to it and the new names."""
     parts, depth = key.split("."), 0
     node: Any = config
     while depth < len(parts) and _there(config, ".".join(parts[: depth + 1])):
@@ -187,7 +187,7 @@ def _deepest(config: "DictConfig", key: str) -> tuple[Any, list[str], list[str]]
 
 
 def _check_addition(folder: Path, config: "DictConfig", key: str, text: str) -> None:
-    """Refuse a ``+key`` that nothing in verl would read."""
+    """Reject a ``+key`` that nothing in verl would read."""
     node, parents, new = _deepest(config, key)
     parent = ".".join(parents)
     if key in READ_BY_NAME or parent in PASSED_ON or node._is_none():
@@ -213,7 +213,7 @@ def _check_addition(folder: Path, config: "DictConfig", key: str, text: str) -> 
 
 
 def _nearest(config: "DictConfig", key: str, more: dict[str, str] | None = None) -> str:
-    """The key most like a wrong one: beside it, else of the same name elsewhere."""
+    """Return the closest existing key: a similar sibling, or else one of the same name."""
     node, parents, new = _deepest(config, key)
     added = difflib.get_close_matches(key, READ_BY_NAME, n=1, cutoff=0.8)
     if added:
@@ -245,7 +245,7 @@ def _paths(config: Any, prefix: str = "") -> list[str]:
 
 @lru_cache(maxsize=1)
 def _classes(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """verl's configuration classes: names of the bases, and annotations of their own fields."""
+    """Map verl's configuration classes to (base names, annotations of their own fields)."""
     found = {}
     files = [
         file
@@ -266,7 +266,7 @@ def _classes(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
 
 
 def _fields(folder: Path, annotation: str) -> dict[str, str] | None:
-    """Fields of the configuration class that an annotation names; None when it names none."""
+    """Return the fields of the configuration class named by an annotation, None if none is."""
     classes = _classes(folder)
     for name in re.findall(r"\w+", annotation):
         if name in classes:
@@ -284,5 +284,5 @@ def _source(folder: Path) -> str:
 
 
 def _mentioned(folder: Path, key: str) -> bool:
-    """Whether any line of verl reads a key of this name (as an attribute or by its string)."""
+    """Whether any line of verl reads a key of this name, as an attribute or as a string."""
     return bool(re.search(rf"\.{re.escape(key)}\b|[\"']{re.escape(key)}[\"']", _source(folder)))
