@@ -1,7 +1,7 @@
-"""Benchmarks: tables from the hub, from local files or generated, built into one checked form.
+"""Benchmarks: tables from the hub, local files or a generator, converted to one checked form.
 
-`build.py` is the one to read first; `tables.py` loads, `golds.py` finds and checks the right
-answers, `choices.py` shuffles, `generated.py` asks reasoning_gym, `lock.py` pins the revisions,
+Start with `build.py`; `tables.py` loads tables, `golds.py` extracts and checks gold answers,
+`choices.py` shuffles choices, `generated.py` calls reasoning_gym, `lock.py` pins revisions and
 `written.py` writes the tables of a run.
 """
 

@@ -1,4 +1,4 @@
-"""From a table to a benchmark: prompts, checked right answers, and what is recorded of them."""
+"""Builds a benchmark from a table: prompts, checked gold answers and recorded facts."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """A question with its right answer, as the grader takes it."""
+    """A question with its gold answer in the grader's form."""
 
     id: str
     text: str
@@ -31,9 +31,9 @@ class Built:
     """Questions that were loaded and checked.
 
     Attributes:
-        questions: Without the exceptions, in the order of the table.
-        facts: What the report and the lock file say of the table: repo, revision, split, rows
-            (before the exceptions), left_out (ids), compared_as_text (ids whose answer algebra
+        questions: In the order of the table, without the exceptions.
+        facts: Facts about the table for the report and the lock file: repo, revision, split, rows
+            (including exceptions), left_out (ids), compared_as_text (ids whose answer algebra
             cannot read).
     """
 
@@ -48,15 +48,15 @@ def build_benchmark(
 
     Args:
         name: Its name; question ids begin with it.
-        benchmark: What it is.
-        revision: Revision to insist on; None takes the configuration's, else the newest.
+        benchmark: Its configuration.
+        revision: Required revision; None takes the configuration's, else the newest.
 
     Returns:
-        The columns question_id, prompt, gold, kind, split, title; and the facts of `Built` with
-        licence, kind, questions and content_sha256.
+        A table with the columns question_id, prompt, gold, kind, split, title; and the facts of
+        `Built` plus licence, kind, questions and content_sha256.
 
     Raises:
-        UserError: The table cannot be had or is not what was meant, or an answer cannot be graded.
+        UserError: The table is unavailable or not as configured, or an answer cannot be graded.
     """
     import pandas as pd
 
@@ -81,14 +81,14 @@ def build_benchmark(
 
 
 def build_questions(key: str, name: str, table: HubTable, kind: str, revision: str | None) -> Built:
-    """Load a table's questions and check their right answers.
+    """Load a table's questions and check their gold answers.
 
     Args:
-        key: Where the table stands in the configuration, for messages.
-        name: Question ids are ``name-`` and the table's own id or the row number.
-        table: Which table; a `Benchmark` may also be generated or have choices.
+        key: Key of the table in the configuration, for messages.
+        name: Question ids are ``name-`` plus the table's own id or the row number.
+        table: The table; a `Benchmark` may also be generated or have choices.
         kind: Kind of answer.
-        revision: Revision to insist on, None for the newest.
+        revision: Required revision, None for the newest.
 
     Raises:
         UserError: See `build_benchmark`.

@@ -1,4 +1,4 @@
-"""Multiple choice: the order of the choices, by seed and question alone."""
+"""Multiple choice: shuffles the choices by seed and question only."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ def shuffled_choices(
 ) -> tuple[str, str]:
     """Return the choices as lettered lines, and the letter of the right one.
 
-    The order is that of hashes, so it is the same on every machine and does not depend on which
-    other questions there are.
+    Choices are sorted by hash, so the order is the same on every machine and does not depend on the
+    other questions.
 
     Raises:
-        ValueError: The right choice stands among the wrong ones, or there are too many.
+        ValueError: The right choice is among the wrong ones, or there are too many choices.
     """
     choices = [text.strip() for text in (right, *wrong)]
     if choices[0] in choices[1:]:

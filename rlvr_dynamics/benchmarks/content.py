@@ -1,4 +1,4 @@
-"""A hash of what a benchmark asks, whatever file holds it."""
+"""A hash of a benchmark's content, independent of the file that holds it."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ COLUMNS = ("question_id", "prompt", "gold", "kind")
 
 
 def content_sha256(table: "pd.DataFrame") -> str:
-    """Hash the questions of a benchmark, their prompts, right answers and kinds, in their order.
+    """Hash a benchmark's questions in order: prompts, gold answers and kinds.
 
-    Unlike the hash of the parquet file it does not depend on the versions of pandas and pyarrow
-    that wrote it, nor on titles.
+    Unlike a hash of the parquet file, it does not depend on titles or on the pandas and pyarrow
+    versions that wrote the file.
 
     Args:
         table: Has at least the columns `COLUMNS`.

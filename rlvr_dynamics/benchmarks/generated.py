@@ -1,4 +1,4 @@
-"""Puzzles beyond mathematics, generated offline by reasoning_gym.
+"""Puzzles outside mathematics, generated offline by reasoning_gym.
 
 Source: https://github.com/open-thought/reasoning-gym (Apache-2.0).
 """
@@ -11,7 +11,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Benchmark
 
 PACKAGE = "reasoning_gym"
-# Puzzle i depends on seed + i alone: neighbouring seeds would give almost the same puzzles.
+# Puzzle i depends on seed + i only, so neighbouring seeds would give almost the same puzzles.
 SEED_STRIDE = 1_000_000
 
 
@@ -19,16 +19,16 @@ def generate(benchmark: Benchmark, revision: str | None) -> tuple[list[dict[str,
     """Generate the entries of a family.
 
     Args:
-        benchmark: `subset` is the family, `rows` the number of puzzles, `parameters` and `seed`
-            go to its generator.
-        revision: Version of the package to insist on, None for the installed one.
+        benchmark: `subset` is the family, `rows` the number of puzzles; `parameters` and `seed`
+            are passed to its generator.
+        revision: Required version of the package, None for the installed one.
 
     Returns:
         Entries with question and gold (JSON with answer and metadata, which the family's scorer
         needs), and the version of the package.
 
     Raises:
-        UserError: Another version is installed, or family or parameters do not exist.
+        UserError: Another version is installed, or the family or a parameter does not exist.
     """
     import reasoning_gym
     from reasoning_gym.factory import DATASETS

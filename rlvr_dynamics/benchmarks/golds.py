@@ -1,4 +1,4 @@
-r"""The right answers: how a table's column becomes one, and whether the grader can work with it."""
+r"""Gold answers: extracts them from a table's column and checks that the grader can use them."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.extraction import last_boxed
 from rlvr_dynamics.grading.grade import KINDS, MAX_DIGITS, check_golds
 
-SHORT = 300  # characters; a text without a box that is longer is a solution, not an answer
+SHORT = 300  # characters; a longer text without a box is a solution, not an answer
 SHOWN = 20
 
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -20,7 +20,7 @@ _BARE_BOX = re.compile(r"\\(?:boxed|fbox) +([^$]+?)\s*\$")
 
 
 def _first(value: Any) -> Any:
-    """First of several equivalent answers (OlympiadBench keeps a list)."""
+    """Return the first of several equivalent answers (OlympiadBench stores a list)."""
     if isinstance(value, (list, tuple)):
         return value[0] if value else ""
     return value
@@ -49,12 +49,12 @@ def _boxed(value: Any) -> str:
 
 
 def _dollars(value: Any) -> str:
-    """OlympiadBench: answers stand between dollar signs, several of them each in its own."""
+    """OlympiadBench: each answer is enclosed in its own dollar signs."""
     return _DOLLAR.sub("", str(value))
 
 
 def _integer(value: Any) -> str:
-    """AMC writes 27.0, AIME 025, GSM8K 1,234: the integer in digits alone; all else as it is."""
+    """Write integers such as AMC's 27.0, AIME's 025, GSM8K's 1,234 in digits; keep other text."""
     text = str(value).strip()
     digits = text.replace(",", "")
     if len(digits) > MAX_DIGITS or not _INTEGER.fullmatch(digits):
@@ -72,14 +72,14 @@ RULES: dict[str, Callable[[Any], Any]] = {
 
 
 def gold_answer(value: Any, rules: Sequence[str]) -> str:
-    """Return the right answer that a table's cell holds.
+    """Return the gold answer from a table's cell.
 
     Args:
         value: The cell: text, a number or a list.
-        rules: Names in `RULES`, applied one after the other.
+        rules: Names in `RULES`, applied in order.
 
     Raises:
-        ValueError: A rule does not apply, or nothing is left; the text says what is wrong.
+        ValueError: A rule does not apply, or nothing is left; the message says what is wrong.
     """
     for rule in rules:
         value = RULES[rule](value) if not _is_missing(value) else value
@@ -87,10 +87,10 @@ def gold_answer(value: Any, rules: Sequence[str]) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Return the text of a cell, without spaces around it.
+    """Return the text of a cell without surrounding spaces.
 
     Raises:
-        ValueError: It has none, or is no text; the text says what is wrong.
+        ValueError: The cell is empty or not text; the message says what is wrong.
     """
     if _is_missing(value):
         raise ValueError("is empty")
@@ -103,7 +103,7 @@ def cell_text(value: Any) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: no text, or what a table reader puts where there was none."""
+    """Whether a cell is empty: no text, or a table reader's value for a missing one."""
     if isinstance(value, float):
         return not math.isfinite(value)
     return value is None or not str(value).strip()
@@ -111,11 +111,11 @@ def _is_missing(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the grader says of right answers.
+    """The grader's verdict on gold answers.
 
     Attributes:
-        unusable: Ids of those that are not graded correct against themselves.
-        as_text: Ids of those that algebra cannot read; they are compared as text.
+        unusable: Ids of answers that are not graded correct against themselves.
+        as_text: Ids of answers that algebra cannot read and that are compared as text.
     """
 
     unusable: list[str]
@@ -123,11 +123,11 @@ class Checked:
 
 
 def check(golds: Sequence[tuple[str, str]], kind: str) -> Checked:
-    """Ask the grader about every right answer.
+    """Check every gold answer with the grader.
 
     Args:
-        golds: (question id, right answer) each.
-        kind: Kind of answer, one of the grader's.
+        golds: (question id, gold answer) pairs.
+        kind: One of the grader's kinds of answer.
 
     Raises:
         UserError: The grader does not know the kind.
@@ -146,10 +146,10 @@ def check(golds: Sequence[tuple[str, str]], kind: str) -> Checked:
 
 
 def bad_golds(key: str, kind: str, problems: dict[str, str]) -> UserError:
-    """Return the error that names every unusable answer and how to leave them out.
+    """Return an error that names every unusable answer and how to leave them out.
 
     Args:
-        key: Where the table stands in the configuration, such as ``benchmark.math500``.
+        key: Key of the table in the configuration, such as ``benchmark.math500``.
         kind: Kind of answer.
         problems: Question id -> what is wrong with its answer.
     """

@@ -1,4 +1,4 @@
-"""A local table of questions: the bytes are read once, and what is hashed is what is parsed."""
+"""Reads a local table of questions once, so the hashed bytes are the parsed ones."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ _LARGEST_CELL = 1 << 24  # characters
 
 
 class _Unreadable(Exception):
-    """What is wrong with a file, and where in it."""
+    """What is wrong with a file, and where."""
 
 
 def read_local(path: Path, wanted: Collection[str]) -> tuple[list[str], Rows, str]:
@@ -24,14 +24,14 @@ def read_local(path: Path, wanted: Collection[str]) -> tuple[list[str], Rows, st
 
     Args:
         path: A file with one of the endings of `READERS`.
-        wanted: Columns whose cells are needed, as far as they exist.
+        wanted: Columns whose cells are needed, if they exist.
 
     Returns:
-        All columns in their order, one dictionary per row (with the wanted columns at least, as
-        far as the row has them), and ``sha256:...`` of the bytes that were parsed.
+        All columns in order, one dictionary per row (with at least the wanted columns that the row
+        has), and ``sha256:...`` of the parsed bytes.
 
     Raises:
-        UserError: There is no such file, or it is no such table; names the line.
+        UserError: The file does not exist or is not such a table; the message names the line.
     """
     if not path.is_file():
         raise UserError(
@@ -65,7 +65,7 @@ def _text(data: bytes) -> str:
 
 def _lines(data: bytes, _wanted: Collection[str]) -> Read:
     rows: Rows = []
-    # Not splitlines(), which also cuts at characters that stand within a JSON text.
+    # Not splitlines(), which also splits at characters that may occur inside a JSON string.
     for number, line in enumerate(_text(data).split("\n"), 1):
         if line.strip():
             rows.append(_object(_parsed(line, f"line {number}"), f"line {number}"))

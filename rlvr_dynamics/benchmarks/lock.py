@@ -1,4 +1,4 @@
-"""What benchmarks.lock.json records of every table, checked whenever it is used again."""
+"""The entry of benchmarks.lock.json for each table, checked whenever the table is used again."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def pinned_revision(lock: dict[str, Any], name: str, table: HubTable) -> str | N
 
 
 def lock_entry(table: HubTable, revision: str, content: str) -> dict[str, Any]:
-    """Return what is recorded of a table: where it came from, how it was read, what came out."""
+    """Return a table's lock entry: its source, how it was read and the resulting content."""
     return {
         "repo": table.repo,
         "revision": revision,
@@ -28,7 +28,7 @@ def lock_entry(table: HubTable, revision: str, content: str) -> dict[str, Any]:
 
 
 def check_lock(lock: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
-    """Make sure that the same source, read in the same way, gave the same questions.
+    """Check that the same source, read in the same way, gave the same questions.
 
     Raises:
         UserError: It did not.

@@ -1,4 +1,4 @@
-"""Rows of a published table: from the hub at one commit, or from a local file in its place."""
+"""Loads a table's rows from the hub at one commit, or from a local file instead."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class Loaded:
 
     Attributes:
         rows: One dictionary per row, with the wanted columns only.
-        columns: Which column stands behind each wanted one.
+        columns: Purpose -> the column that was used for it.
         revision: Commit of the hub repository, or ``sha256:...`` of a local file.
         split: The split that was read.
     """
@@ -35,12 +35,12 @@ def load_table(table: HubTable, revision: str | None, wanted: dict[str, Iterable
     """Load the wanted columns of a table.
 
     Args:
-        table: Which table.
-        revision: Commit to read, None for the newest; of a local file the recorded hash.
-        wanted: What a column is for -> its possible names, the first that exists is taken.
+        table: The table.
+        revision: Commit to read, None for the newest; for a local file, the recorded hash.
+        wanted: Purpose -> possible column names; the first that exists is used.
 
     Raises:
-        UserError: The table cannot be had, or has other columns, splits or rows.
+        UserError: The table is unavailable, or has other columns, splits or rows.
     """
     path = Path(table.repo)
     if path.suffix.lower() in READERS:
@@ -89,7 +89,7 @@ def _hub(table: HubTable, revision: str | None) -> tuple[Any, str, str]:
         commit = revision if _is_commit(revision) else _resolve(table.repo, revision)
         builder = load_dataset_builder(table.repo, table.subset, revision=commit)
         found = str(builder.hash)
-        # Without a connection `datasets` takes the newest cached copy, whatever was asked for.
+        # Offline, `datasets` uses the newest cached copy, whatever revision was requested.
         if commit is not None and found != commit:
             raise _other_revision(table.repo, found, commit)
         builder.download_and_prepare()
@@ -104,7 +104,7 @@ def _is_commit(revision: str | None) -> bool:
 
 
 def _resolve(repo: str, revision: str | None) -> str | None:
-    """Return the commit behind a branch, a tag or None; None itself where there is no network."""
+    """Return the commit of a branch, a tag or the newest (None); None if there is no network."""
     import datasets.config
     from huggingface_hub import HfApi
 

@@ -1,4 +1,4 @@
-"""The tables of a run: training problems and benchmarks, from the hub or from local files."""
+"""Writes a run's tables: training problems and benchmarks, from the hub or local files."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def write_tables(
         data: Training problems.
         benchmarks: Benchmarks by name.
         folder: Where the tables go.
-        lock_file: Revisions to keep to; written anew with those that were used.
+        lock_file: Recorded revisions to use; rewritten with the ones used.
 
     Returns:
         Facts for the report, by the table's key in the configuration (``data.train``,
@@ -29,8 +29,8 @@ def write_tables(
         content.
 
     Raises:
-        UserError: A table cannot be had, is not what was meant or was recorded, or has answers
-            that cannot be graded.
+        UserError: A table is unavailable, is not as configured or recorded, or has answers that
+            cannot be graded.
     """
     import pandas as pd
 
@@ -91,7 +91,7 @@ def write_benchmarks(
 
 
 def print_remarks(tables: dict[str, Any]) -> None:
-    """Say what was left out of the tables, and how many right answers are compared as text.
+    """Print what was left out of the tables, and how many gold answers are compared as text.
 
     Args:
         tables: Facts from `write_tables`.

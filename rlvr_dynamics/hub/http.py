@@ -1,10 +1,10 @@
-"""Talking to a model hub: time limits, patience, and a token that stays with the hub.
+"""HTTP client for a model hub: timeouts, retries, and a token sent only to the hub.
 
-Address, token, offline switch and cache are huggingface_hub's. The bytes are asked for here: its
-own download (1.33) never resumes what a killed process had fetched, gives up at a 500 or a reset in
-the middle of a file, and does not compare a file with its LFS hash; its API client waits forever
-for a server that has stopped answering, and reads answers of any length. requests reads a body at
-two thirds of the processor time of httpx.
+Address, token, offline switch and cache are huggingface_hub's. Files are downloaded here because
+its own download (1.33) does not resume after a killed process, gives up at a 500 or a reset in the
+middle of a file, and does not check a file's LFS hash; its API client waits forever for a server
+that stops answering, and reads responses of any length. requests reads a body in two thirds of the
+CPU time of httpx.
 """
 
 import json
@@ -33,7 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECTIONS = 4
-TIMEOUT_SECONDS = (20.0, 60.0)  # to connect, and between two blocks
+TIMEOUT_SECONDS = (20.0, 60.0)  # to connect, between two blocks
 PROBE_SECONDS = 10.0
 MOST_ANSWER_BYTES = 256 << 20
 MOST_ANSWER_SECONDS = 60.0
@@ -44,19 +44,19 @@ _ERRORS = 400
 
 
 class NotThere(UserError):
-    """The hub has no such repository, revision or file, or shows it only to others."""
+    """The repository, revision or file does not exist on the hub, or access is denied."""
 
 
 class Hub:
     """A hub at one address.
 
     Args:
-        endpoint: Its address; HF_ENDPOINT or the public hub when None.
-        connections: Connections that may be open at a time.
+        endpoint: Its address; if None, HF_ENDPOINT or the public hub.
+        connections: Maximum number of open connections.
     """
 
     def __init__(self, endpoint: str | None = None, connections: int = CONNECTIONS) -> None:
-        """Read address and token from huggingface_hub's usual places; nothing is sent yet."""
+        """Read address and token from huggingface_hub's usual sources; sends nothing."""
         self.endpoint = (
             endpoint or os.environ.get("HF_ENDPOINT") or str(constants.ENDPOINT)
         ).rstrip("/")
@@ -65,7 +65,7 @@ class Hub:
         self._session = open_session(connections, self._open)
 
     def end(self) -> None:
-        """Stop every transfer, also one that waits for a server that sends little or nothing."""
+        """Stop every transfer, including those waiting for a slow or silent server."""
         self.stop.set()
         for connection in list(self._open):
             with suppress(OSError, AttributeError):
@@ -80,7 +80,7 @@ class Hub:
         self._session.close()
 
     def silence(self) -> str:
-        """Say why the hub cannot be reached; empty when it answers, whatever it says."""
+        """Return why the hub cannot be reached; empty if it gives any answer."""
         if constants.is_offline_mode():
             return "HF_HUB_OFFLINE is set"
         try:
@@ -90,9 +90,9 @@ class Hub:
         return ""
 
     def in_parallel(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """Yield results as they come, as many tasks at a time as there are connections.
+        """Yield results as they arrive, running as many tasks at a time as there are connections.
 
-        The first error ends all others, and is raised when they have ended.
+        The first error stops all other tasks and is raised when they have ended.
         """
         with ThreadPoolExecutor(max_workers=self.connections) as pool:
             running = [pool.submit(work, task) for task in tasks]
@@ -105,11 +105,11 @@ class Hub:
                 raise
 
     def answer(self, path: str) -> Any:
-        """Return the JSON of an API path.
+        """Return the JSON at an API path.
 
         Raises:
-            NotThere: The hub has no such thing.
-            UserError: It cannot be reached, or answers with something else.
+            NotThere: It does not exist on the hub.
+            UserError: The hub cannot be reached, or does not answer with JSON.
         """
         url, patience = f"{self.endpoint}/api/{path}", Patience(self.stop, path)
         while True:
@@ -122,9 +122,9 @@ class Hub:
                 patience.wait(Transient(f"an answer that is not JSON ({type(error).__name__})"))
 
     def blocks(self, pinned: Pinned, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the bytes of a file from `start` to before `stop`, in order and each once.
+        """Yield the bytes [start, stop) of a file in order, each exactly once.
 
-        A transfer that breaks off goes on where it ended.
+        An interrupted transfer resumes where it stopped.
 
         Raises:
             UserError: The hub does not deliver.
@@ -175,7 +175,7 @@ class Hub:
         if self.stop.is_set():
             raise Stopped
         try:
-            # A redirect to another origin loses the token: requests drops it there.
+            # requests drops the token on a redirect to another origin.
             with self._session.get(
                 url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS
             ) as response:
@@ -201,13 +201,13 @@ _NO_ADDRESS = (
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
-    # What has come is passed on at once: a server that trickles must not keep a thread.
+    # Pass on bytes as they arrive: a server that sends slowly must not block a thread.
     while block := response.raw.read1(_BLOCK_BYTES):
         yield block
 
 
 def _whole(response: requests.Response, url: str) -> bytes:
-    """Read an answer of the API, which must come to an end."""
+    """Read an API response of limited length."""
     begin, parts, size = time.monotonic(), [], 0
     for block in _blocks(response):
         parts.append(block)
@@ -228,7 +228,7 @@ def _endless(what: str, url: str) -> UserError:
 
 
 def _cause(error: BaseException) -> str:
-    """What the system said, below the layers of the HTTP library."""
+    """Return the system's own error message, without the HTTP library's wrapping."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

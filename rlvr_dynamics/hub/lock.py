@@ -1,7 +1,8 @@
-"""The lock files of a run directory: which revision of every model, step and table it uses.
+"""The lock files of a run directory: the revision of every model, step and table it uses.
 
-Each is a JSON object of entries by name. `repo` and `revision` say what was used; the rest depends
-on what it is. Copied into another run directory, a lock file makes that run use the same or refuse.
+Each is a JSON object of entries by name. `repo` and `revision` say what was used; other fields
+depend on the kind of entry. A run directory with a copied lock file uses the same revisions or
+fails.
 """
 
 from pathlib import Path
@@ -33,7 +34,7 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _renamed(step: Any) -> Any:
-    """Return an entry as it is written now; published.lock.json had its own names for the same."""
+    """Convert an entry with published.lock.json's former field names to the current ones."""
     if not isinstance(step, dict) or "commit" not in step:
         return step
     return step | {"asked": step.get("revision"), "revision": step["commit"]}

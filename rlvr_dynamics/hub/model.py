@@ -1,9 +1,8 @@
-"""The base of a run: a published model at a recorded commit, or a local folder in its place.
+"""Fetches a run's base: a published model at a recorded commit, or a local folder instead.
 
-What the hub gives is kept in Hugging Face's cache, where other tools find it too, and is taken from
-there if they fetched it; the run's base is linked or copied from there. models.lock.json in the run
-directory says which commit and which bytes were used, and another run that is given this file uses
-the same.
+Downloads go to Hugging Face's cache, which is shared with other tools in both directions, and the
+run's base is linked or copied from there. models.lock.json in the run directory records the commit
+and the hashes of the files; another run with a copy of that file uses the same ones.
 """
 
 import shutil
@@ -29,20 +28,20 @@ from rlvr_dynamics.system.progress import bar
 
 
 def fetch_model(model: HubModel, folder: Path, lock_file: Path) -> dict[str, Any]:
-    """Put a published model into `folder`: weights and tokenizer as they are.
+    """Put a published model into `folder`, with weights and tokenizer unchanged.
 
     Args:
-        model: Which one. A `repo` that is a folder here is copied. `package` is taken when the hub
-            does not answer, and from then on.
+        model: The model. A `repo` that is a local folder is copied. `package` is used if the hub
+            does not answer, and in that run from then on.
         folder: The run's base.
-        lock_file: What was used before, to be kept to; written with what is used.
+        lock_file: Recorded versions to use; rewritten with the ones used.
 
     Returns:
         Facts for the report: source (hub, folder or package), repo, revision (the commit; None for
-        a folder), weights (sha256 by file), and of a package what it is.
+        a folder), weights (sha256 by file), and for a package its description.
 
     Raises:
-        UserError: The model cannot be had, is not what was recorded or has no safetensors; or the
+        UserError: The model is unavailable, is not the recorded one or has no safetensors, or the
             disk is too small.
     """
     lock = read_lock(lock_file)
@@ -57,7 +56,7 @@ def fetch_model(model: HubModel, folder: Path, lock_file: Path) -> dict[str, Any
     return {key: entry[key] for key in shown if key in entry}
 
 
-# --- a folder of this machine ---
+# --- a local folder ---
 
 
 def _from_folder(model: HubModel, folder: Path, recorded: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def _from_folder(model: HubModel, folder: Path, recorded: dict[str, Any]) -> dic
         copy_companions(source, folder)
         for name in [*names, *([INDEX] if (source / INDEX).exists() else [])]:
             shutil.copyfile(source / name, folder / name)
-    # The copy is what the run uses, so the copy is what is hashed.
+    # Hash the copy, because the run uses the copy.
     hashes = hash_files(folder / name for name in names)
     entry = {
         "source": "folder",
@@ -121,10 +120,10 @@ def _from_hub(hub: Hub, model: HubModel, folder: Path, recorded: dict[str, Any])
     _check_room(folder, sum(path.stat().st_size for path in elsewhere))
     with full_disk_is_a_user_error(folder):
         for file in pinned.files:
-            # Weights are never changed in place, so one copy on a disk is enough.
+            # Weights are never changed in place, so they can be linked.
             put = cache.link_or_copy if file.is_weights else shutil.copyfile
             put(paths[file.name], folder / file.name)
-    weight_file_names(folder)  # also: no shard of the index is missing
+    weight_file_names(folder)  # raises if a shard of the index is missing
     return entry
 
 
@@ -141,16 +140,16 @@ def _resolve(hub: Hub, model: HubModel, recorded: dict[str, Any]) -> Pinned:
             way_out=f"model.revision={recorded['revision']}, another run_dir, or remove the entry "
             f"{model.name} from {MODELS}",
         )
-    # A model has its index in safetensors; that of pickled weights would only confuse.
+    # Only the safetensors index is needed; that of pickled weights would be confusing.
     files = tuple(file for file in found.files if not file.name.endswith(".bin.index.json"))
     return Pinned(found.address, found.commit, files)
 
 
 def _download(hub: Hub, pinned: Pinned, files: list[RemoteFile]) -> dict[RemoteFile, Path]:
-    """Fetch files into the cache; returns where they are then."""
-    found = {file: cache.find(pinned, file) for file in files}  # another run may have been first
+    """Fetch files into the cache and return their paths."""
+    found = {file: cache.find(pinned, file) for file in files}  # another run may have fetched them
     wrong = [file for file, place in found.items() if place is None]
-    # Files of one content are one blob.
+    # Files with the same content share a blob.
     jobs = {file.hash: Job(pinned, file, cache.blob(pinned, file)) for file in wrong}
     for file in wrong:
         cache.remove(pinned, file)
@@ -170,7 +169,7 @@ def _download(hub: Hub, pinned: Pinned, files: list[RemoteFile]) -> dict[RemoteF
 
 
 def _take_from_former_store(job: Job) -> None:
-    """Move a file from where models were kept before; the download proves its hash."""
+    """Move a file from the former model store; the download verifies its hash."""
     name = job.pinned.repo.replace("/", "--")
     store = Path(constants.HF_HOME) / "rlvr_dynamics" / "models" / name / job.pinned.commit
     if not job.part.exists() and (store / job.file.name).is_file():

@@ -1,4 +1,4 @@
-"""Trying again: which failures may pass, and how long to wait between attempts."""
+"""Retries: which failures are transient, and how long to wait between attempts."""
 
 import random
 import sys
@@ -8,16 +8,16 @@ from rlvr_dynamics.errors import UserError, one_line
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
-LONGEST_TOLD_WAIT_SECONDS = 600.0  # the hub's rate limits count in windows of five minutes
+LONGEST_TOLD_WAIT_SECONDS = 600.0  # the hub's rate limits use windows of five minutes
 ATTEMPTS = 9
 _SHOWN_WAIT_SECONDS = 5.0
 
 
 class Transient(Exception):
-    """Something that may be over in a moment; `wait` is how long the server asked us to wait."""
+    """A failure that may pass; `wait` is how many seconds the server asked us to wait."""
 
     def __init__(self, what: str, wait: float = 0.0) -> None:
-        """Keep both."""
+        """Store both."""
         super().__init__(what)
         self.wait = wait
 
@@ -27,22 +27,22 @@ class Stopped(Exception):
 
 
 class Patience:
-    """Waiting between attempts, longer each time, until too many failed in a row."""
+    """Waits between attempts, longer each time, until too many have failed in a row."""
 
     def __init__(self, stop: threading.Event, what: str) -> None:
-        """Begin with no failure; `stop` ends every wait, `what` is named after too many."""
+        """Start without failures; `stop` ends every wait, `what` is named in the final error."""
         self._stop, self._what, self._failures = stop, what, 0
 
     def succeeded(self) -> None:
-        """Forget earlier failures: something arrived."""
+        """Reset the count of failures, because data arrived."""
         self._failures = 0
 
     def wait(self, reason: Transient) -> None:
         """Wait before the next attempt.
 
         Raises:
-            UserError: The last attempt was one too many.
-            Stopped: There is no point in another attempt.
+            UserError: Too many attempts have failed.
+            Stopped: The download was stopped.
         """
         self._failures += 1
         if self._failures >= ATTEMPTS:

@@ -1,7 +1,7 @@
-"""A checkpoint of the hub at one commit: its files with their sizes and hashes.
+"""A checkpoint on the hub at one commit: its files with their sizes and hashes.
 
-What a server or a lock file says about files is not trusted: a name must be a plain file name, a
-hash must look like one.
+File lists from a server or a lock file are not trusted: a name must be a plain file name, a hash
+must look like one.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a commit: its name, its size, and the hash that proves its content.
+    """A file in a commit: its name, its size and the hash of its content.
 
     `sha256` is the LFS hash of a large file; `blob` is git's hash of a small one.
 
     Raises:
-        ValueError: The name is not a plain file name, or size or hash do not look like one.
+        ValueError: The name is not a plain file name, or the size or hash is malformed.
     """
 
     name: str
@@ -35,7 +35,7 @@ class RemoteFile:
     blob: str | None
 
     def __post_init__(self) -> None:
-        """Check all four."""
+        """Validate all four fields."""
         if not _PLAIN_NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is not a plain file name")
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 0:
@@ -46,22 +46,22 @@ class RemoteFile:
 
     @property
     def is_weights(self) -> bool:
-        """Whether it holds tensors."""
+        """Whether the file holds tensors."""
         return self.name.endswith(".safetensors")
 
     @property
     def hash(self) -> str:
-        """The hash of its content, which is also the name of its blob in Hugging Face's cache."""
+        """Hash of the content, which is also the blob's name in Hugging Face's cache."""
         return str(self.blob if self.sha256 is None else self.sha256)
 
     def digest(self) -> Any:
-        """Return a new hash object of the kind of `hash`."""
+        """Return a new hash object of the same kind as `hash`."""
         if self.sha256 is not None:
             return hashlib.sha256()
         return hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
 
     def is_in(self, path: Path) -> bool:
-        """Whether a file here has this content; reads all of it."""
+        """Whether a local file has this content; reads all of it."""
         if not path.is_file() or path.stat().st_size != self.size:
             return False
         digest = self.digest()
@@ -73,7 +73,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a checkpoint is asked for: repository, branch, tag or commit, and folder in it."""
+    """Address of a checkpoint: repository, branch, tag or commit, and folder within it."""
 
     repo: str
     revision: str
@@ -110,7 +110,7 @@ class Pinned:
 
     @property
     def source(self) -> str:
-        """Where it comes from, in words."""
+        """The source in words."""
         return Address(self.repo, self.commit, self.address.folder).where
 
     def path(self, file: RemoteFile) -> str:
@@ -119,7 +119,7 @@ class Pinned:
         return f"{folder}/{file.name}" if folder else file.name
 
     def entry(self) -> dict[str, Any]:
-        """Return what a lock file records."""
+        """Return the entry for a lock file."""
         return {
             "repo": self.repo,
             "asked": self.address.revision,

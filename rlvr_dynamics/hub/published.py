@@ -1,6 +1,6 @@
-"""Published checkpoints: which commit and which files a step is, resolved once and written down.
+"""Published checkpoints: resolves each step to a commit and files once, and records them.
 
-Only weights in safetensors and the small text files of a model are taken.
+Only safetensors weights and a model's small text files are used.
 """
 
 import re
@@ -22,7 +22,7 @@ from rlvr_dynamics.hub.pinned import Address, Pinned, RemoteFile, pinned_in
 from rlvr_dynamics.system.atomic import write_json
 
 _WEIGHTS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
-_COMPANIONS = tuple(sorted(SUFFIXES - {".py"}))  # no foreign code, which nothing here would run
+_COMPANIONS = tuple(sorted(SUFFIXES - {".py"}))  # no foreign code; nothing here would run it
 _LARGEST_COMPANION_BYTES = 256 << 20
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -31,20 +31,22 @@ def pin(hub: Hub, address: Address) -> Pinned:
     """Resolve a revision to its commit and list the files that make up the model.
 
     Raises:
-        NotThere: No such repository, revision or folder.
-        UserError: No safetensors there, a name that is not a plain file name, or no hub.
+        NotThere: The repository, revision or folder does not exist.
+        UserError: There are no safetensors, a name is not a plain file name, or the hub is
+            unreachable.
     """
     _check_address(address)
     return _model_of(_described(hub, address.repo, address.revision), address)
 
 
 def pin_all(hub: Hub, addresses: Mapping[int, Address], lock_file: Path) -> dict[int, Pinned]:
-    """Resolve every step that the lock file does not know yet, and write them down.
+    """Resolve every step that is not in the lock file yet, and record it there.
 
-    A branch that moves later changes nothing: the recorded commit is fetched.
+    If a branch moves later, the recorded commit is still the one fetched.
 
     Raises:
-        UserError: Steps are not on the hub (says which exist), or it cannot be reached.
+        UserError: Steps are not on the hub (the message lists those that are), or the hub is
+            unreachable.
     """
     known = read_steps(lock_file)
     pinned = {
@@ -74,7 +76,7 @@ def pin_all(hub: Hub, addresses: Mapping[int, Address], lock_file: Path) -> dict
 
 
 def read_steps(lock_file: Path) -> dict[int, Pinned]:
-    """Return what was resolved before, by step; empty without a file.
+    """Return the recorded checkpoints by step; empty if there is no file.
 
     Raises:
         UserError: The file is damaged.
@@ -87,7 +89,7 @@ def read_steps(lock_file: Path) -> dict[int, Pinned]:
 
 
 def _describe_all(hub: Hub, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Any]:
-    """Ask for repositories at revisions, several at a time; NotThere for those that are not."""
+    """Query repositories at revisions in parallel; missing ones map to NotThere."""
 
     def describe(place: tuple[str, str]) -> tuple[tuple[str, str], Any]:
         try:
@@ -99,13 +101,13 @@ def _describe_all(hub: Hub, places: Iterable[tuple[str, str]]) -> dict[tuple[str
 
 
 def _described(hub: Hub, repo: str, revision: str) -> Any:
-    """The commit behind a revision, and all files of the repository with sizes and hashes."""
+    """Return the commit of a revision and all files of the repository with sizes and hashes."""
     known = cache.described(repo, revision) if constants.is_offline_mode() else None
     return known or hub.answer(f"models/{repo}/revision/{quote(revision, safe='')}?blobs=true")
 
 
 def _model_of(described: Any, address: Address) -> Pinned:
-    """Choose the files of the model in one folder of a repository, and check each."""
+    """Select the model's files in one folder of a repository, and check each."""
     below = f"{address.folder}/" if address.folder else ""
     try:
         paths = [str(each["rfilename"]) for each in described["siblings"]]
@@ -132,7 +134,7 @@ def _model_of(described: Any, address: Address) -> Pinned:
 
 
 def _wanted(entry: Mapping[str, Any], below: str) -> RemoteFile | None:
-    """Return a listed file if it is part of the model; None for everything else."""
+    """Return a listed file if it is part of the model, else None."""
     path = str(entry["rfilename"])
     if ".." in PurePosixPath(path).parts or path.startswith("/"):
         raise ValueError(f"{path!r} leads out of the repository")
@@ -183,7 +185,7 @@ def _absent_steps(
 
 
 def _branch_steps(hub: Hub, address: Address, step: int) -> list[int]:
-    """Return the steps that have a branch like this step's; empty when that cannot be known."""
+    """Return the steps with a branch named like this step's; empty if that is unknown."""
     if not re.search(rf"(?<![0-9]){step}(?![0-9])", address.revision):
         return []
     before, _, after = address.revision.rpartition(str(step))

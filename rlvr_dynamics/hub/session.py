@@ -1,4 +1,4 @@
-"""A session with the hub's token, whose connections can be ended from outside."""
+"""An HTTP session with the hub's token whose connections can be closed from outside."""
 
 import weakref
 from typing import Any
@@ -11,19 +11,19 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 def open_session(connections: int, noted: "weakref.WeakSet[HTTPConnection]") -> requests.Session:
-    """Open a session with the token that huggingface_hub finds.
+    """Open a session with huggingface_hub's token.
 
     Args:
-        connections: Connections per host that may be open at a time; others wait.
-        noted: Receives every connection when it is opened.
+        connections: Maximum number of open connections per host; further requests wait.
+        noted: Every connection is added to this set when it is opened.
     """
     session = requests.Session()
-    # Not huggingface_hub's own headers: making them sends a request to the public hub.
+    # Not huggingface_hub's own headers: building them sends a request to the public hub.
     session.headers.update({"User-Agent": "rlvr-dynamics", "Accept-Encoding": "identity"})
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
-    session.auth = lambda request: request  # else requests takes a token from .netrc
+    session.auth = lambda request: request  # else requests would use a token from .netrc
     adapter = HTTPAdapter(pool_maxsize=connections, pool_block=True)
     adapter.poolmanager.pool_classes_by_scheme = {
         "http": _noting(HTTPConnectionPool, HTTPConnection, noted),
@@ -35,7 +35,7 @@ def open_session(connections: int, noted: "weakref.WeakSet[HTTPConnection]") -> 
 
 
 def _noting(pool: type, kind: type, noted: "weakref.WeakSet[HTTPConnection]") -> Any:
-    """Return a kind of pool whose connections are noted."""
+    """Return a pool class that adds its connections to `noted`."""
 
     def connect(connection: Any) -> None:
         kind.connect(connection)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,12 +1,12 @@
-"""Published steps of which only some tensors are on disk at a time.
+"""Streams published steps, so that only some tensors are on disk at a time.
 
-Of every step there is an ordinary folder whose weight files have their true headers and their full
-length but no content (sparse files); the byte ranges of some tensors are fetched into their places,
-and the files are emptied again. Names, shapes and identities are the hub's, so statistics are the
-same files as those of a trajectory that is here in full.
+Each step has an ordinary folder whose weight files have their real headers and full length but no
+content (sparse files); the byte ranges of some tensors are fetched into place, and the files are
+emptied again. Names, shapes and identities are the hub's, so statistics are the same as for a fully
+downloaded trajectory.
 
-A range cannot be compared with the hash of its file. Therefore the hash is formed along the way: a
-file whose bytes all came in this process, in order, has been proved.
+A range cannot be checked against the hash of its file, so the hash is computed along the way: a
+file is verified once all its bytes have arrived in this process, in order.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _COMPARED_BYTES = 1 << 24
 
 
 def write_headers(hub: Hub, pinned: Mapping[int, Pinned], checkpoints: Path) -> None:
-    """Publish a folder per step with everything but the values of the weights.
+    """Publish a folder per step with everything except the weights' values.
 
     Raises:
         UserError: The hub does not deliver, or a header is damaged.
@@ -67,10 +67,10 @@ def write_headers(hub: Hub, pinned: Mapping[int, Pinned], checkpoints: Path) -> 
 
 
 def _head_is_embedding(hub: Hub, pinned: Pinned, folder: Path) -> bool | None:
-    """Compare output head and embedding on the hub; None where they are not both stored.
+    """Compare output head and embedding on the hub; None if they are not both stored.
 
-    They are read to the first difference and not kept: which tensors a model has must be known
-    before any of them is measured.
+    They are read up to the first difference and not kept: a model's tensors must be known before
+    any of them is measured.
     """
     layout = read_layout(folder)
     pair = stored_pair(layout)
@@ -111,19 +111,19 @@ def _write_header(hub: Hub, pinned: Pinned, file: RemoteFile, path: Path) -> Non
 
 @dataclass
 class _Proof:
-    """The hash of a file so far: of its first `place` bytes, as long as they came in order."""
+    """Running hash of a file's first `place` bytes, valid while they arrive in order."""
 
     place: int
     digest: Any
 
 
 class Streamer:
-    """The byte ranges of a group, to and from the sparse files of all steps."""
+    """Fetches byte ranges of tensors into the sparse files of all steps, and empties these."""
 
     def __init__(
         self, hub: Hub, pinned: Mapping[int, Pinned], layouts: Mapping[int, Layout]
     ) -> None:
-        """Begin with every file unproved."""
+        """Start with every file unverified."""
         self.hub, self.pinned, self.layouts = hub, pinned, layouts
         self.lock = threading.Lock()
         self.proofs: dict[tuple[int, str], _Proof] = {}
@@ -165,7 +165,7 @@ class Streamer:
                 self.wrong.append((step, name))
 
     def empty(self) -> None:
-        """Give the disk back: keep the headers and lengths of all files, and nothing else."""
+        """Free the disk space: keep only the headers and lengths of all files."""
         for layout in self.layouts.values():
             for shard in layout.shards.values():
                 os.truncate(shard.path, shard.data_start)
@@ -180,7 +180,7 @@ def _by_file(layout: Layout, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _joined(entries: Sequence[Any]) -> list[tuple[int, int]]:
-    """Return the byte ranges of tensors, those that touch as one."""
+    """Return the byte ranges of tensors, with adjacent ranges merged."""
     ranges: list[tuple[int, int]] = []
     for entry in sorted(entries, key=lambda entry: entry.begin):
         if ranges and ranges[-1][1] == entry.begin:

@@ -1,1 +1,1 @@
-"""Benchmarks, generation by vLLM, grading and statistics."""
+"""Benchmarks, generation with vLLM, grading and statistics."""

@@ -1,12 +1,12 @@
-"""The engine process: one vLLM engine answers the benchmarks with many checkpoints.
+"""The engine process: one vLLM engine runs many checkpoints on the benchmarks.
 
-``python -m rlvr_dynamics.scoring.engine JOB.json``. The job names the models, the benchmarks, the
-protocols, and for each model which batches are missing. A batch is all missing questions of all
-benchmarks under one protocol, cut between benchmarks where it is long; its answers are published as
-one file, whole or not at all.
+``python -m rlvr_dynamics.scoring.engine JOB.json``. The job names the models, benchmarks and
+protocols, and the missing batches of each model. A batch is all missing questions of all benchmarks
+under one protocol, split between benchmarks if it is long; its answers are published atomically as
+one file.
 
 Greedy and sampled answers never share a batch: on the CPU vLLM drops the seeds of all requests as
-soon as one request of a step has none.
+soon as one request in a step has none.
 """
 
 import json
@@ -36,8 +36,8 @@ from rlvr_dynamics.scoring.samples import RAW_COLUMNS, read_benchmark
 from rlvr_dynamics.system.children import end_with_parent
 from rlvr_dynamics.system.keyed import write_table
 
-# An engine that is killed loses the batch it works on, and every batch has a slow tail: so none is
-# cut before it has this many answers.
+# Minimum answers per batch. A killed engine loses its current batch, which favours small batches,
+# but every batch has a slow tail.
 BATCH_ANSWERS = 8192
 PROBES = 8
 PROBE_CHARS = 2000
@@ -46,7 +46,7 @@ PROGRESS_SECONDS = 1.0
 
 
 def keep_weights_unpacked() -> None:
-    """Stop the CPU build from packing matrices, because a reload would leave the packed copy."""
+    """Stop the CPU build from packing matrices: a reload would not update the packed copy."""
     import vllm._custom_ops as custom_ops
 
     custom_ops._supports_onednn = False
@@ -60,8 +60,7 @@ def build_engine(folder: Path, settings: EngineSettings) -> Any:
         keep_weights_unpacked()
         own: dict[str, Any] = {
             "enforce_eager": True,
-            # A prompt cut in two breaks seeded requests on the CPU ("Generator does not use
-            # offset").
+            # A chunked prompt breaks seeded requests on the CPU ("Generator does not use offset").
             "enable_chunked_prefill": False,
             "enable_prefix_caching": False,
             "max_num_batched_tokens": max(settings.max_model_len, MIN_BATCHED_TOKENS),
@@ -84,13 +83,12 @@ def build_engine(folder: Path, settings: EngineSettings) -> Any:
 
 @contextmanager
 def proved(model: dict[str, Any]) -> Iterator[None]:
-    """Prove a model's files before vLLM reads them, and that nobody wrote to them meanwhile.
+    """Verify a model's files before vLLM reads them, and that they do not change meanwhile.
 
-    vLLM reads by itself, so its weights are hashed here first, which also brings them into memory.
+    vLLM does its own reading, so the weights are hashed here first, which also caches them.
 
     Args:
-        model: An entry of the job: folder, frame, and the hashes of its weights as its identity
-            has them.
+        model: An entry of the job: folder, frame, and the weight hashes from its identity.
 
     Raises:
         UserError: A file is damaged, or is not the one whose identity keys the answers.
@@ -114,7 +112,7 @@ class Session:
     """One job: its settings, its benchmarks, and the pipe for events."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        """Read the benchmarks; nothing heavy is imported yet."""
+        """Read the benchmarks without importing anything heavy."""
         self.job = job
         self.settings = EngineSettings(**job["settings"])
         self.benchmarks = {n: read_benchmark(Path(p)) for n, p in job["benchmarks"].items()}
@@ -125,12 +123,12 @@ class Session:
             for protocol in protocols
             if protocol.covers(str(table["split"].iloc[0]))
         }
-        # All models of a job are of one frame, and so asked in the same way.
+        # All models of a job share one frame, so all get the same prompts.
         self.prompt = prompt_facts(Path(job["models"][0]["folder"]), self.settings)
         self.rendered: dict[str, tuple[list[str], list[list[int]]]] = {}
 
     def emit(self, event: str, **facts: Any) -> None:
-        """Send one event to the parent."""
+        """Send one event to the parent process."""
         os.write(self.job["events"], (json.dumps({"event": event, **facts}) + "\n").encode())
 
     def build(self, folder: Path) -> Any:
@@ -149,7 +147,7 @@ class Session:
         return self.rendered[benchmark]
 
     def probes(self, llm: Any) -> list[list[int]]:
-        """Return a few prompts, each with a boxed gold answer behind it."""
+        """Return the token ids of a few prompts, each followed by its boxed gold answer."""
         tokenizer = llm.get_tokenizer()
         found = []
         for benchmark in list(self.benchmarks)[:PROBES]:
@@ -165,9 +163,9 @@ class Session:
     def run(self) -> None:
         """Answer every missing batch of every model.
 
-        Where one engine is to hold several models, the last of them is loaded from the start too,
-        for the proof of the reload: on the CPU here, before the first one; on a GPU by a process
-        of its own, whose end alone gives all memory back. That is this one if the job has no
+        If one engine holds several models in turn, the last of them is also loaded from scratch to
+        prove the reload: on the CPU in this process, before the first model; on a GPU in a separate
+        process, because only its exit frees all memory. This process is that one if the job has no
         `reference` yet.
         """
         models = self.job["models"]
@@ -213,7 +211,7 @@ class Session:
         return found
 
     def parts(self, protocol: str, keys: dict[str, str]) -> list[dict[str, str]]:
-        """Cut a batch between benchmarks, each part of `BATCH_ANSWERS` answers at least."""
+        """Split a batch between benchmarks into parts of at least `BATCH_ANSWERS` answers."""
         found, size = [{}], 0
         for name, key in keys.items():
             if size >= BATCH_ANSWERS:
@@ -229,8 +227,8 @@ class Session:
         Args:
             llm: Engine holding the model.
             model: Model id.
-            protocol: Name of the protocol; the benchmark decides among those of one name.
-            keys: benchmark -> key, the benchmarks of this batch.
+            protocol: Protocol name; if several share it, the benchmark determines which applies.
+            keys: benchmark -> key, for the benchmarks of this batch.
         """
         rows, requests, params = self.requests(llm, protocol, keys)
         began = time.monotonic()
@@ -303,8 +301,8 @@ class Session:
                         SamplingParams(
                             temperature=protocol.temperature,
                             top_p=protocol.top_p,
-                            # What the context leaves; an answer cut there has finish reason
-                            # "length" too.
+                            # At most what the context leaves; an answer cut there also has the
+                            # finish reason "length".
                             max_tokens=min(protocol.max_tokens, context - len(tokens)),
                             stop_token_ids=stops,
                             seed=seed,
@@ -315,13 +313,13 @@ class Session:
 
 
 class Progress:
-    """Reports now and then how many answers of a batch are finished.
+    """Reports periodically how many answers of a batch are finished.
 
-    Silence means that none was, which is how the parent notices an engine that hangs.
+    Nothing is reported while none finishes, which is how the parent detects a hung engine.
     """
 
     def __init__(self, session: Session, llm: Any, model: str, protocol: str, total: int) -> None:
-        """Prepare; nothing is sent before the block is entered."""
+        """Prepare the reports; nothing is sent before the block is entered."""
         self.session, self.llm = session, llm
         self.facts = {"model": model, "protocol": protocol, "total": total}
         self.total = total
@@ -369,5 +367,5 @@ if __name__ == "__main__":
         exit_code = EXIT_FAILED
     sys.stdout.flush()
     sys.stderr.flush()
-    # Leaves without the interpreter's clean-up, which takes vLLM seconds and prints leak reports.
+    # Skip the interpreter's clean-up, which takes vLLM seconds and prints leak reports.
     os._exit(exit_code)

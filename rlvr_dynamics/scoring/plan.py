@@ -1,4 +1,4 @@
-"""What is missing: compares the keys that are wanted with the keys that are stored."""
+"""Finds what is missing by comparing the expected keys with the stored keys."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ class Benchmark:
 
     Attributes:
         path: The parquet file.
-        sha256: Hash of its questions (`content_sha256`), whatever file holds them.
+        sha256: Hash of its questions (`content_sha256`), independent of the file.
         table: Its questions (see `samples.read_benchmark`).
-        golds_as_text: How many right answers algebra cannot read; known once they were checked.
+        golds_as_text: Number of gold answers that algebra cannot read; set once they are checked.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Benchmark:
 
     @property
     def kind(self) -> str:
-        """Kind of the answers, the same in every row."""
+        """Kind of answer, the same in every row."""
         return str(self.table["kind"].iloc[0])
 
     @property
@@ -55,11 +55,10 @@ class ModelPlan:
     Attributes:
         model: The model.
         frame: Hash of its architecture, tokenizer and template.
-        keys: benchmark -> name of protocol -> key that is wanted.
-        prompt: How questions are put to it (`prompts.prompt_facts`).
-        stale: Benchmarks whose published file is absent, of other keys or of another grader.
-        batches: name of protocol -> benchmark -> key that has to be generated; empty if none has
-            to.
+        keys: benchmark -> protocol name -> expected key.
+        prompt: Its prompt form (`prompts.prompt_facts`).
+        stale: Benchmarks whose published file is missing or has other keys or another grader.
+        batches: protocol name -> benchmark -> key to generate; empty if nothing is missing.
     """
 
     model: ScoredModel
@@ -76,13 +75,13 @@ def raw_path(raw: Path, model: str, keys: Mapping[str, str]) -> Path:
     Args:
         raw: Folder of all raw batches.
         model: Model id.
-        keys: benchmark -> key of what the batch holds; names the file.
+        keys: benchmark -> key for the contents of the batch; determines the file name.
     """
     return raw / model / f"{digest(dict(keys))[:16]}.parquet"
 
 
 def raw_keys(raw: Path, model: str) -> dict[str, Path]:
-    """Return which file holds the answers to which key."""
+    """Map each key to the file that holds its answers."""
     return {
         key: path
         for path in sorted((raw / model).glob("*.parquet"))
@@ -103,10 +102,10 @@ def plan_model(
     seed: int,
     out: Path,
 ) -> ModelPlan:
-    """Find out what of one model is stored and what is missing.
+    """Determine which answers of one model are stored and which are missing.
 
     Raises:
-        UserError: The model folder is missing or broken, or cannot be asked in this way.
+        UserError: The model folder is missing or broken, or does not support this prompt form.
     """
     frame = frame_of(model.folder)
     prompt = prompt_facts(model.folder, settings)
@@ -142,13 +141,13 @@ def publish(
     seed: int,
     out: Path,
 ) -> int:
-    """Grade one benchmark's answers, from the raw batches and the file they replace; publish.
+    """Grade and publish one benchmark's answers, from raw batches and the file being replaced.
 
     Returns:
-        How many of the answers had been graded before, by another grader.
+        How many of the answers had been graded before by another grader.
 
     Raises:
-        RuntimeError: Answers that the plan counts on are not there.
+        RuntimeError: Answers that the plan relies on are missing.
     """
     wanted = plan.keys[benchmark_name]
     path = published_path(out, plan.model.id, benchmark_name)
@@ -188,15 +187,15 @@ def publish(
 
 
 def load_benchmark(path: Path, table: pd.DataFrame) -> Benchmark:
-    """Bind a benchmark's table to its file and hash."""
+    """Combine a benchmark's table with its file and hash."""
     return Benchmark(path, content_sha256(table), table)
 
 
 def check_protocols(benchmarks: Mapping[str, Benchmark], protocols: Sequence[Protocol]) -> None:
-    """Make sure that every benchmark is answered, and under one protocol of each name at most.
+    """Check that every benchmark is covered, by at most one protocol of each name.
 
     Raises:
-        UserError: It is not.
+        UserError: A benchmark is not covered, or two protocols of one name clash.
     """
     for one, other in itertools.combinations(protocols, 2):
         if one.name == other.name and one.clashes(other):

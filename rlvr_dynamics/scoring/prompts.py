@@ -1,8 +1,8 @@
-r"""How a question becomes the text that a model continues.
+r"""Turns a question into the text that a model continues.
 
-`scoring.template` chooses: ``model`` is the model's own chat template (and ``plain`` where it has
-none), every other name a text of `TEXTS`. The prompt of a benchmark already ends with its
-instruction ("... within \boxed{}"), so a text only says who speaks.
+`scoring.template` selects the form: ``model`` is the model's own chat template (``plain`` if it has
+none), every other name an entry of `TEXTS`. A benchmark's prompt already ends with its instruction
+("... within \boxed{}"), so these texts only mark the roles.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from rlvr_dynamics.scoring.plain_text import encode, foreign_part
 from rlvr_dynamics.system.sealed import digest
 
 MODEL, PLAIN, CHAT_TEMPLATE = "model", "plain", "chat_template"
-_MARK = "\ue000question\ue001"  # of characters that no template and no question has
+_MARK = "\ue000question\ue001"  # characters that occur in no template and no question
 
 
 @dataclass(frozen=True)
 class PromptText:
-    """A named text for models without a chat template, or in the place of their own.
+    """A named prompt text for models without a chat template, or to replace their own.
 
     Attributes:
-        text: ``{system}`` and ``{prompt}`` mark the places of the two.
-        system: What the system says unless the configuration gives other words.
-        end: Token that ends the answer besides the model's own end of text, if the tokenizer has
-            it; a base model writes it when it takes up the form, and would then go on as the user.
+        text: The text, with placeholders ``{system}`` and ``{prompt}``.
+        system: System message unless the configuration sets another.
+        end: Token that also ends an answer, if the tokenizer has it; a base model that adopts
+            the form writes it and would then continue as the user.
     """
 
     text: str
@@ -38,10 +38,10 @@ class PromptText:
 
 
 TEXTS = {
-    # The question and its instruction alone, begun as the tokenizer begins any text.
+    # Only the question and its instruction, after the tokens the tokenizer puts before any text.
     PLAIN: PromptText("{prompt}", None, None),
-    # Qwen's chat form with the plain system line, as RELEX (arXiv 2605.21468) asks every model:
-    # the template of Qwen2.5-Math itself would put another system line.
+    # Qwen's chat form with the plain system line, which RELEX (arXiv 2605.21468) uses for every
+    # model: Qwen2.5-Math's own template has another system line.
     "qwen_math": PromptText(
         "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{prompt}<|im_end|>\n"
         "<|im_start|>assistant\n",
@@ -53,14 +53,14 @@ TEMPLATES = (MODEL, *TEXTS)
 
 
 def prompt_facts(folder: Path, settings: EngineSettings) -> dict[str, Any]:
-    """Say how questions are put to a model: part of the key of its answers, and on record.
+    """Describe a model's prompt form, which is recorded and part of its answers' key.
 
     Returns:
-        form (``chat_template`` or a name of `TEXTS`), sha256 (of the template, or of the named
-        text), system, thinking.
+        form (``chat_template`` or a name of `TEXTS`), sha256 (of the template or the named text),
+        system, thinking.
 
     Raises:
-        UserError: The template is unknown, or has no place for the system prompt or for thinking.
+        UserError: The template is unknown, or does not support the system prompt or thinking.
     """
     if settings.template not in TEMPLATES:
         raise UserError(
@@ -95,19 +95,19 @@ def prompt_facts(folder: Path, settings: EngineSettings) -> dict[str, Any]:
 def render(tokenizer: Any, prompt: Mapping[str, Any], question: str) -> tuple[str, list[int]]:
     """Return the whole prompt of one question and its token ids.
 
-    What the question contains is text to the model, the template's own tokens too.
+    Everything in the question is plain text to the model, even the template's special tokens.
 
     Args:
         tokenizer: The model's.
         prompt: From `prompt_facts`.
-        question: Prompt of the benchmark.
+        question: The benchmark's prompt.
 
     Raises:
-        UserError: The chat template refuses the question, or it cannot be read as text.
+        UserError: The chat template rejects the question, or it cannot be read as plain text.
     """
     if prompt["form"] == PLAIN:
         return question, encode(tokenizer, question, slice(0, len(question)), begin=True)
-    # Templates and named texts write the special tokens themselves.
+    # Templates and named texts already contain the special tokens.
     text = _rendered(tokenizer, prompt, question)
     part = foreign_part(text, _rendered(tokenizer, prompt, _MARK), _MARK)
     return text, encode(tokenizer, text, part)

@@ -1,8 +1,8 @@
-"""Proof that weights reloaded in place are the weights of a fresh load. Runs in the engine.
+"""Proves that weights reloaded in place equal those of a fresh load. Runs in the engine.
 
-A reload can be silently wrong: vLLM's CPU build packs the output matrix once and a reload leaves
-the packed copy as it was. So the log-probabilities of a few prompts after a reload are compared
-with those of an engine that loaded the same folder from the start, and again after going back.
+A reload can be silently wrong: vLLM's CPU build packs the output matrix once, and a reload does not
+update the packed copy. So the log-probabilities of a few prompts after a reload are compared with
+those of an engine that loaded the same folder from scratch, and again after reloading the first.
 """
 
 import gc
@@ -20,14 +20,14 @@ MIN_CONTRAST = 10.0
 
 @dataclass(frozen=True)
 class ReloadProof:
-    """What the comparison found; log-probabilities in nats.
+    """Result of the comparison; log-probabilities in nats.
 
     Attributes:
-        passed: Reloading in place may be used.
-        max_abs_diff: Largest difference between reloaded and fresh, over both models; None if
-            there is none (see `error`).
-        contrast: Largest difference between the two models themselves. A reload that does
-            nothing would show up as this much.
+        passed: Whether reloading in place may be used.
+        max_abs_diff: Largest difference between reloaded and fresh, over both models; None after
+            an `error`.
+        contrast: Largest difference between the two models themselves, which is what a reload
+            that does nothing would show.
         tolerance: Largest difference that passes.
         probes: Number of log-probabilities compared per model.
         error: What the reload raised, or that a log-probability is not finite; else empty.
@@ -42,7 +42,7 @@ class ReloadProof:
 
 
 def log_probs(llm: Any, probes: Sequence[list[int]]) -> np.ndarray:
-    """Return the log-probability of every token of the probes after its first, shape (tokens,)."""
+    """Return the log-probability of each probe token but every probe's first, shape (tokens,)."""
     from vllm import SamplingParams
 
     llm.reset_prefix_cache()
@@ -66,7 +66,7 @@ def reload_weights(llm: Any, folder: Path) -> None:
 
 
 def release(llm: Any) -> None:
-    """Free what an engine holds. The caller must keep no other reference to it."""
+    """Free an engine's memory. The caller must not keep another reference to it."""
     from vllm.distributed import cleanup_dist_env_and_memory
 
     llm.llm_engine.engine_core.shutdown()
@@ -90,7 +90,7 @@ def judge(
     if not np.isfinite([contrast, worst]).all():
         error = "a log-probability is not finite"
         return ReloadProof(False, None, None, tolerance, len(fresh[0]), error)
-    # If the two models hardly differ, a reload that does nothing would pass too.
+    # If the two models hardly differ, a reload that does nothing would also pass.
     telling = contrast > 0 and worst * MIN_CONTRAST <= contrast
     return ReloadProof(worst <= tolerance and telling, worst, contrast, tolerance, len(fresh[0]))
 
@@ -103,15 +103,15 @@ def prove_reload(
     probes: Sequence[list[int]],
     dtype: str,
 ) -> ReloadProof:
-    """Reload `second` and `first` in place, and compare with what fresh loads of them give.
+    """Reload `second` and then `first` in place, and compare each with a fresh load.
 
     Args:
-        llm: An engine that loaded `first` from the start. If the proof passes it holds `first`.
+        llm: An engine that loaded `first` from scratch. If the proof passes it holds `first`.
         first: Folder of its model.
         second: Another model of the same frame.
-        fresh_second: `log_probs` of an engine that loaded `second` from the start.
+        fresh_second: `log_probs` of an engine that loaded `second` from scratch.
         probes: Token ids of the probes.
-        dtype: Precision of the engine; half precisions get a wider tolerance.
+        dtype: Precision of the engine; half precisions have a wider tolerance.
     """
     tolerance = TOLERANCE.get(dtype, TOLERANCE_HALF)
     fresh_first = log_probs(llm, probes)
@@ -120,6 +120,6 @@ def prove_reload(
         again_second = log_probs(llm, probes)
         reload_weights(llm, first)
         again_first = log_probs(llm, probes)
-    except Exception as error:  # whatever vLLM raises here, the way out is one engine per model
+    except Exception as error:  # whatever vLLM raises, the fallback is one engine per model
         return ReloadProof(False, None, None, tolerance, len(fresh_first), repr(error))
     return judge((fresh_first, fresh_second), (again_first, again_second), tolerance)

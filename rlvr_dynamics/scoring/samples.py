@@ -1,8 +1,8 @@
 """The stored answers: raw from the engine, then graded and published per benchmark.
 
-`.raw/<model>/<hash>.parquet` is one batch of the engine, whole or absent, and lives until its
-answers are graded. `samples/<model>/<benchmark>.parquet` is what everybody reads. Both carry the
-keys of what is inside (`rlvr_dynamics.system.keyed`).
+`.raw/<model>/<hash>.parquet` is one complete batch of the engine and is kept until its answers are
+graded. `samples/<model>/<benchmark>.parquet` is what all other code reads. Both store the keys of
+their contents (`rlvr_dynamics.system.keyed`).
 """
 
 from collections import Counter
@@ -30,8 +30,8 @@ def read_benchmark(path: Path) -> pd.DataFrame:
     """Read one benchmark.
 
     Raises:
-        UserError: The file is missing, unreadable, empty, has other columns, repeats a question
-            or mixes kinds of answers.
+        UserError: The file is missing, unreadable or empty, has other columns, repeats a question
+            or mixes kinds of answer.
     """
     if not path.is_file():
         raise UserError("benchmark file is missing", where=str(path))
@@ -63,7 +63,7 @@ def graded(raw: pd.DataFrame, benchmark: pd.DataFrame) -> pd.DataFrame:
         benchmark: From `read_benchmark`.
 
     Returns:
-        The columns `SAMPLE_COLUMNS`, in the order of the benchmark, then protocol and sample.
+        The columns `SAMPLE_COLUMNS`, ordered as in the benchmark, then by protocol and sample.
     """
     questions = benchmark["question_id"].tolist()
     gold = dict(zip(questions, benchmark["gold"].astype(str), strict=True))

@@ -1,4 +1,4 @@
-"""From stored answers to the table of accuracies, one row per model, benchmark and protocol."""
+"""Builds the accuracy table from stored answers: one row per model, benchmark and protocol."""
 
 import math
 from collections import Counter
@@ -32,11 +32,11 @@ def scores_table(
 
     Returns:
         One row per model, benchmark and protocol, with the columns of the table `scores`
-        but `uses_future`, which is the caller's to add.
+        except `uses_future`, which the caller adds.
 
     Raises:
         UserError: A file of answers is missing, or a model id has an unknown form.
-        ValueError: The questions of a protocol differ in their number of samples.
+        ValueError: Questions under one protocol differ in their number of samples.
     """
     about = {
         name: read_benchmark(path)[["title", "split", "kind"]].iloc[0]
@@ -106,7 +106,7 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
         "ci_low": accuracy.low,
         "ci_high": accuracy.high,
         **_of_all_samples(list(questions.values()), per_question, kind),
-        # A second, simpler grader: the same spelling as the gold answer. Puzzles have many answers.
+        # A simpler second grader: exact string match with the gold. Puzzles have many answers.
         "string_match": math.nan if kind == PUZZLE else same_text / len(tokens),
         "graders_disagree": math.nan if kind == PUZZLE else disagree,
         **{status: statuses[status] for status in STATUSES},
@@ -119,7 +119,7 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
 def _of_all_samples(
     questions: Sequence[Sequence[tuple[str | None, float]]], samples: int, kind: str
 ) -> dict[str, float]:
-    """pass@n and majority@n with Wilson intervals of the questions; NaN with one sample."""
+    """Return pass@n and majority@n with Wilson intervals over questions; NaN for one sample."""
     found = dict.fromkeys(("pass_at_n", "majority"))
     if samples > 1:
         correct = [sum(score == 1 for _, score in answers) for answers in questions]

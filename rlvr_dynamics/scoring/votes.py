@@ -1,4 +1,4 @@
-"""What k samples of one question are worth together: pass@k and the majority's answer."""
+"""Scores of several samples per question: pass@k and majority vote."""
 
 import math
 import re
@@ -15,15 +15,15 @@ _INTEGER = re.compile(r"([+-]?)\s*([0-9]{1,400})", re.ASCII)
 
 
 def pass_at_k(correct: ArrayLike, samples: int, k: int) -> NDArray[np.float64]:
-    """Return for each question the chance that k of its samples hold a correct one.
+    """Return for each question the probability that k samples contain a correct one.
 
-    1 − C(n − c, k) / C(n, k) with c correct of n samples: the mean over all choices of k samples,
+    1 − C(n − c, k) / C(n, k) with c of n samples correct: the mean over all choices of k samples,
     unbiased for k new ones.
 
     Args:
-        correct: c, correct samples of each question, shape (questions,), whole numbers.
+        correct: c, number of correct samples of each question, shape (questions,), integers.
         samples: n, samples per question.
-        k: Samples that may be tried, 1 to n; k = 1 gives the mean score.
+        k: Samples drawn, 1 to n; k = 1 gives the mean score.
 
     Returns:
         shape (questions,), float64.
@@ -38,7 +38,7 @@ def pass_at_k(correct: ArrayLike, samples: int, k: int) -> NDArray[np.float64]:
         raise ValueError(f"k must lie in 1 to {samples}, got {k}")
     if counts.size and not 0 <= counts.min() <= counts.max() <= samples:
         raise ValueError(f"correct samples must lie in 0 to {samples}")
-    # Whole numbers of any size: the ratio of two binomials has no rounding but its last.
+    # Python integers are exact, so only the final division of the two binomials rounds.
     all_choices = math.comb(samples, k)
     of_count = {
         int(count): 1 - math.comb(samples - int(count), k) / all_choices
@@ -50,13 +50,13 @@ def pass_at_k(correct: ArrayLike, samples: int, k: int) -> NDArray[np.float64]:
 def majority_score(answers: Sequence[tuple[str | None, float]], kind: str = "math") -> float:
     """Return the score of the most frequent answer among the samples of one question.
 
-    Answers are the same if `spelling` is; a sample without an answer has no vote. Of answers with
-    equally many votes one is taken by lot: the score is the mean over them, so it does not depend
-    on the order of the samples. Without any vote it is 0.
+    Answers with the same `spelling` are the same; a sample without an answer does not vote. A tie
+    scores the mean over the tied answers, the expectation of a random choice, so the score does not
+    depend on the order of the samples. Without any vote it is 0.
 
     Args:
-        answers: Of each sample the answer as extracted, None (or NaN) where there is none, and its
-            score.
+        answers: (extracted answer, score) of each sample; the answer is None (or NaN) if there is
+            none.
         kind: Kind of the question, one of `grading.KINDS`.
 
     Source: Lewkowycz et al. 2022, arXiv 2206.14858, maj1@k; the rule for ties is ours.
@@ -68,7 +68,7 @@ def majority_score(answers: Sequence[tuple[str | None, float]], kind: str = "mat
     if not votes:
         return 0.0
     most = max(map(len, votes.values()))
-    # One spelling has one grade, unless the grader was stopped on one of the samples.
+    # One spelling has one grade, unless the grader timed out on one of the samples.
     leading = [sum(found) / len(found) for found in votes.values() if len(found) == most]
     return sum(leading) / len(leading)
 
@@ -76,12 +76,12 @@ def majority_score(answers: Sequence[tuple[str | None, float]], kind: str = "mat
 def spelling(answer: str, kind: str = "math") -> str:
     """Return the text under which an answer is counted: equal texts are equal answers.
 
-    Mathematics is normalised as for the grader, and plain numbers are counted by their value, as
-    integers are; letters and tasks are stripped. Other unequal texts may still be equal in value,
-    such as 2x and x + x.
+    Mathematics is normalised as for the grader; plain numbers and integers are counted by value;
+    letters and tasks are stripped. Other texts may differ and still be equal in value, such as 2x
+    and x + x.
 
     Args:
-        answer: As extracted.
+        answer: The extracted answer.
         kind: Kind of the question, one of `grading.KINDS`.
     """
     text = answer.strip()
