@@ -26,7 +26,7 @@ from rlvr_dynamics.reporting.weight_tables import (
     rank_shares_table,
 )
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.schema.tables import TABLES
+from rlvr_dynamics.schema.tables import BEHAVIOUR, TABLES
 
 
 def table_artefacts(claims: pd.DataFrame) -> list[Artefact]:
@@ -59,7 +59,7 @@ def _table(name: str, make: Callable[[Results], Table]) -> Artefact:
 
 
 def columns_table() -> Table:
-    """What every column of the tables in measure/, predictions/ and scores/ holds."""
+    """What every column of the tables of a run holds."""
     rows = [
         {
             "table": table.name,
@@ -68,16 +68,16 @@ def columns_table() -> Table:
             "formula": column.formula,
             "source": column.source,
         }
-        for table in TABLES.values()
+        for table in (*TABLES.values(), *BEHAVIOUR.values())
         for column in table.columns
         if not table.is_open
     ]
     return Table(
         "columns",
         "What every column means",
-        "The columns of the tables in measure/, predictions/ and scores/, with the formula and "
-        "where it is from. ΔW: weights minus base. Null: what the same statistic gives where there "
-        "is nothing to find.",
+        "The columns of the tables in measure/, predictions/, scores/ and behaviour/, with the "
+        "formula and its source. ΔW: weights minus base. Null: what the same statistic gives where "
+        "there is nothing to find.",
         pd.DataFrame(rows),
     )
 
