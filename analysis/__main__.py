@@ -26,7 +26,7 @@ def _main(given: list[str]) -> int:
 
 
 def listing() -> str:
-    """Every name with what it shows."""
+    """List every name with what it shows."""
     return "\n".join(
         aligned(
             (each.name, f"{each.number}: {each.title}" if each.number else each.title)

@@ -1,4 +1,4 @@
-"""`python -m analysis [NAME ...] [key=value ...]`: what was asked for, and which runs."""
+"""The command line of `python -m analysis [NAME ...] [key=value ...]`."""
 
 import glob
 import os
@@ -15,19 +15,19 @@ from rlvr_dynamics.system.command_line import Parser, path_of, unquoted
 STUDY = "outputs/study/*"
 ANY = "outputs/*"
 OUT = Path("outputs/analysis")
-MOST_COMMAS = 16  # parts that are tried as one name
+MOST_COMMAS = 16  # most comma-separated parts that are tried as one name
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
+    """The parsed command line.
 
     Attributes:
-        names: Tables and figures by name; everything when empty.
-        chosen: What the names stand for; all there is when there are none.
-        run_dirs: Folders of runs.
-        skipped: Folders that match a pattern and are not runs.
-        out: Where it goes.
+        names: Requested names of tables and figures; empty for everything.
+        chosen: The tables and figures they stand for; all of them without names.
+        run_dirs: Run directories.
+        skipped: Folders that match a pattern but are not runs.
+        out: Output folder.
     """
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class Request:
 
 
 def parser() -> Parser:
-    """The command line."""
+    """Describe the command line."""
     made = Parser(
         prog="python -m analysis",
         description="The tables, figures and claims of the two papers, from finished runs.\n"
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> Request:
     """
     given = parser().parse_args(arguments)
     names = list(dict.fromkeys(given.names))
-    # Before the runs are looked for: a mistyped name is reported whatever is there.
+    # Check names before looking for runs, so that a typo is always reported.
     known = registry.artefacts()
     chosen = [registry.find(name, known) for name in names] or known
     run_dirs, skipped = default_runs() if given.run_dirs is None else expand(given.run_dirs)
@@ -82,13 +82,13 @@ def parse(arguments: Sequence[str]) -> Request:
 
 
 def default_out(names: Sequence[str]) -> Path:
-    """Apart from the whole page where only some things were asked for: it must not replace it."""
+    """Return the default folder; a partial request gets its own, not to replace the full page."""
     return OUT.with_name("_".join([OUT.name, *names[:3]]))
 
 
 def items(value: str) -> list[str]:
-    """The parts of `[a,b]`, or of `a`; commas in quotes or existing names do not cut."""
-    # A pattern may end in a bracket of its own, and so may a folder.
+    """Split `[a,b]` or `a` at commas, except inside quotes or names of existing paths."""
+    # A pattern or a folder name may itself end in a bracket.
     bracketed = value.startswith("[") and value.endswith("]") and not os.path.lexists(value)
     pieces = _pieces(value[1:-1] if bracketed else value)
     found = []
@@ -111,7 +111,7 @@ def _is_there(pattern: str) -> bool:
 
 
 def _pieces(text: str) -> list[str]:
-    """Text cut at its commas, those inside quotes left alone."""
+    """Split text at commas outside quotes."""
     return re.findall(r"""(?:^|(?<=,))(\s*"[^"]*"\s*(?=,|$)|\s*'[^']*'\s*(?=,|$)|[^,]*)""", text)
 
 
@@ -121,9 +121,9 @@ def is_run(folder: Path) -> bool:
 
 
 def expand(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """The run directories that match the patterns, and the matching folders that are not runs.
+    """Return the run directories that match patterns, and matching folders that are not runs.
 
-    A folder that is named in full is always kept: loading it says what is wrong.
+    A folder named in full is always kept: loading it reports what is wrong.
 
     Raises:
         UserError: A pattern matches no run.
@@ -146,14 +146,14 @@ def expand(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
 
 
 def _existing_as_they_are(pattern: str) -> str:
-    """A pattern in which the folders that exist under just this name stand for themselves."""
+    """Escape the leading part of a pattern that literally exists as a folder."""
     path = Path(pattern)
     named = next(parent for parent in path.parents if parent.is_dir() or parent == parent.parent)
     return str(Path(glob.escape(str(named))) / path.relative_to(named))
 
 
 def default_runs() -> tuple[list[Path], list[Path]]:
-    """The study's runs, else every run in outputs/.
+    """Return the study's runs, or every run in outputs/ if there are none.
 
     Raises:
         UserError: There are none.

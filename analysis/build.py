@@ -1,4 +1,4 @@
-"""From runs to the folder with every table, figure, claim and the page."""
+"""Build the folder with every table, figure and claim, and the page."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ LEDGER = "claims ledger"
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was written.
+    """The written analysis.
 
     Attributes:
         out: The folder.
         built: Every table and figure, in order.
-        claims: The ledger; None if it was left out.
-        broken: Name and traceback of what broke.
+        claims: The ledger; None if it was not asked for.
+        broken: Name and traceback of each failure.
     """
 
     out: Path
@@ -52,15 +52,15 @@ def analyse(
     command: str = "python -m analysis",
     strict: bool = False,
 ) -> Analysis:
-    """Write tables, figures, claims and the page; `out` appears whole or not at all.
+    """Write tables, figures, claims and the page; `out` appears complete or not at all.
 
     Args:
         study: The runs.
         artefacts: What to build, in the order of the page.
-        out: The folder; one that an earlier call wrote is replaced.
-        ledger: Builds the claims ledger; None leaves it out.
-        command: What the page says wrote it.
-        strict: Raise the first error instead of noting it on the page.
+        out: The folder; the output of an earlier call is replaced.
+        ledger: Builds the claims ledger; None to omit it.
+        command: The command that the page says wrote it.
+        strict: Raise the first error instead of showing it on the page.
 
     Raises:
         UserError: `out` holds something else, or the disk is full.
@@ -90,10 +90,10 @@ def analyse(
 
 
 def check_out(out: Path) -> None:
-    """Refuse a folder whose content is not ours: it would be replaced.
+    """Refuse a folder whose content is not ours, because it would be replaced.
 
     Raises:
-        UserError: It is a file, or a folder with something else in it, or no place to write.
+        UserError: It is a file, a folder with other content, or not writable.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

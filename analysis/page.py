@@ -17,8 +17,8 @@ from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.results.study import Cell, Study
 
-MOST_ROWS = 300  # rows of one table on the page; the files have all
-LEDGER_NAME = "claims"  # of the ledger's own table, and what its sisters' names begin with
+MOST_ROWS = 300  # most rows of a table on the page; the files have all
+LEDGER_NAME = "claims"  # name of the ledger's main table, and prefix of its related tables
 SECTIONS = (
     (
         "ours",
@@ -64,9 +64,9 @@ def write_pages(
         study: The runs.
         built: Tables and figures, in order.
         claims: The ledger, or None.
-        folder: Where; has `tables` and `cells`.
-        command: What wrote it.
-        broken: Name and traceback of what broke.
+        folder: Output folder, which has `tables` and `cells`.
+        command: The command that wrote it.
+        broken: Name and traceback of each failure.
     """
     known = [cell.name for cell in study.cells]
     listing = runs.runs_table(study)
@@ -97,7 +97,7 @@ def write_pages(
 
 
 def _write_cell(cell: Cell, path: Path, back: Markup) -> None:
-    """The page of a run whose report stage has not run."""
+    """Write the page of a run whose report stage has not run."""
     missing = pd.DataFrame(runs.missing_tables(cell), columns=["table", "stage that writes it"])
     table = Table("missing", "What is missing", "", missing)
     write_page(
@@ -168,11 +168,11 @@ def _entry(item: Built, study: Study, shown_above: str = "") -> dict[str, Any]:
 
 
 def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
-    """A command and why: finish a run, else run what the empty tables ask for, else another seed.
+    """Suggest a command and why: finish a run, fill empty tables, or run another seed.
 
     Args:
         study: The runs.
-        built: What came out.
+        built: The built tables and figures.
     """
     for cell in study.cells:
         if cell.results.missing_stages:
@@ -192,7 +192,7 @@ def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
 
 
 def _alone(study: Study, name: str) -> bool:
-    """Whether a run has no sister of another seed."""
+    """Whether a run has no counterpart with another seed."""
     cell = study.where(name=name)[0]
     sisters = study.where(
         model=cell.model,

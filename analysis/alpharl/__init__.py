@@ -1,1 +1,1 @@
-"""AlphaRL's tables and figures, redrawn from finished runs."""
+"""AlphaRL's tables and figures, remade from finished runs."""

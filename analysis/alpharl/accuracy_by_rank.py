@@ -35,7 +35,7 @@ from rlvr_dynamics.statistics.intervals import Interval
 NAME = "alpharl_table_8"
 TITLE = "Accuracy kept by the leading directions of the update"
 BENCHMARK = "math500"
-LABELS = {  # as printed: label of the reconstruction here
+LABELS = {  # printed name: our label of the reconstruction
     "rank1": "rank1_recovery",
     "rank1pct": "recovery_1_percent",
     "rank10pct": "recovery_10_percent",
@@ -52,7 +52,7 @@ RANKS = {
 
 
 def build(study: Study) -> list[Table]:
-    """As printed with ours beneath; then every run with intervals and controls."""
+    """Build the printed table with our rows below, then every run with intervals and controls."""
 
     def ours(cells: Sequence[Cell], name: str) -> list[Table]:
         return [_here_table(cells, name)]
@@ -97,7 +97,7 @@ def _paper_table(study: Study) -> Table:
 
 
 def _on_paper_benchmark(cell: Cell, label: str) -> tuple[Interval, float]:
-    """The ratio on the paper's benchmark with its n; NaN where it was not scored."""
+    """Return the ratio on the paper's benchmark with its n; NaN if not scored."""
     models, final = scored(cell, benchmarks=(BENCHMARK,)), cell.results.final_step
     if models is None or final is None or (model := str(ModelId(label, 0, final))) not in models:
         return Interval(math.nan, math.nan, math.nan), math.nan
@@ -139,7 +139,7 @@ def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
         if model not in models:
             continue
         whole = label == "real"
-        # The full model over itself is 1 by definition, which no interval says more about.
+        # The full model over itself is 1 by definition and needs no interval.
         show = (lambda low, high: None) if whole else interval
         yield {
             **run_columns(cell),

@@ -1,4 +1,4 @@
-"""Accuracy by share of the training: early checkpoints, AlphaRL from them, the full training."""
+"""Accuracy by share of the training: early checkpoints, AlphaRL from them, full training."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,17 +54,17 @@ SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 @dataclass(frozen=True)
 class ShareTable:
-    """One of the tables.
+    """Description of one of the tables.
 
     Attributes:
-        number: As printed.
+        number: The printed number.
         title: Its heading.
         look_at: What a reader should look at.
-        printed: Its rows as printed (`analysis.parts.paper_tables.wide`), in their order.
-        shares: Shares of the training whose rows are shown for our runs.
-        chosen: Which runs of ours the second and third table have.
+        printed: Returns the printed rows (`analysis.parts.paper_tables.wide`), in order.
+        shares: Shares of the training shown for our runs.
+        chosen: Selects our runs for the second and third table.
         note: What a reader must know about the printed rows.
-        wanted: What our runs must be; said where there are none.
+        wanted: The kind of run needed, shown if we have none.
     """
 
     number: str
@@ -78,18 +78,18 @@ class ShareTable:
 
     @property
     def name(self) -> str:
-        """What its files are named after."""
+        """The stem of its file names."""
         return self.artefact.name
 
     @property
     def artefact(self) -> Artefact:
-        """What the registry lists."""
+        """Its entry in the registry."""
         make = partial(tables_by_share, self)
         return table(self.number, self.title, self.look_at, "acceleration", make)
 
 
 def tables_by_share(table: ShareTable, study: Study) -> list[Table]:
-    """The printed rows with ours beneath, our own runs alike, and what AlphaRL keeps."""
+    """Build three tables: printed rows with ours below, our runs alone, and what AlphaRL keeps."""
     printed_rows = table.printed()
 
     def ours(cells: Sequence[Cell], name: str) -> list[Table]:
@@ -104,7 +104,7 @@ def tables_by_share(table: ShareTable, study: Study) -> list[Table]:
 
 
 def paper_table(table: ShareTable, printed_rows: pd.DataFrame, study: Study) -> Table:
-    """The rows as printed, ours beneath each where there are any, dashes where not."""
+    """Build the printed rows, each with ours below it, or dashes if we have none."""
     rows = [
         {
             **row,
@@ -167,14 +167,14 @@ def _kind(row: Row) -> str:
 
 
 def _average(parts: Sequence[Score]) -> Interval:
-    """Mean over benchmarks; unknown where one of them is."""
+    """Return the mean over benchmarks; unknown if one of them is."""
     intervals = [part.accuracy for part in parts]
     known = not any(math.isnan(part.value) for part in intervals)
     return average(intervals) if known else UNDEFINED
 
 
 def here_table(table: ShareTable, cells: Sequence[Cell], name: str) -> Table:
-    """Accuracy on every benchmark of the runs, by method and share of the training."""
+    """Build accuracies on every benchmark of the runs, by method and share of the training."""
     first = [*RUN, "method", "share"]
     mean, last = estimate("average", in_percent), ["unread", "speed-up", "cell"]
     taken = [*first, mean.name, mean.interval, "n", *last]
@@ -223,7 +223,7 @@ def _here_rows(
 
 
 def _table_3() -> pd.DataFrame:
-    # Three of its rows on Qwen3-8B-Base are DAPO's of Table 1.
+    # Three of its rows on Qwen3-8B-Base are the DAPO rows of Table 1.
     shared = printed(paper="alpharl", table="table1", algorithm="dapo")
     return by_share(wide(pd.concat([printed(paper="alpharl", table="table3"), shared])))
 
@@ -233,7 +233,7 @@ def _table_4() -> pd.DataFrame:
 
 
 def is_post_trained(cell: Cell) -> bool:
-    """Whether a run's model is one of Table 4, which had been trained before."""
+    """Whether a run's model is in Table 4, whose models were already post-trained."""
     return any(is_same_model(cell, name) for name in dict.fromkeys(_table_4()["model"]))
 
 

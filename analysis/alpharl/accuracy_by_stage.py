@@ -1,4 +1,4 @@
-"""Accuracy by stage of a training elsewhere: full, rank-1 and AlphaRL."""
+"""Accuracy by stage of other people's training: full, rank-1 and AlphaRL."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,16 +39,16 @@ PAPER_METHODS = {name: METHODS[name] for name in ("full_rl", "rank1", "alpharl")
 
 @dataclass(frozen=True)
 class StageTable:
-    """One of the two tables.
+    """Description of one of the two tables.
 
     Attributes:
-        number: As printed.
+        number: The printed number.
         title: Its heading.
         look_at: What a reader should look at.
         measure: What the printed numbers are.
-        benchmark: The benchmark under which this package would score it; None where it has none.
-        split: The benchmarks of our runs that take its place.
-        stand_in: What they are, in words.
+        benchmark: This package's name for its benchmark; None if there is none.
+        split: The split of our runs' benchmarks that takes its place.
+        stand_in: That split in words.
     """
 
     number: str
@@ -61,13 +61,13 @@ class StageTable:
 
     @property
     def artefact(self) -> Artefact:
-        """What the registry lists."""
+        """Its entry in the registry."""
         make = partial(tables_by_stage, self)
         return table(self.number, self.title, self.look_at, "training_progress", make)
 
 
 def tables_by_stage(table: StageTable, study: Study) -> list[Table]:
-    """The printed rows with ours beneath, then the same stages of our own runs."""
+    """Build the printed rows with ours below, then the same stages of our own runs."""
     numbers = printed(paper="alpharl", table=f"table{table.number}")
     shares = [float(share) for share in sorted(set(numbers["train_fraction"]))]
 
@@ -78,7 +78,7 @@ def tables_by_stage(table: StageTable, study: Study) -> list[Table]:
 
 
 def paper_table(table: StageTable, numbers: pd.DataFrame, study: Study) -> Table:
-    """One row a stage, as printed; ours beneath it, or dashes."""
+    """Build one printed row per stage, with ours or dashes below it."""
     rows: list[dict[str, object]] = []
     for (model, algorithm), block in numbers.groupby(["base_model", "algorithm"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
         stages = block.pivot(index="train_fraction", columns="method", values="value") / 100
@@ -120,7 +120,7 @@ def _ratios(values: Mapping[str, object], end: float) -> dict[str, float]:
 
 
 def models_at(cell: Cell, share: float) -> tuple[float, dict[str, str]]:
-    """The real share and the model ids of checkpoint, rank-1, random update and AlphaRL there."""
+    """Return the real share, and the ids of checkpoint, rank-1, random update and AlphaRL there."""
     final = cell.results.final_step
     step = final if share == 1 else step_near(cell.results, share)
     if step is None or final is None:
@@ -162,7 +162,7 @@ def _ours_beneath(
 def here_table(
     table: StageTable, cells: Sequence[Cell], name: str, shares: Sequence[float]
 ) -> Table:
-    """The same stages of our runs, with a control of the rank-1 update."""
+    """Build the same stages of our runs, with a control for the rank-1 update."""
     return as_table(
         f"{name}_here",
         f"{table.title}: runs of this study",

@@ -1,4 +1,4 @@
-"""What AlphaRL keeps of the full training, against the checkpoint it starts from."""
+"""How much of the full training AlphaRL keeps, compared with the checkpoint it starts from."""
 
 from collections.abc import Iterator, Sequence
 
@@ -27,13 +27,13 @@ MISSING = "Not measured: needs AlphaRL's predictions of the last step, scored (s
 def kept_table(
     title: str, shares: Sequence[float], cells: Sequence[Cell], name: str, printed: pd.DataFrame
 ) -> Table:
-    """What AlphaRL keeps of the full training's accuracy, printed and in our runs.
+    """Build a table of how much of full accuracy AlphaRL keeps, printed and in our runs.
 
     Args:
-        title: Heading of the table that this belongs to.
+        title: Heading of the table it belongs to.
         shares: Shares of the training.
         cells: Our runs.
-        name: What the file's name begins with.
+        name: Prefix of the file name.
         printed: Printed rows (`analysis.parts.paper_tables.wide`), or none.
     """
     rows = [*_printed_rows(printed)]

@@ -1,4 +1,4 @@
-"""Where in the answers the base differs, and how few tokens of them lead it."""
+"""Where in the answers the base differs, and how few of their tokens guide it."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def _panels(
 
 
 def _spread(group: Group, width: float) -> list[tuple[Cell, str, float]]:
-    """Every run and role of a panel, with its shift aside."""
+    """Yield every run and role of a panel, with its horizontal shift."""
     count = len(ROLES) * len(group.cells)
     return [
         (cell, role, dodge(place * len(group.cells) + number, count, width))
@@ -59,7 +59,7 @@ def _legend(drawn: Figure, words: str, *more: Line2D) -> None:
 
 
 def draw_places(study: Study) -> Drawing:
-    """Share of the non-greedy tokens in each tenth of the answers."""
+    """Draw the share of the non-greedy tokens in each tenth of the answers."""
     cells = measured(study, "summary")
     if not cells:
         return Drawing(None, missing=MISSING)
@@ -102,7 +102,7 @@ def _histogram(axes: Axes, cell: Cell, role: str, shift: float) -> None:
 
 
 def _counts(cells: Sequence[Cell]) -> str:
-    """How many tokens stand behind the histograms, from the fewest to the most."""
+    """Say how many tokens are behind the histograms, from fewest to most."""
     words = []
     for role in ROLES:
         found: list[int] = []
@@ -117,7 +117,7 @@ def _counts(cells: Sequence[Cell]) -> str:
 
 
 def draw_guided(study: Study) -> Drawing:
-    """Accuracy of the base against the number of tokens it is given."""
+    """Draw the base's accuracy against the number of tokens it is given."""
     cells = measured(study, "prefix")
     if not cells:
         return Drawing(None, missing=MISSING)

@@ -1,4 +1,4 @@
-"""How often the base would have written another token, and how surprised it is by the answers."""
+"""How often the base would choose another token, and its perplexity on the answers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -49,16 +49,16 @@ def draw_rows(
     scale: float = 1,
     floor: float,
 ) -> Drawing:
-    """One row of estimates per group of runs, a mark per reading and seed.
+    """Draw one row of estimates per group of runs, with a mark per reading and seed.
 
     Args:
         study: The runs.
         metric: Metric of the summary.
-        readings: Which readings are drawn, each in its own look; of equal writers the later ones
-            are open.
+        readings: Readings to draw, each in its own look; later readings of the same writer have
+            open markers.
         xlabel: Label of the axis.
-        scale: What values are multiplied with.
-        floor: Where the axis begins, before scaling.
+        scale: Factor applied to the values.
+        floor: Start of the axis, before scaling.
     """
     cells = measured(study, "summary")
     if not cells:
@@ -95,7 +95,7 @@ def draw_rows(
 
 
 def _look(reading: Reading, readings: Sequence[Reading]) -> dict[str, Any]:
-    """Colour, marker and filling: by writer, open for its second reader."""
+    """Return colour, marker and fill: by writer, open for its second reader."""
     first = next(other for other in readings if other[1] == reading[1])
     colour, marker = LOOKS[reading[1] if reading == first else reading[0]]
     return {

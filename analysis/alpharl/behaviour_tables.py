@@ -1,4 +1,4 @@
-"""The tables that the stage `behaviour` wrote for a run, read once."""
+"""The tables of a run's stage `behaviour`, read once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ NAMES = {
 
 @once_per_run
 def behaviour(cell: Cell, name: str) -> pd.DataFrame:
-    """One of the tables of a run, without rows where it has not been written.
+    """Return one of a run's tables; it has no rows if it was not written.
 
     Raises:
         UserError: The table lacks columns.
@@ -52,7 +52,7 @@ def behaviour(cell: Cell, name: str) -> pd.DataFrame:
 
 
 def measured(study: Study, name: str) -> list[Cell]:
-    """The runs that have a table, in the order of the study."""
+    """Return the runs that have a table, in the order of the study."""
     return [cell for cell in study.cells if _path(cell, name).is_file()]
 
 
@@ -61,7 +61,7 @@ def _path(cell: Cell, name: str) -> Path:
 
 
 def lacking(study: Study, cells: Sequence[Cell]) -> str:
-    """Which runs are not drawn, in a sentence; empty where all are."""
+    """Return a sentence on which runs are not drawn; empty if all are."""
     names = [cell.name for cell in study.cells if cell not in cells]
     if not names:
         return ""
@@ -70,7 +70,7 @@ def lacking(study: Study, cells: Sequence[Cell]) -> str:
 
 
 def questions_of(cells: Sequence[Cell]) -> str:
-    """How many answers stand behind a run's numbers, on which benchmark, in which precision."""
+    """Say how many answers are behind a run's numbers, on which benchmark, in which precision."""
     found = set()
     for cell in cells:
         table = behaviour(cell, "summary")
@@ -79,6 +79,6 @@ def questions_of(cells: Sequence[Cell]) -> str:
 
 
 def estimates(rows: pd.DataFrame, names: Sequence[str], scale: float = 1) -> list[Interval]:
-    """Values with their intervals, from the columns of value, low and high."""
+    """Return values with their intervals, from the columns value, low and high."""
     columns = zip(*(scale * values(rows, name) for name in names), strict=True)
     return [Interval(*row) for row in columns]

@@ -25,7 +25,7 @@ GROUPS = ((True, VERMILLION, "o", "tokens of the answers"), (False, GREY, "X", "
 
 
 def draw(study: Study) -> Drawing:
-    """The plane of every group's first run, and the lengths of the shifts of every run."""
+    """Draw the plane of each group's first run, and the shift lengths of every run."""
     cells = measured(study, "embeddings")
     if not cells:
         return Drawing(None, missing=MISSING)

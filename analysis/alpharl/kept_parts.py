@@ -1,4 +1,4 @@
-"""Accuracy when part of the update is kept: its rank, one direction, its length, some modules."""
+"""Accuracy when part of the update is kept: its rank, one direction, length, some modules."""
 
 import re
 from functools import partial
@@ -15,7 +15,7 @@ from rlvr_dynamics.results.study import Study
 
 RANK_LABEL = "directions kept: 1, or k % of min(m, n)"
 PRINTED_METHOD = re.compile(r"rank(\d+)(pct)?")
-# How a model was trained: reinforcement learning, preference pairs, or imitation.
+# How models are trained: reinforcement learning, preference pairs, or imitation.
 PRINTED_LOOKS = {
     "dapo": ("D", "DAPO"),
     "dpo": ("s", "DPO"),
@@ -23,23 +23,23 @@ PRINTED_LOOKS = {
     "sft": ("o", "SFT"),
     "dist": ("v", "distillation"),
 }
-PLATEAU = 0.7  # where the paper's text sees the curves level off
+PLATEAU = 0.7  # where the curves level off, according to the paper's text
 WINDOWS = tuple(f"rank1_r2_window_{window}" for window in range(1, 8))
 
 
 def numbered(study: Study, pattern: str) -> dict[float, str]:
-    """Labels of scored methods by the number in them, rising; `0_7` in a label is 0.7."""
+    """Return labels of scored methods by the number in them, ascending; `0_7` means 0.7."""
     names = {name for cell in study.cells for name in methods_of(cell.results)}
     matches = {name: re.fullmatch(pattern, name) for name in names}
     found = {float(match[1].replace("_", ".")): name for name, match in matches.items() if match}
     return dict(sorted(found.items()))
 
 
-# The rank that is kept
+# The kept rank
 
 
 def rank_places(study: Study) -> list[Place]:
-    """Base, random update, rank 1 and every rank-k % that a run has or the paper prints."""
+    """Return base, random update, rank 1 and every rank-k % that a run has or the paper prints."""
     found = set(numbered(study, r"recovery_(\d+)_percent"))
     for method in set(printed(paper="alpharl", table="table8")["method"]):
         match = PRINTED_METHOD.fullmatch(str(method))
@@ -54,7 +54,7 @@ def rank_places(study: Study) -> list[Place]:
 
 
 def kept_rank(study: Study) -> Drawing:
-    """Relative accuracy against the rank that was kept, ours and printed."""
+    """Draw relative accuracy against the kept rank, ours and printed."""
     ranks = rank_places(study)
 
     def paper(axes: Axes) -> None:
@@ -71,7 +71,7 @@ def kept_rank(study: Study) -> Drawing:
 
 
 def kept_rank_by_benchmark(study: Study) -> Drawing:
-    """One panel for each benchmark; ranks that no run was rebuilt at take no room."""
+    """Draw one panel per benchmark, only with ranks at which some run was rebuilt."""
     there = {name for cell in study.cells for name in methods_of(cell.results)}
     listed = [
         (place.label, place.method, place.joined)
@@ -116,7 +116,7 @@ def _our_label(method: str) -> str:
 
 
 def directions(study: Study, *, each_benchmark: bool = False) -> Drawing:
-    """Base, random update, every direction that a run was rebuilt from, final checkpoint."""
+    """Return base, random update, every direction a run was rebuilt from, final checkpoint."""
     found = numbered(study, r"subspace_(\d+)")
     spots = places(
         ("base", "base", False),
@@ -134,7 +134,7 @@ def directions(study: Study, *, each_benchmark: bool = False) -> Drawing:
 
 
 def scale_places(study: Study) -> list[Place]:
-    """λ = 0 (the base), every λ that a run was rebuilt with, λ = 1, and the final checkpoint."""
+    """Return λ = 0 (the base), every λ a run was rebuilt with, λ = 1, and the final checkpoint."""
     placed = [Place("0", "base", 0.0)]
     placed += [
         Place(f"{scale:g}", name, scale)
@@ -145,7 +145,7 @@ def scale_places(study: Study) -> list[Place]:
 
 
 def scales(study: Study) -> Drawing:
-    """Accuracy against λ."""
+    """Draw accuracy against λ."""
     spots = scale_places(study)
     needed = tuple(place.method for place in spots if place.method.startswith("rank1_scaled"))
     return CurveFigure(
@@ -158,7 +158,7 @@ def scales(study: Study) -> Drawing:
 
 
 def module_windows(study: Study) -> Drawing:
-    """Accuracy of the seven windows."""
+    """Draw the accuracy of the seven windows."""
     spots = places(
         ("base", "base", False),
         *((str(number), method, True) for number, method in enumerate(WINDOWS, start=1)),

@@ -1,4 +1,4 @@
-"""How a table or figure of AlphaRL is named."""
+"""Naming of AlphaRL's tables and figures."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from rlvr_dynamics.results.study import Study
 def table(
     number: str, title: str, look_at: str, question: str, make: Callable[[Study], Sequence[Table]]
 ) -> Artefact:
-    """A table of the paper; arguments as in `Artefact`, `number` as printed."""
+    """Describe a table of the paper; arguments as in `Artefact`, `number` as printed."""
     name = f"alpharl_table_{number}"
     return Artefact(name, "alpharl", f"Table {number}", title, look_at, question, make)
 
@@ -18,7 +18,7 @@ def table(
 def figure(
     number: str, title: str, look_at: str, question: str, draw: Callable[[Study], Drawing]
 ) -> Artefact:
-    """A figure of the paper; arguments as in `Artefact`, `number` as printed."""
+    """Describe a figure of the paper; arguments as in `Artefact`, `number` as printed."""
     several = "s" if " to " in number else ""
     name = f"alpharl_figure_{number.replace(' to ', '_')}"
     return Artefact(name, "alpharl", f"Figure{several} {number}", title, look_at, question, draw)

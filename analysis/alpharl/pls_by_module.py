@@ -22,12 +22,12 @@ from rlvr_dynamics.results.formatting import module_rank, number
 from rlvr_dynamics.results.frames import equal, has, known, mean, values
 from rlvr_dynamics.results.study import Cell, Study
 
-PAPERS = "dapo"  # whose run the paper's figures show
+PAPERS = "dapo"  # the paper's figures show a run of this algorithm
 SHADES = "viridis"
 
 
 def draw(study: Study) -> Drawing:
-    """One row per kind of module, of one run; DAPO's where there is one, as in the paper."""
+    """Draw one row per kind of module for one run: a DAPO run if possible, as in the paper."""
     cell = chosen(study)
     if cell is None:
         return Drawing(None, missing="Not measured: needs measure/u1_alignment.parquet.")
@@ -45,7 +45,7 @@ def draw(study: Study) -> Drawing:
 
 
 def chosen(study: Study) -> Cell | None:
-    """The run that is drawn: no control, with kept vectors, of the paper's algorithm."""
+    """Choose the run to draw: not a control, with kept vectors, preferably DAPO."""
     there = [
         cell for cell in study.cells if has(cell.results.tables["u1_alignment"], "cosine_last")
     ]
@@ -122,7 +122,7 @@ def _figure(cell: Cell, modules: Sequence[str], paths: dict[str, list[Path1]]) -
 
 
 def middle_of(paths: Sequence[Path1]) -> Path1:
-    """The layer in the middle, whose path is drawn."""
+    """Return the middle layer, whose path is drawn."""
     return paths[len(paths) // 2]
 
 

@@ -28,11 +28,11 @@ from rlvr_dynamics.results.frames import has, highest, known, mean, numbers
 from rlvr_dynamics.results.study import Cell, Study
 
 NULLS = {"r2_walk": ("random-walk accuracies", ORANGE), "r2_null": ("permuted accuracies", GREY)}
-ROW = 0.3  # inches of one kind of run
+ROW = 0.3  # inches per kind of run
 
 
 def draw(study: Study) -> Drawing:
-    """Top: three fits of one run; bottom: R² of every run with both nulls."""
+    """Draw three fits of one run (top) and R² of every run with both nulls (bottom)."""
     cells = [cell for cell in study.cells if has(cell.results.tables["pls"], "r2")]
     if not cells:
         return Drawing(None, missing="Not measured: needs measure/pls.parquet.")
@@ -77,7 +77,7 @@ def _size(table: pd.DataFrame | None) -> str:
 
 
 def paths_of(cell: Cell) -> tuple[Path1, Path1] | None:
-    """u1(t) of the matrices with the best and the median R² of a run; None without them."""
+    """Return u1(t) of a run's matrices with the best and the median R²; None without them."""
     table = cell.results.tables["pls"]
     if table is None:
         return None
@@ -107,7 +107,7 @@ def _examples(part: Any, cell: Cell) -> None:
 
 
 def scatter(axes: Axes, path: Path1, colour: Any, *, line: bool = True) -> None:
-    """Accuracy against the first component, with the line that R² judges."""
+    """Draw accuracy against the first component, with the line that R² refers to."""
     z = path.component
     axes.plot(z, path.accuracy, ".", color=colour, markersize=3.5, alpha=0.8, markeredgewidth=0)
     if line:

@@ -22,11 +22,11 @@ from rlvr_dynamics.results.study import Study
 
 MOST_INCHES = 13.0
 COLUMNS = {"r2": "R², in sample", "r2_walk_mean": "null: random-walk accuracies"}
-LEGIBLE = 14  # layers; with more of them the numbers would not fit
+LEGIBLE = 14  # layers; with more, the numbers would not fit
 
 
 def draw(study: Study) -> Drawing:
-    """Left: R², mean over seeds; right: what random walks as accuracies reach."""
+    """Draw R², mean over seeds (left), and R² with random walks as accuracies (right)."""
     cells = [cell for cell in study.cells if has(cell.results.tables["pls"], "r2", "layer")]
     if not cells:
         return Drawing(None, missing="Not measured: needs measure/pls.parquet.")

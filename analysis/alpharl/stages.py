@@ -1,4 +1,4 @@
-"""The models that AlphaRL's tables compare: checkpoints and predictions by stage of a training."""
+"""The models that AlphaRL's tables compare: checkpoints and predictions by training stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RECOVERIES = ("rank1_recovery", "random_update", "recovery_")
 
 @dataclass(frozen=True)
 class Row:
-    """One model of a run: which method, after which share of the training."""
+    """One model of a run: its method, and its share of the training."""
 
     method: str
     share: float
@@ -29,13 +29,13 @@ class Row:
 def scored(
     cell: Cell, splits: Sequence[str] = tuple(SPLITS), benchmarks: Sequence[str] = ()
 ) -> PairedAccuracy | None:
-    """The models of a run that the tables speak of, on `benchmarks`, or on all of `splits`.
+    """Pair the models of a run that the tables compare, on `benchmarks` or on all of `splits`.
 
     These are the base, every real checkpoint, AlphaRL's predictions of the last step, and the
-    reconstructions; each model only if it was scored on all of the benchmarks.
+    reconstructions, each only if it was scored on all of the benchmarks.
 
     Returns:
-        None where nothing was scored, or not the base and the last checkpoint.
+        None unless both the base and the last checkpoint were scored.
     """
     results, final = cell.results, cell.results.final_step
     names = benchmarks or [name for split in splits for name in results.benchmarks(split)]
@@ -52,7 +52,7 @@ def scored(
 
 @once_per_run
 def models_of(results: Results) -> list[ModelId]:
-    """What `scored` compares, in the order of the tables."""
+    """Return the models that `scored` compares, in the order of the tables."""
     found = [
         model
         for model in models(results)
@@ -64,9 +64,9 @@ def models_of(results: Results) -> list[ModelId]:
 
 
 def step_near(results: Results, share: float) -> int | None:
-    """The step closest to `share` of the training, within one step of it.
+    """Return the step closest to `share` of the training, within one step of it.
 
-    Steps are those of the scored checkpoints, and those that AlphaRL was applied at.
+    Candidates are the steps of scored checkpoints and those at which AlphaRL was applied.
     """
     there = models_of(results)
     steps = {model.step for model in there if model.method == REAL}
@@ -75,16 +75,16 @@ def step_near(results: Results, share: float) -> int | None:
 
 
 def rows_of(cell: Cell, shares: Sequence[float]) -> list[Row]:
-    """Checkpoint and AlphaRL's variants at each share of the training that was scored.
+    """Return checkpoint and AlphaRL's variants at each scored share of the training.
 
-    A share of 1 asks for the last checkpoint.
+    A share of 1 means the last checkpoint.
     """
     results, final = cell.results, cell.results.final_step
     if final is None:
         return []
     steps = [final if share == 1 else step_near(results, share) for share in shares]
     rows = []
-    # Two shares of a short training can be one step.
+    # In a short training, two shares can be the same step.
     for step in dict.fromkeys(step for step in steps if step is not None):
         start = str(ModelId.checkpoint(step))
         rows.append(Row(REAL, step / final, start))
@@ -98,12 +98,12 @@ def rows_of(cell: Cell, shares: Sequence[float]) -> list[Row]:
 
 
 def benchmarks_of(cell: Cell) -> list[str]:
-    """Names of the benchmarks of a run, in domain first."""
+    """Return the names of a run's benchmarks, in-domain ones first."""
     return [name for split in SPLITS for name in cell.results.benchmarks(split)]
 
 
 def protocols_of(cells: Sequence[Cell]) -> str:
-    """How the answers of some runs were drawn, and how many to a question."""
+    """Say how the answers of runs were drawn, and how many per question."""
     found = [whole for cell in cells if (whole := scored(cell))]
     words = dict.fromkeys(
         f"{whole.protocol} answers, {whole.samples} to a question" for whole in found
@@ -112,7 +112,7 @@ def protocols_of(cells: Sequence[Cell]) -> str:
 
 
 def question_counts(cells: Sequence[Cell], titles: Mapping[str, str]) -> str:
-    """How many questions each benchmark has, over the runs."""
+    """Say how many questions each benchmark has, over the runs."""
     counts: dict[str, set[int]] = {}
     for cell in cells:
         scores = cell.results.tables["scores"]

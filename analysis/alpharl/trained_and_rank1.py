@@ -25,13 +25,13 @@ from rlvr_dynamics.results.scores import methods_of, model_of
 from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.statistics.intervals import Interval
 
-BAR = 0.8  # of the room of one benchmark
+BAR = 0.8  # share of the width of one benchmark
 MOST_GROUPS = 10
 BARS = ("real", "rank1_recovery")
 
 
 def draw(study: Study) -> Drawing:
-    """Bars: mean over seeds; points with intervals: every run."""
+    """Draw bars (mean over seeds) and points with intervals (every run)."""
     cells = [cell for cell in study.cells if "rank1_recovery" in methods_of(cell.results)]
     if not cells:
         return Drawing(None, missing="Not measured: no run has scores of the rank-1 update.")

@@ -33,12 +33,12 @@ KINDS: dict[str, tuple[str, str, Literal["-", "--"]]] = {
 
 
 def draw(study: Study, *, algorithm: str = "", each_benchmark: bool = False) -> Drawing:
-    """One panel per model, algorithm and learning rate; seeds differ in their markers.
+    """Draw one panel per model, algorithm and learning rate, with a marker per seed.
 
     Args:
         study: The runs.
-        algorithm: Whose runs are drawn; all when empty.
-        each_benchmark: One panel per benchmark instead of the main one alone.
+        algorithm: Algorithm of the runs; empty for all.
+        each_benchmark: Draw a panel per benchmark instead of only the main one.
     """
     asked = [cell for cell in study.cells if algorithm in ("", cell.algorithm)]
     cells = [cell for cell in asked if len(steps_of(cell.results, RECOVERY)) >= FEWEST_STEPS]
@@ -67,7 +67,7 @@ def _figure(panels: Sequence[Panel], each_benchmark: bool) -> Figure:
     )
     for one, panel in zip(axes, panels, strict=True):
         _panel(one, panel, looks)
-    for one in axes:  # the panels share their axis, so all are drawn before its end is fixed
+    for one in axes:  # the panels share an axis, so draw all before fixing its end
         one.set_ylim(bottom=0)
     handles = [
         key(
@@ -97,7 +97,7 @@ def _panel(axes: Axes, panel: Panel, looks: Looks) -> None:
                 (step, accuracy(cell, model_of(cell.results, kind, step=step), where))
                 for step in steps
             ]
-            # Without an update there is nothing to reduce: both start at the base.
+            # Without an update there is nothing to reduce, so both curves start at the base.
             points = [(0, base), *found] if base is not None else found
             known = [(step, score) for step, score in points if score is not None]
             side = 0.5 * (kind == RECOVERY) + place - (len(panel.cells) - 1) / 2

@@ -1,4 +1,4 @@
-"""The path of the leading left vector u1(t) through the training."""
+"""The path of the leading left vector u1(t) during the training."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ MOST_RUNS = 8
 
 
 def middle_path(cell: Cell) -> Path1 | None:
-    """u1(t) of the matrix with the median R²: the best of many would flatter the run."""
+    """Return u1(t) of the matrix with the median R²: the best of many would flatter the run."""
     table = cell.results.tables["pls"]
     if table is None or not has_paths(cell):
         return None
@@ -31,7 +31,7 @@ def middle_path(cell: Cell) -> Path1 | None:
 
 
 def draw(study: Study) -> Drawing:
-    """For one seed of every kind of run: u1(t) next to a random walk."""
+    """Draw u1(t) next to a random walk, for one seed of every kind of run."""
     found: list[tuple[Cell, str, Path1]] = []
     for group in groups(study.cells, by_algorithm=True):
         for cell in group.cells:
@@ -84,7 +84,7 @@ def _figure(found: Sequence[tuple[Cell, str, Path1]]) -> Figure:
 
 
 def plane(axes: Axes, vectors: np.ndarray, steps: np.ndarray, shade: Normalize) -> None:
-    """Path of some vectors in the plane of their leading principal components."""
+    """Draw the path of vectors in the plane of their leading principal components."""
     scores, shares = principal_plane(vectors)
     axes.plot(scores[:, 0], scores[:, 1], color="#BBBBBB", linewidth=0.5, zorder=1)
     axes.scatter(scores[:, 0], scores[:, 1], c=steps, cmap="cividis", norm=shade, s=7, zorder=2)

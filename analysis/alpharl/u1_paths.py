@@ -1,4 +1,4 @@
-"""Leading left vectors u1(t) of one run, their accuracies, and the PLS fit of both.
+"""Leading left vectors u1(t) of one run, their accuracies, and the PLS fit between them.
 
 Legend: P steps with both u1 and an accuracy, m rows of a matrix.
 """
@@ -17,7 +17,7 @@ from rlvr_dynamics.results.study import Cell
 if TYPE_CHECKING:
     from rlvr_dynamics.dynamics import PLSFit
 
-SCORE = "critic/score/mean"  # of the rollouts of step t + 1, drawn from the weights of step t
+SCORE = "critic/score/mean"  # from the rollouts of step t + 1, drawn from the weights of step t
 AGREES = 1e-4
 
 
@@ -29,9 +29,9 @@ class Path1:
         tensor: Its name.
         module: Its kind, such as `q_proj`.
         layer: Its block.
-        steps: Shape (P,), rising.
+        steps: Shape (P,), ascending.
         u1: Sign-aligned unit vectors, shape (P, m), float64.
-        accuracy: y(t), shape (P,), shares.
+        accuracy: y(t), shape (P,), fractions.
     """
 
     tensor: str
@@ -43,7 +43,7 @@ class Path1:
 
     @cached_property
     def fit(self) -> "PLSFit":
-        """One PLS component of the accuracy and the line on it (arXiv 2510.00553, eq. 6 to 10)."""
+        """One PLS component for the accuracy and the line on it (arXiv 2510.00553, eq. 6 to 10)."""
         from rlvr_dynamics.dynamics import fit_pls
 
         return fit_pls(self.u1, self.accuracy)
@@ -56,9 +56,10 @@ class Path1:
         return z / spread if spread > 0 else z
 
     def walk(self, seed: int = 0) -> "Path1":
-        """The same u1(t) with a Gaussian random walk for its accuracies, rescaled to their spread.
+        """Return the same u1(t) with a Gaussian random walk, rescaled, in place of the accuracies.
 
-        What any series with a trend would make of these features.
+        Shows what any series with a trend would give on these features. The walk is rescaled to
+        the spread of the accuracies.
         """
         from rlvr_dynamics.dynamics import walk_accuracies
 
@@ -68,13 +69,13 @@ class Path1:
 
 
 def principal_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The two leading principal components of some vectors, and their shares of the variance.
+    """Compute the two leading principal components of vectors, and their shares of the variance.
 
     Args:
         vectors: Shape (P, m).
 
     Returns:
-        Scores, shape (P, 2), signs such that the last step is positive; shares, shape (2,).
+        Scores, shape (P, 2), with signs such that the last step is positive; shares, shape (2,).
     """
     centred = vectors - vectors.mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
@@ -84,7 +85,7 @@ def principal_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def walk_like(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A random walk of directions with the step lengths of some unit vectors; shape (P, m)."""
+    """Draw a random walk of directions with the step lengths of given unit vectors, (P, m)."""
     lengths = np.linalg.norm(np.diff(vectors, axis=0), axis=1)
     noise = np.random.default_rng(seed).standard_normal((len(lengths), vectors.shape[1]))
     noise *= (lengths / np.linalg.norm(noise, axis=1))[:, None]
@@ -92,16 +93,16 @@ def walk_like(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def has_paths(cell: Cell) -> bool:
-    """Whether u1(t) of a run can be read: its PLS table and what measure/ read of its weights."""
+    """Whether u1(t) of a run can be read: its PLS table and its vectors in measure/ exist."""
     return cell.results.tables["pls"] is not None and _folder(cell).is_dir()
 
 
 @once_per_run
 def u1_path(cell: Cell, tensor: str) -> Path1 | None:
-    """u1(t) of one matrix with the accuracies of its PLS row.
+    """Return u1(t) of one matrix with the accuracies of its PLS row.
 
     Returns:
-        None where measure/ kept no u1, the accuracies are not the run's own, or the fit is not the
+        None if measure/ kept no u1, the accuracies are not the run's own, or the fit is not the
         one in measure/pls.parquet (made from other accuracies).
     """
     from rlvr_dynamics.dynamics import align_signs
@@ -129,7 +130,7 @@ def _folder(cell: Cell) -> Path:
 
 
 def _accuracies(cell: Cell) -> dict[int, float]:
-    """Accuracy by step: mean score of the rollouts that were drawn from it."""
+    """Return accuracy by step: the mean score of the rollouts drawn from it."""
     metrics = cell.results.tables["metrics"]
     if metrics is None or SCORE not in metrics:
         return {}
@@ -139,6 +140,6 @@ def _accuracies(cell: Cell) -> dict[int, float]:
 
 
 def source(cell: Cell) -> str:
-    """Where y(t) came from, in a sentence."""
+    """Say where y(t) came from, in a sentence."""
     table = cell.results.tables["pls"]
     return "" if table is None else accuracy_source(table)

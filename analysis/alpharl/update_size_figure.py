@@ -1,4 +1,4 @@
-"""How long the update is, and how much of its norm few directions hold."""
+"""How large the update is, and how much of its norm lies in a few directions."""
 
 import math
 from collections.abc import Sequence
@@ -34,19 +34,19 @@ PRINTED_NAMES = {
     "dpo": "DPO",
 }
 PRINTED_METRICS = {"1": "rank1_norm_fraction_pct", "1%": "rank1pct_norm_fraction_pct"}
-# Labels of the paper's figure, in per cent, not assigned to runs there: PPO, RLOO, GRPO, Dr.GRPO.
+# Labels in the paper's figure, in per cent, not assigned to runs: PPO, RLOO, GRPO, Dr.GRPO.
 UNASSIGNED = {"1": (25.6, 19.6, 18.3, 18.7), "1%": (49.1, 39.5, 37.1, 37.3)}
 
 
 @dataclass(frozen=True)
 class Share:
-    """Part of the update's norm in its leading directions, of one run.
+    """Share of one run's update norm in the leading directions.
 
     Attributes:
-        value: Σ ‖ΔW_k‖ / Σ ‖ΔW‖ over matrices (ratio of sums, as the paper's code has it).
+        value: Σ ‖ΔW_k‖ / Σ ‖ΔW‖ over matrices (ratio of sums, as in the paper's code).
         low: Lower quartile over matrices of ‖ΔW_k‖ / ‖ΔW‖.
         high: Upper quartile.
-        null: `value` of Gaussian matrices of the same shapes and norms; NaN if not measured.
+        null: `value` for Gaussian matrices of the same shapes and norms; NaN if not measured.
     """
 
     value: float
@@ -56,7 +56,7 @@ class Share:
 
 
 def mean_norm(cell: Cell) -> tuple[float, int] | None:
-    """Mean of ‖ΔW‖_F over attention and MLP matrices at the last step, and their number."""
+    """Return the mean ‖ΔW‖_F over attention and MLP matrices at the last step, and their number."""
     norms = _norms(cell)
     return None if norms is None else (float(norms.mean()), len(norms))
 
@@ -70,7 +70,7 @@ def _norms(cell: Cell) -> pd.Series | None:
 
 
 def share_of(cell: Cell, rank: str) -> Share | None:
-    """The share of a rank at the last step that has full spectra; None if it was not measured."""
+    """Return a rank's share at the last step with full spectra; None if it was not measured."""
     table, norms = cell.results.tables["rank_shares"], _norms(cell)
     if table is None or norms is None or not has(table, "norm_share"):
         return None
@@ -88,7 +88,7 @@ def share_of(cell: Cell, rank: str) -> Share | None:
 
 
 def draw(study: Study) -> Drawing:
-    """Left: mean norms; right: shares, with Gaussian matrices and the printed values."""
+    """Draw mean norms (left), and shares with Gaussian matrices and printed values (right)."""
     cells = [cell for cell in study.cells if mean_norm(cell) is not None]
     if not cells:
         return Drawing(None, missing="Not measured: needs measure/update_svd.parquet.")
@@ -126,7 +126,7 @@ def _ours(left: Axes, right: Axes, cell: Cell, y: float, marker: str) -> None:
         share = share_of(cell, rank)
         if share is None:
             continue
-        y += 0.06 if rank == "1" else -0.12  # where 1 % is one direction, both are the same
+        y += 0.06 if rank == "1" else -0.12  # if 1 % is one direction, both are the same
         right.hlines(y, 100 * share.low, 100 * share.high, color=colour, linewidth=0.8)
         right.plot([100 * share.value], [y], marker, color=colour, markersize=3.5)
         if math.isfinite(share.null):

@@ -1,4 +1,4 @@
-"""Size of the update and share of its leading directions, by kind of training."""
+"""Size of the update and norm share of its leading directions, by kind of training."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ CONDITIONS = {"on_policy_yes_or_no": "on-policy", "policy_constraint_yes_or_no":
 
 
 def build(study: Study) -> list[Table]:
-    """As printed with ours beneath; then every run with intervals and nulls."""
+    """Build the printed table with our rows below, then every run with intervals and nulls."""
 
     def ours(cells: Sequence[Cell], name: str) -> list[Table]:
         return [_here_table(cells, name)]
@@ -136,7 +136,7 @@ def _share_columns(title: str) -> list[Column]:
 
 
 def _measured(cell: Cell) -> dict[str, object]:
-    """Norms and shares of a run's last step; empty where the weights were not measured."""
+    """Return norms and shares at a run's last step; empty if the weights were not measured."""
     results = cell.results
     norms, shares = results.tables["norms"], _shares(cell)
     if norms is None or shares is None:
@@ -176,7 +176,7 @@ def _null(rows: pd.DataFrame) -> float:
 
 
 def _shares(cell: Cell) -> pd.DataFrame | None:
-    """Norm shares by rank at the last decomposed step; rank 1 alone from an older run."""
+    """Return norm shares by rank at the last decomposed step; older runs give only rank 1."""
     table = cell.results.tables["rank_shares"]
     if table is None:
         update = cell.results.tables["update_svd"]

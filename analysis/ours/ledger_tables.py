@@ -1,4 +1,4 @@
-"""The claims ledger over all runs as tables: over runs, by learning rate, run by run."""
+"""The claims ledger as tables: over all runs, by learning rate, and by run."""
 
 from rlvr_dynamics.claims.in_words import in_units
 from rlvr_dynamics.claims.ledger import WORDS, build_by_regime, build_by_run, build_ledger
@@ -9,7 +9,7 @@ from rlvr_dynamics.results.study import Study
 
 
 def ledger_tables(study: Study) -> list[Table]:
-    """The ledger as a narrow table, and the same by regime."""
+    """Build the ledger as a narrow table, and the same by regime."""
     ledger = build_ledger(study)
     shown = in_units(ledger).filter(
         ["id", "paper", "claim", "threshold", "printed", "ours", "interval"]
@@ -53,7 +53,7 @@ NO_RUN = "Not measured: no run has tables that a claim rests on."
 
 
 def run_tables(study: Study) -> list[Table]:
-    """Every claim on every run."""
+    """Build the table of every claim on every run."""
     table = build_by_run(study)
     title = "Claims run by run"
     if not len(table):

@@ -1,4 +1,4 @@
-"""The regime map: how far the weights moved, against how well their path is predicted."""
+"""The regime map: how well the path of the weights is predicted, by how far they moved."""
 
 import math
 from collections.abc import Sequence
@@ -28,27 +28,27 @@ from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.statistics.intervals import Interval
 
-# What the figure shows; the tables have all methods.
+# The methods in the figure; the tables have all.
 METHODS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "alpharl", HOLD_LAST)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WINDOW = 0.2  # share of the training; the figure shows each run's window nearest to it
-APART = 0.3  # methods of one run stand side by side, over a factor of e^0.3
+APART = 0.3  # methods of one run are drawn side by side, over a factor of e^0.3
 Y_EDGE = 1.0  # the axis is linear between ±1 and logarithmic beyond
 
 
 def window_rows(table: pd.DataFrame, share: float = WINDOW) -> pd.DataFrame:
-    """The rows of `forecasts` whose window is, in each run, the nearest to a share."""
+    """Return the rows of `forecasts` for each run's window nearest to a share."""
     if not len(table):
         return table
     distance = (table["share"] - share).abs()
     nearest = distance.groupby(table["cell"]).transform("min")
     rows = select(table, (distance - nearest).abs() < 1e-9)
-    # Of two windows equally far the shorter is taken.
+    # Of two equally near windows, take the shorter.
     return select(rows, rows["observe"] == rows.groupby("cell")["observe"].transform("min"))
 
 
 def draw(study: Study) -> Drawing:
-    """The map: skill, gain, concentration and linearity against the size of the update."""
+    """Draw skill, gain, concentration and linearity against the size of the update."""
     runs, table = regimes(study), window_rows(forecasts(study))
     if not len(runs) or not len(numbers(runs, "relative_update")):
         return Drawing(None, missing=NEEDS)
@@ -64,7 +64,7 @@ def draw(study: Study) -> Drawing:
     grid[0, 1].set_ylabel("share of the gain; 1: the real end")
     shares = {"rank1_share": ("update: σ₁/‖ΔW‖", SKY), "variance_share": ("trajectory: EV₁", BLACK)}
     _statistics(grid[1, 0], runs, shares, shapes)
-    # Below 0 there is room for the legend, whatever the shares are.
+    # Leave room for the legend below 0, whatever the shares are.
     grid[1, 0].set_ylim(-0.27, 1.03)
     grid[1, 0].set_yticks(np.linspace(0, 1, 6))
     grid[1, 0].legend(loc="lower left", handletextpad=0.1)
@@ -143,7 +143,7 @@ def _points(
 
 
 def _cut(axes: Axes, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """A logarithmic axis below −1 where values reach there: they fall by orders of magnitude."""
+    """Make the axis logarithmic below −1 if needed: values can be orders of magnitude lower."""
     found = np.concatenate(
         [numbers(table, f"{name}{end}") for name in columns for end in ("", "_low", "_null")]
     )

@@ -1,4 +1,4 @@
-"""The regime map in numbers: one table by run, one by run, window and method."""
+"""The regime map as numbers: a table by run, and one by run, window and method."""
 
 import math
 
@@ -18,7 +18,7 @@ UPDATE = Column("relative_update", general, "‖ΔW‖/‖W‖")
 
 
 def tables(study: Study) -> list[Table]:
-    """The map as numbers: one table by run, one by run, window and method."""
+    """Build the map as numbers: a table by run, and one by run, window and method."""
     return [_runs_table(regimes(study)), _methods_table(forecasts(study))]
 
 
@@ -53,7 +53,7 @@ def _runs_table(runs: pd.DataFrame) -> Table:
 
 def _methods_table(methods: pd.DataFrame) -> Table:
     if len(methods):
-        # Windows of one run stay together, the runs in the order of their updates.
+        # Keep windows of one run together, and order runs by the size of their updates.
         order = ["control", "relative_update", "cell", "observe"]
         methods = _with_spans(methods, {"skill": 3, "gain": 3}).sort_values(order, kind="stable")
     rows = [
@@ -85,7 +85,7 @@ def _methods_table(methods: pd.DataFrame) -> Table:
 
 
 def _with_spans(table: pd.DataFrame, digits: dict[str, int]) -> pd.DataFrame:
-    """With the columns `<name>_interval`, from `<name>_low` and `<name>_high`, as text."""
+    """Add text columns `<name>_interval`, from `<name>_low` and `<name>_high`."""
     return table.assign(
         **{
             f"{name}_interval": [

@@ -1,4 +1,4 @@
-"""How far each run moved its weights, and how predictable it was: the regime map's numbers."""
+"""The numbers of the regime map: how far each run moved its weights, how predictable it was."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ STATISTICS = {  # name and heading
 
 
 def regimes(study: Study) -> pd.DataFrame:
-    """One row per run: its size, and what is said of its updates and trajectory.
+    """Return one row per run: its size, and statistics of its updates and trajectory.
 
     Returns:
         cell, model, algorithm, learning_rate, steps, seed, control (empty for none), dtype;
@@ -104,19 +104,19 @@ def _statistic(
 
 
 def forecasts(study: Study) -> pd.DataFrame:
-    """One row per run, observed window and method that predicted the last step.
+    """Return one row per run, observed window and method that predicted the last step.
 
-    The last observed checkpoint, held, is a row of its own: its skill is 0 by definition.
+    Holding the last observed checkpoint has its own row: its skill is 0 by definition.
 
     Returns:
         cell, model, algorithm, learning_rate, steps, seed, control, relative_update; method (its
         label), name (for readers), observe (last observed step), share (of the training);
         skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors that the
-        method forecasts at all, 95 % bootstrap in skill_low and skill_high), tensors (how many
-        these are), positive (how many of them have a skill above 0);
+        method forecasts, 95 % bootstrap in skill_low and skill_high), tensors (number of these),
+        positive (number of them with a skill above 0);
         gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
-        and gain_high), accuracy, questions. NaN where missing; `gain` also where the run's
-        training did not lift the accuracy.
+        and gain_high), accuracy, questions. NaN where missing; `gain` is also NaN if training did
+        not raise the accuracy.
     """
     rows: list[dict[str, Any]] = []
     for cell in study.cells:
@@ -150,7 +150,7 @@ def _forecasts(results: Results) -> list[dict[str, Any]]:
 
 
 def _paired(results: Results, models: list[str]) -> PairedAccuracy | None:
-    """The models that were scored in domain, on their common questions: one bootstrap for all."""
+    """Pair the models scored in domain on their common questions, with one bootstrap for all."""
     benchmarks = results.benchmarks("in_domain")
     scored = [
         model for model in models if all(results.has_samples(model, name) for name in benchmarks)
@@ -194,15 +194,15 @@ def _forecast(
 
 
 def where_it_ends(table: pd.DataFrame, method: str) -> str:
-    """Up to which update a method's forecast beat holding the last checkpoint, in words.
+    """Say up to which size of update a method beat holding the last checkpoint.
 
     Args:
-        table: Rows of `forecasts` of one window; controls are passed over.
+        table: Rows of `forecasts` for one window; controls are skipped.
         method: Label of the method.
 
     Returns:
-        What the runs say and no more: a sentence with the largest update of runs with skill above
-        0 below the smallest update of a run whose skill is not.
+        A sentence that states only what the runs show: the largest update of runs with skill
+        above 0, below the smallest update of a run whose skill is not.
     """
     rows = known(select(table, (table["method"] == method) & (table["control"] == "")), "skill")
     rows = known(rows, "relative_update")

@@ -1,1 +1,1 @@
-"""What the tables and figures share."""
+"""Shared parts of the tables and figures."""

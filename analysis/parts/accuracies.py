@@ -1,4 +1,4 @@
-"""Accuracies as the figures draw them: of one model of a run, on one benchmark."""
+"""Accuracies for figures: one model of a run on one benchmark."""
 
 import math
 
@@ -11,24 +11,24 @@ MAIN_BENCHMARKS = ("math500", "math")
 
 
 def main_benchmark(cell: Cell) -> str | None:
-    """The benchmark that stands for a run where a figure shows one: MATH, or its in-domain one."""
+    """Return the one benchmark that represents a run in a figure: MATH, or its in-domain one."""
     names = [*cell.results.benchmarks("in_domain"), *cell.results.benchmarks("out_of_domain")]
     return next((name for name in (*MAIN_BENCHMARKS, *names) if name in names), None)
 
 
 def accuracy(cell: Cell, model: str | None, benchmark: str | None) -> Interval | None:
-    """Accuracy of a model on a benchmark with its 95 % interval, as scored; None if it was not.
+    """Return a model's accuracy on a benchmark with its 95 % interval; None if not scored.
 
-    Sampled answers where there are any, else greedy ones.
+    Uses sampled answers if there are any, otherwise greedy ones.
     """
     found = None if benchmark is None else score(cell.results, model, benchmark).accuracy
     return None if found is None or math.isnan(found.value) else found
 
 
 def relative_accuracy(cell: Cell, model: str | None, benchmark: str | None) -> Interval | None:
-    """Accuracy over that of the final checkpoint, with the paired interval over questions.
+    """Return accuracy over the final checkpoint's, with the paired interval over questions.
 
-    The plain ratio of arXiv 2510.00553, section 2.2: the base alone has one above 0.
+    The plain ratio of arXiv 2510.00553, section 2.2: even the base has a ratio above 0.
     """
     full = model_of(cell.results, REAL)
     if model is None or full is None or benchmark is None:
@@ -38,7 +38,7 @@ def relative_accuracy(cell: Cell, model: str | None, benchmark: str | None) -> I
 
 
 def questions(cell: Cell, benchmark: str | None) -> str:
-    """How many questions and answers each accuracy of a run on a benchmark rests on."""
+    """Say how many questions and answers are behind a run's accuracies on a benchmark."""
     for method in (BASE, REAL):
         if benchmark is None:
             break

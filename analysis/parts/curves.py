@@ -1,4 +1,4 @@
-"""Accuracy against what was kept of the update: the shape of AlphaRL's figures 3a, 4, 6c, 7, 11."""
+"""Accuracy against the kept part of the update: the form of AlphaRL's figures 3a, 4, 6c, 7, 11."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import methods_of, model_of
 from rlvr_dynamics.results.study import Cell, Study
 
-CROWDED = 8  # runs in a panel
+CROWDED = 8  # most runs in a panel
 
 
 @dataclass(frozen=True)
 class Place:
-    """One place on the horizontal axis.
+    """One position on the horizontal axis.
 
     Attributes:
         label: Tick label.
@@ -44,25 +44,24 @@ class Place:
 
 
 def places(*listed: tuple[str, str, bool]) -> list[Place]:
-    """Evenly spaced places from label, method and whether they are joined."""
+    """Return evenly spaced places, given label, method and whether they are joined."""
     return [Place(label, method, x, joined) for x, (label, method, joined) in enumerate(listed)]
 
 
 @dataclass(frozen=True)
 class CurveFigure:
-    """What the figures share; each gives its places.
+    """A figure of this form; each figure supplies its places.
 
     Attributes:
-        places: What stands on the horizontal axis.
-        xlabel: Its label.
-        each_benchmark: One panel per benchmark instead of the main one alone.
-        relative: Accuracy over the final checkpoint's, instead of accuracy.
-        needed: The places of which a run needs at least one to be drawn; the joined ones when
-            empty.
+        places: The places on the horizontal axis.
+        xlabel: Label of the horizontal axis.
+        each_benchmark: Draw one panel per benchmark instead of only the main one.
+        relative: Draw accuracy over the final checkpoint's instead of accuracy.
+        needed: Places of which a run needs at least one to be drawn; the joined ones if empty.
         last: Draws one more panel, such as printed values; or None.
         last_title: Title of that panel.
-        decorate: Called with every panel of ours.
-        dodged: Width over which the runs of a place are spread.
+        decorate: Called with every panel of our runs.
+        dodged: Width over which the runs at one place are spread.
     """
 
     places: Sequence[Place]
@@ -76,7 +75,7 @@ class CurveFigure:
     dodged: float = 0.6
 
     def draw(self, study: Study) -> Drawing:
-        """Draw the figure, or say what it lacks."""
+        """Draw the figure, or say what is missing."""
         needed = self.needed or tuple(place.method for place in self.places if place.joined)
         cells = [cell for cell in study.cells if set(needed) & methods_of(cell.results)]
         if not cells:

@@ -1,4 +1,4 @@
-"""Panels of a figure: which runs and benchmark each one shows, points with intervals, legends."""
+"""Panels of a figure: the runs and benchmark each shows, points with intervals, legends."""
 
 import textwrap
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ MOST_PANELS = 24
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: some runs on one benchmark (None: each on the one that stands for it)."""
+    """One panel: runs on one benchmark (None: each on its main benchmark)."""
 
     title: str
     cells: tuple[Cell, ...]
     benchmark: str | None = None
 
     def benchmark_of(self, cell: Cell) -> str | None:
-        """The benchmark that is drawn of a run."""
+        """Return the benchmark drawn for a run."""
         return self.benchmark or main_benchmark(cell)
 
 
 def panels_of(found: Sequence[Group], *, each_benchmark: bool) -> list[Panel]:
-    """One panel per group of runs, or one per group and benchmark."""
+    """Return one panel per group of runs, or per group and benchmark."""
     if not each_benchmark:
         return [Panel(group.title, group.cells) for group in found]
     return [
@@ -43,7 +43,7 @@ def panels_of(found: Sequence[Group], *, each_benchmark: bool) -> list[Panel]:
 
 
 def columns_of(panels: Sequence[Panel], most: int) -> int:
-    """Panels in a row, such that the benchmarks of one group fill whole rows where they can."""
+    """Return panels per row, so that one group's benchmarks fill whole rows if possible."""
     each = len({panel.benchmark for panel in panels})
     return min(len(panels), most if each == 1 else 3 if each % 3 == 0 else 2)
 
@@ -51,7 +51,7 @@ def columns_of(panels: Sequence[Panel], most: int) -> int:
 def panel_grid(
     titles: Sequence[str], columns: int, xlabel: str, ylabel: str, *, sharey: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel per title, all with one label of each axis."""
+    """Return a figure with one panel per title, all with the same axis labels."""
     rows = -(-len(titles) // columns)
     figure, grid = canvas(1.0 + 1.45 * rows, rows, columns, sharex=True, sharey=sharey)
     axes = list(grid.flat)
@@ -68,21 +68,21 @@ def panel_grid(
 
 
 def wrapped(title: str, columns: int) -> str:
-    """The title of a panel, in lines that fit when so many panels stand side by side."""
+    """Wrap a panel's title to fit the given number of panels side by side."""
     return textwrap.fill(title, 84 // columns, break_on_hyphens=False)
 
 
 def intervals(
     axes: Axes, x: Sequence[float], scores: Sequence[Interval], *, along: str = "y", **look: Any
 ) -> None:
-    """Points with their intervals; an interval that is not known is left out.
+    """Draw points with their intervals; an unknown interval is left out.
 
     Args:
         axes: Where to draw.
-        x: Places; heights when `along` is `x`.
+        x: Positions; heights if `along` is `x`.
         scores: Values with their intervals.
         along: The axis of the values.
-        look: Of the points and bars.
+        look: Style of the points and bars.
     """
     value, low, high = (
         np.array([tuple(score) for score in scores], dtype=np.float64).reshape(-1, 3).T
@@ -96,7 +96,7 @@ def intervals(
 
 
 def sizes(cells: Sequence[Cell], each_benchmark: bool = False) -> str:
-    """Questions and answers behind an accuracy, by benchmark where runs or benchmarks differ."""
+    """Say the questions and answers behind an accuracy, by benchmark where these differ."""
     found: dict[str, list[str]] = {}
     for cell in cells:
         main = main_benchmark(cell)

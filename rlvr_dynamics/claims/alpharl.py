@@ -1,4 +1,4 @@
-"""AlphaRL's claims about accuracy (arXiv 2510.00553), and the precondition of both papers."""
+"""AlphaRL's claims about accuracy (arXiv 2510.00553), and the precondition P0 of both papers."""
 
 from rlvr_dynamics.claims.claim import (
     ALPHARL,

@@ -1,6 +1,6 @@
-"""AlphaRL's claims about behaviour, from the tables of the stage `behaviour`.
+"""AlphaRL's claims about behaviour, measured from the tables of the stage `behaviour`.
 
-The paper gives figures and no bars for them; each bar here is ours and says so.
+The paper gives figures but no thresholds; each threshold here is ours and is marked as ours.
 """
 
 import math
@@ -45,7 +45,7 @@ def _greedy_agreement(results: Results, _observe: int | None) -> Measured | None
         return None
     against = _found(table, writer="random_update", **wanted)
     value = Interval(1 - row["value"], 1 - row["high"], 1 - row["low"])
-    # Agreement with the base is no achievement: what a random update reaches is no null of it.
+    # Agreeing with the base takes no training, so a random update is not a null for it.
     other = "" if against is None else f"a random update's answers: {number(1 - against['value'])}"
     return Measured(value, int(row["answers"]), "answers").noted(
         f"{integer(row['tokens'])} tokens", other
@@ -61,7 +61,7 @@ def _perplexity(results: Results, _observe: int | None) -> Measured | None:
     own, other = (_interval(row) for row in rows if row is not None)
     logs = [np.log(own), np.log(other)]
     gap = logs[0][0] - logs[1][0]
-    # The answers differ, so the two errors are added in squares (MOVER, Zou and Donner 2008).
+    # The answers differ, so the two errors add in squares (MOVER, Zou and Donner 2008).
     low = gap - math.hypot(logs[0][0] - logs[0][1], logs[1][2] - logs[1][0])
     high = gap + math.hypot(logs[0][2] - logs[0][0], logs[1][0] - logs[1][1])
     value = Interval(*(math.exp(end) for end in (gap, low, high)))

@@ -1,4 +1,4 @@
-"""A claim: its words, its bar, its rules, and how a run's value is measured. No verdict is here."""
+"""A claim: its words, threshold, rules and measurement. Verdicts are made in `judge`."""
 
 import math
 from collections.abc import Callable
@@ -22,20 +22,20 @@ PAPERS = {
     "ours": "ours",
 }
 SHARE, AT_MOST_ONE = (0.0, 1.0), (-math.inf, 1.0)
-CONTRASTS = frozenset(KINDS) - {"dapo"}  # the methods of AlphaRL's tables that are not RLVR
+CONTRASTS = frozenset(KINDS) - {"dapo"}  # the methods in AlphaRL's tables that are not RLVR
 RELEASED_CONTRASTS = frozenset(KINDS[name].release for name in CONTRASTS) - {""}
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The bar of a claim, and the unit of everything that is compared with it.
+    """The threshold of a claim, and the unit of every value compared with it.
 
     Attributes:
         sign: `>`, `≥` or `≤`.
-        value: The bar.
+        value: The threshold.
         unit: `points` of accuracy, `%`, or empty for a plain number.
-        about: What a reader must know about the bar.
-        also: A second part of the claim: most units lie above their own null.
+        about: What a reader must know about the threshold.
+        also: Second part of the claim: most units lie above their own null.
     """
 
     sign: str
@@ -45,24 +45,24 @@ class Threshold:
     also: str = ""
 
     def __str__(self) -> str:
-        """Write the bar as readers see it."""
+        """Return the threshold as readers see it."""
         text = f"{self.sign} {self.value:g} {self.unit}".rstrip().replace("-", MINUS)
         text += f" ({self.about})" if self.about else ""
         return f"{text}, and {self.also}" if self.also else text
 
     def number(self, value: float) -> str:
-        """A value: points with a sign and one decimal, everything else with three."""
+        """Format a value: points with a sign and one decimal, everything else with three."""
         points = self.unit == "points"
         return number(value, 1 if points else 3, signed=points)
 
     def interval(self, low: float, high: float) -> str:
-        """An interval, written like a value."""
+        """Format an interval, with its ends written like values."""
         points = self.unit == "points"
         return interval(low, high, 1 if points else 3, signed=points)
 
 
 POSITIVE = Threshold(">", 0, "points")
-# Points that a stand-in may be worse and still count as good as the real thing.
+# A stand-in that is at most this many points worse still counts as equally good.
 GOOD_ENOUGH = Threshold(">", -2, "points", "non-inferiority margin")
 
 
@@ -72,10 +72,10 @@ class Measured:
 
     Attributes:
         value: The value with its 95 % interval; NaN where it is undefined (a share of no gain).
-        n: How many units it rests on.
+        n: Number of units behind the value.
         n_unit: What a unit is.
-        null: The same statistic of the null or of the control model.
-        above: How many of how many units lie above the upper end of their own null.
+        null: The same statistic for the null or the control model.
+        above: Number of units above the upper end of their own null, and number of units.
         facts: What a reader should know about the numbers.
         observe: Last observed step of the window, None for a claim without windows.
     """
@@ -89,12 +89,12 @@ class Measured:
     observe: int | None = None
 
     def noted(self, *facts: str) -> "Measured":
-        """The same with further facts; empty ones are dropped."""
+        """Return a copy with further facts; empty ones are dropped."""
         return replace(self, facts=(*self.facts, *(fact for fact in facts if fact)))
 
     @property
     def defined(self) -> bool:
-        """Whether there is a value."""
+        """Whether the value is known."""
         return not math.isnan(self.value.value)
 
 
@@ -108,8 +108,8 @@ def by_rl(cell: Cell) -> bool:
 
 
 def by_other_means(cell: Cell) -> bool:
-    """Whether a run is one of the papers' contrast methods (fine-tuning, distillation)."""
-    # A released model counts by its name: the algorithm in its configuration did not train it.
+    """Whether a run uses one of the papers' contrast methods (fine-tuning, distillation)."""
+    # A released model is classified by its name: its configured algorithm did not train it.
     published = cell.results.config.source.published
     release = published.repo.rpartition("/")[2] if published else ""
     return cell.algorithm in CONTRASTS or release in RELEASED_CONTRASTS
@@ -125,16 +125,16 @@ class Claim:
         words: The statement, in plain words.
         source: Paper and place.
         statistic: What is computed.
-        threshold: The bar.
-        needs: What a run lacks where the claim cannot be measured.
+        threshold: What the statistic is compared with.
+        needs: What a run lacks when the claim cannot be measured.
         measure: How it is measured.
-        windows: Shares of the training, tried in this order; the first that a run has is taken.
+        windows: Shares of the training, in order of preference; the first one a run has is used.
         printed: What the paper prints, in the unit of the statistic.
-        needs_gain: Whether it is about accuracy, so that runs that learned nothing say nothing.
-        null_counts: Whether it cannot hold where its null or control model passes too.
-        control_counts: Whether it cannot hold where a control run (shuffled rewards) passes too.
+        needs_gain: Whether it is about accuracy, so that runs that learned nothing do not count.
+        null_counts: Whether it cannot hold if its null or control model passes too.
+        control_counts: Whether it cannot hold if a control run (shuffled rewards) passes too.
         fits: Which runs it is about.
-        bounds: Least and greatest possible value of the statistic.
+        bounds: Smallest and largest possible value of the statistic.
     """
 
     id: str
@@ -154,7 +154,7 @@ class Claim:
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def of(self, results: Results) -> Measured | None:
-        """The claim on one run, from the first of its windows that has a value; kept."""
+        """Measure the claim on one run, at the first window with a value; computed once per run."""
         return _measured(results, self)
 
 

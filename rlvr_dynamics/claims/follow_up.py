@@ -1,4 +1,4 @@
-"""Claims of other papers about the same updates, as far as these runs bear on them."""
+"""Claims of other papers about the same updates, as far as these runs can test them."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The ledger in words: for the terminal, and how many claims hold."""
+"""The ledger as text: the terminal view, and a summary of how many claims hold."""
 
 import textwrap
 from collections import Counter
@@ -21,11 +21,11 @@ IN_WORDS = {
 
 
 def ledger_as_text(claims: pd.DataFrame, width: int = 98) -> str:
-    """The ledger for the terminal, two to four lines for each claim that was measured.
+    """Format the ledger for the terminal, two to four lines per measured claim.
 
     Args:
-        claims: What `ledger_of_run` returned (or claims.csv, read back).
-        width: Columns of the terminal.
+        claims: The result of `ledger_of_run` (or claims.csv, read back).
+        width: Width of the terminal, in columns.
     """
     lines: list[str] = []
     rows = [row for row in claims.to_dict("records") if not _printed_alone(row)]
@@ -57,13 +57,13 @@ def _numbers(row: dict[Any, Any]) -> str:
 
 
 def measured_first(claims: pd.DataFrame) -> pd.DataFrame:
-    """The ledger with the claims first that were measured, the papers' own numbers last."""
+    """Return the ledger with measured claims first and the papers' own numbers last."""
     order = (claims["kind"] == PRINTED_NUMBERS) * 2 + (claims["verdict"] == NOT_MEASURED)
     return claims.iloc[order.argsort(kind="stable")]
 
 
 def in_units(claims: pd.DataFrame) -> pd.DataFrame:
-    """The ledger as readers see it: numbers in the unit of the threshold, n with its unit."""
+    """Return the ledger as text: numbers in the unit of the threshold, n with its unit."""
     rows = [(BY_ID[row["id"]].threshold, row) for row in claims.to_dict("records")]
     values = ("printed", "ours", "null", "control")
     shown = {
@@ -80,7 +80,7 @@ def in_units(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims_in_words(claims: pd.DataFrame) -> list[str]:
-    """How many claims hold; those about the papers' printed numbers alone in a sentence apart."""
+    """Say how many claims hold; claims about printed numbers alone get their own sentence."""
     printed = claims["kind"] == PRINTED_NUMBERS
     kinds = [(~printed, "claims"), (printed, "claims about the papers’ printed numbers alone")]
     return [

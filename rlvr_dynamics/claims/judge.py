@@ -1,4 +1,4 @@
-"""The only place with verdicts: what one run, or many, says about a claim."""
+"""The only place that makes verdicts: what one run, or many, says about a claim."""
 
 import math
 from collections import Counter
@@ -27,22 +27,22 @@ DEPENDS = "holds at one learning rate and fails at another: read them apart"
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim over runs.
+    """The verdict on a claim over runs, with the numbers behind it.
 
     Attributes:
         value: Mean over the runs with its 95 % interval.
         over: What the interval is over.
         runs: Number of runs.
-        n: Units of the run with the fewest.
+        n: Number of units in the run that has the fewest.
         n_unit: What a unit is.
-        null: Mean over the runs of their nulls.
-        control: Mean over the control runs of the same statistic.
-        control_runs: How many these are.
+        null: Mean of the runs' nulls.
+        control: Mean of the same statistic over the control runs.
+        control_runs: Number of control runs.
         verdict: `holds`, `fails`, `inconclusive` or `not measured`.
         notes: What a reader must know.
-        one_by_one: What several runs say each by itself, in words.
+        one_by_one: The verdicts of several runs taken individually, in words.
         cells: The runs behind it.
-        regimes: The same for the runs of each model, learning rate and length.
+        regimes: The same for each model, learning rate and length of training.
     """
 
     value: Interval = UNDEFINED
@@ -65,8 +65,8 @@ def judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell] = ()) -> 
 
     Args:
         claim: The claim.
-        runs: The runs; the ones it is not about are passed over.
-        controls: Runs on shuffled rewards, whose values stand apart.
+        runs: The runs; those the claim is not about are skipped.
+        controls: Runs on shuffled rewards, reported separately.
     """
     whole = _judge(claim, runs, controls)
     groups = by_regime(runs, controls)
@@ -76,7 +76,7 @@ def judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell] = ()) -> 
         else [(name, whole) for name in groups]
     )
     if {HOLDS, FAILS} <= {part.verdict for _, part in parts}:
-        # A mean over regimes that contradict each other is about none of them.
+        # A mean over regimes that contradict each other describes none of them.
         further = () if whole.verdict == INCONCLUSIVE else (whole.one_by_one,)
         notes = (DEPENDS, *whole.notes, *further)
         whole = replace(whole, verdict=INCONCLUSIVE, notes=notes)
@@ -84,9 +84,9 @@ def judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell] = ()) -> 
 
 
 def judge_printed(claim: PrintedClaim) -> Judged:
-    """Hold the papers' printed numbers against a claim: it holds where every case meets the bar.
+    """Test a claim on the papers' printed numbers: it holds if every case meets the threshold.
 
-    The cases are all there are, not a sample of more, so there is no interval.
+    The cases are the whole population, not a sample, so there is no interval.
     """
     cases = claim.cases()
     bar, sign, values = claim.threshold.value, claim.threshold.sign, cases.values
@@ -110,13 +110,13 @@ def judge_printed(claim: PrintedClaim) -> Judged:
 
 
 def learned(results: Results) -> bool:
-    """Whether the precondition P0 holds: without a gain no claim about accuracy says anything."""
+    """Whether precondition P0 holds: without a gain, claims about accuracy are meaningless."""
     found = LIFTED.of(results)
     return found is not None and verdict_above(found.value, LIFTED.threshold.value) == HOLDS
 
 
 def verdict_above(value: Interval, threshold: float) -> str:
-    """`holds` with the whole interval above the threshold, `fails` with none of it above."""
+    """`holds` if the whole interval is above the threshold, `fails` if none of it is."""
     if math.isnan(value.value):
         return NOT_MEASURED
     if math.isnan(value.low) or math.isnan(value.high):
@@ -127,7 +127,7 @@ def verdict_above(value: Interval, threshold: float) -> str:
 
 
 def both(first: str, second: str) -> str:
-    """The verdict of a claim with two parts."""
+    """Combine the verdicts of a claim's two parts."""
     parts = (first, second)
     for verdict in (NOT_MEASURED, FAILS, INCONCLUSIVE):
         if verdict in parts:
@@ -137,7 +137,7 @@ def both(first: str, second: str) -> str:
 
 @dataclass(frozen=True)
 class _Alone:
-    """One run's own verdict, and what lowered it."""
+    """The verdict of one run, and what lowered it."""
 
     cell: Cell
     found: Measured
@@ -154,7 +154,7 @@ def _alone(claim: Claim, cell: Cell, found: Measured) -> _Alone:
     verdict = verdict_above(found.value, bar)
     above, compared = found.above or (0, 0)
     if claim.threshold.also:
-        # Open, not unmeasured, where no unit has a null.
+        # Inconclusive, not unmeasured, if no unit has a null.
         most = verdict_above(wilson(above, compared), 0.5) if compared else INCONCLUSIVE
         verdict = both(verdict, most)
     elif verdict == HOLDS and compared and above <= compared / 2:
@@ -167,7 +167,7 @@ def _alone(claim: Claim, cell: Cell, found: Measured) -> _Alone:
     if claim.needs_gain and not learned(cell.results):
         verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
     if not found.defined:
-        verdict = INCONCLUSIVE  # a gain divided by no gain: looked at, and undefined
+        verdict = INCONCLUSIVE  # a gain divided by no gain: measured, but undefined
     if cell.control != NO_CONTROL:
         reasons.append(IS_CONTROL)
     return _Alone(cell, found, verdict, tuple(reasons))
@@ -226,7 +226,7 @@ _ORDER = (FAILS, INCONCLUSIVE, HOLDS)
 def _verdict(
     claim: Claim, rows: Sequence[_Alone], value: Interval, null: float
 ) -> tuple[str, list[str]]:
-    """The runs' interval decides; what held a run back (its null, its second part) still counts."""
+    """Judge by the runs' interval; a run's failed null or second part still counts against it."""
     if len(rows) == 1:
         return rows[0].verdict, []
     bar = claim.threshold.value
@@ -238,20 +238,20 @@ def _verdict(
         and _ORDER.index(row.verdict) < _ORDER.index(verdict_above(row.found.value, bar))
     ]
     if verdict != HOLDS:
-        # Without a value every run was looked at all the same.
+        # Runs without a value were still measured.
         return (INCONCLUSIVE if verdict == NOT_MEASURED else verdict), []
     if lowered:
         failed = len(lowered) == len(rows) and all(row.verdict == FAILS for row in lowered)
         reason = f"its null or second part holds back {len(lowered)} of {runs_in_words(len(rows))}"
         return (FAILS if failed else INCONCLUSIVE), [reason]
-    # A run that holds by itself has passed its own rule about the null.
+    # A run that holds on its own has passed its rule about the null.
     if claim.null_counts and null > bar and not any(row.verdict == HOLDS for row in rows):
         return INCONCLUSIVE, [NULL_PASSES]
     return HOLDS, []
 
 
 def _lacking(claim: Claim, others: Sequence[Cell]) -> str:
-    """What stands in place of a value where no run is of the kind that a claim is about."""
+    """Say what is missing when no run is of the kind that a claim is about."""
     for cell in others:
         found = claim.of(cell.results)
         if found is not None and found.defined:
@@ -262,7 +262,7 @@ def _lacking(claim: Claim, others: Sequence[Cell]) -> str:
 
 
 def _one_by_one(rows: Sequence[_Alone]) -> str:
-    """Runs that agree, of too few bases for an interval over them, should not read as a doubt."""
+    """Give the runs' own verdicts: agreeing runs of too few bases must not read as doubtful."""
     counts = Counter(row.verdict for row in rows)
     each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
     return f"each run by itself: {each}"

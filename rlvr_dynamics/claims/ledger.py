@@ -1,8 +1,8 @@
-"""The claims ledger: every claim of the papers, with what one run, or many, says about it.
+"""The claims ledger: every claim of the papers with the verdict of one run or many.
 
 One row per claim over all comparable runs (`claims`), the same by model and learning rate
-(`claims_by_regime`), and one row per claim and run (`claims_by_run`). The ledger of a run is that
-of a study of one.
+(`claims_by_regime`), and one row per claim and run (`claims_by_run`). The ledger of a run is the
+ledger of a study with one run.
 """
 
 import re
@@ -46,7 +46,7 @@ WORDS = (
 
 
 def _place(claim: Claim) -> tuple[int, int]:
-    """By paper and number; claims of one number stand as they were written down."""
+    """Sort key: paper, then number; claims with the same number keep their declared order."""
     number = re.match(r"\d+", claim.id[1:])
     return "PABF".index(claim.id[0]), int(number[0]) if number else 0
 
@@ -71,14 +71,14 @@ BY_ID: dict[str, Claim | PrintedClaim] = {
 
 
 def build_ledger(study: Study) -> pd.DataFrame:
-    """The ledger: one row per claim.
+    """Build the ledger, one row per claim.
 
     Returns:
         The columns `COLUMNS`. `printed` is the paper's number and `ours` the mean over runs, both
-        in the unit of `statistic` (float64, NaN where there is none); `verdict` is about ours. A
-        row of the kind `printed numbers` is computed from the papers' printed numbers alone: there
-        `printed` is what they give, `ours` is NaN, `n` counts the cases, and the verdict says
-        whether all of them meet the bar.
+        in the unit of `statistic` (float64, NaN if there is none); `verdict` is about ours. A
+        row of the kind `printed numbers` uses the papers' printed numbers alone: `printed` is
+        computed from them, `ours` is NaN, `n` counts the cases, and the verdict says whether all
+        of them meet the threshold.
     """
     runs, controls = _apart(study.cells)
     rows = [_row(claim, judge(claim, runs, controls)) for claim in CLAIMS]
@@ -87,12 +87,12 @@ def build_ledger(study: Study) -> pd.DataFrame:
 
 
 def ledger_of_run(results: Results) -> pd.DataFrame:
-    """The ledger of one run: that of a study which has no other."""
+    """Build the ledger of one run, as a study with a single run."""
     return build_ledger(Study((Cell(results.run_dir.resolve().name, results),)))
 
 
 def build_by_regime(study: Study) -> pd.DataFrame:
-    """One row per claim, model and learning rate, for the claims that some run measured."""
+    """Build one row per claim, model and learning rate, for claims measured by at least one run."""
     runs, controls = _apart(study.cells)
     return pd.DataFrame(
         [
@@ -107,7 +107,7 @@ def build_by_regime(study: Study) -> pd.DataFrame:
 
 
 def build_by_run(study: Study) -> pd.DataFrame:
-    """One row per claim and run, controls among them, for the claims that the run measured."""
+    """Build one row per run (controls included) and claim that it measured."""
     rows = [
         _run_row(claim, cell, found)
         for claim in CLAIMS
@@ -119,7 +119,7 @@ def build_by_run(study: Study) -> pd.DataFrame:
 
 
 def _apart(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Runs and controls; where there are controls only, they are what the ledger is about."""
+    """Split runs from controls; if all are controls, the ledger is about them."""
     runs = [cell for cell in cells if cell.control == NO_CONTROL]
     controls = [cell for cell in cells if cell.control != NO_CONTROL]
     return (runs, controls) if runs else (controls, [])

@@ -1,4 +1,4 @@
-"""What claims are measured with: paired accuracies, and statistics over tensors. Numbers only."""
+"""How claims are measured: paired accuracies and statistics over tensors; no verdicts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ def accuracies(
     Args:
         methods: In the order of the contrast: `base`, `real` (the final checkpoint), `hold_last`
             (the last observed one), or the label of a method's prediction of the final step.
-        contrast: What is compared; the difference of the first two in points if not given.
-        control: What takes the first one's place for the null, or None.
-        split: Which benchmarks.
+        contrast: Function of the accuracies; by default the first minus the second, in points.
+        control: Method that replaces the first one for the null, or None.
+        split: Split of the benchmarks.
     """
 
     def measure(results: Results, observe: int | None) -> Measured | None:
@@ -50,7 +50,7 @@ def accuracies(
 
 
 def prediction(method: str, observe: int | None, final: int) -> ModelId:
-    """The scored model of the final step that a method stands for; methods as in `accuracies`."""
+    """Return the scored model of a method at the final step; methods as in `accuracies`."""
     if method == BASE:
         return ModelId.base()
     if method == HOLD_LAST:
@@ -66,7 +66,7 @@ def compare(
     control: ModelId | None = None,
     split: str = "in_domain",
 ) -> Measured | None:
-    """Compare the accuracies of models on the same questions; arguments as of `accuracies`."""
+    """Compare the accuracies of models on the same questions; arguments as in `accuracies`."""
     benchmarks = results.benchmarks(split)
     paired = paired_accuracy(results, models, benchmarks)
     if paired is None:
@@ -89,14 +89,14 @@ def compare(
 def _protocol(
     results: Results, models: Sequence[ModelId], benchmarks: Sequence[str], contrast: Contrast
 ) -> str:
-    """Which answers were compared, and what greedy ones give where those were sampled."""
+    """Say which answers were compared and, if they were sampled, what greedy ones give."""
     used = paired_accuracy(results, models, benchmarks)
     if used is None or used.protocol != "sampled":
         return "" if used is None else f"{used.protocol} answers"
     greedy = paired_accuracy(results, models, benchmarks, ("greedy",))
     if greedy is None:
         return "sampled answers"
-    value, points = greedy.compare(contrast), contrast.high == 100  # and not a share or a ratio
+    value, points = greedy.compare(contrast), contrast.high == 100  # not a share or a ratio
     digits = 1 if points else 3
     shown = number(value.value, digits, signed=points)
     span = interval(value.low, value.high, digits, signed=points)
@@ -104,12 +104,12 @@ def _protocol(
 
 
 def table(name: str, *, last: bool = False, **wanted: object) -> Rows:
-    """The rows of a run's table whose columns have the wanted values.
+    """Select the rows of a run's table whose columns have the wanted values.
 
     Args:
         name: The table.
-        last: Whether only the rows of its last step.
-        wanted: Column and value.
+        last: Whether to keep only the rows of its last step.
+        wanted: Wanted value by column.
     """
 
     def rows(results: Results, _observe: int | None) -> pd.DataFrame | None:
@@ -122,7 +122,7 @@ def table(name: str, *, last: bool = False, **wanted: object) -> Rows:
 
 
 def forecast(method: str) -> Rows:
-    """A method's forecasts of the final step from a window, one row per tensor."""
+    """Return a method's forecasts of the final step from a window, one row per tensor."""
 
     def rows(results: Results, observe: int | None) -> pd.DataFrame | None:
         found = results.tables["forecast"]
@@ -141,12 +141,12 @@ def over_tensors(
     unit: str = "matrices",
     facts: Callable[[Results, pd.DataFrame], str] = lambda _results, _rows: "",
 ) -> Measure:
-    """The mean (or another statistic) over tensors, with its bootstrap interval.
+    """Compute the mean or median over tensors, with its bootstrap interval.
 
     Args:
         rows: One row per tensor.
-        column: The value; missing ones are left out.
-        null: The column of the null, its value where it is one by definition, or None.
+        column: Column of the value; missing values are left out.
+        null: Column of the null, or a constant if the null is known by definition, or None.
         statistic: `np.mean` or `np.median`.
         unit: What a row is.
         facts: What a reader should know about the rows with a value.
@@ -156,7 +156,7 @@ def over_tensors(
         found = rows(results, observe)
         if found is None or not has(found, column):
             return None
-        found = known(found, column)  # the null is that of the same tensors
+        found = known(found, column)  # the null covers the same tensors
         value = bootstrap(values(found, column), statistic, seed=results.seed)
         by_definition = null if isinstance(null, float) else math.nan
         nulls = numbers(found, null) if isinstance(null, str) else np.empty(0)

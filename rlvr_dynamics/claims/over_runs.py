@@ -1,4 +1,4 @@
-"""Several runs as one: their mean with its interval, and which of them stand together."""
+"""Pooling runs: their mean with its interval, and grouping by regime."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -12,24 +12,24 @@ from rlvr_dynamics.statistics.intervals import Interval, average
 
 
 def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Interval, str]:
-    """The mean over runs and its interval.
+    """Compute the mean over runs and its interval.
 
-    One run has its own interval. Several have the widest of three: Student's interval of their
-    mean; the same of the means of the runs that share a base, which are not independent; and what
-    the runs' own intervals give for a mean of independent estimates, because runs that agree by
-    luck (or lie at an end of the scale together) show no spread.
+    One run keeps its own interval. Several runs get the widest of three: Student's interval of
+    their mean; Student's interval of the per-base means, because runs that share a base are not
+    independent; and the interval that the runs' own intervals imply for a mean of independent
+    estimates, because runs that agree by luck (or all lie at an end of the scale) show no spread.
 
     Args:
         rows: The claim on each run.
-        bases: Model and seed of each run: they decide its base and its questions.
+        bases: Model and seed of each run, which determine its base and its questions.
 
     Returns:
-        The interval, and what it is over.
+        The interval and a description of what it is over.
     """
     own = [row.value for row in rows]
     if len(own) == 1:
         return own[0], f"{rows[0].n_unit} of the one run"
-    from scipy.special import stdtrit  # slow to import, and needed here only
+    from scipy.special import stdtrit  # slow to import and needed only here
 
     values = np.array([each.value for each in own])
     mean = float(values.mean())
@@ -50,7 +50,7 @@ def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Inte
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """The mean, NaN of no values."""
+    """Return the mean, or NaN if there are no values."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
@@ -62,7 +62,7 @@ def runs_in_words(count: int) -> str:
 def by_regime(
     runs: Sequence[Cell], controls: Sequence[Cell]
 ) -> dict[str, tuple[list[Cell], list[Cell]]]:
-    """Runs and controls by model, learning rate and number of steps, the smallest first."""
+    """Group runs and controls by model, learning rate and number of steps, in ascending order."""
     several = len({cell.model for cell in (*runs, *controls)}) > 1
     groups: dict[str, tuple[list[Cell], list[Cell]]] = {}
     kinds = [(cell, 0) for cell in runs] + [(cell, 1) for cell in controls]

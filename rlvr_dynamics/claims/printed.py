@@ -1,4 +1,4 @@
-"""The numbers that the two papers print, each with where it was read."""
+"""The numbers printed in the two papers, each with its provenance."""
 
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ KEYS = (
     "metric",
 )
 COLUMNS = (*KEYS, "value", "provenance")
-# How far a number is from the paper's own page.
+# How directly a number was read from the paper's own page.
 PROVENANCE = {
     "paper": "read in the paper",
     "code": "read in the released code",
@@ -37,16 +37,16 @@ def _everything() -> pd.DataFrame:
 
 
 def printed(**wanted: str) -> pd.DataFrame:
-    """Printed numbers, one a row, in the order of the papers.
+    """Return printed numbers, one per row, in the order of the papers.
 
     Args:
-        wanted: Column and value, such as `paper="alpharl"`, `table="table1"`; columns with text.
+        wanted: Wanted value by text column, such as `paper="alpharl"`, `table="table1"`.
 
     Returns:
         The columns `COLUMNS`. `train_fraction` is a share of the training, `step` a training step
         (both float64, NaN where the paper gives none); `value` is float64 in the unit that
         `metric` names (`accuracy_pct` in per cent); `provenance` is a key of `PROVENANCE`. A
-        missing text is NaN. A copy: the caller may change it.
+        missing text is NaN. The frame is a copy that the caller may change.
     """
     found = _everything()
     for column, value in wanted.items():

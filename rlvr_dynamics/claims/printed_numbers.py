@@ -1,4 +1,4 @@
-"""What the papers' printed numbers alone say about the papers' claims: no run of ours is needed."""
+"""Claims that can be tested on the papers' printed numbers alone, without a run of ours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ GAMES = {"kuhn_poker_win_rate": "Kuhn poker", "math500": "MATH-500"}
 
 @dataclass(frozen=True)
 class Cases:
-    """Every case of a claim that the papers print.
+    """Every printed case of a claim.
 
     Attributes:
         names: What the cases are.
-        values: Theirs, in the unit of the statistic.
+        values: Their values, in the unit of the statistic.
         unit: What a case is.
-        note: What stands in place of a list of the cases that do not meet the bar.
+        note: Shown instead of a list of the cases that do not meet the threshold.
     """
 
     names: list[str]
@@ -36,7 +36,7 @@ class Cases:
 
 @dataclass(frozen=True)
 class PrintedClaim:
-    """A claim that the printed numbers can be held against; attributes as in `Claim`.
+    """A claim that the printed numbers can test; attributes as in `Claim`.
 
     Attributes:
         id: Short name, `N..`.
@@ -44,9 +44,9 @@ class PrintedClaim:
         words: The statement, in plain words.
         source: Paper and place.
         statistic: What is computed.
-        threshold: The bar, which every case must meet.
+        threshold: What every case must meet.
         cases: The cases, from the printed numbers.
-        origin: How far we are from the paper's own page.
+        origin: How directly the numbers were read from the paper's own page.
     """
 
     id: str
@@ -136,7 +136,7 @@ def _farther() -> Cases:
 
 
 def _cases(table: pd.DataFrame, found: Any) -> Cases:
-    """One case per row, named by `base_model` and, where there is one, `algorithm`."""
+    """Return one case per row, named by `base_model` and, if present, `algorithm`."""
     found = np.asarray(found, dtype=np.float64)
     known = np.isfinite(found)
     parts = [name for name in ("base_model", "algorithm") if name in table]

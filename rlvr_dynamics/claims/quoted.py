@@ -1,4 +1,4 @@
-"""Numbers of the papers in the unit of a claim, computed from the printed ones."""
+"""The papers' numbers in the unit of a claim, computed from the printed ones."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from rlvr_dynamics.claims.printed import AVERAGE, PROVENANCE, printed
 from rlvr_dynamics.results.frames import equal, last_step, mean, select, values
 
 BENCHMARKS = ["aime24", "aime25", "gpqa", "gsm8k", "math500", "minerva"]
-PROGRESS = ("table1", "table3", "table4")  # AlphaRL's tables of accuracy by share of training
+PROGRESS = ("table1", "table3", "table4")  # AlphaRL's tables of accuracy by share of the training
 RUN = ["base_model", "algorithm"]
 OUT_OF_DOMAIN = ["aime25", "aime26", "amc23", "hmmt25", "olympiadbench"]
 
 
 @dataclass(frozen=True)
 class Quoted:
-    """A number of a paper, in the unit of the claim that it stands beside.
+    """A paper's number, in the unit of the claim it belongs to.
 
     Attributes:
-        value: The number; NaN where the paper prints none.
-        origin: Where it was printed, how it was computed from there, and how far we are from the
-            paper's own page.
+        value: The number; NaN if the paper prints none.
+        origin: Where it was printed, how it was computed from there, and how directly it was read
+            from the paper's own page.
     """
 
     value: float = math.nan
@@ -34,12 +34,12 @@ NOT_PRINTED = Quoted(math.nan, "no number printed")
 
 
 def quote(place: str, *, scale: float = 1.0, **wanted: str) -> Quoted:
-    """One printed number, times `scale`.
+    """Return one printed number times `scale`.
 
     Args:
-        place: Where it is printed, for readers.
+        place: Where it is printed, as shown to readers.
         scale: 0.01 turns per cent into a share.
-        wanted: Columns of `printed` that single it out.
+        wanted: Values of columns of `printed` that identify it.
     """
     found = printed(**wanted)
     assert len(found) == 1, wanted  # noqa: S101 - the data are ours to keep
@@ -51,7 +51,7 @@ def _provenance(rows: pd.DataFrame) -> str:
 
 
 def progress() -> pd.DataFrame:
-    """AlphaRL's accuracies by share of training, averages recomputed; a repeated row counts once.
+    """Return AlphaRL's accuracies by share of training with recomputed averages, repeats once.
 
     Returns:
         base_model, algorithm, method, train_fraction, `average` (mean of the six benchmarks, per
@@ -67,7 +67,7 @@ def progress() -> pd.DataFrame:
 
 
 def progress_beside(method: str, other: str, share: float, other_share: float) -> pd.DataFrame:
-    """Recomputed averages of two rows of AlphaRL's tables, one line per model and algorithm.
+    """Pair the recomputed averages of two rows of AlphaRL's tables, by model and algorithm.
 
     Returns:
         base_model, algorithm, `first`, `second`, per cent.
@@ -81,10 +81,10 @@ def progress_beside(method: str, other: str, share: float, other_share: float) -
 
 
 def relex_beside_real(benchmarks: Sequence[str]) -> pd.DataFrame:
-    """RELEX's main table: accuracy of its prediction and of the real model, in per cent.
+    """Return accuracies of RELEX's prediction and of the real model in its main table, in per cent.
 
     Args:
-        benchmarks: The columns whose mean is taken.
+        benchmarks: The columns to average.
 
     Returns:
         base_model, `relex`, `real`, one row per model.
@@ -99,7 +99,7 @@ def relex_beside_real(benchmarks: Sequence[str]) -> pd.DataFrame:
 
 
 def relex_gap(benchmarks: Sequence[str], place: str) -> Quoted:
-    """RELEX minus real, points, the mean of the paper's models."""
+    """RELEX minus real, in points, averaged over the paper's models."""
     both = relex_beside_real(benchmarks)
     gap = float(np.mean(values(both, "relex") - values(both, "real")))
     rows = printed(paper="relex", table="main")
@@ -107,7 +107,7 @@ def relex_gap(benchmarks: Sequence[str], place: str) -> Quoted:
 
 
 def ablation_gap(other: str) -> Quoted:
-    """Rank 1 with a line, minus another fit at the last step of RELEX's ablation, points."""
+    """Rank 1 with a line minus another fit at the last step of RELEX's ablation, in points."""
     rows = printed(paper="relex", table="ablation")
     return Quoted(
         _at_the_end(rows, "relex_rank1_linear") - _at_the_end(rows, other),
@@ -120,7 +120,7 @@ def _at_the_end(rows: pd.DataFrame, method: str) -> float:
 
 
 def baseline_gap(other: str) -> Quoted:
-    """RELEX minus a baseline on MATH for the 1.5B model, 15 % observed, points."""
+    """RELEX minus a baseline on MATH for the 1.5B model with 15 % observed, in points."""
     rows = printed(paper="relex", table="baselines")
     model = str(rows["base_model"].iloc[0])
     relex = mean(equal(relex_beside_real(["math"]), base_model=model), "relex")
@@ -131,14 +131,14 @@ def baseline_gap(other: str) -> Quoted:
 
 
 def oracle_gap() -> Quoted:
-    """Rank-1 reconstruction minus real, at the last step, points."""
+    """Rank-1 reconstruction minus real at the last step, in points."""
     rows = printed(paper="relex", table="oracle")
     gap = _at_the_end(rows, "oracle_rank1_reconstruction") - _at_the_end(rows, "full_rl")
     return Quoted(gap, f"step {last_step(rows)} of the 1.5B model; {_provenance(rows)}")
 
 
 def kept_at(share: float) -> Quoted:
-    """Accuracy of AlphaRL from a share of the training over the full model's, a fraction."""
+    """AlphaRL's accuracy from a share of the training, as a fraction of the full model's."""
     both = progress_beside("alpharl", "full_rl", share, 1.0)
     kept = float(np.mean(values(both, "first") / values(both, "second")))
     return Quoted(
@@ -149,7 +149,7 @@ def kept_at(share: float) -> Quoted:
 
 
 def improved_at(share: float) -> Quoted:
-    """AlphaRL minus the checkpoint it starts from, points."""
+    """AlphaRL minus the checkpoint it starts from, in points."""
     both = progress_beside("alpharl", "early_checkpoint", share, share)
     return Quoted(
         float(np.mean(values(both, "first") - values(both, "second"))),

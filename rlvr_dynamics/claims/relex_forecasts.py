@@ -20,7 +20,7 @@ def _positive(_results: Results, rows: pd.DataFrame) -> str:
 
 
 def _nearer(results: Results, observe: int | None) -> pd.DataFrame | None:
-    """The cosines of the forecast and of the held update with the true one, and their gap."""
+    """Return the cosines of the forecast and the held update with the true one, and their gap."""
     rows, norms = forecast("relex")(results, observe), results.tables["norms"]
     final = results.final_step
     if rows is None or norms is None or not has(rows, "cosine", "sse_hold"):
@@ -31,7 +31,7 @@ def _nearer(results: Results, observe: int | None) -> pd.DataFrame | None:
         return None
     lengths = lengths.loc[rows["tensor"]]
     held, true = (np.asarray(lengths[step], dtype=np.float64) for step in (observe, final))
-    # The law of cosines, from the distance between the two checkpoints.
+    # Law of cosines, from the distance between the two checkpoints.
     with np.errstate(divide="ignore", invalid="ignore"):
         cosine = (held**2 + true**2 - values(rows, "sse_hold")) / (2 * held * true)
     return rows.assign(held=cosine, nearer=values(rows, "cosine") - cosine)

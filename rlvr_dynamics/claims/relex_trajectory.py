@@ -22,7 +22,7 @@ from rlvr_dynamics.results.frames import (
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.bootstrap import bootstrap, wilson
 
-# Of a random walk σ_k ∝ 1 / (2k − 1), the eigenfunctions of Brownian motion.
+# A random walk has σ_k ∝ 1 / (2k − 1), from the eigenfunctions of Brownian motion.
 _WALK_OF_FIVE = 1 / sum(1 / (2 * place - 1) ** 2 for place in range(1, 6))
 
 
@@ -58,7 +58,7 @@ def _of_five(results: Results, _observe: int | None) -> pd.DataFrame | None:
 
 
 def _share_of_lines(column: str) -> Measure:
-    """The share of tensors whose R² is above 0.98, and the same share of their random walks."""
+    """Return the share of tensors with R² above 0.98, and that share for their random walks."""
     null, band = f"{column}_null_mean", f"{column}_null_high"
 
     def measure(results: Results, _observe: int | None) -> Measured | None:

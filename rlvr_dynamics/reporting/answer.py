@@ -1,4 +1,4 @@
-"""What the run says, in plain sentences made from its numbers."""
+"""The result of a run in plain sentences, made from its numbers."""
 
 import pandas as pd
 
@@ -36,7 +36,7 @@ READING = {
 
 
 def title(results: Results) -> str:
-    """`model x algorithm`, as far as the configuration names them."""
+    """Return `model x algorithm`, as far as the configuration names them."""
     model, source = results.config.model.name or "unnamed model", results.config.source
     if source.checkpoints:
         return f"Checkpoints of {source.checkpoints}"
@@ -47,7 +47,7 @@ def title(results: Results) -> str:
 
 
 def answer(results: Results, claims: pd.DataFrame) -> list[str]:
-    """One paragraph, as sentences; each is there only if its numbers are."""
+    """Return one paragraph as a list of sentences, each only if its numbers exist."""
     rows = {str(row["id"]): row for row in claims.to_dict("records")}
     sentences = [
         _learning(results, rows["P0"]),
@@ -76,7 +76,7 @@ def _learning(results: Results, row: dict) -> str:
         return f"RL lifted accuracy from {span} ({n})."
     if row["verdict"] == FAILS:
         return f"RL did not lift accuracy: {span} ({n})."
-    if row["verdict"] == NOT_MEASURED:  # the training was of another kind
+    if row["verdict"] == NOT_MEASURED:  # another kind of training
         return f"Training moved accuracy from {span} ({n})."
     return f"RL moved accuracy from {span} ({n}), which is not distinguishable from no change."
 
@@ -150,7 +150,7 @@ def _regime(results: Results) -> str:
 
 
 def _repeats(results: Results) -> str:
-    """A warning where checkpoints are copies of earlier ones: their steps are not training."""
+    """Warn if checkpoints are copies of earlier ones: their steps are not training."""
     table = results.tables["checkpoints"]
     copies = 0 if table is None else len(known(table, "repeats"))
     if not copies or table is None:

@@ -1,4 +1,4 @@
-"""What a page shows: a table or a figure, or what it lacks."""
+"""The items of a page: a table, a figure, or a note of what is missing."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.reporting.tables import Table
 
-if TYPE_CHECKING:  # matplotlib costs a second that a list of names need not pay
+if TYPE_CHECKING:  # importing matplotlib takes a second that listing names does not need
     from matplotlib.figure import Figure
 
-CELL_COLUMNS = ("cell", "cells")  # names of the runs behind a row, separated by commas
+CELL_COLUMNS = ("cell", "cells")  # comma-separated names of the runs behind a row
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that could be drawn, or what it lacks.
+    """A drawn figure, or what is missing to draw it.
 
     Attributes:
-        figure: None where there is nothing to draw.
+        figure: None if there is nothing to draw.
         facts: n, interval, seeds, dtype and the tables behind it.
-        cells: Names of the runs it was drawn from.
-        missing: What is missing where there is no figure.
+        cells: Names of the runs behind it.
+        missing: What is missing if there is no figure.
     """
 
     figure: Figure | None
@@ -36,13 +36,13 @@ class Artefact:
     """A table or figure of a page.
 
     Attributes:
-        name: What `python -m analysis NAME` asks for; also the name of a figure's files.
-        paper: Whose it is: `alpharl`, `relex` or `ours`; empty in the report of one run.
-        number: The paper's own name for it ("Table 1"); empty where it has none.
-        title: Heading; empty where the table has its own.
+        name: Name in `python -m analysis NAME`, and of a figure's files.
+        paper: Its paper: `alpharl`, `relex` or `ours`; empty in the report of one run.
+        number: The paper's own name for it ("Table 1"); empty if it has none.
+        title: Heading; empty if the table has its own.
         look_at: What a reader should look at.
         question: The module of `experiments` whose runs it needs.
-        make: The tables or the drawing, from a `Study`, or from the `Results` of one run.
+        make: Makes the tables or the drawing from a `Study` or one run's `Results`.
     """
 
     name: str
@@ -55,17 +55,17 @@ class Artefact:
 
     @property
     def label(self) -> str:
-        """The paper's name for it and the title."""
+        """The paper's name for it, and the title."""
         return label(self.number, self.title)
 
 
 def label(number: str, title: str) -> str:
-    """`Table 1: title`, or the title alone."""
+    """Return `Table 1: title`, or the title alone."""
     return f"{number}: {title}" if number else title
 
 
 def cells_of(tables: Sequence[Table]) -> tuple[str, ...]:
-    """Names of the runs behind the rows of some tables, in order."""
+    """Return the names of the runs behind the rows of tables, in order."""
     found: dict[str, None] = {}
     for table in tables:
         for column in CELL_COLUMNS:
@@ -76,5 +76,5 @@ def cells_of(tables: Sequence[Table]) -> tuple[str, ...]:
 
 
 def split_cells(value: object) -> list[str]:
-    """The names in a `cell` field."""
+    """Split a `cell` field into names."""
     return [name.strip() for name in str(value).split(",") if name.strip()]

@@ -21,16 +21,16 @@ LARGEST_SVG = 400_000  # bytes; a larger figure is shown as its PNG
 
 @dataclass(frozen=True)
 class Built:
-    """A table or figure as it came out.
+    """The outcome of making a table or figure.
 
     Attributes:
-        artefact: What it is.
+        artefact: Its description.
         tables: Its tables; empty for a figure.
-        cells: Names of the runs behind it, as far as it says.
+        cells: Names of the runs behind it, as far as known.
         facts: n, interval, seeds, dtype and source of a figure.
-        image: `data:` address of a figure; None where it was not measured.
-        missing: What is missing where there is nothing.
-        error: Traceback of what broke; empty where nothing did.
+        image: `data:` address of a figure; None if it was not measured.
+        missing: What is missing if there is nothing to show.
+        error: Traceback of what broke; empty if nothing did.
     """
 
     artefact: Artefact
@@ -43,12 +43,12 @@ class Built:
 
     @property
     def there(self) -> bool:
-        """Whether it has anything to show."""
+        """Whether there is anything to show."""
         return self.image is not None or any(table.frame is not None for table in self.tables)
 
     @property
     def files(self) -> list[str]:
-        """What was written, from the folder of the page."""
+        """The files written, relative to the page's folder."""
         written = [table.name for table in self.tables if table.frame is not None]
         files = [f"tables/{name}.{ending}" for name in written for ending in ("csv", "md", "tex")]
         pictures = [f"figures/{self.artefact.name}.{ending}" for ending in ("pdf", "png")]
@@ -58,15 +58,15 @@ class Built:
 def build(
     artefacts: Sequence[Artefact], source: Any, folder: Path, *, strict: bool = False
 ) -> list[Built]:
-    """Make artefacts and write their files; one that breaks leaves the others whole.
+    """Make artefacts and write their files; a failing one does not affect the others.
 
     Args:
         artefacts: What to make.
         source: What they are made from.
-        folder: Where; gets `tables` and `figures`.
-        strict: Let the first error through instead of noting it.
+        folder: Output folder; gets `tables` and `figures`.
+        strict: Raise the first error instead of recording it.
     """
-    # Here and not at the top: matplotlib costs a second that --help need not pay.
+    # Imported here, not at the top: matplotlib takes a second that --help does not need.
     from rlvr_dynamics.reporting.figure_style import style
 
     for part in ("tables", "figures"):
@@ -87,7 +87,7 @@ def _build(artefact: Artefact, source: Any, folder: Path, strict: bool) -> Built
         return Built(artefact, tables, cells=cells_of(tables))
     except Exception as error:
         noted = note(error, strict)
-        # No half-written artefact may remain in the folder.
+        # Leave no half-written artefact in the folder.
         broken = [f"tables/{table.name}.*" for table in tables]
         for pattern in (f"figures/{artefact.name}.*", *broken):
             for path in folder.glob(pattern):
@@ -108,17 +108,17 @@ def _draw(artefact: Artefact, drawing: Drawing, folder: Path) -> Built:
 
 
 def note(error: Exception, strict: bool) -> str:
-    """The traceback of an error that concerns one part; others, such as a full disk, are raised."""
+    """Return the traceback of an error in one part; raise others, such as a full disk."""
     if strict or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         raise error
     return "".join(traceback.format_exception(error))
 
 
 def last_line(error: str) -> str:
-    """What a traceback ends with: the error and its message."""
+    """Return the last line of a traceback: the error and its message."""
     return error.strip().rpartition("\n")[2]
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table with all digits that matter."""
+    """Write a table with all significant digits."""
     path.write_text(as_csv(frame), encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Directions over training: what the accuracy follows, and how early they are settled."""
+"""Directions over training: how accuracy follows them, and how early they settle."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ PLS_THRESHOLD = 0.9
 
 
 def draw_pls(results: Results) -> Figure | None:
-    """Heat map of the partial-least-squares R², and the tensors beside both nulls."""
+    """Draw a heat map of the partial-least-squares R², and the tensors with both nulls."""
     table = results.tables["pls"]
     if not has(table, "r2", "layer") or table is None:
         return None
@@ -54,7 +54,7 @@ def draw_pls(results: Results) -> Figure | None:
 
 
 def draw_alignment(results: Results) -> Figure | None:
-    """How far the leading left vector of the update still turns."""
+    """Draw how far the leading left vector of the update still turns."""
     table = results.tables["u1_alignment"]
     if not has(table, "cosine_last") or table is None:
         return None
@@ -70,7 +70,7 @@ def draw_alignment(results: Results) -> Figure | None:
 
 
 def draw_drift(results: Results) -> Figure | None:
-    """Left: direction of the first share of the steps; right: oracle reconstruction."""
+    """Draw the direction of the first steps (left) and the oracle reconstruction (right)."""
     drift, oracle = results.tables["drift"], results.tables["oracle"]
     if drift is None and oracle is None:
         return None

@@ -1,4 +1,4 @@
-"""Parts that several figures draw: heat map, points in their null's band, median over tensors."""
+"""Parts shared by figures: heat map, points over null bands, median over tensors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ def run_figure(
     draw: Callable[[Results], Figure | None],
     facts: Callable[[Results], str],
 ) -> Artefact:
-    """A figure of a run's report.
+    """Describe a figure of a run's report.
 
     Args:
-        name: File name without ending.
+        name: File name without extension.
         title: Heading on the page.
         look_at: What a reader should look at.
         needs: Tables (names of `schema.tables.TABLES`) that it draws.
-        draw: The function that draws it; None means that the tables hold nothing to draw.
-        facts: What n is, for the caption.
+        draw: Draws the figure; returns None if the tables hold nothing to draw.
+        facts: Returns what n is, for the caption.
     """
 
     def make(results: Results) -> Drawing:
@@ -53,22 +53,22 @@ def run_figure(
 
 
 def say_not_measured(axes: Axes) -> None:
-    """Write `not measured` where a panel has nothing to show."""
+    """Write `not measured` in a panel that has nothing to show."""
     axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=VERMILLION)
 
 
 def heat_map(
     axes: Axes, table: pd.DataFrame, column: str, *, scale: float = 1, digits: int = 1, low: float
 ) -> Any:
-    """Modules across, layers down, the values printed in the cells.
+    """Draw a heat map with modules across, layers down, and values printed in the cells.
 
     Args:
         axes: Where to draw.
         table: One row per tensor, with module and layer.
-        column: What is shown, times `scale`, with `digits` decimals.
+        column: The values, shown times `scale` with `digits` decimals.
         scale: 100 for per cent.
         digits: Decimals.
-        low: Value at the dark end of the colours; the highest value is at the bright end.
+        low: Value at the dark end of the colours; the bright end is the highest value.
 
     Returns:
         The image, for a colour bar.
@@ -93,7 +93,7 @@ def heat_map(
 
 
 def heat_map_inches(table: pd.DataFrame) -> float:
-    """Height of a heat map that leaves its numbers legible."""
+    """Return the height at which a heat map's numbers are legible, in inches."""
     return 0.21 * max(3, len(set(known(table, "layer")["layer"])))
 
 
@@ -105,15 +105,15 @@ def null_band(
     title: str,
     threshold: float | None = None,
 ) -> None:
-    """Points of every tensor, sorted, over the 95 % band of each one's null.
+    """Draw every tensor's value, sorted, over the 95 % band of its own null.
 
     Args:
         axes: Where to draw.
         table: One row per tensor, or None.
-        column: The value; below `R2_FLOOR` it is drawn there, and the title says how many are.
-        null: Prefix of the null's columns `_low`, `_mean`, `_high`; no band where they are absent.
+        column: The values; those below `R2_FLOOR` are drawn at it and counted in the title.
+        null: Prefix of the null's columns `_low`, `_mean`, `_high`; no band if they are absent.
         title: Title of the panel; two lines leave room for the note.
-        threshold: A dotted line, or None.
+        threshold: Height of a dotted line, or None.
     """
     axes.set_title(title, loc="left", fontsize=7.5)
     axes.set_xlabel("tensors, sorted")
@@ -147,7 +147,7 @@ def null_band(
 def quartile_line(
     axes: Axes, table: pd.DataFrame, x: str, y: str, colour: str, label: str, marker: str = ""
 ) -> None:
-    """Median over tensors at every `x`, with a band from the lower to the upper quartile."""
+    """Draw the median over tensors at every `x`, with a band from lower to upper quartile."""
     if not has(table, y):
         return
     groups = known(table, y).groupby(x)[y]
@@ -161,7 +161,7 @@ def quartile_line(
 
 
 def shared_legend(figure: Any, panels: Any, columns: int) -> None:
-    """One legend below the figure, every label once."""
+    """Draw one legend below the figure, with every label once."""
     labels: dict[str, Any] = {}
     for axes in panels:
         handles, names = axes.get_legend_handles_labels()
@@ -174,10 +174,10 @@ def shared_legend(figure: Any, panels: Any, columns: int) -> None:
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """n of the figures over tensors, with the null's number of draws.
+    """The n of figures over tensors, with the number of null draws.
 
     Attributes:
-        table: The table that is drawn.
+        table: The drawn table.
         null: What the null's draws are.
     """
 
@@ -185,7 +185,7 @@ class TensorFacts:
     null: str = "random walks"
 
     def __call__(self, results: Results) -> str:
-        """The facts as text, for a caption."""
+        """Return the facts as text, for a caption."""
         table = results.tables[self.table]
         if table is None:
             return "n not measured"

@@ -1,4 +1,4 @@
-"""How every figure looks and how it is written: same tables, same bytes."""
+"""The style of every figure and how it is written: same tables, same bytes."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.system.palette import (  # noqa: F401 - figures take them from here
+from rlvr_dynamics.system.palette import (  # noqa: F401 - figures import them from here
     BLACK,
     BLUE,
     GREEN,
@@ -26,7 +26,7 @@ from rlvr_dynamics.system.palette import (  # noqa: F401 - figures take them fro
 )
 
 DPI = 160
-WIDTH_INCHES = 5.5  # text width of the usual conference styles: no rescaling in a paper
+WIDTH_INCHES = 5.5  # text width of common conference styles: no rescaling in a paper
 
 FILLS = ["full", "none", "left", "right", "bottom", "top"]
 
@@ -55,14 +55,14 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "rlvr-dynamics",
     "svg.fonttype": "path",
     "axes.unicode_minus": True,
-    "text.parse_math": False,  # titles come from data: a stray dollar sign is no formula
+    "text.parse_math": False,  # titles come from data: a stray dollar sign is not a formula
     "path.simplify": True,
 }
 
 
 def save(figure: Figure, folder: Path, name: str) -> bytes:
     """Write `<name>.pdf` and `<name>.png`; return the figure as SVG for the page."""
-    # Lay out once: the three formats then show the same picture, in a third of the time.
+    # One layout: the three formats show the same picture, in a third of the time.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     # Not savefig: it draws everything once more without output before each format. Pictures inside
@@ -80,47 +80,47 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
 
 
 def style() -> Any:
-    """The style as a context; the caller's own matplotlib settings do not matter."""
+    """Apply the style as a context, independent of the caller's matplotlib settings."""
     settings: Any = {**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}
     return matplotlib.rc_context(settings)
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of column width with a grid of axes, shape (rows, columns)."""
+    """Return a figure of column width with a grid of axes, shape (rows, columns)."""
     figure = blank(height)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def blank(height: float) -> Figure:
-    """A figure of column width without axes."""
+    """Return a figure of column width without axes."""
     return Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
 
 
 def fill(observe: float, windows: list[int]) -> str:
-    """How the marker of an observed window is filled."""
+    """Return the marker fill style of an observed window."""
     position = windows.index(int(observe)) if observe in windows else 0
     return FILLS[position % len(FILLS)]
 
 
 def prediction_label(results: Results, method: str, observe: float, final: int) -> str:
-    """`RELEX, first 15 %`; a method that observes no window has only its name."""
+    """Return `RELEX, first 15 %`, or only the title for a method without a window."""
     name = results.method_name(method)
     return f"{name}, {share_of_training(observe, final)}" if observe > 0 else name
 
 
 def plain_ticks(value: float, _position: int | None = None) -> str:
-    """Tick labels without a common factor above the axis, where the title stands."""
+    """Format ticks without a common factor, which would overlap the title above the axis."""
     return general(value)
 
 
 def step_axis(axes: Axes, windows: list[int]) -> None:
-    """Training steps across, whole numbers only, with the windows shaded."""
+    """Set up an x axis of training steps, whole numbers only, with the windows shaded."""
     shade_windows(axes, windows)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("training step (shaded: the observed windows)")
 
 
 def shade_windows(axes: Axes, windows: list[int]) -> None:
-    """Shade what the predictions saw: nested windows, the shortest darkest."""
+    """Shade what the predictions saw: nested windows, with the shortest darkest."""
     for observe in windows:
         axes.axvspan(0, observe, color=SKY, alpha=0.18, linewidth=0, zorder=0)

@@ -1,4 +1,4 @@
-"""All figures of a run's page, in its order."""
+"""All figures of a run's page, in page order."""
 
 from rlvr_dynamics.reporting import (
     direction_figures,

@@ -20,13 +20,13 @@ MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DA
 def ledger_view(
     claims: pd.DataFrame, known: Collection[str] = (), files: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the page shows of the ledger of a run or of a study.
+    """Return what the page shows of a run's or study's ledger.
 
     Args:
-        claims: What `ledger_of_run` or `build_ledger` of `rlvr_dynamics.claims` returned.
-        known: Names of the runs that have pages; only these become links. None on the page of a
-            run, where the claims that it measured come first.
-        files: The ledger as a table, from the folder of the page.
+        claims: The result of `ledger_of_run` or `build_ledger` in `rlvr_dynamics.claims`.
+        known: Names of the runs that have pages; only these become links. None on a run's page,
+            which lists measured claims first.
+        files: Files with the ledger as a table, relative to the page's folder.
     """
     ordered = claims if known else measured_first(claims)
     rows = [_row(row, known) for row in ordered.to_dict("records")]
@@ -71,7 +71,7 @@ def _words(row: dict[Any, Any], key: str) -> str:
 
 
 def link_papers(source: str) -> Markup:
-    """The source with arXiv numbers as links, the only addresses on the page."""
+    """Turn arXiv numbers in a source into links, the only external ones on the page."""
     return Markup(  # noqa: S704 - escaped before the links go in
         re.sub(
             r"arXiv (\d{4}\.\d{4,5})",

@@ -1,4 +1,4 @@
-"""Coefficient lines, and explained variance and R² of every tensor beside their null."""
+"""Coefficient lines, and every tensor's explained variance and R² with their nulls."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ LINE_STYLES = ["-", (0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1))]
 
 
 def representative_tensors(table: pd.DataFrame) -> list[str]:
-    """First, middle and last layer of three modules, and the embedding (as in RELEX's plots)."""
+    """Pick first, middle and last layer of three modules, and the embedding (as RELEX plots)."""
     tensors = table.drop_duplicates("tensor")
     layers = sorted(tensors["layer"].dropna().unique())
     chosen: list[str] = []
@@ -43,7 +43,7 @@ def representative_tensors(table: pd.DataFrame) -> list[str]:
 
 
 def draw_coefficients(results: Results) -> Figure | None:
-    """c1(t) of representative tensors with the line of each observed window."""
+    """Draw c1(t) of representative tensors with the line of each observed window."""
     table, linearity = results.tables["coefficients"], results.tables["linearity"]
     if table is None:
         return None
@@ -101,14 +101,14 @@ def _panel_title(line: pd.DataFrame, linearity: pd.DataFrame | None, tensor: str
 
 
 def _short(value: Any) -> str:
-    """Few characters, because it stands in a title: no decimals where R² is hopeless."""
+    """Format R² briefly for a title: no decimals if it is very low."""
     if is_missing(value) or abs(value) < 1:
         return number(value, 3)
     return number(value, 1) if abs(value) < 100 else general(value, 2)
 
 
 def draw_null_bands(results: Results) -> Figure | None:
-    """Explained variance, R² and held-out R² of every tensor beside its random walk's band."""
+    """Draw each tensor's explained variance, R² and held-out R² over its random walk's band."""
     trajectory, linearity = results.tables["trajectory_svd"], results.tables["linearity"]
     if trajectory is None and linearity is None:
         return None

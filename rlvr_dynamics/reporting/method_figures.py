@@ -34,11 +34,11 @@ from rlvr_dynamics.results.run import Results
 COLOURS = [VERMILLION, BLUE, GREEN, ORANGE, PURPLE]
 MARKERS = ["o", "s", "^", "D", "v", "P", "<"]
 ROW_INCHES = 0.24
-WIDE = 4  # up to so many panels beside each other have room for words
+WIDE = 4  # up to this many panels side by side have room for words
 
 
 def draw_method_accuracy(results: Results) -> Figure | None:
-    """Accuracy of every method's prediction of the final step, by split and observed window."""
+    """Draw accuracies of all predictions of the final step, by split and observed window."""
     frame, final = final_accuracy(results), results.final_step
     if not len(frame) or final is None:
         return None
@@ -104,7 +104,7 @@ def _shift(place: int, count: int) -> float:
 
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
-    # The layout gives labels at most so much room and cuts what is longer; a row has two lines.
+    # The layout cuts labels beyond this width; a row has two lines.
     labels, size = [fill(name, 23) for name in names], None
     if any(label.count("\n") > 1 for label in labels):
         labels, size = [fill(name, 29) for name in names], 6
@@ -113,7 +113,7 @@ def _name_rows(axes: Axes, names: list[str]) -> None:
 
 
 def draw_skill(results: Results) -> Figure | None:
-    """Skill over tensors, one row per method, one panel per window, one colour per target."""
+    """Draw skill over tensors: one row per method, one panel per window, one colour per target."""
     table = results.tables["forecast"]
     if table is None:
         return None
@@ -161,14 +161,14 @@ def _bars(axes: Axes, rows: pd.DataFrame, methods: list[str], place: int, count:
 
 
 def _skill_axis(axes: Axes, lowest: float, decades_named: int) -> None:
-    """Linear down to -2; below that logarithmic, because a bad forecast has no lower end."""
+    """Scale linearly down to -2, then logarithmically: a bad forecast has no lower bound."""
     if lowest > -2:
         axes.set_xlim(min(-0.1, 1.1 * lowest), 1.05)
         return
     axes.set_xscale("symlog", linthresh=1, linscale=1.5)
     powers = range(math.ceil(math.log10(-lowest)), -1, -1)
     decades = [-(10.0**power) for power in powers]
-    every = -(-len(decades) // decades_named)  # the labels of long scales would run into each other
+    every = -(-len(decades) // decades_named)  # labels of long scales would overlap
     ticks = [*decades[::every], 0.0, 1.0]
     axes.set_xticks(ticks, [_decade(tick) for tick in ticks])
     axes.set_xticks([], minor=True)

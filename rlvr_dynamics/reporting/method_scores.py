@@ -1,4 +1,4 @@
-"""Accuracy of every method's prediction of the final step, side by side."""
+"""Accuracy of every method's prediction of the final step."""
 
 from typing import cast
 
@@ -28,15 +28,15 @@ SPLITS = {"in_domain": "in domain", "out_of_domain": "out of domain"}
 
 
 def final_accuracy(results: Results) -> pd.DataFrame:
-    """Accuracy at the final step of every method and window, and of base and real checkpoints.
+    """Return accuracies at the final step: every method and window, base and real checkpoints.
 
-    The last observed checkpoint of each window stands as `hold_last`, whose prediction it is.
-    Benchmarks of a split count alike; the questions are resampled together for all models.
+    `hold_last` is the last observed checkpoint of each window, which is its prediction.
+    Benchmarks of a split have equal weight; questions are resampled jointly for all models.
 
     Returns:
         Columns split, model, method, observe (0 for none), accuracy, low, high, questions,
-        protocol and unread (what `unread_note` says), in the order of the methods; empty where
-        nothing was scored.
+        protocol and unread (from `unread_note`), in the order of the methods; empty if nothing
+        was scored.
     """
     return _final_accuracy(results).copy()
 
@@ -80,7 +80,7 @@ def _scored(results: Results, model: str, benchmarks: list[str]) -> bool:
 
 
 def methods_table(results: Results) -> Table:
-    """One row per method, one column per window and split: the narrowest view of the scores."""
+    """Build the most compact view of the scores: a row per method, columns by window and split."""
     title = "Every method at the final step"
     frame = final_accuracy(results)
     if not len(frame):
@@ -121,7 +121,7 @@ def methods_table(results: Results) -> Table:
 
 
 def best_table(results: Results) -> Table:
-    """The best method of each window beside the last observed checkpoint, corrected for choice."""
+    """Compare each window's best method with holding the last checkpoint, corrected for choice."""
     title = "The best method beside the last observed checkpoint"
     frame = final_accuracy(results)
     rows = []

@@ -1,4 +1,4 @@
-"""Tables with one row per module type and one for all tensors, each value beside its null."""
+"""Tables with one row per module type and one for all tensors, each value with its null."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ Summary = Callable[[pd.DataFrame], float]
 
 @dataclass(frozen=True)
 class Statistic:
-    """One column of a table: its heading, its value over the tensors of a row, how it is shown."""
+    """One column of a table: its heading, its value over a row's tensors, and its format."""
 
     heading: str
     of: Summary
@@ -65,7 +65,7 @@ def _share_above(column: str, threshold: float) -> Summary:
 
 
 def _share_beyond(column: str, *bounds: str) -> Summary:
-    """The share of tensors above every one of the bounds; unknown where a bound is."""
+    """Return the share of tensors above all bounds; unknown if a bound is."""
 
     def of(rows: pd.DataFrame) -> float:
         if not has(rows, column, *bounds):
@@ -80,7 +80,7 @@ def _share_beyond(column: str, *bounds: str) -> Summary:
 def _summarise(
     name: str, title: str, caption: str, table: pd.DataFrame, statistics: Sequence[Statistic]
 ) -> Table:
-    """Module types in the order of the network, then all tensors together."""
+    """Summarise module types in network order, then all tensors together."""
     groups = sorted(table.groupby("module"), key=lambda group: module_rank(str(group[0])))
     rows = [
         {"module": label, **{each.heading: each.of(tensors) for each in statistics}}
@@ -121,7 +121,7 @@ def rank1_table(results: Results) -> Table:
 
 
 def update_rank_table(results: Results) -> Table:
-    """How many directions the final update uses, and how it lies to the base weights."""
+    """How many directions the final update uses, and how it relates to the base weights."""
     title = "Rank of the final update, and its angle to the base"
     table = results.tables["update_rank"]
     if table is None:
@@ -161,7 +161,7 @@ def _numerical_share(rows: pd.DataFrame) -> float:
 
 
 def pls_table(results: Results) -> Table:
-    """R² of accuracy on the leading left vector, beside both of its nulls."""
+    """R² of accuracy on the leading left vector, with both of its nulls."""
     title = "Accuracy on the leading left vector (partial least squares)"
     table = results.tables["pls"]
     if table is None:
@@ -189,7 +189,7 @@ def pls_table(results: Results) -> Table:
 
 
 def trajectory_table(results: Results) -> Table:
-    """Explained variance of component 1 by module type, beside the random walk."""
+    """Explained variance of component 1 by module type, with the random walk."""
     title = "Trajectory: explained variance of component 1"
     table = results.tables["trajectory_svd"]
     if table is None:
@@ -213,7 +213,7 @@ def trajectory_table(results: Results) -> Table:
 
 
 def linearity_table(results: Results) -> Table:
-    """R² of the coefficient's line in sample, leave-one-out and held out, beside both nulls."""
+    """R² of the coefficient's line in sample, leave-one-out and held out, with both nulls."""
     title = "Linearity of the coefficient of component 1"
     table = results.tables["linearity"]
     if table is None:
@@ -240,7 +240,7 @@ def linearity_table(results: Results) -> Table:
 
 
 def norms_table(results: Results) -> Table:
-    """How far the weights moved by the final step, and how many of them, by module type."""
+    """How far and how many of the weights moved by the final step, by module type."""
     title = "Size and sparsity of the update"
     table = results.tables["norms"]
     if table is None:

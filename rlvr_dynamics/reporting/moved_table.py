@@ -10,7 +10,7 @@ from rlvr_dynamics.results.run import Results
 
 
 def moved_table(results: Results) -> Table:
-    """One row per method: how many of how many parameters it predicts."""
+    """Build one row per method: number of parameters it predicts, out of all."""
     title = "How much of the model each method moves"
     index = results.tables["index"]
     if index is None or not has(index, "moved", "parameters"):

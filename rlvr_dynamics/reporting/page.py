@@ -1,4 +1,4 @@
-"""The page of a run or of a study: one HTML file that opens from disk and loads nothing else."""
+"""The page of a run or study: a single HTML file that opens from disk and loads nothing else."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -21,9 +21,9 @@ def write_page(path: Path, **parts: Any) -> None:
     """Write a page.
 
     Args:
-        path: Where.
-        parts: What `page.html` shows: `title`, `answer` and `next_command`, and where there is
-            something to show, `base`, `back`, `sections`, `broken` and `command`.
+        path: Output file.
+        parts: Variables of `page.html`: `title`, `answer` and `next_command`; optionally `base`,
+            `back`, `sections`, `broken` and `command`.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -39,7 +39,7 @@ def write_page(path: Path, **parts: Any) -> None:
 
 
 def _visible(value: Any) -> Any:
-    """Write out the control characters of a text that goes into a page."""
+    """Spell out control characters in a text for a page."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -53,16 +53,16 @@ def section(
     passages: Sequence[tuple[str, str]] = (),
     missing: str = "",
 ) -> dict[str, Any]:
-    """A part of a page.
+    """Describe a section of a page.
 
     Args:
-        name: Its address on the page is `part-<name>`.
+        name: Gives its anchor on the page, `part-<name>`.
         heading: Its heading.
-        about: What it holds.
+        about: Introductory text.
         entries: Its tables and figures, from `entry`.
         ledger: Claims, from `ledger_view.ledger_view`.
         passages: Quoted texts with their headings.
-        missing: What it lacks.
+        missing: What is missing.
     """
     return {
         "id": name,
@@ -86,21 +86,21 @@ def entry(
     shown_above: str = "",
     most_rows: int | None = None,
 ) -> dict[str, Any]:
-    """What the page shows of a table or figure.
+    """Return what the page shows of a table or figure.
 
     Args:
-        item: What came out.
-        address: Its address on the page.
-        number: What stands before its title; the paper's own number when empty.
+        item: The built artefact.
+        address: Its anchor on the page.
+        number: Shown before its title; defaults to the paper's own number.
         known: Names of the runs that have pages; only these become links.
         facts: Questions about the runs behind it, with the answers.
-        again: The command that makes it again.
-        shown_above: Name of a table that is on the page already.
-        most_rows: Rows shown of a table; the files have all.
+        again: The command that rebuilds it.
+        shown_above: Name of a table that is already on the page.
+        most_rows: Maximum rows shown of a table; the files have all.
     """
     artefact = item.artefact
     own = [table for table in item.tables if table.name != shown_above]
-    # What is left of several gives the entry its title.
+    # The only table left gives the entry its title.
     lone = len(own) == 1 and (len(item.tables) > 1 or not artefact.title)
     title = own[0].title if lone else artefact.title
     return {
@@ -138,7 +138,7 @@ def _summary(facts: dict[str, str]) -> str:
 
 
 def plain_entry(table: Table, known: Collection[str] = (), files: Sequence[str] = ()) -> dict:
-    """What the page shows of a table that is not an artefact, under its own title."""
+    """Return what the page shows of a table that is not an artefact, under its own title."""
     return {
         **dict.fromkeys(("look_at", "error", "image", "missing", "facts", "state", "again"), ""),
         **dict.fromkeys(("questions", "cells"), ()),
@@ -158,7 +158,7 @@ def table_view(
     heading: bool = False,
     most_rows: int | None = None,
 ) -> dict[str, Any]:
-    """What the page shows of a table; arguments as of `entry`, `heading`: whether by its title."""
+    """Return what the page shows of a table; `heading`: show its title; others as in `entry`."""
     names = [] if table.frame is None else [str(name) for name in table.frame.columns]
     frame = None if table.frame is None else table.frame.head(most_rows or len(table.frame))
     values = replace(table, frame=frame).cells()
@@ -193,7 +193,7 @@ def table_view(
 
 
 def _is_printed(source: str) -> bool:
-    """Whether a row's source is a paper and not a run of ours."""
+    """Whether a row comes from a paper and not from a run of ours."""
     return source.startswith("printed") or source.split(",")[0].strip() in PROVENANCE
 
 

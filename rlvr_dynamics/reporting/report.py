@@ -1,4 +1,4 @@
-"""From a run directory to its report."""
+"""Build the report of a run directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from rlvr_dynamics.results.run import load_results
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """The written report.
 
     Attributes:
         page: The page.
         claims: The ledger.
-        figures: Names of the figures that could be drawn.
-        tables: Names of the tables that could be written.
+        figures: Names of the drawn figures.
+        tables: Names of the written tables.
     """
 
     page: Path
@@ -33,16 +33,16 @@ def build_report(run_dir: Path, out: Path) -> Report:
     """Write claims, tables, figures and the page of a run.
 
     A pure function of the tables, config.json and provenance.json in the run directory: the same
-    input gives the same bytes. A stage that has not run shows as `not measured`.
+    input gives the same bytes. A stage that has not run is shown as `not measured`.
 
     Args:
         run_dir: The run directory.
-        out: An existing folder that the caller publishes.
+        out: An existing folder, published by the caller.
 
     Raises:
         UserError: The run directory does not exist, or one of its tables lacks columns.
     """
-    # Here and not at the top: matplotlib costs a second that --help and the dry run need not pay.
+    # Imported here: matplotlib takes a second that --help and the dry run do not need.
     from rlvr_dynamics.reporting.figures import FIGURES
 
     results = load_results(run_dir)

@@ -1,4 +1,4 @@
-"""What the page of one run shows: its claims, figures, tables, answers and provenance."""
+"""The page of one run: its claims, figures, tables, answers and provenance."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,11 +42,11 @@ def write_run_page(
     """Write the page of a run.
 
     Args:
-        results: What the run holds.
+        results: The run.
         claims: The ledger.
-        figures: In order.
-        tables: In order; the ledger's own comes first, the meaning of the columns last.
-        path: Where.
+        figures: Figures, in order.
+        tables: Tables, in order: the ledger first, the meaning of the columns last.
+        path: Output file.
     """
     ledger, *shown, columns = [entry(item, f"table-{item.artefact.name}") for item in tables]
     drawn = [
@@ -76,7 +76,7 @@ def write_run_page(
 
 
 def _examples(results: Results) -> dict[str, Any]:
-    """The first in-domain question (by id, not by taste) as the models answered it."""
+    """Show the models' answers to the first in-domain question (by id, not hand-picked)."""
     heading = "What the models wrote"
     final, benchmarks = results.final_step, results.benchmarks("in_domain")
     models = {}
@@ -124,7 +124,7 @@ def _clip(value: Any) -> str:
 
 
 def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Time and key of each stage; commands, versions and hardware."""
+    """Build the section with each stage's time and key, commands, versions and hardware."""
     if not provenance:
         missing = "Not recorded: provenance.json is missing."
         return section("provenance", "Provenance", missing=missing)
@@ -139,7 +139,7 @@ def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stages(provenance: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, time and key of each stage, and the total."""
+    """Return name, time and key of each stage, and the total."""
     stages = provenance.get("stages") or {}
     order = ["prepare", "train", "measure", "extrapolate", "score", "report"]
     names = sorted(stages, key=lambda name: (order.index(name) if name in order else 9, name))
@@ -162,7 +162,7 @@ def _duration(seconds: float | None) -> str:
 def _flatten(
     values: Mapping[str, Any], prefix: str = "", leave_out: tuple[str, ...] = ()
 ) -> list[tuple[str, str]]:
-    """A nested mapping as (dotted name, value) rows, in the order it was written."""
+    """Flatten a nested mapping into (dotted name, value) rows, in order."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if key in leave_out:
@@ -178,7 +178,7 @@ def _flatten(
 
 
 def next_command(results: Results) -> tuple[str, str]:
-    """What to type next, and why: finish what is missing, else another seed."""
+    """Suggest the next command and why: finish what is missing, otherwise run another seed."""
     command = results.provenance.get("command")
     if not command:
         return "python -m rlvr_dynamics.run +exp=demo", "runs the demo"

@@ -1,4 +1,4 @@
-"""Tables of accuracies: scores, recovery of the final model, one row per model at a glance."""
+"""Tables of accuracies: scores, recovery of the final model, overview with a row per model."""
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ from rlvr_dynamics.statistics.paired import GAIN, RATIO
 
 
 def scores_table(results: Results) -> Table:
-    """Accuracy with its interval and what became of every answer."""
+    """Accuracy with its interval, and the outcomes of the answers."""
     scores = results.tables["scores"]
     if scores is None:
         return absent("scores", "Scores", "scores")
@@ -78,7 +78,7 @@ def scores_table(results: Results) -> Table:
 
 
 def _in_order(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One row per model; `order` is the place of its method among the methods."""
+    """Return one row per model; `order` is its method's rank among the methods."""
     models = scores.drop_duplicates(["model"])
     order = [method_rank(str(method)) for method in models["method"]]
     return models.assign(order=order).sort_values(keys, na_position="first")
@@ -128,7 +128,7 @@ def accuracy_overview(results: Results) -> Table:
 
 
 def recovery_table(results: Results) -> Table:
-    """How much of the final model each stand-in reaches: plain ratio, and share of the gain."""
+    """How much of the final model each stand-in reaches: plain ratio and share of the gain."""
     scores, final = results.tables["scores"], results.final_step
     if scores is None or final is None:
         return absent("recovery", "Recovery of the final model", "scores")

@@ -1,4 +1,4 @@
-"""Spectra of the update at the final step, and how much of its norm one direction carries."""
+"""Spectra of the update at the final step, and the share of its norm in one direction."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,13 +27,13 @@ from rlvr_dynamics.results.run import Results
 
 
 def final_update(results: Results) -> pd.DataFrame | None:
-    """Rows of the update SVD at the last decomposed step."""
+    """Return the rows of the update SVD at the last decomposed step."""
     table = results.tables["update_svd"]
     return None if table is None else equal(table, step=last_step(table))
 
 
 def rank1_share(results: Results) -> pd.DataFrame | None:
-    """σ1/‖ΔW‖_F of every matrix at the final step: one row per matrix."""
+    """Return σ1/‖ΔW‖_F at the final step, one row per matrix."""
     table = final_update(results)
     if table is None:
         return None
@@ -41,7 +41,7 @@ def rank1_share(results: Results) -> pd.DataFrame | None:
 
 
 def draw_spectra(results: Results) -> Figure | None:
-    """σ_i/‖ΔW‖_F against i, one thin line per matrix, medians thick."""
+    """Draw σ_i/‖ΔW‖_F against i: one thin line per matrix, thick medians."""
     table = final_update(results)
     if table is None:
         return None
@@ -89,7 +89,7 @@ def draw_spectra(results: Results) -> Figure | None:
 
 
 def draw_rank1_share(results: Results) -> Figure | None:
-    """Heat map of σ1/‖ΔW‖_F: modules across, layers down, values printed in per cent."""
+    """Draw a heat map of σ1/‖ΔW‖_F in per cent: modules across, layers down."""
     table = rank1_share(results)
     if table is None or not len(known(table, "layer")):
         return None
@@ -101,7 +101,7 @@ def draw_rank1_share(results: Results) -> Figure | None:
 
 
 def draw_rank_shares(results: Results) -> Figure | None:
-    """Norm share of the leading directions against how many are kept, beside Gaussian matrices."""
+    """Draw the norm share of the leading directions by number kept, with Gaussian matrices."""
     table = results.tables["rank_shares"]
     if table is None or not has(table, "norm_share"):
         return None

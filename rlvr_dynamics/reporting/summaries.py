@@ -1,4 +1,4 @@
-"""The tables of the page, in its order."""
+"""The tables of the page, in page order."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ from rlvr_dynamics.schema.tables import BEHAVIOUR, TABLES
 
 
 def table_artefacts(claims: pd.DataFrame) -> list[Artefact]:
-    """Every table of the page, in its order; the claims first, the columns' meanings last."""
+    """Return every table in page order: the claims first, the meaning of the columns last."""
     return [
         _table("claims", lambda _: claims_table(claims)),
         _table("methods", methods_table),
@@ -59,7 +59,7 @@ def _table(name: str, make: Callable[[Results], Table]) -> Artefact:
 
 
 def columns_table() -> Table:
-    """What every column of the tables of a run holds."""
+    """The meaning of every column of the tables of a run."""
     rows = [
         {
             "table": table.name,
@@ -83,7 +83,7 @@ def columns_table() -> Table:
 
 
 def claims_table(claims: pd.DataFrame) -> Table:
-    """The ledger, narrow enough for a paper (the full one is claims.csv); the measured first."""
+    """The ledger with measured claims first, narrow enough for a paper (claims.csv is full)."""
     columns = ["id", "claim", "threshold", "ours", "interval", "null", "n", "verdict"]
     return Table(
         "claims",

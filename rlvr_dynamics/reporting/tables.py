@@ -1,4 +1,4 @@
-"""A table as csv, Markdown and LaTeX; a missing value is a dash, and an empty field in csv."""
+"""Tables as csv, Markdown and LaTeX; a missing value is a dash, or an empty field in csv."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from rlvr_dynamics.results.formatting import DASH, Formatter, is_missing, text
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.foreign_text import as_csv
 
-LONGEST_CELL = 45  # characters; longer ones are set as a paragraph in LaTeX
+LONGEST_CELL = 45  # characters; longer texts are set as a paragraph in LaTeX
 LONGEST_OPEN = 60  # rows
-# What Markdown turns into links by itself: https://, mailto:, www., somebody@example.org
+# Markdown turns these into links by itself: https://, mailto:, www., somebody@example.org
 _ADDRESS = re.compile(
     r":(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.|@(?=[\w-]+\.)", re.IGNORECASE | re.ASCII
 )
@@ -64,16 +64,16 @@ _TEX_PATTERN = re.compile("|".join(re.escape(character) for character in _TEX))
 
 @dataclass(frozen=True)
 class Table:
-    """A table with how each of its columns is shown.
+    """A table with the format of each column.
 
     Attributes:
-        name: File name without ending, in `tables/`.
+        name: File name without extension, in `tables/`.
         title: Heading.
         caption: What it holds and what n is.
-        frame: The values; None where it was not measured.
-        formats: Column to formatter; a column without one is shown as text.
-        headings: Column to heading; a column without one is shown by its name.
-        missing: What is missing where there is no frame.
+        frame: The values; None if not measured.
+        formats: Column to formatter; defaults to text.
+        headings: Column to heading; defaults to the column's name.
+        missing: What is missing if there is no frame.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers (set flush right)."""
+        """Which columns hold numbers (right-aligned)."""
         if self.frame is None:
             return []
         return [
@@ -105,11 +105,11 @@ class Table:
 
     @property
     def long(self) -> bool:
-        """Whether the page folds it away, and leaves it out of print."""
+        """Whether the page collapses it and omits it in print."""
         return self.frame is not None and len(self.frame) > LONGEST_OPEN
 
     def cells(self) -> list[list[str]]:
-        """The table as it is shown."""
+        """The table as shown."""
         if self.frame is None:
             return []
         formatters = [self.formats.get(str(name), text) for name in self.frame.columns]
@@ -123,7 +123,7 @@ class Table:
 
 
 def absent(name: str, title: str, *sources: str) -> Table:
-    """A table whose stage has not run; the page names the stage."""
+    """Return a placeholder for a table whose stage has not run; the page names the stage."""
     needs = ", ".join(TABLES[source].file for source in sources)
     stages = " and ".join(dict.fromkeys(TABLES[source].stage for source in sources))
     return Table(name, title, "", None, missing=f"Not measured: needs {needs} (stage {stages}).")
@@ -139,7 +139,7 @@ def write_table(table: Table, folder: Path) -> None:
 
 
 def as_markdown(table: Table) -> str:
-    """A pipe table with its title and caption."""
+    """Format as a pipe table with its title and caption."""
 
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(_escape_markdown(cell) for cell in cells) + " |"
@@ -156,13 +156,13 @@ def _escape_markdown(cell: str) -> str:
 
 
 def without_links(text: str) -> str:
-    """Return Markdown in which nothing is a link, an image or HTML; intervals keep their form."""
+    """Escape Markdown so that nothing is a link, an image or HTML; intervals stay unchanged."""
     text = text.replace("<", "&lt;").replace("](", "]\\(").replace("][", "]\\[")
     return _ADDRESS.sub(lambda found: f"\\{found.group()}", text)
 
 
 def as_tex(table: Table) -> str:
-    """A `table` environment; needs the booktabs package only."""
+    """Format as a `table` environment, which needs only the booktabs package."""
     columns = "".join(
         "r" if numeric else "p{0.35\\linewidth}" if _is_prose(table, position) else "l"
         for position, numeric in enumerate(table.numeric)
@@ -197,5 +197,5 @@ def _is_prose(table: Table, column: int) -> bool:
 
 
 def escape_tex(value: str) -> str:
-    """Text that LaTeX sets as it stands."""
+    """Escape text for LaTeX."""
     return _TEX_PATTERN.sub(lambda found: _TEX[found.group()], value)

@@ -1,4 +1,4 @@
-"""Reward and accuracy over the steps of training, with predicted checkpoints beside real ones."""
+"""Reward and accuracy over the training steps, with predicted and real checkpoints."""
 
 import textwrap
 
@@ -30,13 +30,13 @@ from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PROTOCOLS
 
 MOST_CURVES = 8
-LONGEST_OF_THREE = 28  # characters of a label that leave room for three columns
-MOST_SPREAD = 0.18  # of the training, from the first to the last of the curves at one step
+LONGEST_OF_THREE = 28  # longest label, in characters, that leaves room for three columns
+MOST_SPREAD = 0.18  # share of the training over which curves at one step are spread
 REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
 
 
 def chosen_scores(results: Results, split: str) -> pd.DataFrame | None:
-    """Scores of one split under one protocol: sampled answers where they exist, else greedy."""
+    """Return one split's scores under one protocol: sampled answers if any, otherwise greedy."""
     scores = results.tables["scores"]
     if scores is None:
         return None
@@ -49,7 +49,7 @@ def chosen_scores(results: Results, split: str) -> pd.DataFrame | None:
 
 
 def draw_learning(results: Results) -> Figure | None:
-    """Reward (top) and in-domain accuracy (bottom) over steps."""
+    """Draw reward (top) and in-domain accuracy (bottom) over steps."""
     metrics, scores = results.tables["metrics"], chosen_scores(results, "in_domain")
     if metrics is None and scores is None:
         return None
@@ -92,7 +92,7 @@ def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
 def draw_accuracy(
     axes: Axes, scores: pd.DataFrame, results: Results, *, legend: bool, spread: float = 0.02
 ) -> None:
-    """Base, the ladder of real checkpoints, and every predicted one, with 95 % intervals."""
+    """Draw base, the ladder of real checkpoints and all predictions, with 95 % intervals."""
     final = results.final_step or 1
     base = equal(scores, method="base")
     if len(base):
@@ -112,7 +112,7 @@ def draw_accuracy(
     spread = min(spread, MOST_SPREAD / max(1, len(groups)))
     for position, (method, observe) in enumerate(groups):
         drawn = look(method, predicted["method"])
-        # Several predictions target the same step: side by side, so that every interval shows.
+        # Several predictions target the same step: draw them side by side to show every interval.
         place = position - len(groups) // 2
         offset = (place if place < 0 else place + 1) * final * spread
         _points(
@@ -138,7 +138,7 @@ def draw_accuracy(
 
 
 def _shown_groups(predicted: pd.DataFrame) -> list[tuple[str, float]]:
-    """Method and window of every curve; of many, only the papers' own methods."""
+    """Return method and window of every curve; if there are many, only the papers' own methods."""
     groups = {(str(row["method"]), float(row["observe"])) for row in predicted.to_dict("records")}
     if len(groups) > MOST_CURVES:
         groups = {group for group in groups if is_principal(group[0])} or groups
@@ -179,13 +179,13 @@ def _points(
 
 
 def _top(scores: pd.DataFrame) -> float:
-    """Upper end of the accuracy axis: above every interval, never above 1."""
+    """Return the upper end of the accuracy axis: above every interval, never above 1."""
     column = "ci_high" if "ci_high" in scores else "accuracy"
     return min(1.0, 1.08 * float(np.nanmax(values(scores, column))) + 0.02)
 
 
 def draw_out_of_domain(results: Results) -> Figure | None:
-    """The same as the accuracy panel, one panel for each out-of-domain benchmark."""
+    """Draw the accuracy panel for each out-of-domain benchmark."""
     scores, names = chosen_scores(results, "out_of_domain"), results.benchmarks("out_of_domain")
     if scores is None or not names:
         return None
@@ -211,7 +211,7 @@ def draw_out_of_domain(results: Results) -> Figure | None:
 
 
 def draw_changed(results: Results) -> Figure | None:
-    """Share of the elements that differ from the base, and from the step before."""
+    """Draw the share of elements that differ from the base, and from the step before."""
     norms = results.tables["norms"]
     if norms is None or not has(norms, "changed_share"):
         return None
@@ -227,7 +227,7 @@ def draw_changed(results: Results) -> Figure | None:
 
 
 class _Facts:
-    """n of the accuracy figures: questions and samples of each benchmark."""
+    """The n of the accuracy figures: questions and samples of each benchmark."""
 
     def __init__(self, split: str) -> None:
         self.split = split

@@ -12,7 +12,7 @@ from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.bootstrap import bootstrap
 from rlvr_dynamics.statistics.intervals import UNDEFINED
 
-# arXiv 2510.00553, table 7: share of the update's norm, by how the model was trained.
+# arXiv 2510.00553, table 7: share of the update's norm, by kind of training.
 PRINTED_SHARES = {
     "RL (DAPO), paper": {"1": 0.193, "1%": 0.365},
     "SFT, paper": {"1": 0.077, "1%": 0.277},
@@ -52,7 +52,7 @@ def explained_variance_table(results: Results) -> Table:
 
 
 def rank_shares_table(results: Results) -> Table:
-    """Norm share of the leading directions of the final update, beside a Gaussian matrix."""
+    """Norm share of the final update's leading directions, compared with a Gaussian matrix."""
     title = "Norm share of the update's leading directions"
     table = results.tables["rank_shares"]
     if table is None:
@@ -89,7 +89,7 @@ def rank_shares_table(results: Results) -> Table:
 
 
 def oracle_table(results: Results) -> Table:
-    """How well the leading trajectory directions rebuild each real update."""
+    """How well the leading trajectory directions reconstruct each real update."""
     title = "Oracle reconstruction from the trajectory's leading directions"
     table = results.tables["oracle"]
     if table is None:

@@ -1,1 +1,1 @@
-"""A finished run as its readers see it."""
+"""Reading finished runs."""

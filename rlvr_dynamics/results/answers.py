@@ -16,12 +16,12 @@ Answers = dict[str, tuple[pd.Series, int]]
 
 
 def read_answers(path: Path) -> Answers:
-    """What is kept of the samples, which are many times as large.
+    """Read a file of samples and keep only each question's mean score, to save memory.
 
     Raises:
         UserError: The file is damaged.
     """
-    # A study reads thousands of these files, and grouping a frame takes three times as long.
+    # A study reads thousands of these files, and grouping a frame takes three times longer.
     columns = ["question_id", "protocol", "score"]
     try:
         data = BufferReader(read_sealed(path))
@@ -43,7 +43,7 @@ def read_answers(path: Path) -> Answers:
         counts = np.bincount(questions[known_here], minlength=len(names))
         sums = np.bincount(questions[known_here], scores[known_here], minlength=len(names))
         asked = samples > 0
-        with np.errstate(invalid="ignore"):  # a question without a known score has no mean
+        with np.errstate(invalid="ignore"):  # questions without a known score have no mean
             means = sums[asked] / counts[asked]
         index = pd.Index(names[asked], name="question_id")
         found[str(label)] = pd.Series(means, index, name="score"), int(samples.max())
@@ -51,7 +51,7 @@ def read_answers(path: Path) -> Answers:
 
 
 def _codes(column: Any) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
-    """A column's values, sorted and each once, and the place of every row's value among them."""
+    """Return a column's sorted unique values, and the index of every row's value among them."""
     encoded = column.combine_chunks().dictionary_encode()
     values_there = encoded.dictionary.to_numpy(zero_copy_only=False)
     order = np.argsort(values_there)

@@ -1,4 +1,4 @@
-"""What is computed from the tables of a run once and then kept as long as the run is loaded."""
+"""Values computed from a run's tables once and kept as long as the run is loaded."""
 
 from collections.abc import Callable, Hashable
 from functools import wraps
@@ -13,9 +13,9 @@ T = TypeVar("T")
 def once_per_run(
     function: Callable[Concatenate[Run, P], T],
 ) -> Callable[Concatenate[Run, P], T]:
-    """Keep what a function returns for a run (`Results` or `Cell`) and further hashable arguments.
+    """Cache a function of a run (`Results` or `Cell`) and further hashable arguments.
 
-    Unlike `functools.cache` it does not keep the run itself alive.
+    Unlike `functools.cache`, it does not keep the run itself alive.
     """
     found: WeakKeyDictionary[Run, dict[Any, T]] = WeakKeyDictionary()
 

@@ -1,4 +1,4 @@
-"""Which tensors a method forecasts at all, and how well."""
+"""Which tensors a method forecasts, and how well."""
 
 import math
 from typing import Any
@@ -17,11 +17,11 @@ COUNTED = (
 
 
 def own_forecasts(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the forecast table in which a method says something of its own.
+    """Return the forecast table's rows for tensors that the method actually forecasts.
 
-    The two-point line keeps norms as last observed, AlphaRL keeps embeddings and norms as in the
-    base; with them a median over tensors would tell how many there are. Holding the last
-    checkpoint keeps its rows: its skill is 0 by definition.
+    The two-point line leaves norms as last observed, and AlphaRL leaves embeddings and norms as in
+    the base; including these, a median over tensors would only reflect how many there are. Holding
+    the last checkpoint keeps all its rows: its skill is 0 by definition.
     """
     if not has(rows, "sse", "sse_hold", "magnitude_ratio"):
         return rows
@@ -30,13 +30,13 @@ def own_forecasts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def skill(results: Results, method: str, observe: int, step: int | None = None) -> float:
-    """Median over the tensors that a method forecasts of its skill; NaN where there is none.
+    """Return a method's median skill over the tensors it forecasts; NaN if there are none.
 
     Args:
         results: The run.
-        method: Label of the method; one with a grid stands for its chosen candidate.
+        method: Label of the method; a method with a grid stands for its chosen candidate.
         observe: Last observed step.
-        step: Target step, the final one when not given.
+        step: Target step; defaults to the final one.
     """
     target = results.final_step if step is None else step
     label, table = method, results.tables["selection"]

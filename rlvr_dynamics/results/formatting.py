@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them; a missing value is a dash everywhere, never 0."""
+"""Numbers as text for readers; a missing value is always a dash, never 0."""
 
 import math
 import re
@@ -28,15 +28,15 @@ def is_missing(value: Any) -> bool:
         return False
     try:
         return bool(value != value)
-    except TypeError:  # pandas.NA refuses to be a truth value
+    except TypeError:  # pandas.NA raises when used as a truth value
         return True
 
 
 def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
-    """A number with `digits` decimals, or a dash."""
+    """Format a number with `digits` decimals, or a dash."""
     if is_missing(value):
         return DASH
-    value = float(f"{float(value):.10g}")  # as the csv files keep it, so that both round alike
+    value = float(f"{float(value):.10g}")  # as in the csv files, so that both round alike
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     rounded = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
@@ -46,17 +46,17 @@ def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
 
 
 def integer(value: Any) -> str:
-    """A whole number, or a dash."""
+    """Format a whole number, or a dash."""
     return DASH if is_missing(value) else str(int(value))
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """A fraction as per cent, or a dash."""
+    """Format a fraction in per cent, or a dash."""
     return DASH if is_missing(value) else f"{number(100 * float(value), digits)} %"
 
 
 def general(value: Any, digits: int = 3) -> str:
-    """A number with `digits` significant digits, or a dash."""
+    """Format a number with `digits` significant digits, or a dash."""
     if is_missing(value):
         return DASH
     shown = re.sub(r"e([+-])0*(\d)", r"e\1\2", f"{float(value):.{digits}g}")
@@ -64,25 +64,25 @@ def general(value: Any, digits: int = 3) -> str:
 
 
 def scientific(value: float) -> str:
-    """A learning rate in a name, always as a power of ten: `1e-04`, `3.2e-05`."""
+    """Format a learning rate for a name, always as a power of ten: `1e-04`, `3.2e-05`."""
     digits, _, power = f"{value:.6e}".partition("e")
     return f"{float(digits):g}e{power}"
 
 
 def text(value: Any) -> str:
-    """Any other value as text, or a dash."""
+    """Format any other value as text, or a dash."""
     return DASH if is_missing(value) or value == "" else str(value)
 
 
 def interval(low: Any, high: Any, digits: int = 3, *, signed: bool = False) -> str:
-    """`[low, high]`, or a dash when neither end is known."""
+    """Format `[low, high]`, or a dash if neither end is known."""
     if is_missing(low) and is_missing(high):
         return DASH
     return f"[{number(low, digits, signed=signed)}, {number(high, digits, signed=signed)}]"
 
 
 def percent_interval(low: Any, high: Any, digits: int = 1) -> str:
-    """`[low, high]` of two fractions, in per cent."""
+    """Format `[low, high]` of two fractions, in per cent."""
     if is_missing(low) and is_missing(high):
         return DASH
     return f"[{number(100 * float(low), digits)}, {number(100 * float(high), digits)}]"
@@ -91,12 +91,12 @@ def percent_interval(low: Any, high: Any, digits: int = 1) -> str:
 def distinct_titles(
     titles: Mapping[str, str], taken: Collection[str] = (), endings: Collection[str] = ("",)
 ) -> dict[str, str]:
-    """One heading for every key: its title, with the key behind it where others have it too.
+    """Return a unique heading for every key: its title, followed by the key if titles clash.
 
     Args:
         titles: Key to title; titles are free text and may repeat.
-        taken: Headings that are there already.
-        endings: What is put behind a heading to make further ones; none of them may meet either.
+        taken: Headings already in use.
+        endings: Suffixes that make further headings; those must be unique too.
     """
     shared = {title for title in titles.values() if list(titles.values()).count(title) > 1}
     found, used = {}, {*taken}
@@ -120,6 +120,6 @@ def share_of_training(observe: float, final_step: int) -> str:
 
 
 def module_rank(module: str) -> tuple[int, str]:
-    """Sort key: modules in the order a token meets them, unknown ones last by name."""
+    """Sort key: modules in the order a token passes them, unknown ones last by name."""
     order = MODULE_ORDER.index(module) if module in MODULE_ORDER else len(MODULE_ORDER)
     return (order, module)

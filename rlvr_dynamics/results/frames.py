@@ -1,4 +1,4 @@
-"""Typed selections from a table; pandas' own annotations say 'Series or DataFrame' for each."""
+"""Typed selections from a table; pandas annotates each of these as 'Series or DataFrame'."""
 
 from typing import Any, cast
 
@@ -10,46 +10,46 @@ from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
 
 
 def select(table: pd.DataFrame, mask: Any) -> pd.DataFrame:
-    """The rows where `mask` is true."""
+    """Return the rows where `mask` is true."""
     return cast(pd.DataFrame, table[mask])
 
 
 def equal(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
-    """The rows whose columns have the wanted values."""
+    """Return the rows whose columns have the wanted values."""
     for column, value in wanted.items():
         table = select(table, table[column] == value)
     return table
 
 
 def known(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows where a column is not missing."""
+    """Return the rows where a column is not missing."""
     return select(table, table[column].notna())
 
 
 def values(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    """A column as float64; missing values are NaN."""
+    """Return a column as float64; missing values are NaN."""
     return np.asarray(table[column], dtype=np.float64)
 
 
 def numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    """The known values of a column as float64; empty where there is no such column."""
+    """Return the known values of a column as float64; empty if there is no such column."""
     return values(known(table, column), column) if column in table else np.empty(0)
 
 
 def mean(table: pd.DataFrame, column: str) -> float:
-    """Mean of the known values of a column, NaN where there are none."""
+    """Return the mean of a column's known values; NaN if there are none."""
     found = numbers(table, column)
     return float(found.mean()) if len(found) else float("nan")
 
 
 def median(table: pd.DataFrame, column: str) -> float:
-    """Median of the known values of a column, NaN where there are none."""
+    """Return the median of a column's known values; NaN if there are none."""
     found = numbers(table, column)
     return float(np.median(found)) if len(found) else float("nan")
 
 
 def median_and_quartiles(table: pd.DataFrame, column: str) -> Interval:
-    """Median over rows between its quartiles; NaN where there are none."""
+    """Return the median with lower and upper quartile over rows; NaN if there are none."""
     found = numbers(table, column)
     if not len(found):
         return UNDEFINED
@@ -58,27 +58,27 @@ def median_and_quartiles(table: pd.DataFrame, column: str) -> Interval:
 
 
 def has(table: pd.DataFrame | None, *columns: str) -> bool:
-    """Whether a table is there and each of the columns has a known value."""
+    """Whether a table exists and each of the columns has a known value."""
     return table is not None and all(len(numbers(table, column)) > 0 for column in columns)
 
 
 def count_above(table: pd.DataFrame, column: str, bound: str) -> int:
-    """How many rows have `column` above `bound`."""
+    """Count the rows with `column` above `bound`."""
     return int((values(table, column) > values(table, bound)).sum())
 
 
 def highest(table: pd.DataFrame, column: str) -> int:
-    """The largest value of a column of whole numbers."""
+    """Return the largest value of a column of whole numbers."""
     return int(numbers(table, column).max())
 
 
 def last_step(table: pd.DataFrame) -> int:
-    """The last step of a table."""
+    """Return the last step of a table."""
     return highest(table, "step")
 
 
 def accuracy_source(table: pd.DataFrame) -> str:
-    """Where y(t) came from, as the table says; empty where it does not."""
+    """Return where y(t) came from, as recorded in the table; empty if it is not recorded."""
     if "accuracy" not in table:
         return ""
     found = sorted({str(source) for source in known(table, "accuracy")["accuracy"]})

@@ -1,4 +1,4 @@
-"""Which runs are of a model and training that a paper names."""
+"""Which runs match a model and a training named in a paper."""
 
 import re
 from typing import NamedTuple
@@ -12,8 +12,7 @@ class Kind(NamedTuple):
     Attributes:
         title: How the paper heads its column.
         base_model: Where the training started.
-        release: Name of the released model that was trained so; empty where the paper trained its
-            own.
+        release: Name of the released model trained this way; empty if the paper trained its own.
     """
 
     title: str
@@ -22,7 +21,7 @@ class Kind(NamedTuple):
 
 
 # arXiv 2510.00553, section 2 and appendix B. The key is the algorithm of a run (for a released
-# model `source.published.method`), and the name of the kind in the printed data.
+# model `source.published.method`) and the name of the kind in the printed data.
 KINDS = {
     "dist": Kind("offline distillation", "Qwen2.5-Math-7B", "DeepSeek-R1-Distill-Qwen-7B"),
     "opd": Kind(
@@ -47,7 +46,7 @@ def _plain(name: str) -> str:
 
 
 def same_runs(study: Study, base_model: str, algorithm: str) -> list[Cell]:
-    """The runs of the model and algorithm of a printed row; controls are no such runs."""
+    """Return the runs with the model and algorithm of a printed row, without controls."""
     return [
         cell
         for cell in study.trained
@@ -56,5 +55,5 @@ def same_runs(study: Study, base_model: str, algorithm: str) -> list[Cell]:
 
 
 def runs_of_kind(study: Study, kind: str) -> list[Cell]:
-    """The runs of a kind of training from its base model; controls are no such runs."""
+    """Return the runs of a kind of training from its base model, without controls."""
     return same_runs(study, KINDS[kind].base_model, kind)

@@ -1,7 +1,7 @@
-"""Methods as readers see them: the title, the place and the look of every label.
+"""How methods are shown: title, position and look of every label.
 
-A label is a method's name, a variant that the method declares, or either of them with a value
-behind it, such as `expo_alpha_0_5`. A label of the user's own is shown as it is.
+A label is a method's name, a variant that the method declares, or either followed by a value, such
+as `expo_alpha_0_5`. A label chosen by the user is shown unchanged.
 """
 
 import re
@@ -22,13 +22,13 @@ _OWN_LOOKS = (Look(ORANGE, "P"), Look(SKY, "<"), Look(PURPLE, ">"), Look(ORANGE,
 
 @dataclass(frozen=True)
 class _Declared:
-    """The declared label that a label is or begins with.
+    """The declared label that a label equals or starts with.
 
     Attributes:
-        method: Who declares it.
-        place: The method's place in the registry and the label's among the method's own.
+        method: The method that declares it.
+        place: The method's position in the registry and the label's position in the method.
         title: Its title.
-        rest: What the label has behind it.
+        rest: What follows it in the label.
     """
 
     method: Declaration
@@ -38,7 +38,7 @@ class _Declared:
 
 
 def _declared(label: str) -> _Declared | None:
-    """The longest declared label at the start of a label, or None."""
+    """Return the longest declared label at the start of a label, or None."""
     found = []
     for place, method in enumerate(METHODS.values()):
         titles = {re.escape(method.name): method.title, **method.labels}
@@ -50,7 +50,7 @@ def _declared(label: str) -> _Declared | None:
 
 
 def method_name(label: str) -> str:
-    """The title of a label; one that no method declares is its own."""
+    """Return the title of a label; an undeclared label is its own title."""
     if label in CHECKPOINTS:
         return CHECKPOINTS[label]
     found = _declared(label)
@@ -66,9 +66,9 @@ def method_name(label: str) -> str:
 def method_rank(label: str) -> tuple[int, int, str]:
     """Sort key: checkpoints, then the methods in the registry's order, then any other label.
 
-    A method's variants follow it in the order that it declares them, and by their numbers.
+    A method's variants follow it in declared order, then by their numbers.
     """
-    # Numbers in a label sort as numbers: 5 before 10, and 0_25 before 0_4.
+    # Numbers in labels sort numerically: 5 before 10, and 0_25 before 0_4.
     padded = re.sub(r"(?<!\d)(?<!\d_)\d+", lambda digits: digits[0].zfill(4), label)
     if label in CHECKPOINTS:
         return (-1, list(CHECKPOINTS).index(label), padded)
@@ -78,11 +78,11 @@ def method_rank(label: str) -> tuple[int, int, str]:
 
 
 def look(label: str, shown: Iterable[str] = ()) -> Look:
-    """How a label is drawn: as its method, a variant with a marker of its own.
+    """Return how a label is drawn: like its method, with a different marker for a variant.
 
     Args:
         label: The label.
-        shown: All labels of the figure, so that variants and the user's own labels differ.
+        shown: All labels in the figure, so that variants and user-defined labels differ.
     """
     found = _declared(label)
     if found and label == found.method.name:
@@ -106,5 +106,5 @@ def _method_of(label: str) -> Declaration | None:
 
 
 def is_principal(label: str) -> bool:
-    """Whether a label stays in a figure that has no room for all."""
+    """Whether a label is kept in a figure that has no room for all."""
     return label in METHODS and METHODS[label].principal

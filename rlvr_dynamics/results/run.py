@@ -1,4 +1,4 @@
-"""The tables of one run directory, loaded; a table of a stage that has not run is None."""
+"""The loaded tables of one run directory; the table of a stage that has not run is None."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ from rlvr_dynamics.system.sealed import Damaged, read_parquet
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What one run directory holds.
+    """The contents of one run directory.
 
     Attributes:
         run_dir: The folder.
-        config: The run's configuration (config.json); every key at its default where absent.
-        provenance: Commands, versions, hardware, times (provenance.json), {} where absent.
-        tables: Every name of `TABLES`; None where the stage has not run.
+        config: The run's configuration (config.json); missing keys have their defaults.
+        provenance: Commands, versions, hardware, times (provenance.json); {} if absent.
+        tables: Table by name, for every name in `TABLES`; None if its stage has not run.
     """
 
     run_dir: Path
@@ -47,12 +47,12 @@ class Results:
 
     @property
     def bootstrap_draws(self) -> int:
-        """Resamples behind every bootstrap interval."""
+        """Number of resamples behind every bootstrap interval."""
         return self.config.report.bootstrap_draws
 
     @property
     def dtype(self) -> str | None:
-        """The dtype of the checkpoints, as the first table that records it says."""
+        """The dtype of the checkpoints, from the first table that records it."""
         for name in ("update_svd", "trajectory_svd", "forecast", "scores"):
             table = self.tables[name]
             if table is not None and "dtype" in table and len(known(table, "dtype")):
@@ -84,17 +84,17 @@ class Results:
 
     @cached_property
     def future_methods(self) -> frozenset[str]:
-        """The methods that looked beyond their window, by their label in the tables."""
+        """Labels of the methods that looked beyond their window."""
         found: set[str] = set()
         for name in ("index", "forecast"):
             table = self.tables[name]
             if table is not None and "uses_future" in table:
                 ahead = select(table, table["uses_future"].fillna(False).astype(bool))
-                # A step inside a method's own window is no future of that method.
+                # A step inside a method's own window is not in its future.
                 inside = (ahead["observe"] > 0) & (ahead["step"] <= ahead["observe"])
                 ahead = select(ahead, ~inside)
                 found |= {str(method) for method in ahead["method"]}
-                if "candidate_of" in ahead:  # the best of a grid is scored under its name
+                if "candidate_of" in ahead:  # the best of a grid is scored under the grid's name
                     found |= {
                         str(method) for method in known(ahead, "candidate_of")["candidate_of"]
                     }
@@ -102,22 +102,22 @@ class Results:
 
     @property
     def missing_stages(self) -> list[str]:
-        """Stages of which no table is there."""
+        """Stages that left no table."""
         stages = dict.fromkeys(table.stage for table in TABLES.values())
         there = {TABLES[name].stage for name, table in self.tables.items() if table is not None}
         return [stage for stage in stages if stage not in there]
 
     def method_name(self, method: str) -> str:
-        """The name a reader knows a method by, marked where it uses the future."""
+        """Return a method's title, marked if the method uses the future."""
         mark = f" ({USES_FUTURE})" if method in self.future_methods else ""
         return f"{method_name(method)}{mark}"
 
     def window_near(self, share: float) -> int | None:
-        """The observed window closest to `share` of the training, within one step of it."""
+        """Return the observed window closest to `share` of the training, within one step of it."""
         return self.nearest(self.windows, share)
 
     def nearest(self, steps: Sequence[int], share: float) -> int | None:
-        """The first of the steps closest to `share` of the training, within one step of it."""
+        """Return the first step closest to `share` of the training, within one step of it."""
         final = self.final_step
         if final is None or not steps:
             return None
@@ -125,14 +125,14 @@ class Results:
         return found if abs(found / final - share) <= 1 / final + 0.005 else None
 
     def benchmarks(self, split: str) -> list[str]:
-        """Names of the scored benchmarks of one split, sorted."""
+        """Return the sorted names of one split's scored benchmarks."""
         scores = self.tables["scores"]
         if scores is None:
             return []
         return sorted({str(name) for name in equal(scores, split=split)["benchmark"]})
 
     def benchmark_title(self, benchmark: str) -> str:
-        """The human name of a benchmark; where several have one, its own name stands behind it."""
+        """Return the title of a benchmark, followed by its name if several share the title."""
         return self._titles.get(benchmark, benchmark)
 
     @cached_property
@@ -150,14 +150,14 @@ class Results:
         return self._answers(model, benchmark) is not None
 
     def question_means(self, model: str, benchmark: str, protocol: str) -> pd.Series | None:
-        """Mean score of a model's samples by question, in the order of the ids."""
+        """Return the mean score of a model's samples by question, in the order of the ids."""
         answers = self._answers(model, benchmark)
         if answers is None:
             return None
         return answers[protocol][0] if protocol in answers else pd.Series(dtype=np.float64)
 
     def samples_each(self, model: str, benchmark: str, protocol: str) -> int:
-        """Samples per question of a model on a benchmark, the most; 0 where there are none."""
+        """Return a model's largest number of samples per question on a benchmark; 0 if none."""
         answers = self._answers(model, benchmark) or {}
         return answers[protocol][1] if protocol in answers else 0
 
@@ -169,19 +169,19 @@ class Results:
         return self._read[key]
 
     def sample_path(self, model: str, benchmark: str) -> Path:
-        """Where the samples of a model on a benchmark lie."""
+        """Return the path of a model's samples on a benchmark."""
         return self.run_dir / "scores" / "samples" / model / f"{benchmark}.parquet"
 
 
 def load_results(run_dir: Path) -> Results:
-    """Load what a run directory holds.
+    """Load a run directory.
 
     Args:
         run_dir: The run directory; any table may be absent.
 
     Raises:
         UserError: The folder does not exist, a file in it cannot be read, or a table lacks columns
-            that the report reads.
+            that the report needs.
     """
     if not run_dir.is_dir():
         raise UserError(

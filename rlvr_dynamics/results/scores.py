@@ -1,7 +1,7 @@
-"""The scored models of a run: which there are, how accurate each is, and how they compare.
+"""The scored models of a run: which exist, how accurate each is, and how they compare.
 
-Comparisons are made on the same questions, read from the stored answers; everything else is read
-from the table of scores.
+Comparisons use the stored answers to the same questions; everything else comes from the table of
+scores.
 """
 
 import math
@@ -37,7 +37,7 @@ HOLD_LAST = "hold_last"
 
 @once_per_run
 def models(results: Results) -> tuple[ModelId, ...]:
-    """Every scored model, in the order of the table of scores."""
+    """Return every scored model, in the order of the table of scores."""
     scores = results.tables["scores"]
     names = [] if scores is None else scores["model"].drop_duplicates()
     return tuple(ModelId.parse(str(name)) for name in names)
@@ -46,14 +46,13 @@ def models(results: Results) -> tuple[ModelId, ...]:
 def model_of(
     results: Results, method: str, observe: int | None = None, step: int | None = None
 ) -> str | None:
-    """Name of a scored model; None where it was not scored.
+    """Return the name of a scored model; None if it was not scored.
 
     Args:
         results: The run.
-        method: `base`, `real` or a label; `hold_last` is the real checkpoint at the end of the
-            window.
+        method: `base`, `real` or a label; `hold_last` is the real checkpoint at the window's end.
         observe: Last observed step; ignored by a method without a window.
-        step: The step, or the target step of a prediction; the final one when not given.
+        step: The step, or the target step of a prediction; defaults to the final one.
     """
     target = results.final_step if step is None else step
     if method == BASE:
@@ -68,31 +67,31 @@ def model_of(
 
 
 def methods_of(results: Results) -> set[str]:
-    """The methods of the scored models, by label."""
+    """Return the labels of the scored models' methods."""
     return {model.method for model in models(results)}
 
 
 def steps_of(results: Results, method: str) -> list[int]:
-    """The steps that a method's scored models are of, rising."""
+    """Return the steps of a method's scored models, ascending."""
     return sorted({model.step for model in models(results) if model.method == method})
 
 
 @once_per_run
 def protocols(results: Results, benchmark: str) -> list[str]:
-    """How answers to a benchmark were drawn, the preferred one first."""
+    """Return the protocols that answers to a benchmark were drawn with, preferred one first."""
     scores = results.tables["scores"]
     found = set() if scores is None else set(equal(scores, benchmark=benchmark)["protocol"])
     return [name for name in PROTOCOLS if name in found] + sorted(found - set(PROTOCOLS))
 
 
 class Score(NamedTuple):
-    """One row of the table of scores; NaN where a model was not scored.
+    """One row of the table of scores; NaN if the model was not scored.
 
     Attributes:
-        accuracy: A share, with its 95 % interval.
-        questions: n.
-        samples: Answers to each question.
-        protocol: How they were drawn.
+        accuracy: Fraction, with its 95 % interval.
+        questions: Number of questions.
+        samples: Answers per question.
+        protocol: How answers were drawn.
     """
 
     accuracy: Interval
@@ -104,13 +103,13 @@ class Score(NamedTuple):
 def score(
     results: Results, model: str | None, benchmark: str, protocol: str | None = None
 ) -> Score:
-    """How well a model did on a benchmark.
+    """Return a model's score on a benchmark.
 
     Args:
         results: The run.
         model: Name of the model, or None.
         benchmark: Name of the benchmark.
-        protocol: How answers were drawn; the preferred one when not given.
+        protocol: How answers were drawn; defaults to the preferred one.
     """
     wanted = protocol or next(iter(protocols(results, benchmark)), "")
     row = _rows(results).get((model, benchmark, wanted), {})
@@ -130,16 +129,16 @@ def _rows(results: Results) -> dict[tuple[Any, Any, Any], dict[Any, Any]]:
 class PairedAccuracy:
     """Accuracy of several models on their common questions.
 
-    A question counts once, with the mean of its samples, so samples of one question are a cluster.
-    Several benchmarks are averaged with equal weight and resampled apart. Comparisons with a model
-    that is not among them are NaN.
+    A question counts once, with the mean of its samples, so its samples form a cluster. Several
+    benchmarks are averaged with equal weight and resampled separately. Comparisons with a model
+    that is not included are NaN.
 
     Attributes:
         models: Names of the models.
         protocol: `sampled` or `greedy`.
         benchmarks: The benchmarks that all of the models were scored on.
-        samples: Samples per question, the most over the benchmarks.
-        paired: Question means of the models, and their resampled accuracies.
+        samples: Samples per question, the maximum over the benchmarks.
+        paired: Question means of the models and their resampled accuracies.
     """
 
     models: tuple[str, ...]
@@ -149,7 +148,7 @@ class PairedAccuracy:
     paired: Paired
 
     def __contains__(self, model: object) -> bool:
-        """Whether a model is among them."""
+        """Whether a model is included."""
         return model in self.models
 
     @property
@@ -164,12 +163,12 @@ class PairedAccuracy:
 
     @property
     def final(self) -> str:
-        """The last checkpoint of the training among them; empty where there is none."""
+        """The last included checkpoint of the training; empty if there is none."""
         steps = [found.step for found in map(ModelId.parse, self.models) if found.method == REAL]
         return str(ModelId.checkpoint(max(steps))) if steps else ""
 
     def accuracy(self, model: int | str) -> Interval:
-        """The accuracy of one model, by place or name, with its own interval as in the scores."""
+        """Return a model's accuracy, by index or name, with the interval of the table of scores."""
         if isinstance(model, str):
             if model not in self:
                 return UNDEFINED
@@ -181,11 +180,11 @@ class PairedAccuracy:
         return farther(found, percentile_interval(found.value, self.paired.draws[:, model]))
 
     def compare(self, contrast: Contrast, *models: str) -> Interval:
-        """A comparison of the accuracies with its paired interval.
+        """Compare accuracies, with a paired interval.
 
         Args:
-            contrast: What is compared.
-            models: The models that the contrast speaks of, in its order; all when not given.
+            contrast: Function of the accuracies.
+            models: The contrast's models, in its order; defaults to all.
         """
         if not models:
             return self.paired.compare(contrast)
@@ -194,7 +193,7 @@ class PairedAccuracy:
         return self.paired.compare(_at(contrast, [self.models.index(each) for each in models]))
 
     def ratio(self, model: str) -> Interval:
-        """Its accuracy over the last checkpoint's (arXiv 2510.00553, section 2.2)."""
+        """A model's accuracy over the last checkpoint's (arXiv 2510.00553, section 2.2)."""
         return self.compare(RATIO, model, self.final)
 
     def gain(self, model: str) -> Interval:
@@ -202,12 +201,12 @@ class PairedAccuracy:
         return self.compare(GAIN, model, self.final, BASE)
 
     def points(self, first: str, second: str) -> Interval:
-        """Difference of two accuracies, in points (per cent)."""
+        """The difference of two accuracies, in points (per cent)."""
         return self.compare(POINTS, first, second)
 
 
 def _at(contrast: Contrast, places: list[int]) -> Contrast:
-    """A contrast of a few models, by their places among all."""
+    """A contrast of a few models, given by their indices among all."""
 
     def gradient(means: NDArray[np.float64]) -> NDArray[np.float64]:
         found = np.zeros(len(means))
@@ -225,10 +224,10 @@ def paired_accuracy(
     benchmarks: Sequence[str],
     protocols: Sequence[str] = PROTOCOLS,
 ) -> PairedAccuracy | None:
-    """Pair models by question; the first protocol that all of them have is used.
+    """Pair models by question, under the first protocol that all of them have.
 
     Returns:
-        None where a model, a benchmark or every protocol is missing.
+        None if a model, a benchmark or every protocol is missing.
     """
     return _paired(results, tuple(map(str, models)), tuple(benchmarks), tuple(protocols))
 

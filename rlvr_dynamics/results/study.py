@@ -1,4 +1,4 @@
-"""Finished runs side by side: what `python -m analysis` reads, and nothing else."""
+"""Several finished runs together: the only input of `python -m analysis`."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ NO_CONTROL = "none"
 
 @dataclass(frozen=True)
 class Cell:
-    """One run and what tells it from the others.
+    """One run and what distinguishes it from the others.
 
     Attributes:
-        name: The run's name, unique in a study; also the name of its page.
+        name: The run's name, unique in the study; also the name of its page.
         results: Its tables.
     """
 
@@ -62,7 +62,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What a reader sees: model, algorithm, learning rate, seed, control."""
+        """What readers see: model, algorithm, learning rate, seed, control."""
         rate = "" if self.learning_rate is None else f", lr {scientific(self.learning_rate)}"
         mark = "" if self.control == NO_CONTROL else f", {self.control.replace('_', ' ')}"
         return f"{self.model}, {self.algorithm}{rate}, seed {self.seed}{mark}"
@@ -75,7 +75,7 @@ class Study:
     cells: tuple[Cell, ...]
 
     def where(self, **wanted: Any) -> list[Cell]:
-        """The cells whose attributes (`model`, `algorithm`, `seed` ...) have the wanted values."""
+        """Return the cells whose attributes (`model`, `seed` ...) have the wanted values."""
         return [
             cell
             for cell in self.cells
@@ -84,17 +84,17 @@ class Study:
 
     @property
     def trained(self) -> list[Cell]:
-        """The cells that are no controls."""
+        """The cells that are not controls."""
         return self.where(control=NO_CONTROL)
 
 
 def benchmarks(
     cells: Iterable[Cell], taken: Collection[str] = (), endings: Collection[str] = ("",)
 ) -> dict[str, str]:
-    """Names and titles of all scored benchmarks, those of the training's kind first.
+    """Return the titles of all scored benchmarks by name, in-domain ones first.
 
-    Every benchmark has a title of its own, whatever runs call it; `taken` and `endings` as in
-    `distinct_titles`.
+    Titles are unique, even if runs use one title for several benchmarks; `taken` and `endings` as
+    in `distinct_titles`.
     """
     found: dict[str, str] = {}
     cells = list(cells)
@@ -109,7 +109,7 @@ def load_study(run_dirs: Sequence[Path]) -> Study:
     """Load finished (or half-finished) runs.
 
     Raises:
-        UserError: No folder was given, one is no run directory, or two runs have one name.
+        UserError: No folder was given, one is not a run directory, or two runs share a name.
     """
     if not run_dirs:
         raise UserError("no runs were given", way_out="run_dirs=[DIR,...]")

@@ -1,4 +1,4 @@
-"""Responses that no verdict on the answer was reached for, said beside every accuracy."""
+"""Ungraded responses, reported next to every accuracy."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ NAMES = {
 
 
 def unread_note(results: Results, model: str, benchmarks: Sequence[str], protocol: str) -> str:
-    """Shares of the responses that were cut off, had no answer or stopped the grader.
+    """Return the shares of responses that were cut off, had no answer or stopped the grader.
 
     Args:
         results: The run.
         model: Model id.
-        benchmarks: What is shown as one accuracy; they count by responses.
+        benchmarks: Benchmarks shown as one accuracy, weighted by their responses.
         protocol: `sampled` or `greedy`.
 
     Returns:
-        Such as `cut off 2.1 %, no answer 0.4 %`; empty where there are none, or no counts.
+        Text such as `cut off 2.1 %, no answer 0.4 %`; empty if there are none, or no counts.
     """
     found = [_counts(results).get((model, name, protocol), {}) for name in benchmarks]
     counts = {status: sum(each.get(status, 0) for each in found) for status in STATUSES}
@@ -34,7 +34,7 @@ def unread_note(results: Results, model: str, benchmarks: Sequence[str], protoco
 
 
 def in_brackets(note: str) -> str:
-    """The note as it stands behind an accuracy."""
+    """Return the note as shown after an accuracy."""
     return f" ({note})" if note else ""
 
 

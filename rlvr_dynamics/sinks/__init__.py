@@ -1,1 +1,1 @@
-"""Where a run's metrics, tables and figures go in addition to the run directory's own files."""
+"""Copies of a run's metrics, tables and figures outside the run directory's own files."""

@@ -67,13 +67,13 @@ def _main(arguments: list[str] | None) -> int:
 
 
 def give(folder: Path, stages: Iterable[str], names: list[str], terminal: TextIO) -> bool:
-    """Give stages to sinks; returns whether the packages of all of them are there.
+    """Give stages to sinks; returns whether every sink's package is installed.
 
     Args:
         folder: The run directory.
-        stages: Which; those that have not finished are passed over.
-        names: The sinks; `ONLINE` becomes `OFFLINE` where it fails.
-        terminal: Where lines for the user go.
+        stages: The stages; unfinished ones are skipped.
+        names: The sinks; `ONLINE` falls back to `OFFLINE` if it fails.
+        terminal: Stream for messages to the user.
 
     Raises:
         UserError: The run's configuration or a stage's record is damaged.
@@ -90,7 +90,7 @@ def give(folder: Path, stages: Iterable[str], names: list[str], terminal: TextIO
             except ImportError as error:
                 left.remove(name)
                 line = f"no copy is made: {one_line(str(error))}"
-            except Exception as error:  # noqa: BLE001 - whatever the package meets, the run goes on
+            except Exception as error:  # noqa: BLE001 - no failure of a package may stop the run
                 line = f"{stage}: {one_line(' '.join(str(error).splitlines()[:1]))}"
                 if name == ONLINE:
                     line += f"; the copy lies in {folder / 'wandb'}, `wandb sync` sends it"
@@ -103,9 +103,9 @@ def give(folder: Path, stages: Iterable[str], names: list[str], terminal: TextIO
 
 
 def _announced(seconds: int) -> Iterator[str]:
-    """Stages as the run finishes them, by standard input.
+    """Yield stages as the run finishes them, read from standard input.
 
-    Once the run is over this process ends after so many seconds, whatever it waits for then.
+    This process ends `seconds` after the run, whatever it is waiting for.
     """
     stages: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
@@ -121,7 +121,7 @@ def _announced(seconds: int) -> Iterator[str]:
 
 
 def _own_terminal() -> TextIO:
-    """The run's stderr, for lines to the user; what packages print goes to the log from now on."""
+    """Keep the run's stderr for messages to the user; send what packages print to the log."""
     terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(1, 2)
     return terminal

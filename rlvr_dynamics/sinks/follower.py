@@ -1,7 +1,7 @@
-"""The sinks of a run, fed by one process that follows it.
+"""A process that follows a run and feeds its sinks.
 
-Packages that talk to a network stay out of the run's own process: an absent package, a missing key
-or a dead network costs the run one line on stderr, and its end a bounded time.
+Packages that use the network stay out of the run's own process: a missing package, a missing key
+or a dead network costs the run only one line on stderr and a bounded delay at its end.
 """
 
 import subprocess
@@ -13,48 +13,48 @@ from pathlib import Path
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system import children
 
-PATIENCE_SECONDS = 30.0  # when the run itself is over
+PATIENCE_SECONDS = 30.0  # after the end of the run itself
 AFTER_FAILURE_SECONDS = 3.0
 
 
 class Follower:
-    """The process that feeds the sinks of one run; it starts with the first finished stage."""
+    """The process that feeds a run's sinks; started at the first finished stage."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
-        """Begin with nothing.
+        """Start without a process.
 
         Args:
             folder: The run directory.
-            config: Says which sinks there are.
+            config: The run's configuration, which selects the sinks.
         """
         self._folder, self._log = folder, folder / "sinks.log"
         self._wanted = config.wandb.mode != "disabled" or config.tensorboard
         self._process: subprocess.Popen[bytes] | None = None
 
     def finished(self, stage: str) -> None:
-        """Have the sinks fed with a finished stage; returns at once."""
+        """Queue a finished stage for the sinks; returns at once."""
         if not self._wanted:
             return
         try:
             if self._process is None:
                 command = [sys.executable, "-m", "rlvr_dynamics.sinks", str(self._folder)]
-                # A little more than the run waits: only where the run was killed does it count.
+                # Slightly longer than the run waits, so it matters only if the run was killed.
                 command.append(f"--follow={int(PATIENCE_SECONDS) + 5}")
                 with self._log.open("wb") as log:
                     self._process = children.start(command, stdout=log)
             if self._process.stdin is not None:
                 self._process.stdin.write(f"{stage}\n".encode())
                 self._process.stdin.flush()
-        except BrokenPipeError:  # it has ended, and `close` says so
+        except BrokenPipeError:  # it has ended, and `close` reports that
             return
         except OSError as error:
             _say(f"{stage}: {error}")
 
     def close(self, patience: float) -> None:
-        """Give the sinks their time, end them, and say what went wrong.
+        """Wait for the sinks, end them, and report what went wrong.
 
         Args:
-            patience: Seconds.
+            patience: Longest wait, in seconds.
         """
         if self._process is None:
             return
@@ -70,11 +70,11 @@ class Follower:
 
 @contextmanager
 def following(folder: Path, config: RunConfig) -> Iterator[Follower]:
-    """Give the follower of a run, and wait for it when the run is over.
+    """Yield a run's follower, and wait for it when the run is over.
 
     Args:
         folder: The run directory.
-        config: Says which sinks there are.
+        config: The run's configuration, which selects the sinks.
     """
     follower = Follower(folder, config)
     patience = 0.0  # an interrupted run ends at once

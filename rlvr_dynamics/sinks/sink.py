@@ -1,7 +1,7 @@
-"""What a sink is, and what of a finished stage goes into it.
+"""The interface of a sink, and what it receives from a finished stage.
 
-The files of the run directory are always written, by the stages themselves, and are the truth;
-every sink is fed from them.
+The stages always write the files of the run directory, which are authoritative; every sink is fed
+from them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,23 +13,23 @@ from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.system.sealed import read_parquet
 
-# Tables that are curves, or that hold the problems themselves.
+# Tables that are sent as curves, or that hold the problems themselves.
 LEFT_OUT = ("metrics", "train", "val")
 
 
 class Sink(Protocol):
-    """Takes what one finished stage has to show."""
+    """Receives the outputs of one finished stage."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Take the metrics of one training step."""
         ...
 
     def artefact(self, path: Path) -> None:
-        """Take a table (csv, parquet) or figure (png) of the stage; the file is whole."""
+        """Take a table (csv, parquet) or figure (png) of the stage; the file is complete."""
         ...
 
     def close(self) -> None:
-        """Send what is still held."""
+        """Send what is still buffered."""
         ...
 
 
@@ -51,7 +51,7 @@ class Finished:
 
 
 def feed(sink: Sink, finished: Finished) -> None:
-    """Give a sink the curves, tables and figures of a stage, and close it."""
+    """Send the curves, tables and figures of a stage to a sink, and close it."""
     place = finished.folder / FOLDERS[finished.stage]
     if finished.stage == "train":
         for step, values in curves(place):
@@ -64,7 +64,7 @@ def feed(sink: Sink, finished: Finished) -> None:
 
 
 def curves(folder: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """The metrics of the training, a step at a time, without those that a step lacks."""
+    """Yield the training metrics step by step, without a step's missing ones."""
     path = folder / "metrics.parquet"
     if path.exists():
         for row in read_parquet(path).select_dtypes("number").to_dict("records"):

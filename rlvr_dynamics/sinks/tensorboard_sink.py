@@ -11,10 +11,10 @@ from rlvr_dynamics.sinks.sink import Finished
 
 
 class TensorboardSink:
-    """A folder of events for each stage; an earlier copy of the stage is replaced."""
+    """A folder of events per stage; replaces an earlier copy of the stage."""
 
     def __init__(self, finished: Finished) -> None:
-        """Begin the stage's folder anew."""
+        """Start with an empty folder for the stage."""
         place = finished.folder / "tensorboard" / finished.stage
         shutil.rmtree(place, ignore_errors=True)
         self._writer = SummaryWriter(str(place))
@@ -30,5 +30,5 @@ class TensorboardSink:
             self._writer.add_image(f"figures/{path.stem}", imread(path), dataformats="HWC")
 
     def close(self) -> None:
-        """Write what is held."""
+        """Write what is buffered."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""Weights & Biases: one run of its own for each stage, grouped by cell."""
+"""Weights & Biases: one wandb run per stage, grouped by cell."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ START_SECONDS = 15.0
 
 
 class WandbSink:
-    """A copy of one stage: offline, in run_dir/wandb until `wandb sync` sends it, or online."""
+    """A copy of one stage, online or offline (in run_dir/wandb until `wandb sync` sends it)."""
 
     def __init__(self, finished: Finished, mode: str) -> None:
-        """Open wandb's run of a stage."""
+        """Open the wandb run of a stage."""
         self._record = finished.record
         self._content: dict[str, Any] = {}
         self._passed: list[str] = []
@@ -31,7 +31,7 @@ class WandbSink:
         try:
             self._run = _open(finished, mode)
         except Exception:
-            wandb.teardown()  # it holds on to the name of a run that it could not start
+            wandb.teardown()  # wandb keeps the name of a run that it could not start
             raise
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -39,7 +39,7 @@ class WandbSink:
         self._run.log(dict(values), step=step)
 
     def artefact(self, path: Path) -> None:
-        """Hold a figure or table; large tables stay in the run directory alone."""
+        """Buffer a figure or table; large tables stay in the run directory only."""
         if path.suffix == ".png":
             self._content[f"figures/{path.stem}"] = wandb.Image(str(path))
             return
@@ -50,7 +50,7 @@ class WandbSink:
             self._content[f"tables/{path.stem}"] = _as_wandb(table)
 
     def close(self) -> None:
-        """Log figures and tables together and end wandb's run."""
+        """Log figures and tables together and end the wandb run."""
         if self._content:
             self._run.log(self._content)
         self._run.summary["seconds"] = self._record.get("seconds")
@@ -60,7 +60,7 @@ class WandbSink:
 
 
 def _keep_inside(folder: Path, mode: str) -> None:
-    """Let the package write nowhere but into the run directory."""
+    """Make the package write only into the run directory."""
     place = folder / "wandb"
     place.mkdir(exist_ok=True)
     os.environ |= {
@@ -71,7 +71,7 @@ def _keep_inside(folder: Path, mode: str) -> None:
         "WANDB_ARTIFACT_DIR": str(place / "artifacts"),
         "WANDB_ERROR_REPORTING": "false",
     }
-    if mode == "offline":  # online it holds the user's login
+    if mode == "offline":  # when online, it holds the user's login
         os.environ["WANDB_CONFIG_DIR"] = str(place / "config")
 
 
@@ -103,7 +103,7 @@ def _open(finished: Finished, mode: str) -> Any:
 
 
 def cell_of(name: str) -> str:
-    """Name of a run without its seed: what runs of several seeds have in common."""
+    """Return a run's name without its seed, shared by runs of several seeds."""
     return re.sub(r"[-_]seed_?\d+$", "", name)
 
 
