@@ -21,7 +21,7 @@ from rlvr_dynamics.results.formatting import DASH
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name, method_rank
 from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.results.unread import unread_note
-from rlvr_dynamics.schema.tables import TABLES
+from rlvr_dynamics.schema.tables import BEHAVIOUR, TABLES
 from tests.support.reporting_fixture import (
     ACCURACY,
     HELD_COSINE,
@@ -404,8 +404,7 @@ def test_every_column_of_the_tables_is_explained(run_dir):
 
 def test_columns_are_a_table_of_the_report(tables):
     table = tables["columns"]
-    assert len(table.cells()) == sum(
-        len(each.columns) for each in TABLES.values() if not each.is_open
-    )
+    declared = (*TABLES.values(), *BEHAVIOUR.values())
+    assert len(table.cells()) == sum(len(each.columns) for each in declared if not each.is_open)
     assert table.long  # folded away on the page
     assert all(DASH not in cells for cells in table.cells())
