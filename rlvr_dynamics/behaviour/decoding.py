@@ -1,4 +1,4 @@
-"""Greedy answers of a model, batch by batch."""
+"""Greedy decoding in batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ STOP, LENGTH = "stop", "length"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model wrote.
+    """One answer of a model.
 
     Attributes:
-        tokens: Token ids; the one that ended the answer is among them.
-        finish: ``stop``, or ``length`` where the limit cut it.
+        tokens: Token ids, including the one that ended the answer.
+        finish: ``stop``, or ``length`` if the limit cut the answer.
     """
 
     tokens: tuple[int, ...]
@@ -34,10 +34,10 @@ def greedy(
 
     Args:
         runnable: The model.
-        prompts: Token ids of each, at least one token.
-        room: Longest continuation of each in tokens, at least 1.
-        batch: Prompts continued at once; such of similar length go together.
-        label: What the progress bar says.
+        prompts: Token ids of each prompt, at least one.
+        room: Maximum length of each continuation in tokens, at least 1.
+        batch: Prompts per batch; prompts of similar length are batched together.
+        label: Text of the progress bar.
 
     Returns:
         The continuations, in the order of the prompts.
@@ -79,7 +79,7 @@ def greedy(
 
 
 def _check_finite(runnable: Runnable, prompt: Sequence[int], label: str) -> None:
-    """Ask for one token's logits: the most likely of NaNs would be a token like any other."""
+    """Check one token's logits: the argmax of NaNs would look like any other token."""
     import torch
 
     ids = torch.tensor([list(prompt)], device=runnable.device)
@@ -90,11 +90,11 @@ def _check_finite(runnable: Runnable, prompt: Sequence[int], label: str) -> None
 
 
 def cut(tokens: Sequence[int], room: int, stops: Sequence[int]) -> Answer:
-    """End an answer at its first stop token, which it keeps, or at its limit.
+    """Cut an answer after its first stop token or at its limit.
 
     Args:
-        tokens: Token ids, with whatever fills the row behind the end.
-        room: Longest answer in tokens.
+        tokens: Token ids, including any padding after the end.
+        room: Maximum length of the answer in tokens.
         stops: Tokens that end an answer.
     """
     for place, token in enumerate(tokens[:room]):

@@ -1,4 +1,4 @@
-"""How far the embeddings of the tokens moved, and the same in two dimensions.
+"""How far the token embeddings moved, and a projection of the shifts to two dimensions.
 
 Legend: n tokens, d length of an embedding.
 """
@@ -22,7 +22,7 @@ MOST_UNUSED = 1_000
 
 
 class Matrix(NamedTuple):
-    """An embedding matrix of a stored model: its name, rows and length of a row."""
+    """An embedding matrix of a stored model: its name, number of rows and row length."""
 
     name: str
     rows: int
@@ -30,7 +30,7 @@ class Matrix(NamedTuple):
 
 
 def matrices(folder: Path) -> tuple[dict[str, Matrix], bool]:
-    """The input embedding of a folder, the output embedding if it is its own, and if it is not.
+    """Return a model's input embedding, its output embedding if untied, and whether it is tied.
 
     Raises:
         UserError: No tensor is an input embedding.
@@ -57,17 +57,17 @@ def _matrix(layout: Layout, name: str) -> Matrix:
 
 
 def rows_of(folder: Path, matrix: Matrix, tokens: Sequence[int]) -> NDArray[np.float64]:
-    """Read the rows of some tokens, shape (n, d), float64."""
+    """Read the embeddings of the given tokens, shape (n, d), float64."""
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
-    stored = Trajectory.of_one(folder)  # reads runs of elements without the rest of the weights
+    stored = Trajectory.of_one(folder)  # reads ranges of elements without the other weights
     d = matrix.d
     rows = [stored.elements(0, matrix.name, token * d, token * d + d) for token in tokens]
     return np.array([row.double().numpy() for row in rows]).reshape(len(rows), d)
 
 
 def some_unused(used: Sequence[int], rows: int, seed: int) -> list[int]:
-    """Tokens that do not occur: all, or as many as are used and `MOST_UNUSED` at most, drawn."""
+    """Draw at most `MOST_UNUSED` unused tokens, no more than there are used ones."""
     others = np.setdiff1d(np.arange(rows), np.asarray(used, dtype=np.int64))
     most = max(MOST_UNUSED, 1)
     if len(others) > most:
@@ -78,17 +78,17 @@ def some_unused(used: Sequence[int], rows: int, seed: int) -> list[int]:
 def principal_plane(
     before: NDArray[np.float64], after: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
-    """Project both states of the embeddings on the first two principal axes of all of them.
+    """Project both states of the embeddings onto the first two principal axes of their union.
 
-    Exact (a full singular value decomposition), so no seed is needed; AlphaRL's code takes
-    scikit-learn's PCA(2) with seed 42. Axes point where their largest entry is positive.
+    Uses an exact, full singular value decomposition, so no seed is needed; AlphaRL's code uses
+    scikit-learn's PCA(2) with seed 42. Axes are oriented so that their largest entry is positive.
 
     Args:
         before: shape (n, d).
         after: shape (n, d).
 
     Returns:
-        Both projections, shape (n, 2) each, and the share of the variance on each axis.
+        Both projections, shape (n, 2) each, and each axis's share of the variance.
     """
     both = np.concatenate([before, after])
     centred = both - both.mean(axis=0)
@@ -106,7 +106,7 @@ def principal_plane(
 
 
 def cosines(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine of every row with the same row of the other, shape (n,); NaN where one is zero."""
+    """Return the cosine of each pair of rows, shape (n,); NaN where either row is zero."""
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     products = (first * second).sum(axis=1)
     return np.divide(products, lengths, out=np.full(len(lengths), np.nan), where=lengths > 0)
@@ -115,7 +115,7 @@ def cosines(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[
 def shift_table(
     before: NDArray[np.float64], after: NDArray[np.float64], used: NDArray[np.bool_]
 ) -> pd.DataFrame:
-    """Lengths and cosines of the shifts of tokens, and the plane of those that are used.
+    """Return norms and cosines of the tokens' shifts, and the projection of the used tokens.
 
     Args:
         before: Embeddings of the base, shape (n, d).
@@ -124,9 +124,9 @@ def shift_table(
 
     Returns:
         One row per token: base_norm, shift_norm, relative_shift, cosine (of both states), common
-        (cosine of the shift with the mean shift of the other used tokens; near 0, give or take
-        1/√d, if every token goes its own way), x_base, y_base, x, y (NaN for unused tokens),
-        x_explained, y_explained.
+        (cosine of the shift with the mean shift of the other used tokens; within about 1/√d of 0
+        if tokens move independently), x_base, y_base, x, y (NaN for unused tokens), x_explained,
+        y_explained.
     """
     shift = after - before
     base_norm, shift_norm = np.linalg.norm(before, axis=1), np.linalg.norm(shift, axis=1)

@@ -1,4 +1,4 @@
-"""What is asked: the models, the questions, how they are put and how long an answer may be."""
+"""The job description: models, questions, prompt form and maximum answer length."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +15,23 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Job:
-    """One base, what was made of it, and the questions they answer.
+    """One base, the models derived from it, and the questions they answer.
 
     Attributes:
         models: Role (`ROLES`) to Hugging Face folder; `base` and `trained` at least.
         questions: Benchmark file (`rlvr_dynamics.scoring.samples.read_benchmark`).
         out: Folder of the tables.
-        dtype: Precision in which the models run; None for the one the base is stored in.
-        device: ``auto`` takes a GPU where there is one.
-        template: How a question is put (`rlvr_dynamics.scoring.prompts`).
-        system_prompt: What the system says before it; None for the template's own.
+        dtype: Precision in which the models run; None for the base's stored dtype.
+        device: ``auto`` uses a GPU if there is one.
+        template: Prompt form (`rlvr_dynamics.scoring.prompts`).
+        system_prompt: System message before the question; None for the template's own.
         thinking: Passed to the chat template as ``enable_thinking``; None passes nothing.
-        max_new_tokens: Longest answer in tokens.
-        context: Longest prompt and answer together, in tokens; None for the model's own.
-        limit: Only the first questions; None for all. AlphaRL's code takes 10 of MATH-500.
-        guide_tokens: Lengths k of the prefixes; None for 0, 1, 2, 5, 10, 20, 40, ... until the
-            longest answer of the trained model is used up.
+        max_new_tokens: Maximum answer length in tokens.
+        context: Maximum length of prompt and answer together, in tokens; None for the model's own.
+        limit: Number of questions, from the first; None for all. AlphaRL's code uses 10 of
+            MATH-500.
+        guide_tokens: Lengths k of the prefixes; None for 0, 1, 2, 5, 10, 20, 40, ... below the
+            length of the trained model's longest answer.
         batch: Answers generated at once.
         seed: Seed of the bootstrap and of the draw of unused tokens; greedy answers need none.
         draws: Bootstrap draws.
@@ -53,7 +54,7 @@ class Job:
     draws: int = DRAWS
 
     def put(self) -> EngineSettings:
-        """How a question is put, in the scoring's terms; what concerns its engine is idle."""
+        """The prompt form as scoring's settings; the engine settings in it are not used."""
         return EngineSettings(
             device="cpu",
             dtype=self.dtype or "float32",
@@ -65,11 +66,11 @@ class Job:
 
 
 def prefix_lengths(wanted: tuple[int, ...] | None, longest: int) -> list[int]:
-    """The numbers of tokens that are given as a prefix, below the length of the longest answer.
+    """Return the prefix lengths in tokens that are below the length of the longest answer.
 
     Args:
-        wanted: As asked; None doubles on from `GUIDE_TOKENS`.
-        longest: Tokens of the longest answer of the trained model.
+        wanted: The requested lengths; None continues `GUIDE_TOKENS` by doubling.
+        longest: Length of the trained model's longest answer in tokens.
     """
     lengths = list(GUIDE_TOKENS if wanted is None else wanted)
     while wanted is None and lengths[-1] * 2 < longest:

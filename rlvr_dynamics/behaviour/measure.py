@@ -1,4 +1,4 @@
-"""From a job to its four tables."""
+"""Computes the four tables of a job."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,21 +21,21 @@ from rlvr_dynamics.system.keyed import write_table
 
 
 def table_path(folder: Path, name: str) -> Path:
-    """File of one of the tables `NAMES`."""
+    """Return the file of one of the tables `NAMES`."""
     return folder / f"{name}.parquet"
 
 
 def measure(job: Job, say: Callable[[str], None]) -> None:
-    """Write tokens, summary, embeddings and prefix into `job.out`.
+    """Write the tables tokens, summary, embeddings and prefix into `job.out`.
 
-    Answers and readings that are there already and would be the same are kept.
+    Existing answers and readings are kept if they would be the same.
 
     Args:
-        job: What is asked.
+        job: The job.
         say: Called with a line of progress.
 
     Raises:
-        UserError: Something about the models or questions is wrong.
+        UserError: The models or questions are unsuitable.
     """
     subjects = subjects_of(job)
     facts = _facts(subjects)
@@ -44,7 +44,7 @@ def measure(job: Job, say: Callable[[str], None]) -> None:
 
 
 def _facts(subjects: Subjects) -> dict[str, Any]:
-    """What the numbers of all tables come from, for the metadata of their files."""
+    """Return what all tables were computed from, for the metadata of their files."""
     job = subjects.job
     return {
         "identities": dict(subjects.identities),
@@ -57,9 +57,9 @@ def _facts(subjects: Subjects) -> dict[str, Any]:
 
 
 def readings(roles: list[str]) -> list[tuple[str, str]]:
-    """Who reads whose answers: the base everyone's, its own as a control; all the trained one's."""
+    """Return (reader, writer) pairs: the base reads all answers, the others the trained ones."""
     others = [role for role in roles if role not in (BASE, TRAINED)]
-    # In this order every model is loaded once, or twice if it answers and reads.
+    # This order loads every model once, or twice if it both answers and reads.
     return [(role, TRAINED) for role in others] + [(BASE, role) for role in roles]
 
 
@@ -74,7 +74,7 @@ def _tables(subjects: Subjects, work: Work) -> dict[str, pd.DataFrame]:
     }
     who = subjects.identities
     others = [role for role in roles if role != BASE]
-    # A model's own answers and its reading of the trained model's go together: one load.
+    # Get each model's own answers and its reading of the trained model's in one load.
     answers = {TRAINED: work.answers(TRAINED)}
     for role in [*others[1:], BASE]:
         answers[role] = work.answers(role)
@@ -125,7 +125,7 @@ def _texts(subjects: Subjects, answers: dict[str, pd.DataFrame]) -> dict[int, st
 
 
 def _compact(tokens: pd.DataFrame) -> pd.DataFrame:
-    """Words that repeat a million times are stored once."""
+    """Store strings that repeat a million times only once."""
     words = ["writer", "reader", "question_id", "text"]
     words += ["writer_identity", "reader_identity", "dtype"]
     return tokens.astype(dict.fromkeys(words, "category"))

@@ -1,4 +1,4 @@
-"""A model and its tokenizer from a folder on this disk: safetensors only, no code of its own."""
+"""Loads a model and its tokenizer from a local folder: safetensors only, no custom code."""
 
 import gc
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Runnable:
-    """A model that runs.
+    """A loaded model.
 
     Attributes:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
         stops: Tokens that end an answer.
-        pad: Token that fills short rows; masked, so any will do.
-        device: Where it runs.
+        pad: Padding token; masked, so any token works.
+        device: Device it runs on.
     """
 
     model: Any
@@ -36,7 +36,7 @@ class Runnable:
 
 
 def not_finite(where: str) -> UserError:
-    """The error for a model whose logits are not finite."""
+    """Return the error for a model whose logits are not finite."""
     return UserError(
         "the model's probabilities are not finite",
         where=where,
@@ -48,7 +48,7 @@ def chosen_device(device: str) -> str:
     """Return ``cpu`` or ``cuda``.
 
     Raises:
-        UserError: A GPU is asked for and there is none.
+        UserError: A GPU is requested but there is none.
     """
     import torch
 
@@ -59,7 +59,7 @@ def chosen_device(device: str) -> str:
 
 
 def stored_dtype(folder: Path) -> str:
-    """Return the dtype that most elements of a folder's weights have."""
+    """Return the dtype of most elements of a folder's weights."""
     layout = read_layout(folder)
     sizes: dict[str, int] = {}
     for name in layout.names:
@@ -72,7 +72,7 @@ def load_tokenizer(folder: Path) -> Any:
     """Load a folder's tokenizer.
 
     Raises:
-        UserError: There is none, or it needs code of its own.
+        UserError: There is none, or it needs custom code.
     """
     from transformers import AutoTokenizer
 
@@ -91,12 +91,12 @@ def load(folder: Path, dtype: str, device: str, prompt: Mapping[str, Any]) -> Ru
 
     Args:
         folder: Hugging Face folder.
-        dtype: Precision in which it runs.
+        dtype: Precision in which the model runs.
         device: ``cpu`` or ``cuda``.
         prompt: From `rlvr_dynamics.scoring.prompts.prompt_facts`.
 
     Raises:
-        UserError: The folder is no model of causal language, is damaged, or needs code of its own.
+        UserError: The folder is not a causal language model, is damaged or needs custom code.
     """
     import torch
     from safetensors import SafetensorError
@@ -104,7 +104,7 @@ def load(folder: Path, dtype: str, device: str, prompt: Mapping[str, Any]) -> Ru
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    read_layout(folder)  # says what is wrong with the files in our own words
+    read_layout(folder)  # for our own message if the files are wrong
     prove_folder(folder, hashes_of(folder, HashCache(None)) or {})
     tokenizer = load_tokenizer(folder)
     try:
@@ -126,7 +126,7 @@ def load(folder: Path, dtype: str, device: str, prompt: Mapping[str, Any]) -> Ru
     ends = ends if isinstance(ends, list) else [ends]
     ends = [*ends, tokenizer.eos_token_id, *stop_tokens(tokenizer, prompt)]
     stops = tuple(sorted({int(end) for end in ends if end is not None}))
-    # generate() takes what is not given from here; a repetition penalty is not greedy decoding.
+    # generate() takes its defaults from here; with a repetition penalty it would not be greedy.
     model.generation_config = GenerationConfig()
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (*stops, 0)[0]
     place = torch.device(device)
@@ -134,7 +134,7 @@ def load(folder: Path, dtype: str, device: str, prompt: Mapping[str, Any]) -> Ru
 
 
 class OneAtATime:
-    """Holds one loaded model, the one that was asked for last.
+    """Keeps one model loaded: the one requested last.
 
     Args:
         folders: Role to folder.
@@ -146,13 +146,13 @@ class OneAtATime:
     def __init__(
         self, folders: Mapping[str, Path], dtype: str, device: str, prompt: Mapping[str, Any]
     ) -> None:
-        """Nothing is loaded yet."""
+        """Store the arguments without loading anything."""
         self._folders, self._dtype, self._device = folders, dtype, device
         self._prompt = prompt
         self._held: tuple[str, Runnable] | None = None
 
     def __call__(self, role: str) -> Runnable:
-        """Return the model of a role; another one is dropped first."""
+        """Return the model of a role, unloading any other first."""
         if self._held is None or self._held[0] != role:
             self._held = None
             gc.collect()

@@ -1,4 +1,4 @@
-"""What a model thinks of a text that it did not write: one forward pass over each batch."""
+"""Scores text that a model did not write, with one forward pass per batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ POSITIONS = 256
 
 @dataclass(frozen=True)
 class Reading:
-    """A reader's opinion of one answer of n tokens.
+    """A reader's scores for one answer of n tokens.
 
     Attributes:
-        greedy: The token it would have written at each position, shape (n,), int64.
-        log_probs: Log-probability of the token that stands there, nats, shape (n,), float64.
+        greedy: Token the reader would have written at each position, shape (n,), int64.
+        log_probs: Log-probability of the actual token, nats, shape (n,), float64.
     """
 
     greedy: NDArray[np.int64]
@@ -34,17 +34,17 @@ def read(
     label: str,
     logit_bytes: int = LOGIT_BYTES,
 ) -> list[Reading]:
-    """Score answers token by token, given the prompt and the answer's own tokens before.
+    """Score answers token by token, given the prompt and the preceding answer tokens.
 
     Args:
         runnable: The reader.
         prompts: Token ids, at least one each.
         answers: Token ids, at least one each.
-        label: What the progress bar says.
+        label: Text of the progress bar.
         logit_bytes: Memory for the logits of a batch; a single answer may need more.
 
     Returns:
-        One reading per answer, in their order.
+        One reading per answer, in the same order.
 
     Raises:
         UserError: The reader's logits are not finite.
@@ -69,7 +69,7 @@ def read(
                 use_cache=False,
             ).logits
             for place, row in enumerate(group):
-                # The logits at a position are about the token after it.
+                # The logits at a position predict the next token.
                 first, last = len(prompts[row]) - 1, len(rows[row]) - 1
                 told = torch.tensor(answers[row], device=runnable.device)
                 found[row] = _opinion(logits[place, first:last], told)
@@ -79,7 +79,7 @@ def read(
 
 
 def _opinion(logits: "object", told: "object") -> Reading:
-    """Greedy tokens and log-probabilities, a piece of the positions at a time."""
+    """Return greedy tokens and log-probabilities, computed in chunks of positions."""
     import torch
 
     assert isinstance(logits, torch.Tensor) and isinstance(told, torch.Tensor)  # noqa: S101
@@ -93,7 +93,7 @@ def _opinion(logits: "object", told: "object") -> Reading:
 
 
 def _groups(lengths: Sequence[int], widest: int) -> Iterator[list[int]]:
-    """Rows of similar length, as many together as `widest` positions hold; at least one."""
+    """Group rows of similar length so that a group pads to at most `widest` positions."""
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
         if group and (len(group) + 1) * lengths[row] > widest:

@@ -1,6 +1,6 @@
-"""Shares, perplexities and positions over answers, with the bootstrap over answers. Only numpy.
+"""Shares, perplexities and positions of tokens, with a bootstrap over answers. Only numpy.
 
-Answers are the unit that is drawn, because the tokens of one answer depend on each other.
+The bootstrap draws answers, because the tokens of one answer depend on each other.
 
 Legend: n answers, draws resamples, b bins.
 """
@@ -22,14 +22,14 @@ BINS = 10
 def share(
     hits: NDArray[np.float64], tokens: NDArray[np.float64], *, draws: int, seed: int
 ) -> Interval:
-    """Share of tokens with a property, over all answers, Σ hits / Σ tokens.
+    """Return the share of tokens with a property over all answers, Σ hits / Σ tokens.
 
-    Where no token (or every one) has it, resampling shows nothing else either. The open end is
-    then Wilson's for the share of answers with such a token, taken as one token in each of them.
+    If no token (or every token) has it, all resamples agree. The open end of the interval is then
+    Wilson's bound for the share of answers with such a token, counting one token in each of them.
 
     Args:
-        hits: Tokens with the property by answer, shape (n,).
-        tokens: Tokens by answer, shape (n,).
+        hits: Number of tokens with the property in each answer, shape (n,).
+        tokens: Number of tokens in each answer, shape (n,).
         draws: Bootstrap draws.
         seed: Seed of the draws.
     """
@@ -47,11 +47,11 @@ def share(
 def perplexity(
     log_probs: NDArray[np.float64], tokens: NDArray[np.float64], *, draws: int, seed: int
 ) -> Interval:
-    """exp of the mean negative log-probability of a token, over all answers.
+    """Return exp of the mean negative log-probability per token over all answers.
 
     Args:
-        log_probs: Sum of the log-probabilities of an answer's tokens, nats, shape (n,).
-        tokens: Tokens by answer, shape (n,).
+        log_probs: Sum of the log-probabilities of each answer's tokens, nats, shape (n,).
+        tokens: Number of tokens in each answer, shape (n,).
         draws: Bootstrap draws.
         seed: Seed of the draws.
     """
@@ -64,13 +64,13 @@ def perplexity(
 
 
 def relative_positions(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where every token stands in its answer: (position + 1/2) / length, in (0, 1).
+    """Return each token's relative position in its answer, (position + 1/2) / length, in (0, 1).
 
     Args:
-        lengths: Tokens by answer, shape (n,).
+        lengths: Number of tokens in each answer, shape (n,).
 
     Returns:
-        shape (Σ lengths,), answer after answer.
+        shape (Σ lengths,), answers concatenated.
     """
     return np.concatenate([(np.arange(n) + 0.5) / n for n in lengths] or [np.empty(0)])
 
@@ -83,18 +83,18 @@ def position_histogram(
     seed: int,
     bins: int = BINS,
 ) -> list[tuple[Interval, float]]:
-    """Share of all hits that fall into each part of the answers.
+    """Return the share of all hits in each part of the answers.
 
     Args:
-        hits: Whether a token has the property, answer after answer, shape (Σ lengths,).
-        lengths: Tokens by answer, shape (n,).
+        hits: Whether each token has the property, answers concatenated, shape (Σ lengths,).
+        lengths: Number of tokens in each answer, shape (n,).
         draws: Bootstrap draws.
         seed: Seed of the draws.
-        bins: Parts of equal width, b.
+        bins: Number of parts of equal width, b.
 
     Returns:
-        For each part the share of the hits with its interval, and the null: the share of all
-        tokens that stand there, which is what hits without a preferred place would show.
+        For each part the share of hits with its interval, and the null: the share of all tokens
+        in that part, which is expected of hits without a preferred position.
     """
     n = len(lengths)
     place = np.minimum((relative_positions(lengths) * bins).astype(np.int64), bins - 1)

@@ -1,4 +1,4 @@
-"""The models and questions of a job, checked against each other before anything runs."""
+"""A job's models and questions, checked for consistency before anything runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.files import read_object
 from rlvr_dynamics.system.versions import package_version
 
-VERSION = 1  # raised when a change of this package changes what a model is asked or told
+VERSION = 1  # raise when a change to this package changes a model's input
 PACKAGES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """What a job works on.
+    """The checked inputs of a job.
 
     Attributes:
         job: The job.
         identities: Role to hash of the weights.
-        questions: The benchmark's rows that are asked.
-        prompt: How they are put.
+        questions: The benchmark rows used.
+        prompt: Their prompt form.
         dtype: Precision in which the models run.
         device: ``cpu`` or ``cuda``.
-        context: Longest prompt and answer together, in tokens; None where nobody says.
+        context: Maximum length of prompt and answer together, in tokens; None if unknown.
     """
 
     job: Job
@@ -53,21 +53,21 @@ class Subjects:
 
     @property
     def kind(self) -> str:
-        """Kind of the answers."""
+        """Kind of answer."""
         return str(self.questions["kind"].iloc[0])
 
     @cached_property
     def frames(self) -> dict[str, str]:
-        """Role -> hash of all that lies beside the weights of its model."""
+        """Role -> hash of everything except weights in its model folder."""
         return {role: frame_of(self.job.models[role]) for role in self.roles}
 
     def answering(self, role: str) -> dict[str, str]:
-        """All of a model that its answers depend on."""
+        """Return everything about a model that its answers depend on."""
         return {"weights": self.identities[role], "frame": self.frames[role]}
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """All that an answer depends on besides the model that gives it."""
+        """Everything that an answer depends on except the answering model."""
         return {
             "version": VERSION,
             "questions": content_sha256(self.questions),
@@ -85,7 +85,7 @@ class Subjects:
         """The tokenizer, the same for all models.
 
         Raises:
-            UserError: It is not the same.
+            UserError: The models' tokenizers differ.
         """
         own = load_tokenizer(self.job.models[BASE])
         for role in self.roles:
@@ -99,10 +99,10 @@ class Subjects:
 
     @cached_property
     def prompts(self) -> list[list[int]]:
-        """Token ids of every question as it is put.
+        """Token ids of every question's prompt.
 
         Raises:
-            UserError: One leaves no room for an answer.
+            UserError: A prompt leaves no room for an answer.
         """
         found = [
             render(self.tokenizer, self.prompt, str(question))[1]
@@ -119,7 +119,7 @@ class Subjects:
 
     @cached_property
     def room(self) -> list[int]:
-        """Longest answer to every question, in tokens."""
+        """Maximum answer length for each question, in tokens."""
         most = self.job.max_new_tokens
         if self.context is None:
             return [most] * len(self.prompts)
@@ -127,11 +127,11 @@ class Subjects:
 
 
 def subjects_of(job: Job) -> Subjects:
-    """Look at the folders and the questions; no model is loaded.
+    """Read and check the folders and questions without loading a model.
 
     Raises:
-        UserError: A folder is no model, the questions cannot be read, or two models would be
-            asked in different ways.
+        UserError: A folder is not a model, the questions cannot be read, or two models would get
+            different prompts.
     """
     for role in (BASE, TRAINED):
         if role not in job.models:
@@ -164,7 +164,7 @@ def subjects_of(job: Job) -> Subjects:
 
 
 def _context(folder: Path) -> int | None:
-    """Positions that a model's config.json promises."""
+    """Return the number of positions in a model's config.json."""
     config = read_object(folder / "config.json", way_out="fetch or save this model again")
     found = config.get("max_position_embeddings")
     return int(found) if found else None

@@ -1,4 +1,4 @@
-"""The four tables, put together from the parts: pure functions of them."""
+"""Builds the four tables as pure functions of the parts in `work`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,11 +22,11 @@ NAMES = ("tokens", "summary", "embeddings", "prefix")
 def token_rows(
     answers: pd.DataFrame, reading: pd.DataFrame, texts: Mapping[int, str]
 ) -> pd.DataFrame:
-    """One row per token of a writer's answers, as a reader sees it.
+    """Return one row per token of a writer's answers, with a reader's scores.
 
     Args:
-        answers: The writer's (`work.Work.answers`).
-        reading: The reader's opinion of them (`work.Work.reading`).
+        answers: The writer's answers (`work.Work.answers`).
+        reading: The reader's scores for them (`work.Work.reading`).
         texts: Token to its text.
     """
     lengths = _lengths(answers)
@@ -50,7 +50,7 @@ def token_rows(
 def reading_summary(
     answers: pd.DataFrame, reading: pd.DataFrame, *, draws: int, seed: int
 ) -> pd.DataFrame:
-    """Non-greedy share, perplexity and places of the non-greedy tokens of one reading."""
+    """Return a reading's non-greedy share, perplexity and positions of non-greedy tokens."""
     lengths = _lengths(answers)
     pairs = list(zip(answers["tokens"], reading["greedy"], strict=True))
     hits = [np.asarray(tokens) != np.asarray(greedy) for tokens, greedy in pairs]
@@ -72,7 +72,7 @@ def reading_summary(
 
 
 def writer_summary(answers: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of a writer's own greedy answers, and how many the limit cut."""
+    """Return the accuracy of a writer's greedy answers and the share cut by the limit."""
     scores = answers["score"].to_numpy(float)
     cut = (answers["finish"] == "length").to_numpy(float)
     table = pd.DataFrame(
@@ -85,7 +85,7 @@ def writer_summary(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def unguided(base: pd.DataFrame) -> pd.DataFrame:
-    """The base's own answers in the form of `work.Work.guided`, for a prefix of no tokens."""
+    """Return the base's own answers in the form of `work.Work.guided`, for an empty prefix."""
     return base.assign(prefix_score=0.0, continued=True)
 
 
@@ -97,10 +97,10 @@ def prefix_row(
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Accuracy of the base behind a prefix.
+    """Return the base's accuracy after a prefix.
 
-    `gap_closed` is (with prefix - base) / (guide - base) in accuracy, by the bootstrap over
-    questions, paired; its ends are missing where the two models are too close to tell.
+    `gap_closed` is (with prefix - base) / (guide - base) in accuracy, with a paired bootstrap over
+    questions; its interval is missing if the two models are too close.
 
     Args:
         guided: From `work.Work.guided`.

@@ -1,4 +1,4 @@
-"""The parts that need a model: answers, readings of answers, answers begun by another model."""
+"""The parts that need a model: answers, readings, and answers that another model began."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,26 +20,26 @@ PARTS = ".parts"
 
 
 class Work:
-    """Asks models, and keeps what they said in parts, so that an interrupted run goes on.
+    """Runs models and stores their results in parts, so an interrupted run can resume.
 
     Args:
-        subjects: What to work on; the parts lie in a folder of the job's output.
-        say: Called with a line when a part is made.
+        subjects: The checked job; parts are stored in a folder of its output.
+        say: Called with a line whenever a part is computed.
     """
 
     def __init__(self, subjects: Subjects, say: Callable[[str], None]) -> None:
-        """No model is loaded before a part is missing."""
+        """Prepare; models are loaded only when a part is missing."""
         self._subjects, self._say = subjects, say
         self._loaded = OneAtATime(
             subjects.job.models, subjects.dtype, subjects.device, subjects.prompt
         )
 
     def material(self, writer: str) -> dict[str, Any]:
-        """All that a writer's answers depend on."""
+        """Return everything that a writer's answers depend on."""
         return {**self._subjects.asked, "writer": self._subjects.answering(writer)}
 
     def answers(self, writer: str) -> pd.DataFrame:
-        """A model's greedy answers, one row per question: tokens, finish, text, status, score."""
+        """Return greedy answers, one row per question: tokens, finish, text, status, score."""
 
         def make() -> pd.DataFrame:
             of = self._subjects
@@ -55,7 +55,7 @@ class Work:
         return self._part(f"answers__{writer}", self.material(writer), make)
 
     def reading(self, reader: str, writer: str) -> pd.DataFrame:
-        """What a reader would have written at every position: greedy, log_probs (lists)."""
+        """Return a reader's scores for a writer's answers: greedy, log_probs (lists)."""
 
         def make() -> pd.DataFrame:
             found = read(
@@ -75,11 +75,11 @@ class Work:
         return self._part(f"reading__{reader}__{writer}", material, make)
 
     def guided(self, guide: str, k: int) -> pd.DataFrame:
-        """The base's answers behind the first k tokens of another model's.
+        """Return the base's continuations of the first k tokens of another model's answers.
 
-        Where that answer has no more than k tokens it stands as it is; k must be 1 at least. One
-        row per question as in `answers`, with continued (whether the base wrote anything) and
-        prefix_score (what the prefix alone would score).
+        An answer of at most k tokens is kept unchanged; k must be at least 1. One row per question
+        as in `answers`, plus continued (whether the base wrote anything) and prefix_score (the
+        score of the prefix alone).
         """
 
         def make() -> pd.DataFrame:
@@ -112,7 +112,7 @@ class Work:
         return self._part(f"prefix__{guide}__{k}", material, make)
 
     def shifts(self, role: str) -> pd.DataFrame:
-        """Shift of the embeddings of a model from the base's, one row per matrix and token."""
+        """Return a model's embedding shifts from the base, one row per matrix and token."""
 
         def make() -> pd.DataFrame:
             answers = self.answers(TRAINED)["tokens"]

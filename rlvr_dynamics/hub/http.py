@@ -33,7 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECTIONS = 4
-TIMEOUT_SECONDS = (20.0, 60.0)  # to connect, between two blocks
+TIMEOUT_SECONDS = (20.0, 60.0)  # for connecting, and between two blocks
 PROBE_SECONDS = 10.0
 MOST_ANSWER_BYTES = 256 << 20
 MOST_ANSWER_SECONDS = 60.0
