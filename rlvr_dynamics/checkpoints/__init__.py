@@ -1,7 +1,7 @@
-"""All weights on disk: reading trajectories, writing checkpoints, proving identity.
+"""Weights on disk: read trajectories, write checkpoints, verify identity.
 
-`names`, `shards`, `steps` and `identity` need no torch, so this package loads the two modules
-that do only when they are asked for.
+`names`, `shards`, `steps` and `identity` do not need torch, so this package imports the two
+modules that do only on first use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Which weights an adapter makes: its tensors, its settings and the base under it."""
+"""Identity of the weights an adapter produces: from its tensors, its settings and its base."""
 
 from rlvr_dynamics.checkpoints.file_hashes import sha256_of
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
@@ -7,12 +7,12 @@ from rlvr_dynamics.checkpoints.layout import Adapter
 
 
 def adapter_identity(adapter: Adapter, base: str, cache: HashCache) -> str:
-    """Return the identity of the weights that an adapter makes of its base.
+    """Return the identity of the weights obtained by applying an adapter to its base.
 
     Args:
         adapter: The adapter.
         base: The base's identity.
-        cache: Where hashes of files are remembered.
+        cache: Cache of file hashes.
     """
     (tensors,) = cache.hashes([adapter.path.resolve()])
     return combine(
@@ -21,10 +21,10 @@ def adapter_identity(adapter: Adapter, base: str, cache: HashCache) -> str:
 
 
 def prove_adapter(adapter: Adapter, base: str, identity: str) -> None:
-    """Read an adapter's files anew and compare them with those whose identity was taken.
+    """Read an adapter's files again and compare them with the recorded identity.
 
     Raises:
-        UserError: They have another content since.
+        UserError: Their content has changed since.
     """
     if adapter_identity(adapter, base, HashCache(None)) != identity:
         path = adapter.path

@@ -1,7 +1,7 @@
-"""Patterns of module names in an adapter's settings, matched as peft does, within bounds.
+"""Module name patterns in an adapter's settings, matched as peft does, within limits.
 
-The patterns are regular expressions out of a file that somebody else wrote. One that could take
-for ever, which needs a repeated group or many repetitions, is refused.
+The patterns are regular expressions from an untrusted file. Patterns that could take exponential
+time, with a repeated group or many repetitions, are rejected.
 """
 
 import re
@@ -17,16 +17,16 @@ _REPEATED_GROUP = re.compile(r"\)[*+?{]|\(\?|\\[1-9]")
 
 
 def first_match(patterns: Mapping[str, Any], module: str, otherwise: Any, where: Path) -> Any:
-    """Return the value of the first pattern that is a module's name, or its end behind a dot.
+    """Return the value of the first pattern that matches a module's name, or a suffix after a dot.
 
     Args:
-        patterns: Regular expression to value, in their order.
+        patterns: Regular expression to value, in order.
         module: Name of the module, without the adapter's prefix.
-        otherwise: What is returned when none matches.
-        where: The file, for messages.
+        otherwise: Returned when none matches.
+        where: The file, for error messages.
 
     Raises:
-        UserError: A pattern is no regular expression, or one that is not tried.
+        UserError: A pattern is not a regular expression, or is rejected as too expensive.
     """
     for pattern, value in patterns.items():
         repetitions = sum(pattern.count(sign) for sign in "*+?{")

@@ -1,4 +1,4 @@
-"""The values of a tensor that an adapter changes, and its change by itself, in float32.
+"""Values of a tensor changed by an adapter, and the change alone, in float32.
 
 Legend: m x n a weight as stored, r the rank of its adapter.
 """
@@ -18,7 +18,7 @@ ReadBase = Callable[[int, int], Tensor]
 def merged_elements(
     adapter: Adapter, name: str, columns: int, start: int, stop: int, read_base: ReadBase
 ) -> Tensor:
-    """Return elements of a changed tensor, W_0 + s B A rounded once, to float32.
+    """Return elements of a changed tensor, W_0 + s B A, rounded once to float32.
 
     Args:
         adapter: The adapter.
@@ -39,7 +39,7 @@ def merged_elements(
 def update_elements(
     adapter: Adapter, name: str, columns: int, start: int, stop: int, read_base: ReadBase
 ) -> Tensor:
-    """Return elements of a tensor's change, s B A, without the rounding of the merged weight.
+    """Return elements of the change alone, s B A, free of the merged weight's rounding.
 
     See `merged_elements`.
     """
@@ -58,7 +58,7 @@ def _start(path: Path, change: Change, start: int, stop: int, read_base: ReadBas
 
 
 def _added(path: Path, change: Change, columns: int, start: int, stop: int) -> Tensor:
-    """Return elements of what is added, shape (stop - start,), float64."""
+    """Return elements of the added term, shape (stop - start,), float64."""
     added = torch.zeros(stop - start, dtype=torch.float64)
     if change.addition is not None:
         added += change.scale * read_stored(path, change.addition, start, stop).double()

@@ -1,8 +1,8 @@
 """Low-rank adapters of peft (LoRA, arXiv 2106.09685), read as changes of a base's tensors.
 
 A changed matrix is W_0 + s B A with s = alpha / r, or alpha / sqrt(r) with rank stabilisation
-(arXiv 2312.03732). Biases and whole modules that were trained besides replace the base's. Variants
-that are anything else are refused by name. Nothing here needs torch.
+(arXiv 2312.03732). Biases and full modules trained along with it replace the base's. Any other
+variant is rejected by name. Nothing here needs torch.
 
 Legend: m x n a weight as stored, r its rank, B of shape (m, r), A of shape (r, n).
 """
@@ -36,13 +36,14 @@ _HARMLESS = {
     *("corda_config", "lora_ga_config", "qalora_group_size", "runtime_config", "lora_bias"),
     "ensure_weight_tying",
 }
-# Other starts (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change the base too, which nobody stores.
+# Other initialisations (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) also change the base, and that change
+# is not stored.
 _STARTS_AT_BASE = (True, False, None, "true", "false", "gaussian", "eva", "orthogonal")
 
 
 @dataclass
 class _Parts:
-    """Tensors of one module of an adapter, by what they are."""
+    """Tensors of one module of an adapter, by role."""
 
     low_rank: dict[str, TensorEntry] = field(default_factory=dict)
     bias: TensorEntry | None = None
@@ -52,8 +53,8 @@ def read_adapter(folder: Path, base: Layout) -> Adapter:
     """Read what an adapter changes; headers and settings only.
 
     Raises:
-        UserError: A file is missing or damaged, the adapter is of a kind that is not read, or it
-            does not fit the base.
+        UserError: A file is missing or damaged, the kind of adapter is not supported, or it does
+            not fit the base.
     """
     if holds_weights(folder):
         raise UserError(
@@ -154,7 +155,7 @@ def _is_number(value: Any) -> bool:
 def _sorted_by_module(
     shard: Shard, folder: Path
 ) -> tuple[dict[str, _Parts], dict[str, TensorEntry]]:
-    """Divide an adapter's tensors into low-rank parts by module, and tensors that replace."""
+    """Split an adapter's tensors into low-rank parts by module and replacement tensors."""
     modules: dict[str, _Parts] = {}
     replaced: dict[str, TensorEntry] = {}
     for stored, plain in unwrapped(shard.entries).items():
@@ -195,7 +196,7 @@ def _add_low_rank(
     folder: Path,
     changes: dict[str, Change],
 ) -> float:
-    """Enter the product of a module and return its scale."""
+    """Add a module's low-rank product to `changes` and return its scale."""
     embedding = "embedding_A" in parts.low_rank
     keys = ("embedding_A", "embedding_B") if embedding else ("A", "B")
     if parts.low_rank.keys() != set(keys):

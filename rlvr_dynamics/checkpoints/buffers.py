@@ -1,7 +1,7 @@
-"""What a checkpoint stores beside its weights: positions, masks, rotary tables, empty tensors.
+"""Tensors in a checkpoint that are not weights: positions, masks, rotary tables, empty tensors.
 
-They follow from the config and are no weights, so they are not analysed. They must be the same in
-the base and in every step; one that changes says that something else was saved, or another model.
+They follow from the config, so they are not analysed. They must be the same in the base and in
+every step; a buffer that changes means that something else, or another model, was saved.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def is_buffer(name: str, entry: TensorEntry) -> bool:
 
 
 def placeholders_error(which: str, names: Sequence[str], folder: Path) -> UserError:
-    """Return the line for weights in whose place there are tensors without elements."""
+    """Return the error for weights that are stored as tensors without elements."""
     return UserError(
         f"{which}tensor {names[0]} has no elements"
         + (f", like {len(names) - 1} more" if len(names) > 1 else "")
@@ -42,16 +42,16 @@ def placeholders_error(which: str, names: Sequence[str], folder: Path) -> UserEr
 
 
 def check_buffers(layouts: Mapping[int, Layout]) -> list[str]:
-    """Make sure that every buffer is the same wherever it is stored.
+    """Check that every buffer is the same wherever it is stored.
 
     Args:
         layouts: Base (step 0) and steps whose values are on this disk.
 
     Returns:
-        The buffers that have elements, by name.
+        Names of the buffers that have elements.
 
     Raises:
-        UserError: A buffer of a step differs from the base's, or from that of the first step which
+        UserError: A step's buffer differs from the base's, or from that of the first step that
             has it.
     """
     first: dict[str, tuple[int, Path, TensorEntry]] = {}
@@ -99,7 +99,7 @@ def _bytes(path: Path, begin: int, end: int) -> bytes:
 
 
 def _equal_values(first: Path, known: TensorEntry, second: Path, entry: TensorEntry) -> bool:
-    """Compare values of two dtypes: floats as the narrower has them, others as numbers."""
+    """Compare values of two dtypes: floats rounded to the narrower dtype, others as numbers."""
     import torch
 
     names = {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"}

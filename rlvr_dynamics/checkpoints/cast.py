@@ -1,4 +1,4 @@
-"""The dtype in which a run keeps its weights: the base and every checkpoint, cast alike.
+"""Cast the base and every checkpoint of a run to one dtype.
 
 Widening (bfloat16 or float16 to float32) is exact; narrowing rounds to nearest, ties to even. One
 block of one tensor is in memory at a time.
@@ -37,31 +37,31 @@ def first_not_finite(layout: Layout) -> str | None:
 
 
 def stores_head_twice(layout: Layout) -> bool:
-    """Whether a tied output head is stored beside the embedding that it repeats."""
+    """Whether a tied output head is stored in addition to the embedding it duplicates."""
     return bool(droppable_copies(layout))
 
 
 def droppable_copies(layout: Layout) -> dict[str, str]:
-    """Return what a checkpoint stores twice and is loaded alike without.
+    """Return the duplicate tensors that a checkpoint can omit and still load the same.
 
-    That is an output head which has the embedding's bytes, and which the config calls tied to it:
-    what loads the model makes the one from the other.
+    That is an output head that has the embedding's bytes and that the config declares tied: the
+    loader restores it from the embedding.
     """
     copies = vocabulary_of_one(layout).apply(layout).copies
     return dict(copies) if copies and says_tied(layout.folder) else {}
 
 
 def stored_bytes(layout: Layout, dtype: str) -> int:
-    """Bytes of all values in another dtype, what is known to be a copy left out."""
+    """Bytes of all values in another dtype, without known copies."""
     return sum(layout.entry(name).numel for name in layout.names) * ITEM_BYTES[dtype]
 
 
 def cast_checkpoint(
     source: Path, target: Path, dtype: str, *, step: int, origin: str, companions: Path
 ) -> dict[str, Any]:
-    """Write a checkpoint anew in one dtype; it appears whole or not at all.
+    """Rewrite a checkpoint in one dtype, atomically.
 
-    The files stay as they are split; a copy of a tied head is left out.
+    The sharding is kept; a copy of a tied head is omitted.
 
     Args:
         source: Folder with the weights.
@@ -69,14 +69,14 @@ def cast_checkpoint(
         dtype: float32, bfloat16 or float16.
         step: Training step for the manifest, 0 for the base.
         origin: Where the weights come from, in words, for the manifest.
-        companions: Folder whose config, tokenizer and chat template are taken.
+        companions: Folder to copy config, tokenizer and chat template from.
 
     Returns:
         The manifest; its `original_dtype` is that of `source`.
 
     Raises:
-        UserError: `source` is no whole checkpoint, a value is not finite in the new dtype, or the
-            disk has no room.
+        UserError: `source` is not a complete checkpoint, a value is not finite in the new dtype,
+            or the disk is full.
     """
     layout = read_layout(source)
     layout = layout.sharing({}, droppable_copies(layout))
@@ -109,10 +109,10 @@ def cast_checkpoint(
 
 
 def store_base(folder: Path, dtype: str, origin: str) -> dict[str, Any]:
-    """Keep a base model in the dtype of the checkpoints to come, and record its identity.
+    """Store a base model in the dtype of its future checkpoints and record its identity.
 
-    What is kept is step 0: training starts from it and every update is counted from it, also when
-    it was rounded.
+    The stored model is step 0: training starts from it and every update is measured from it, even
+    if it was rounded.
 
     Args:
         folder: The base's folder, changed in place.
@@ -123,7 +123,8 @@ def store_base(folder: Path, dtype: str, origin: str) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        UserError: The folder is no whole checkpoint, a value is not finite, or the disk is full.
+        UserError: The folder is not a complete checkpoint, a value is not finite, or the disk is
+            full.
     """
     layout = read_layout(folder)
     if layout.dtype != dtype or stores_head_twice(layout):
@@ -136,10 +137,10 @@ def store_base(folder: Path, dtype: str, origin: str) -> dict[str, Any]:
 
 
 def take_companions(folder: Path, base: Path, dtype: str) -> None:
-    """Replace all of a checkpoint but its weights by what its base has.
+    """Replace everything in a checkpoint except its weights with the base's files.
 
-    A training step changes neither config nor tokenizer, and what verl saves of them differs in
-    form: its config says bfloat16 whatever the weights are.
+    Training changes neither config nor tokenizer, but verl saves them in another form: its config
+    says bfloat16 whatever the dtype of the weights.
     """
     for path in folder.iterdir():
         if path.is_dir():
@@ -180,8 +181,8 @@ def _fill(layout: Layout, shard: Shard, dtype: str) -> None:
 
 
 def _is_finite(values: Tensor) -> bool:
-    # NaN and Inf survive a sum, which is cheaper than looking at every value; a sum that overflows
-    # by itself is formed again where it cannot.
+    # NaN and Inf survive a sum, which is cheaper than checking every value; a sum that overflows
+    # is recomputed in a wider dtype.
     quick = bool(torch.isfinite(values.sum(dtype=torch.float32)))
     return quick or bool(torch.isfinite(values.sum(dtype=torch.float64)))
 

@@ -1,7 +1,7 @@
-"""What lies beside a model's weights and is read with them: config, tokenizer, chat template.
+"""The files read along with a model's weights: config, tokenizer, chat template.
 
-One place says which files these are: they are copied with the weights, and they belong to the key
-of every answer, because each of them can change it. Nothing here opens a weight file.
+This module alone defines which files these are. They are copied with the weights and are part of
+the key of every answer, because each of them can change it. No weight file is opened here.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ SUFFIXES = frozenset(
     {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".bpe", ".spm", ".vocab"}
 )
 FOLDERS = ("additional_chat_templates",)
-# Written beside weights by trainers and by this package, and read by no engine.
+# Files that trainers and this package write next to weights and that no engine reads.
 _NOT_READ = frozenset(
     {"manifest.json", "stage.json", "trainer_state.json"}
     | {f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict")}
@@ -23,19 +23,19 @@ _NOT_READ = frozenset(
 
 
 def companion_files(folder: Path) -> list[str]:
-    """Return the companions of a model folder as paths below it, in order.
+    """Return the companions of a model folder as sorted relative paths.
 
     Raises:
-        UserError: One of them is a link that leaves the folder, or leads nowhere.
+        UserError: One of them is a link that leaves the folder or is broken.
     """
     return sorted(path.relative_to(folder).as_posix() for path in _found(folder))
 
 
 def companions_digest(folder: Path) -> str:
-    """Return one hash of the names and the bytes of all companions of a model folder.
+    """Return one hash over the names and bytes of all companions of a model folder.
 
     Raises:
-        UserError: One of them is a link that leaves the folder, or leads nowhere.
+        UserError: One of them is a link that leaves the folder or is broken.
     """
     digest = hashlib.sha256()
     for name in companion_files(folder) if folder.is_dir() else ():
@@ -44,10 +44,10 @@ def companions_digest(folder: Path) -> str:
 
 
 def copy_companions(source: Path, target: Path) -> None:
-    """Copy config, tokenizer and chat template as files, but neither weights nor the manifest.
+    """Copy config, tokenizer and chat template as files, without weights and manifest.
 
     Raises:
-        UserError: One of them is a link that leaves the folder, or leads nowhere.
+        UserError: One of them is a link that leaves the folder or is broken.
     """
     for name in companion_files(source):
         (target / name).parent.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
 """The updates of one tensor over all steps, W_t - W_0, within a memory budget.
 
 Files are read in blocks of columns, all steps of a block together, in the stored dtype. A block is
-turned into float32 updates in pieces that stay in the processor's cache, so neither the disk nor
-the memory sees a value twice; the stored values of a tensor are kept when they fit the budget.
+converted to float32 updates in pieces that fit the processor's cache, so each value is read once
+from disk and once from memory; a tensor's stored values are kept when they fit the budget.
 
 Legend: T steps, d elements of one tensor, c elements of a piece.
 """
@@ -31,7 +31,7 @@ SHARE_OF_BLOCKS = 8  # a passing block takes at most this part of the budget
 
 
 def finite_elements(trajectory: Trajectory, step: int, name: str, start: int, stop: int) -> Tensor:
-    """Read elements `start` to `stop` of a flattened tensor and insist that they are numbers.
+    """Read elements `start` to `stop` of a flattened tensor and check that they are finite.
 
     Raises:
         UserError: A weight is NaN or infinite; names the tensor and the step.
@@ -58,17 +58,17 @@ def _refuse_non_finite(
 
 
 class Room:
-    """Memory for stored values that one tensor after the other uses, in large pages if possible.
+    """Memory for stored values, reused from tensor to tensor, in large pages if possible.
 
-    Touching fresh memory for the first time costs about as much as reading a file into it.
+    First touching fresh memory costs about as much as reading a file into it.
     """
 
     def __init__(self) -> None:
-        """Take nothing yet."""
+        """Allocate nothing yet."""
         self._memory: mmap.mmap | None = None
 
     def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """Return uninitialised memory of shape (rows, columns); what was taken before is void."""
+        """Return uninitialised memory, shape (rows, columns); invalidates any earlier result."""
         size = max(1, rows * columns * dtype.itemsize)
         if self._memory is None or len(self._memory) < size:
             self._memory = mmap.mmap(-1, size)
@@ -88,7 +88,7 @@ def rooms_for(threads: int) -> "Queue[Room]":
 
 @dataclass(frozen=True)
 class Piece:
-    """Some columns of a tensor's stack: elements `start` to `stop` of every checkpoint.
+    """A range of columns of a tensor's stack: elements `start` to `stop` of every checkpoint.
 
     Attributes:
         start: First element.
@@ -111,8 +111,8 @@ class Differences:
         name: The tensor.
         budget_bytes: Upper bound for the stored values held in memory.
         device: Where the updates are formed, such as "cpu" or "cuda".
-        on_read: Told the number of bytes after every read from the files.
-        room: Memory that other tensors used before, and that only this one uses from now on.
+        on_read: Called with the number of bytes after every read from the files.
+        room: Memory to reuse; from now on only this tensor may use it.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Differences:
         on_read: Callable[[int], None] | None = None,
         room: Room | None = None,
     ) -> None:
-        """Remember what to read; nothing is read yet."""
+        """Store what to read; nothing is read yet."""
         self._room = room or Room()
         self.trajectory, self.name, self.device = trajectory, name, device
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
@@ -143,9 +143,9 @@ class Differences:
         self._mapped: list[MappedTensor] | None = None
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the stack in rising order of elements.
+        """Yield the stack in ascending order of elements.
 
-        The updates are the caller's to keep; the next piece may overwrite the stored values.
+        The caller may keep the updates; the next piece may overwrite the stored values.
 
         Raises:
             UserError: A weight is NaN or infinite; names the tensor and the step.
@@ -158,7 +158,7 @@ class Differences:
             yield Piece(start, start + stored.shape[1], stored, updates)
 
     def stored_pieces(self, columns: int = STORED_COLUMNS) -> Iterator[tuple[int, Tensor]]:
-        """Yield (start, base and steps as stored, shape (T + 1, c)), not looked at in any way.
+        """Yield (start, base and steps as stored, shape (T + 1, c)), without any check.
 
         Args:
             columns: Largest c.
@@ -170,11 +170,11 @@ class Differences:
     def rows(self) -> Iterator[tuple[int, Sequence[Tensor]]]:
         """Yield (start, rows): base and steps as stored, T + 1 tensors of shape (c,) on the CPU.
 
-        Where the system allows it they lie on the files' own pages, so nothing is copied; they are
-        not to be written to.
+        Where the system allows it they are memory-mapped, so nothing is copied; they must not be
+        written to.
 
         Raises:
-            UserError: A file was cut short while it was read.
+            UserError: A file was truncated while it was read.
         """
         if self._mapped is None and self._whole is None and can_map() and self.d:
             self._mapped = self._map()
@@ -211,20 +211,20 @@ class Differences:
             try:
                 entry = layout.entry(self.name)
                 mapped.append(MappedTensor(path, entry, TORCH_DTYPES[entry.dtype]))
-            except (OSError, ValueError):  # such as too many open files: they are read instead
+            except (OSError, ValueError):  # such as too many open files: read them instead
                 return []
         return mapped
 
     def _read_exactly(self, step: int, start: int, update: Tensor) -> None:
-        """Take an adapter's own update, which the merged weight has rounded."""
+        """Replace the rounded update of a merged weight with the adapter's own, unrounded one."""
         exact = self.trajectory.computed_update(step, self.name, start, start + update.numel())
         if exact is not None:
             update.copy_(exact)
 
     def refuse_non_finite(self, start: int, stored: Iterable[Tensor], outcome: Tensor) -> None:
-        """Refuse stored values from which something came out that is not finite.
+        """Raise if a result computed from stored values is not finite.
 
-        NaN and Inf survive a sum, and a sum is cheap; the culprit is looked for only then.
+        NaN and Inf survive a sum, and a sum is cheap; the culprit is searched for only then.
 
         Args:
             start: First element of the piece.
@@ -255,10 +255,10 @@ class Differences:
     def part(self, index: int, start: int, stop: int) -> Tensor:
         """Return elements `start` to `stop` of a step's update, float32, on the device.
 
-        Of a tensor that does not fit the budget no more than these are read.
+        If the tensor does not fit the budget, only these elements are read.
 
         Raises:
-            IndexError: There are not so many steps; -1 is the last one.
+            IndexError: There are fewer steps; -1 is the last one.
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
         index = range(self.T)[index]

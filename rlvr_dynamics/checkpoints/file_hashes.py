@@ -1,7 +1,7 @@
-"""Hashes of weight files: of the whole, of the header and of every tensor, in one pass.
+"""Hashes of weight files: of the whole file, the header and every tensor, in one pass.
 
 The sha256 of the file goes into the identity of its checkpoint; the faster XXH3 of header and
-tensors is checked by whoever reads them. Nothing here needs torch.
+tensors is checked when they are read. Nothing here needs torch.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ class FileHashes:
 
     Attributes:
         sha256: Of the whole file.
-        header: XXH3 of all before the values.
-        tensors: XXH3 of the bytes of every tensor, by the place of its first byte in the file.
+        header: XXH3 of everything before the values.
+        tensors: XXH3 of the bytes of every tensor, by the offset of its first byte in the file.
     """
 
     sha256: str
@@ -39,7 +39,7 @@ def hash_weights(path: Path) -> FileHashes:
     """Read a safetensors file once and return its hashes.
 
     Raises:
-        UserError: It is no whole safetensors file.
+        UserError: It is not a complete safetensors file.
     """
     shard = read_shard(path)
     stored = (*shard.entries.values(), *shard.others.values())
@@ -52,7 +52,7 @@ def hash_weights(path: Path) -> FileHashes:
 
 
 def _read_on(file: Any, end: int, whole: Any, path: Path) -> str:
-    """Read a file from where it stands up to `end`; return the XXH3 of that part."""
+    """Read a file from its current position up to `end`; return the XXH3 of that part."""
     part, block = xxhash.xxh3_128(), memoryview(bytearray(_BLOCK_BYTES))
     left = end - file.tell()
     while left > 0:
@@ -70,7 +70,7 @@ def _read_on(file: Any, end: int, whole: Any, path: Path) -> str:
 
 
 def mark_of(path: Path) -> list[int]:
-    """Return size, times of modification and of change (ns), and inode of a file."""
+    """Return size, modification and change time (ns), and inode of a file."""
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 

@@ -1,8 +1,8 @@
-"""A GGUF file saved as a Hugging Face folder.
+"""Convert a GGUF file to a Hugging Face folder.
 
 transformers dequantises the tensors to float32. The tokenizer is built here from the file's own
-vocabulary: transformers 5.10 takes the token that opens a turn for the one that ends it, and
-forgets that this vocabulary splits numbers into digits.
+vocabulary: transformers 5.10 mistakes the token that opens a turn for the one that ends it, and
+does not split numbers into digits as this vocabulary requires.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -26,8 +26,8 @@ def convert(gguf: Path, architecture: Architecture, folder: Path) -> dict[str, i
 
     Args:
         gguf: The file.
-        architecture: What it must hold; its tensors must be this model's, no more and no fewer.
-        folder: Existing folder that receives weights, configuration and tokenizer.
+        architecture: The expected model; the file must hold exactly its tensors.
+        folder: Existing folder to write weights, configuration and tokenizer to.
 
     Returns:
         Number of tensors per type in the file.
@@ -54,11 +54,11 @@ def convert(gguf: Path, architecture: Architecture, folder: Path) -> dict[str, i
             way_out="give a model folder instead: model.repo=DIR",
         ) from error
     _check_shapes(loaded.config, architecture, len(tokenizer))
-    # What the file lacks, transformers fills with random numbers and a warning.
+    # transformers fills missing tensors with random numbers and only warns.
     wrong = {key: sorted(names) for key, names in report.items() if names}
     if wrong:
         raise UserError(f"GGUF file does not hold this model's tensors: {wrong}")
-    # A model without a trace of the file it came from: the loaded one keeps its name.
+    # A fresh model, because the loaded one keeps the name of its file.
     model = type(loaded)(type(loaded.config)(**_settings(loaded.config)))
     model.load_state_dict(loaded.state_dict(), strict=True)
     generation: Any = model.generation_config
@@ -93,23 +93,23 @@ def _check_shapes(config: Any, wanted: Architecture, tokens: int) -> None:
     other = {key: value for key, value in found.items() if value != getattr(wanted, key)}
     if other:
         raise UserError(f"GGUF file is another model than model.architecture says: {other}")
-    # verl masks ids that the tokenizer lacks in vLLM but not in the trainer.
+    # verl masks ids missing from the tokenizer in vLLM but not in the trainer.
     if tokens != config.vocab_size:
         raise UserError(f"GGUF file has {tokens} tokens and {config.vocab_size} embeddings")
 
 
 def build_tokenizer(reader: Any) -> "PreTrainedTokenizerFast":
-    """Build the tokenizer of a GGUF file: byte-level BPE with every digit a token of its own.
+    """Build the tokenizer of a GGUF file: byte-level BPE with one token per digit.
 
-    This is what llama.cpp names "smollm"; another pre-tokenizer would read numbers differently, so
-    none is guessed.
+    llama.cpp calls this "smollm". Other pre-tokenizers split numbers differently, so they are
+    rejected instead of guessed.
 
     Args:
         reader: A `gguf.GGUFReader`.
 
     Raises:
-        ValueError: The file has another tokenizer, or no chat template.
-        KeyError: The file lacks part of its tokenizer.
+        ValueError: The file has a different tokenizer, or no chat template.
+        KeyError: Part of the tokenizer is missing.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""Hashes of files that were taken before, as long as the files stay as they were."""
+"""A cache of file hashes, valid as long as the files do not change."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,10 @@ _FLUSH_SECONDS = 10.0
 
 
 class HashCache:
-    """Hashes of files, remembered by size, times and inode in one JSON file.
+    """File hashes by size, times and inode, kept in one JSON file.
 
     Args:
-        path: The cache file, or None to remember only as long as the process lives.
+        path: The cache file; None keeps the hashes in memory only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,7 +33,7 @@ class HashCache:
                 self._known = {}
 
     def known(self, path: Path) -> FileHashes | None:
-        """Return the hashes of a file that has not changed since they were formed, else None."""
+        """Return the cached hashes of a file; None if it is unknown or has changed."""
         entry = self._known.get(str(path))
         if entry is None or entry.get("mark") != mark_of(path):
             return None
@@ -46,7 +46,7 @@ class HashCache:
         """Return the hashes of each file, reading only those that are new or have changed.
 
         Raises:
-            UserError: A file is no whole safetensors file.
+            UserError: A file is not a complete safetensors file.
         """
         found = {path: self.known(path) for path in paths}
         stale = [path for path, each in found.items() if each is None]
@@ -62,17 +62,17 @@ class HashCache:
         return [each for each in found.values() if each is not None]
 
     def __contains__(self, path: str) -> bool:
-        """Whether the hashes of a file were taken, of its present content or of an earlier one."""
+        """Whether the cache has hashes of a file, current or outdated."""
         return path in self._known
 
     def flush(self) -> None:
-        """Write what is not in the cache file yet."""
+        """Write new entries to the cache file."""
         if self._unwritten and self.path is not None:
             write_sealed_json(self.path, self._known)
         self._unwritten, self._written = False, time.monotonic()
 
     def recall(self, key: str, paths: list[Path], find: Callable[[], bool]) -> bool:
-        """Return a fact about some files, found anew only when one of them has changed."""
+        """Return a fact about some files, recomputed only when one of them has changed."""
         marks = [mark_of(path) for path in paths]
         known = self._known.get(key, {})
         if known.get("mark") != marks or not isinstance(known.get("fact"), bool):

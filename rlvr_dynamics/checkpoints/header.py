@@ -1,10 +1,10 @@
-"""The header of a safetensors file, held to what the format's own reader accepts.
+"""Read the header of a safetensors file with the checks of the format's own reader.
 
 A file is an 8-byte little-endian header length, a JSON header, then the raw values, tensor after
-tensor without a hole. Nothing here needs torch, and no value is read.
+tensor without gaps. Nothing here needs torch, and no value is read.
 Source: the README and `tensor.rs` of github.com/huggingface/safetensors, version 0.8. Stricter than
-the reader: a header that does not start with '{', a key that is there twice, and lists or objects
-in a field that the format does not have are refused.
+that reader: it also rejects a header that does not start with '{', duplicate keys, and lists or
+objects in fields unknown to the format.
 """
 
 import json
@@ -16,7 +16,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.files import require_file
 
 HEADER_LIMIT = 100_000_000
-# Bits of an element, by the format's names.
+# Bits per element, by the format's dtype names.
 BITS = {
     **{"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8},
     **{"F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8},
@@ -49,14 +49,14 @@ class Header:
 
 
 class _Damaged(Exception):
-    """What is wrong with a header, in words."""
+    """A damaged header; the message says what is wrong."""
 
 
 def read_header(path: Path) -> Header:
     """Read and check the header of one safetensors file.
 
     Raises:
-        UserError: The file is cut short or too long, or its header is not of the format.
+        UserError: The file is truncated or too long, or its header violates the format.
     """
     require_file(path)
     size = path.stat().st_size
@@ -172,7 +172,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if key in found:
             raise _Damaged(f"{_shown(key)} is there twice")
         for text in (key, value):
-            # JSON can escape half of a surrogate pair, which is no text.
+            # JSON can escape half of a surrogate pair, which is not valid text.
             if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise _Damaged(f"{_shown(key)} is not text")
         found[key] = value
@@ -195,6 +195,6 @@ def _constant(word: str) -> float:
 
 
 def _shown(value: Any) -> str:
-    """Foreign text in a message: on one line, and not for ever."""
+    """Return foreign text for a message: on one line and shortened."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

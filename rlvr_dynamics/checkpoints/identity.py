@@ -1,9 +1,8 @@
-"""Proof of identity: which checkpoint this is, and the manifest that says so.
+"""The identity of a checkpoint, and the manifest that records it.
 
-safetensors notices a truncated file but not a flipped bit, so the hashes are what tells two
-checkpoints apart and what shows damage. A sha256 per file is the identity; the faster XXH3 of every
-header and tensor, formed in the same pass, is checked by whoever reads the tensor. Nothing here
-needs torch.
+safetensors detects a truncated file but not a flipped bit, so hashes distinguish checkpoints and
+reveal damage. The identity is built from a sha256 per file; the faster XXH3 of every header and
+tensor, computed in the same pass, is checked when the tensor is read. Nothing here needs torch.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ from rlvr_dynamics.system.sealed import hash_of_file, unsealed_json
 MANIFEST = "manifest.json"
 FORMAT = 1
 _KEYS = ("format", "step", "dtype", "source", "shards", "identity")
-_KEYS_THAT_TELL = 4  # so damage to some of them does not make a manifest of ours a stranger's
+_KEYS_THAT_TELL = 4  # fewer than all, so that a damaged manifest of ours is still recognised
 
 
 def combine(shards: dict[str, str]) -> str:
@@ -34,9 +33,9 @@ def combine(shards: dict[str, str]) -> str:
 
 
 def companions_of(folder: Path) -> dict[str, str]:
-    """Return the XXH3 of every file of a checkpoint folder that holds neither weights nor hashes.
+    """Return the XXH3 of every file of a checkpoint folder except weights and manifest.
 
-    Config, tokenizer, chat template and index change what the weights do, so they belong to it.
+    Config, tokenizer, chat template and index affect the model's output, so they are recorded too.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -56,16 +55,16 @@ def write_manifest(
     hashes: Mapping[str, str] | None = None,
     head_is_embedding: bool | None = None,
 ) -> dict[str, Any]:
-    """Hash the files of a folder and write `manifest.json` beside them.
+    """Hash the files of a folder and write its `manifest.json`.
 
     Args:
         folder: A Hugging Face folder with safetensors weights.
         step: Training step, 0 for the base.
         source: Where the weights come from, in words.
-        original_dtype: What the source had them in, where that is known and may differ.
-        hashes: sha256 of weight files that are known already; the others are hashed.
+        original_dtype: The source's dtype, where it is known and may differ.
+        hashes: Known sha256 of weight files; the others are hashed.
         head_is_embedding: Whether a stored output head has the embedding's bytes, for weights that
-            are not here to be compared.
+            are not on this disk.
 
     Returns:
         The manifest: format, step, dtype, original_dtype, source, shards (file name to sha256),
@@ -99,12 +98,12 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a folder, or None when it has none of ours.
+    """Return the manifest of a folder; None if it has none written by this package.
 
-    Other tools have a `manifest.json` too; one with few of our keys is theirs and is left alone.
+    Other tools write a `manifest.json` too; one with few of our keys is ignored.
 
     Raises:
-        UserError: The manifest is damaged, or lists other files than the folder holds.
+        UserError: The manifest is damaged, or does not list the files in the folder.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -137,7 +136,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def hashes_in(manifest: Mapping[str, Any]) -> dict[str, FileHashes]:
-    """Return the hashes of the weight files of which a manifest has those of every tensor."""
+    """Return the hashes of the weight files whose tensors the manifest lists."""
     headers, tensors = manifest.get("headers", {}), manifest.get("tensors", {})
     return {
         name: FileHashes(digest, headers[name], tensors[name])
@@ -147,7 +146,7 @@ def hashes_in(manifest: Mapping[str, Any]) -> dict[str, FileHashes]:
 
 
 def file_is_proved(path: Path) -> bool | None:
-    """Compare one weight file with the manifest beside it; None where that does not list it."""
+    """Compare one weight file with its folder's manifest; None if the manifest does not list it."""
     try:
         manifest = read_manifest(path.parent)
     except UserError:
@@ -161,7 +160,7 @@ def check_companions(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Compare config, tokenizer and chat template with the manifest.
 
     Raises:
-        UserError: One of them is gone or has another content.
+        UserError: One of them is missing or has changed.
     """
     for name, digest in manifest.get("companions", {}).items():
         path = folder / name
@@ -177,12 +176,12 @@ def check_companions(folder: Path, manifest: Mapping[str, Any]) -> None:
 def damaged_weights(
     folder: Path, file: str, what: str, manifest: Mapping[str, Any] | None
 ) -> UserError:
-    """Return the error that names a weight file whose content is not the recorded one.
+    """Return the error for a weight file whose content differs from the recorded one.
 
     Args:
         folder: The checkpoint.
         file: The weight file in it.
-        what: Which part of it: a tensor's name, or "the header".
+        what: The part that differs: a tensor's name, or "the header".
         manifest: The folder's, if it has one.
     """
     if manifest is None:
@@ -200,7 +199,7 @@ def damaged_weights(
 
 
 def way_out_of(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """Say how a damaged checkpoint can be had again."""
+    """Return how to restore a damaged checkpoint."""
     if "predictions" in folder.parts:
         return f"remove {folder}, which is derived, and run extrapolate again"
     return (
@@ -213,7 +212,7 @@ def identity_of(folder: Path, cache: HashCache | Path | None = None) -> str:
 
     Args:
         folder: The checkpoint.
-        cache: Where hashes of folders without a manifest are remembered.
+        cache: Cache for the hashes of folders without a manifest.
 
     Raises:
         UserError: The folder is not a checkpoint, or its manifest is damaged.
@@ -230,7 +229,7 @@ def identity_of(folder: Path, cache: HashCache | Path | None = None) -> str:
 
 
 def known_identity(folder: Path, cache: HashCache) -> str | None:
-    """Return the identity of a folder without reading its weights; None where it was not taken."""
+    """Return the recorded or cached identity of a folder without reading weights, else None."""
     names = weight_file_names(folder)
     known = [cache.known((folder / name).resolve()) for name in names]
     shards = {name: each.sha256 for name, each in zip(names, known, strict=True) if each}
@@ -238,16 +237,16 @@ def known_identity(folder: Path, cache: HashCache) -> str | None:
 
 
 def hashes_of(folder: Path, cache: HashCache) -> dict[str, FileHashes] | None:
-    """Return the hashes by which the weights of a folder are proved while they are read.
+    """Return the hashes against which a folder's weights are verified while they are read.
 
-    From its manifest, or as they were when its identity was taken. Where the manifest has none of
-    the tensors, the files are read, compared with it and remembered.
+    They come from the manifest, or from the cache of taken identities. If the manifest lacks hashes
+    of the tensors, the files are read, compared with it and cached.
 
     Returns:
-        By weight file; None where the folder has no manifest and no identity was taken.
+        Hashes by weight file; None if the folder has neither a manifest nor a taken identity.
 
     Raises:
-        UserError: A header or a companion is damaged, or a file without hashes of its tensors.
+        UserError: A header, a companion, or a file without tensor hashes is damaged.
     """
     manifest = read_manifest(folder)
     names = weight_file_names(folder)
@@ -273,7 +272,7 @@ def check_header(
     """Compare the header of a weight file with its hash.
 
     Raises:
-        UserError: It has another content.
+        UserError: They differ.
     """
     with (folder / name).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -283,10 +282,10 @@ def check_header(
 
 
 def prove_folder(folder: Path, hashes: Mapping[str, FileHashes], threads: int = 2) -> None:
-    """Read every weight file and compare all of it, for a reader that is not ours.
+    """Verify every weight file in full, before an external program reads it.
 
     Raises:
-        UserError: A file has another content.
+        UserError: A file differs from its hash.
     """
     manifest = read_manifest(folder)
     if manifest is not None:

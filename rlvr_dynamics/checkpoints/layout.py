@@ -1,4 +1,4 @@
-"""What lies where in a checkpoint: its files, its tensors, and what an adapter changes of them."""
+"""The layout of a checkpoint: its files, its tensors, and what an adapter changes."""
 
 import math
 from collections.abc import Mapping
@@ -30,11 +30,11 @@ class Shard:
 
     Attributes:
         path: The file.
-        data_start: Where its values start.
+        data_start: Offset of its values.
         size: Its size in bytes.
         entries: Its weights.
-        others: What is no weight, by its stored name; `dtype` may be any of the format's.
-        stored: The names in the file of those weights whose names were changed.
+        others: Tensors that are not weights, by stored name; `dtype` may be any of the format's.
+        stored: For renamed weights, their names in the file.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Shard:
     stored: dict[str, str] = field(default_factory=dict)
 
     def renamed(self, names: Mapping[str, str]) -> "Shard":
-        """Return this file with every weight under another name."""
+        """Return this file with every weight renamed."""
         return replace(
             self,
             entries={names[stored]: entry for stored, entry in self.entries.items()},
@@ -58,12 +58,12 @@ class Change:
     """What an adapter does to one tensor of the base.
 
     Attributes:
-        replacement: Stored values that take the place of the base's.
-        left: B, or for a weight that is stored transposed A.
-        right: A, or for a weight that is stored transposed B.
+        replacement: Stored values that replace the base's.
+        left: B, or A for a weight that is stored transposed.
+        right: A, or B for a weight that is stored transposed.
         transposed: Whether the weight is stored as (inputs, outputs), like an embedding.
         addition: Stored values that are added.
-        scale: Factor of the product and of what is added.
+        scale: Factor of the product and of the addition.
     """
 
     replacement: TensorEntry | None = None
@@ -79,11 +79,11 @@ class Adapter:
     """The adapter of one step.
 
     Attributes:
-        path: The file of its tensors.
-        settings: The file of its settings.
-        changes: What it changes, by the base's names.
-        size: Size of its tensors' file in bytes.
-        ties: Whether an output head that is the embedding follows its change.
+        path: File of its tensors.
+        settings: File of its settings.
+        changes: Its changes, by the base's tensor names.
+        size: Size of the tensor file in bytes.
+        ties: Whether a change of the embedding also applies to a tied output head.
     """
 
     path: Path
@@ -97,15 +97,15 @@ class Adapter:
 class Layout:
     """The weights of one checkpoint folder: its files, and the file of every tensor.
 
-    With an `adapter` the files are the base's, changed by it.
+    With an `adapter`, the files are the base's and the adapter changes their values.
 
     Attributes:
         folder: The checkpoint.
         shards: Its files by name.
         home: The file of every tensor, copies included.
-        adapter: What changes the tensors, where the step is an adapter.
-        copies: Stored tensors that repeat another one, and which; they are no tensors of their own.
-        lent: Tensors that are not stored, and the stored one in whose place they are read.
+        adapter: The adapter, if the step is one.
+        copies: Stored duplicates, mapped to the tensor they repeat; not counted as tensors.
+        lent: Tensors that are not stored, mapped to the stored tensor that is read instead.
     """
 
     folder: Path
@@ -121,11 +121,11 @@ class Layout:
         return sorted(self.home.keys() - self.copies.keys())
 
     def sharing(self, lent: Mapping[str, str], copies: Mapping[str, str]) -> "Layout":
-        """Return this layout with tensors that lie where others do.
+        """Return this layout with tensors that share the storage of others.
 
         Args:
-            lent: Names that are not stored, and the stored tensor whose place is theirs.
-            copies: Names that repeat another tensor; those that are not stored are passed over.
+            lent: Names that are not stored, mapped to the stored tensor to read instead.
+            copies: Names that repeat another tensor; names that are not stored are ignored.
         """
         shards, home = dict(self.shards), dict(self.home)
         for name, stored in lent.items():
@@ -138,7 +138,7 @@ class Layout:
 
     @property
     def stores_all(self) -> bool:
-        """Whether every tensor has a place of its own, so that a checkpoint can be written so."""
+        """Whether every tensor is stored separately, so that a checkpoint can use this layout."""
         return all(stored in self.copies for stored in self.lent.values())
 
     def entry(self, name: str) -> TensorEntry:
@@ -146,12 +146,12 @@ class Layout:
         return self.shards[self.home[name]].entries[name]
 
     def dtype_of(self, name: str) -> str:
-        """Return the dtype in which a tensor is read: what an adapter changes, in float32."""
+        """Return the dtype in which a tensor is read; float32 if an adapter changes it."""
         changed = self.adapter is not None and name in self.adapter.changes
         return "float32" if changed else self.entry(name).dtype
 
     def renamed(self, names: Mapping[str, str]) -> "Layout":
-        """Return this layout with some tensors, those of `names`, under other names."""
+        """Return this layout with the tensors in `names` renamed."""
         every = {name: names.get(name, name) for name in self.home}
         shards = {file: shard.renamed(every) for file, shard in self.shards.items()}
         home = {every[name]: file for name, file in self.home.items()}
@@ -164,7 +164,7 @@ class Layout:
 
     @property
     def files(self) -> list[Path]:
-        """The files that hold the weights, with an adapter its own."""
+        """The files that hold the weights; for an adapter, its own file."""
         if self.adapter is not None:
             return [self.adapter.path, self.adapter.settings]
         return [shard.path for shard in self.shards.values()]

@@ -1,7 +1,7 @@
-"""The values of a stored tensor on the pages of its own file: nothing is copied to be read.
+"""Memory-mapped tensors: values are read from the file's pages without a copy.
 
-Pages are brought in, run by run, by a call that reports a file which was cut short or cannot be
-read; touching such a page without it would end the process without a word.
+Pages are loaded in runs by a call that reports a truncated or unreadable file; touching such a
+page directly would kill the process without a message.
 """
 
 import errno
@@ -20,7 +20,7 @@ _POPULATE_READ = 22  # MADV_POPULATE_READ, Linux 5.14; Python has no name for it
 
 @cache
 def can_map() -> bool:
-    """Return whether this system can bring in the pages of a file and report a failure."""
+    """Return whether this system can load a file's pages and report a failure."""
     if not hasattr(mmap.mmap, "madvise"):
         return False
     try:
@@ -32,11 +32,11 @@ def can_map() -> bool:
 
 
 class MappedTensor:
-    """One tensor of a safetensors file, flattened, of shape (d,), not to be written to.
+    """One flattened tensor of a safetensors file, shape (d,); must not be written to.
 
     Args:
         path: The file.
-        entry: The tensor's place in it; at least one element.
+        entry: The tensor's position in it; at least one element.
         dtype: Its dtype.
 
     Raises:
@@ -53,7 +53,7 @@ class MappedTensor:
         place = entry.begin - self._skip
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            # Private and writable, since torch has no read-only tensors; nobody writes.
+            # Private and writable, because torch has no read-only tensors; nothing writes to it.
             self._pages = mmap.mmap(
                 descriptor, entry.end - place, access=mmap.ACCESS_COPY, offset=place
             )
@@ -67,7 +67,7 @@ class MappedTensor:
         """Return elements `start` to `stop`, shape (stop - start,), shared with the file.
 
         Raises:
-            OSError: The file was cut short or cannot be read.
+            OSError: The file is truncated or cannot be read.
         """
         first = self._skip + start * self._item
         first -= first % mmap.PAGESIZE

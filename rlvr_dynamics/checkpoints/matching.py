@@ -1,4 +1,4 @@
-"""Whether a base and a checkpoint are the same model, under which names and in which dtype."""
+"""Check that a base and a checkpoint are the same model, and reconcile names and dtypes."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -12,16 +12,16 @@ _VALUE_HEAD = re.compile(r"(?:v_head|value_head|critic_head)\.")
 
 
 def under_names_of(base: Layout, other: Layout) -> tuple[Layout, str | None]:
-    """Return a checkpoint's layout under the names of its base.
+    """Return a checkpoint's layout with the tensor names of its base.
 
-    Tools save the same model with another prefix, such as `model.` or none. A prefix that all
-    names have in common is replaced; anything less uniform is left to be refused.
+    Tools save the same model with different prefixes, such as `model.` or none. A prefix common to
+    all names is replaced; any other difference is left for `check_match` to reject.
 
     Returns:
-        The layout, and what was done in words; None where the names are the same.
+        The layout, and a note on what was done; None if the names are the same.
     """
     ours, theirs = base.home.keys() - other.home.keys(), other.home.keys() - base.home.keys()
-    # An output head, which has no layer's prefix, may be left over on either side.
+    # The output head has no layer prefix, so it may be unmatched on either side.
     found = prefix_of(theirs, ours, left_over=1)
     if found is None or len(ours) > len(theirs) + 1:
         return other, None
@@ -38,15 +38,15 @@ def under_names_of(base: Layout, other: Layout) -> tuple[Layout, str | None]:
 def prefix_of(
     theirs: Collection[str], ours: Collection[str], left_over: int = 0
 ) -> tuple[str, str] | None:
-    """Return the prefix that names have, and the one they would have to have to be ours.
+    """Return the prefix of `theirs` and the prefix to replace it with to get names in `ours`.
 
     Args:
-        theirs: Names that should be some of ours.
-        ours: The names that there are.
-        left_over: How many of theirs need not fit.
+        theirs: Names that should be a subset of ours.
+        ours: The existing names.
+        left_over: How many of theirs may stay unmatched.
 
     Returns:
-        The two prefixes, either of which may be empty; None where no pair of them fits.
+        The two prefixes, either of which may be empty; None if no pair fits.
     """
     there = set(ours)
     for old, new in sorted(_prefix_pairs(theirs, there)):
@@ -58,7 +58,7 @@ def prefix_of(
 
 
 def _prefix_pairs(theirs: Collection[str], ours: Collection[str]) -> set[tuple[str, str]]:
-    """Return the pairs of prefixes (theirs, ours) by which some name of either could be one."""
+    """Return the prefix pairs (theirs, ours) that map some name of one side to the other."""
     pairs = set()
     by_end: dict[str, list[str]] = {}
     for name in ours:
@@ -80,17 +80,17 @@ def _prefix_pairs(theirs: Collection[str], ours: Collection[str]) -> set[tuple[s
 
 
 def working_dtypes(layouts: Mapping[int, Layout]) -> dict[str, str]:
-    """Return the dtype in which every tensor is read: the one that all steps have it in.
+    """Return the dtype in which every tensor is read: the one shared by all steps.
 
-    The base is cast to it. Widening is exact. Rounding a base like the steps is right too: a
-    weight that was not trained then has no update, where the unrounded base would give it one, the
-    same at every step, as large as the steps' own rounding.
+    The base is cast to it. Widening is exact. Rounding the base like the steps is correct too: an
+    untrained weight then has no update, while an unrounded base would give it one as large as the
+    rounding error, the same at every step.
 
     Args:
-        layouts: Base (step 0) and steps; without steps the base's own dtypes are taken.
+        layouts: Base (step 0) and steps; without steps, the base's dtypes are used.
 
     Raises:
-        UserError: The steps are not in one dtype.
+        UserError: The steps have different dtypes.
     """
     steps = [layout for step, layout in layouts.items() if step] or [layouts[0]]
     found = {name: steps[0].dtype_of(name) for name in layouts[0].names}
@@ -110,7 +110,7 @@ def working_dtypes(layouts: Mapping[int, Layout]) -> dict[str, str]:
 
 
 def dtype_note(base: Layout, dtypes: Mapping[str, str]) -> str | None:
-    """Return what is said where the base is stored in other dtypes than the steps."""
+    """Return a note if the base is stored in other dtypes than the steps."""
     differing = sorted(name for name in dtypes if base.entry(name).dtype != dtypes[name])
     if not differing:
         return None
@@ -130,10 +130,10 @@ def dtype_note(base: Layout, dtypes: Mapping[str, str]) -> str | None:
 
 
 def check_match(base: Layout, other: Layout, step: int) -> None:
-    """Make sure that a checkpoint has the tensors of the base, in the same shapes.
+    """Check that a checkpoint has the tensors of the base, in the same shapes.
 
     Raises:
-        UserError: It is another model, or only part of one.
+        UserError: It is a different model, or only part of one.
     """
     where = f"{base.folder} and {other.folder}"
     ours, theirs = set(base.names), set(other.names)

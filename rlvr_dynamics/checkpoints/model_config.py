@@ -1,4 +1,4 @@
-"""What a model's config says of its weights."""
+"""What a model's config says about its weights."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,13 +11,13 @@ _TIED = "tie_word_embeddings"
 
 
 def widest(dtypes: Iterable[str]) -> str:
-    """Return the dtype that holds the values of all: float32 unless there is only one."""
+    """Return the dtype that can hold all values: float32 unless there is only one dtype."""
     found = set(dtypes)
     return found.pop() if len(found) == 1 else "float32"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return a folder's config; empty without one.
+    """Return a folder's config; empty if there is none.
 
     Raises:
         UserError: The config is damaged.
@@ -27,9 +27,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def says_tied(folder: Path) -> bool | None:
-    """Return what a config says of tying head and embedding, of the whole model or of a part.
+    """Return whether a config, for the whole model or a part, ties head and embedding.
 
-    None where it says nothing, or both.
+    None if it says nothing or contradicts itself.
 
     Raises:
         UserError: The config is damaged.
@@ -41,9 +41,9 @@ def says_tied(folder: Path) -> bool | None:
 
 
 def engine_ties(folder: Path) -> bool:
-    """Return whether an inference engine takes the embedding for the head, whatever is stored.
+    """Return whether an inference engine uses the embedding as the head, whatever is stored.
 
-    Where the config is silent, its architecture's default decides.
+    If the config does not say, the architecture's default decides.
 
     Raises:
         UserError: The config is damaged.
@@ -55,7 +55,7 @@ def engine_ties(folder: Path) -> bool:
 
     try:
         config = AutoConfig.from_pretrained(folder)
-    except (ValueError, OSError, KeyError, AttributeError):  # an architecture it does not know
+    except (ValueError, OSError, KeyError, AttributeError):  # unknown architecture
         return False
     return bool(config.get_text_config().tie_word_embeddings)
 
@@ -76,12 +76,12 @@ def say_untied(folder: Path) -> None:
 
 
 def set_config_dtype(folder: Path, dtype: str) -> None:
-    """Name the dtype of a folder's weights in its config, where there is one.
+    """Set the dtype of a folder's weights in its config, if it has one.
 
     Raises:
         UserError: The config is damaged.
     """
-    # transformers loads weights in the dtype that the config names, whatever the file holds.
+    # transformers loads weights in the config's dtype, whatever the file holds.
     path = folder / "config.json"
     if not path.exists():
         return

@@ -1,4 +1,4 @@
-"""Which folder of a step, or of a base, holds the model."""
+"""Find the folder of a step, or of a base, that holds the model."""
 
 import re
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from rlvr_dynamics.errors import UserError
 _SHOWN = 4
 _DEEPEST = 3
 _VERL_MODEL = Path("actor") / "huggingface"
-# Folders of a step that hold other networks, or other states, than the policy.
+# Folders of a step that hold other networks or states, not the policy.
 _OTHER_PARTS = re.compile(
     r"\.|(?:critic|value|ref|reference|reward|rm|optim|optimizer|scheduler|rng)(?:[_-].*)?$"
 )
 
 
 def model_folder(step: Path) -> Path | None:
-    """Return the folder of a step, itself or below it, that holds its model.
+    """Return the folder that holds a step's model: the step's own or one below it.
 
-    Its own weights come first, then verl's `actor/huggingface`, then the only folder with weights;
-    critics, reference models and optimizers are not looked at.
+    The step's own weights come first, then verl's `actor/huggingface`, then the only subfolder with
+    weights; critics, reference models and optimizers are skipped.
 
     Raises:
         UserError: Several folders hold weights.
@@ -47,7 +47,7 @@ def _models_below(folder: Path, depth: int) -> Iterator[Path]:
         if not path.is_dir() or _OTHER_PARTS.match(path.name):
             continue
         if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
-            continue  # a loop
+            continue  # symlink loop
         if holds_weights(path) or holds_adapter(path):
             yield path
         else:
@@ -55,7 +55,7 @@ def _models_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def refuse_step(path: Path) -> None:
-    """Say why a step holds no model that can be read.
+    """Raise an error that says why a step has no readable model.
 
     Raises:
         UserError: Always.

@@ -1,6 +1,6 @@
-"""What a tensor's name says by itself: its module, and what families call their parts.
+"""What a tensor's name alone tells: its module, and which part of a layer it belongs to.
 
-Which tensors are matrices of a layer is a matter of structure: `checkpoints.structure`.
+Which tensors are matrices of a layer is decided in `checkpoints.structure`.
 """
 
 import re
@@ -36,27 +36,27 @@ def module_of(name: str) -> str:
 
 
 def modules_of(name: str) -> list[str]:
-    """Return all modules that a tensor is in, from the outside; a parameter's own name counts.
+    """Return all modules that contain a tensor, outermost first, and the parameter's own name.
 
-    `weight` and `bias` are no modules.
+    `weight` and `bias` are not modules.
     """
     parts = name.split(".")
     return parts[:-1] if len(parts) > 1 and parts[-1] in ("weight", "bias") else parts
 
 
 def is_norm(name: str) -> bool:
-    """Return whether a tensor belongs to a layer of normalisation, by its module's name."""
+    """Return whether a tensor belongs to a normalisation layer, by its module's name."""
     return _NORM.search(modules_of(name)[-1]) is not None
 
 
 def part_of(name: str) -> str:
-    """Return which part of a layer a matrix belongs to, whatever its family calls it.
+    """Return which part of a layer a matrix belongs to, for any family's naming.
 
     Args:
         name: The tensor, or one matrix of it (`...experts.down_proj[3]`).
 
     Returns:
-        `attention`, `mlp`, or `mixer` for what is neither, such as a state space model.
+        `attention`, `mlp`, or `mixer` for anything else, such as a state space model.
     """
     modules = modules_of(name.partition("[")[0])
     for part, block in (("attention", _ATTENTION), ("mlp", _MLP)):
@@ -69,5 +69,5 @@ def part_of(name: str) -> str:
 
 
 def is_mlp(name: str) -> bool:
-    """Return whether a tensor belongs to an MLP block, whatever its family calls the parts."""
+    """Return whether a tensor belongs to an MLP block, for any family's naming."""
     return part_of(name) == "mlp"

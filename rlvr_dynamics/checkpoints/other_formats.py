@@ -1,6 +1,6 @@
-"""What a folder without readable weights holds instead, and how to turn it into safetensors.
+"""Recognise unsupported weight formats and say how to convert them to safetensors.
 
-Pickles run code when they are opened, so nothing here opens one: file names tell the formats.
+Opening a pickle runs code, so nothing here opens one: formats are recognised by file names.
 """
 
 import os
@@ -93,7 +93,7 @@ _KINDS: tuple[tuple[str, Callable[[Path], tuple[str, str]]], ...] = (
 
 
 def refuse_unreadable(folder: Path) -> None:
-    """Say what a folder without readable weights holds, and what to do about it.
+    """Raise an error that says what a folder without readable weights holds and what to do.
 
     Raises:
         UserError: Always.
@@ -150,7 +150,7 @@ def _weights_under_another_name(path: Path) -> UserError:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Return the files at most three folders down, nearer ones first, at most a few thousand."""
+    """Return the files up to three levels down, nearest first, at most a few thousand."""
     found: list[Path] = []
     level = [folder]
     for _ in range(_DEEPEST + 1):

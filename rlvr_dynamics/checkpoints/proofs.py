@@ -1,8 +1,8 @@
-"""Proof while reading: the bytes of a tensor are hashed in the pass that uses them.
+"""Verify while reading: a tensor's bytes are hashed in the same pass that uses them.
 
-Every pass over a tensor reads it from its first byte to its last, in pieces of any size. The
-hash of what came is compared when the last piece is in, before anything that was made from the
-tensor is published. So each byte is read once, and it is the byte that was used which is proved.
+Every pass over a tensor reads it from its first byte to its last, in pieces of any size. The hash
+is compared after the last piece, before any result from the tensor is published. So each byte is
+read once, and the verified bytes are those that were used.
 """
 
 import threading
@@ -20,30 +20,30 @@ _BLOCK_BYTES = 1 << 20
 
 
 class Proofs:
-    """What is known of the files of a trajectory, and how far each tensor has come."""
+    """The known hashes of a trajectory's files, and how far each tensor has been read."""
 
     def __init__(self) -> None:
-        """Nothing is known: nothing is proved."""
+        """Start without hashes: nothing is verified."""
         self._expected: dict[Path, FileHashes] = {}
         self._passes: dict[tuple[Path, str], tuple[int, Any, TensorEntry]] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the passes behind: another process begins its own."""
+        """Drop the passes in progress: another process starts its own."""
         return {"expected": self._expected}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what is known."""
+        """Restore the known hashes."""
         self.__init__()
         self._expected = state["expected"]
 
     def expect(self, layout: Layout, hashes: Mapping[str, FileHashes]) -> None:
-        """Prove the tensors of a checkpoint from now on."""
+        """Verify the tensors of a checkpoint from now on."""
         for file, each in hashes.items():
             self._expected[layout.shards[file].path] = each
 
     def folders(self, layouts: Iterable[Layout]) -> Iterator[tuple[Path, dict[str, FileHashes]]]:
-        """Yield the folders of which the hashes are known, with these by file."""
+        """Yield the folders with known hashes, and their hashes by file."""
         for layout in layouts:
             known = {
                 file: self._expected[shard.path]
@@ -54,17 +54,17 @@ class Proofs:
                 yield layout.folder, known
 
     def feed(self, path: Path, name: str, entry: TensorEntry, start: int, data: Any) -> None:
-        """Take note of bytes that were read.
+        """Hash bytes that were read.
 
         Args:
             path: The weight file.
             name: The tensor.
-            entry: Its place.
-            start: Position of the first byte in the tensor.
+            entry: Its position in the file.
+            start: Offset of the first byte in the tensor.
             data: The bytes.
 
         Raises:
-            UserError: They complete a pass, and the tensor is not the recorded one.
+            UserError: They complete a pass and the tensor differs from its hash.
         """
         known = self._expected.get(path)
         expected = known.tensors.get(str(entry.begin)) if known is not None else None
@@ -74,10 +74,10 @@ class Proofs:
         with self._lock:
             place, digest, _ = self._passes.get(key, (0, None, entry))
         if start + len(data) <= place:
-            return  # a piece that this pass has had
+            return  # this pass has already seen the piece
         if digest is None:
             digest = xxhash.xxh3_128()
-        if start != place:  # not in order: `settle` reads on from where it stands
+        if start != place:  # out of order: `settle` continues from here
             with self._lock:
                 self._passes[key] = (place, digest, entry)
             return
@@ -94,10 +94,10 @@ class Proofs:
             )
 
     def settle(self, name: str | None = None) -> None:
-        """Read the rest of a tensor, or of every one, of which only a part was used.
+        """Read the remainder of a tensor, or of every tensor, that was only partly used.
 
         Raises:
-            UserError: It is not the recorded one.
+            UserError: It differs from its hash.
         """
         with self._lock:
             begun = list(self._passes.items())

@@ -1,7 +1,7 @@
 """The tensors of one Hugging Face folder, found by reading safetensors headers only.
 
-Reading the headers ourselves costs no torch import, shows a damaged file before any value is used,
-and gives byte offsets, so that a reader may fetch any run of elements.
+Reading the headers ourselves avoids importing torch, detects a damaged file before any value is
+used, and gives byte offsets, so that a reader can fetch any range of elements.
 """
 
 import json
@@ -25,8 +25,8 @@ def read_shard(path: Path) -> Shard:
     """Read the header of one safetensors file.
 
     Raises:
-        UserError: The file is cut short or too long, its header is damaged, or its dtype is not a
-            float that can be analysed.
+        UserError: The file is truncated or too long, its header is damaged, or its dtype is not a
+            supported float.
     """
     header = read_header(path)
     shard = Shard(path=path, data_start=header.data_start, size=header.size, entries={})
@@ -54,16 +54,16 @@ def create_shard(
     dtype: str | Mapping[str, str] = "float32",
     words: Mapping[str, str] | None = None,
 ) -> Shard:
-    """Create a safetensors file of the given tensors, all zero, to be filled later.
+    """Create a safetensors file of zero tensors, to be filled later.
 
     Args:
         path: The file.
         shapes: Name and shape of each tensor, in the file's order.
         dtype: Their dtype, or the dtype of each.
-        words: What the header says besides.
+        words: Additional metadata for the header.
     """
     tags = {known: tag for tag, known in DTYPES.items()}
-    # transformers asks for the format
+    # transformers requires the format
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **(words or {})}}
     offset = 0
     for name, shape in shapes.items():
@@ -83,11 +83,11 @@ def create_shard(
 def read_layout(folder: Path) -> Layout:
     """Find every tensor of a Hugging Face folder, sharded or not.
 
-    Wrappers' names are taken off the tensors' (see `wrappers`).
+    Wrapper prefixes are removed from tensor names (see `wrappers`).
 
     Raises:
-        UserError: The folder is missing, empty, holds no safetensors, lacks a shard of its index,
-            or its index points outside the folder; its weights are quantised, or hold an adapter.
+        UserError: The folder is missing or empty, has no safetensors, lacks a shard of its index,
+            has an index that points outside it, or holds quantised weights or an adapter.
     """
     shards = {file: read_shard(folder / file) for file in weight_file_names(folder)}
     places: dict[str, str] = {}

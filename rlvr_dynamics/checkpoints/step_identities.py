@@ -1,4 +1,4 @@
-"""Which weights a base and its steps are, and that what is read of them is what was recorded."""
+"""Identities of a base and its steps, and verification of what is read against them."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class IdentifiedSteps(StepValues):
     """The tensors of a base and of later steps, with the identity of their weights.
 
     Attributes:
-        steps: Step numbers, rising, without the base.
+        steps: Step numbers, ascending, without the base.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class IdentifiedSteps(StepValues):
         cache: HashCache,
         verified: set[int],
     ) -> None:
-        """Read from layouts that have been checked against each other.
+        """Read from layouts that were checked against each other.
 
         Args:
             layouts: Base (step 0) and steps.
             dtypes: The dtype in which each tensor is read.
-            proofs: What is known of the files.
-            cache: Where hashes of files are remembered.
-            verified: Steps whose weights are taken as they are; grows as steps are verified.
+            proofs: Known hashes of the files.
+            cache: Cache of file hashes.
+            verified: Steps that need no verification; grows as steps are verified.
         """
         super().__init__(layouts, dtypes, proofs)
         self._cache = cache
@@ -73,10 +73,10 @@ class IdentifiedSteps(StepValues):
 
     @property
     def mark(self) -> str:
-        """What changes whenever the weights do, without reading them.
+        """A fingerprint that changes whenever the weights do, computed without reading them.
 
-        The identities in the manifests, or those that were taken; for folders with neither, size,
-        time and inode of its files.
+        It uses the identities in the manifests, or those taken before; for folders with neither,
+        size, time and inode of the files.
         """
         marks = {
             step: (read_manifest(layout.folder) or {}).get("identity")
@@ -90,8 +90,8 @@ class IdentifiedSteps(StepValues):
     def repeats(self) -> list[tuple[int, int]]:
         """Pairs (earlier, later) of steps whose weight files are byte-identical; 0 is the base.
 
-        Each later step is paired with the first step that has the same bytes. The same weights in
-        another shard layout have other bytes and are not found here.
+        Each later step is paired with the first step that has the same bytes. The same weights with
+        different sharding have different bytes and are not found.
         """
         first: dict[str, int] = {}
         pairs = []
@@ -103,7 +103,7 @@ class IdentifiedSteps(StepValues):
         return pairs
 
     def verify(self, *, threads: int = 2) -> None:
-        """Read every weight file now and compare all of it, as `prove_on_reading` does later.
+        """Read and verify every weight file now; `prove_on_reading` does so later.
 
         Raises:
             UserError: A file differs from its manifest.
@@ -114,11 +114,11 @@ class IdentifiedSteps(StepValues):
             prove_folder(folder, hashes, threads)
 
     def prove_on_reading(self, *, threads: int = 2, show_progress: bool = False) -> None:
-        """Check headers, configs and tokenizers, and prove every tensor from now on as it is read.
+        """Check headers, configs and tokenizers now, and verify every tensor as it is read.
 
-        A tensor is compared with the hash in its manifest, or with the one that it had when the
-        identity of its folder was taken. Files of which neither is known are read and compared
-        with their manifest here; folders with neither have nothing to be compared with.
+        A tensor is compared with the hash in its manifest, or with its hash from when the folder's
+        identity was taken. Files without either are read and compared with their manifest now;
+        folders without manifest and identity cannot be verified.
 
         Raises:
             UserError: A file differs from its manifest.
@@ -143,13 +143,13 @@ class IdentifiedSteps(StepValues):
         self._cache.flush()
 
     def settle(self, name: str | None = None) -> None:
-        """Prove also what was read in part only; called before anything is published.
+        """Also verify tensors that were read only in part; call this before publishing anything.
 
         Args:
-            name: Only this tensor, while others are at work on others.
+            name: Only this tensor, while other threads work on others.
 
         Raises:
-            UserError: A tensor is not the recorded one.
+            UserError: A tensor differs from its hash.
         """
         self._proofs.settle(name)
 
@@ -157,8 +157,8 @@ class IdentifiedSteps(StepValues):
 def _mark_of(path: Path) -> list[int]:
     """Return size, modification time and inode of a file.
 
-    The time of change is left out: it moves with a link or a permission, and the mark is part of
-    the key of finished predictions.
+    The change time is excluded: a new link or permission alters it, and the mark is part of the key
+    of finished predictions.
     """
     size, modified, _, inode = mark_of(path)
     return [size, modified, inode]

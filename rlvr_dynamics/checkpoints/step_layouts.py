@@ -1,4 +1,4 @@
-"""The layout of a step under the names of its base, whole or as an adapter."""
+"""The layout of a step, a full model or an adapter, under the tensor names of its base."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +21,10 @@ _PIECE = 1 << 22
 
 
 def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
-    """Return the layout of a step's folder under the base's names, and what is said of it.
+    """Return the layout of a step's folder under the base's names, and a note about it.
 
     Raises:
-        UserError: The folder holds neither weights nor an adapter that can be read.
+        UserError: The folder holds neither readable weights nor a readable adapter.
     """
     if not holds_adapter(folder):
         return under_names_of(base, read_layout(folder))
@@ -49,10 +49,10 @@ def _refuse_unsaid_head(base: Layout, adapter: Adapter) -> None:
 
 
 def check_step_zero(base: Layout, vocabulary: Vocabulary, folder: Path) -> str | None:
-    """Make sure that a base among the steps is the base, and return what is said of it.
+    """Check that a step 0 among the checkpoints equals the base, and return a note about it.
 
     Raises:
-        UserError: It is another model than the base, or has other weights.
+        UserError: It is a different model, or has different weights.
     """
     if folder.resolve() == base.folder.resolve():
         return None

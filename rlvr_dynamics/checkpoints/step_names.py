@@ -1,7 +1,7 @@
-"""How trainers name the folders of their steps, and what else a folder's names may mean.
+"""How trainers name their step folders.
 
 `step_5`, `step-5`, `step5`, `global_step_5`, `checkpoint-5`, `iter_0000005`, `DAPO-step-5`,
-`epoch0epochstep4globalstep5` and the like: names that differ in the number of the step only.
+`epoch0epochstep4globalstep5` and the like: names that differ only in the step number.
 """
 
 import re
@@ -26,18 +26,18 @@ _NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 def is_step(name: str) -> bool:
-    """Return whether a folder's name is that of a step in some convention."""
+    """Return whether a folder's name follows some convention for steps."""
     return _STEP_NAME.fullmatch(name) is not None
 
 
 @dataclass
 class Convention:
-    """The folders whose names differ in the step number only.
+    """The folders whose names differ only in the step number.
 
     Attributes:
         pattern: Their common name, with `{step}` for the number.
         folders: Step number to folder.
-        below: Where in each of them the model is; None to look for it.
+        below: Path of the model within each folder; None to search for it.
     """
 
     pattern: str
@@ -45,7 +45,7 @@ class Convention:
     below: Path | None = None
 
     def add(self, text: str, path: Path) -> None:
-        """Enter a folder under the number that its name gives."""
+        """Add a folder under the number in its name."""
         if not _NUMBER.fullmatch(text):
             raise UserError(
                 f"{path.name!r} is not a step: the number must be a positive integer",
@@ -65,7 +65,7 @@ class Convention:
 
 
 def _numbered(name: str) -> str:
-    """Return how to say which number of a name is the step's, if it has just one."""
+    """Return how to mark the step number in a name, if the name has exactly one number."""
     numbers = re.findall(r"[0-9]+", name)
     signed = re.search(r"[-+.][0-9]+$|[0-9][.eE][0-9]", name)
     if len(numbers) != 1 or signed or not re.search(r"[0-9][_-][A-Za-z]", name):
@@ -74,10 +74,10 @@ def _numbered(name: str) -> str:
 
 
 def named_by(checkpoints: Path, pattern: str) -> Convention:
-    """Return the folders that a pattern names; perhaps none."""
+    """Return the folders that match a pattern; possibly none."""
     first, _, below = pattern.partition("/")
     prefix = ""
-    while PLACE not in first:  # folders before the one with the number are fixed
+    while PLACE not in first:  # leading folders without the number are fixed
         prefix = f"{prefix}{first}/"
         first, _, below = below.partition("/")
     root = checkpoints / prefix
@@ -92,13 +92,12 @@ def named_by(checkpoints: Path, pattern: str) -> Convention:
 
 
 def convention_of(checkpoints: Path) -> Convention:
-    """Return the one convention of a folder.
+    """Return the only convention in a folder.
 
-    Where folders of several conventions lie side by side, those that hold no model, such as logs
-    by step, do not count.
+    If there are several, folders without a model, such as logs per step, do not count.
 
     Raises:
-        UserError: None or several, or a folder of the convention whose number is not one.
+        UserError: There is none or several, or a folder of the convention has an invalid number.
     """
     folders = [path for path in sorted(checkpoints.iterdir()) if path.is_dir()]
     found: dict[str, Convention] = {}
@@ -147,7 +146,7 @@ def _paths(convention: Convention) -> set[Path]:
 
 
 def no_steps(checkpoints: Path, pattern: str | None) -> UserError:
-    """Return the line for a folder without steps, with what is probably meant."""
+    """Return the error for a folder without steps, with a guess at what was meant."""
     folders = [path for path in sorted(checkpoints.iterdir()) if path.is_dir()]
     names = [path.name for path in folders]
     if pattern is not None:

@@ -1,4 +1,4 @@
-"""The values of a base and its steps, read tensor by tensor and proved on the way."""
+"""The values of a base and its steps, read tensor by tensor and verified while reading."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ class StepValues:
     """
 
     def __init__(self, layouts: dict[int, Layout], dtypes: dict[str, str], proofs: Proofs) -> None:
-        """Read from layouts that have been checked against each other."""
+        """Read from layouts that were checked against each other."""
         self._layouts = layouts
         self._proofs = proofs
         self.dtypes = dtypes
@@ -42,7 +42,7 @@ class StepValues:
         return self._layouts[step].folder
 
     def layout(self, step: int) -> Layout:
-        """Return the files and tensor places of a step."""
+        """Return the files and tensor positions of a step."""
         return self._layouts[step]
 
     def tensor(self, step: int, name: str) -> Tensor:
@@ -60,7 +60,7 @@ class StepValues:
         return values
 
     def read_elements(self, step: int, name: str, start: int, out: Tensor) -> None:
-        """Read elements of a flattened tensor into contiguous room of its dtype.
+        """Read elements of a flattened tensor into contiguous memory of its dtype.
 
         Args:
             step: The step; 0 is the base.
@@ -91,21 +91,21 @@ class StepValues:
             step: The step; 0 is the base.
             name: The tensor.
             start: Position of the first element.
-            data: The bytes that are used, as stored.
+            data: The bytes used, as stored.
 
         Raises:
-            UserError: They complete the tensor, and it is not the recorded one.
+            UserError: They complete the tensor and it differs from its hash.
         """
-        layout = self._layouts[step]  # an adapter's is the base's, to which it adds
+        layout = self._layouts[step]  # an adapter's layout is the base's plus its changes
         entry = layout.entry(name)
         path = layout.shards[layout.home[name]].path
         self._proofs.feed(path, name, entry, start * ITEM_BYTES[entry.dtype], data)
 
     def computed_update(self, step: int, name: str, start: int, stop: int) -> Tensor | None:
-        """Return what an adapter adds to elements of a tensor, which the merged weight has rounded.
+        """Return what an adapter adds to a tensor's elements, free of the merged weight's rounding.
 
         Returns:
-            Shape (stop - start,), float32; None where the tensor lies in a file (see `computes`).
+            Shape (stop - start,), float32; None if the tensor is stored in a file (see `computes`).
         """
         adapter = self._layouts[step].adapter
         if adapter is None or name not in adapter.changes:
@@ -114,7 +114,7 @@ class StepValues:
         return update_elements(adapter, name, columns, start, stop, read_base)
 
     def computes(self, step: int, name: str) -> bool:
-        """Return whether a tensor's values are formed when they are read, and lie in no file."""
+        """Return whether a tensor's values are computed on reading instead of stored in a file."""
         adapter = self._layouts[step].adapter
         return adapter is not None and name in adapter.changes
 

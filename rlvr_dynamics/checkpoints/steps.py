@@ -1,4 +1,4 @@
-"""Which steps a folder of checkpoints holds, and which of them are taken."""
+"""Find the steps in a folder of checkpoints, and select among them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,20 +12,19 @@ _SHOWN_RUNS = 12
 
 
 def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]:
-    """Map step numbers to model folders, in rising order.
+    """Map step numbers to model folders, in ascending order.
 
     Args:
         checkpoints: Folder whose subfolders are the steps; anything else in it is ignored.
         pattern: Name of a step's folder below `checkpoints`, with `{step}` for the number and
-            perhaps `*` for anything: `run-*-s{step}/hf`. None: the trainers' conventions.
+            optionally `*` for anything: `run-*-s{step}/hf`. None: the trainers' conventions.
 
     Returns:
-        Step to folder. Step 0, a base among the steps, is there only if it holds a model.
+        Step to folder. Step 0, a base among the steps, is included only if it holds a model.
 
     Raises:
-        UserError: No such folder, no steps, a step whose number is not one, a number that occurs
-            twice (`step_3` beside `step_03`), several conventions at once, or a step without a
-            model.
+        UserError: No such folder, no steps, an invalid step number, a number that occurs twice
+            (`step_3` and `step_03`), several conventions at once, or a step without a model.
     """
     if not checkpoints.is_dir():
         raise UserError(
@@ -55,12 +54,12 @@ def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]
 
 
 def base_folder(base: Path, checkpoints: Path) -> Path:
-    """Return the folder of the base's weights: the one given, or the one below it, as of a step.
+    """Return the folder of the base's weights: the given one or one below it, as for a step.
 
-    A folder that holds none is returned as it is; reading it says why.
+    A folder without weights is returned unchanged; reading it raises the error.
 
     Raises:
-        UserError: It holds steps, and is no model.
+        UserError: It holds steps and is not a model.
     """
     if not base.is_dir() or holds_weights(base) or holds_adapter(base):
         return base
@@ -78,7 +77,7 @@ def base_folder(base: Path, checkpoints: Path) -> Path:
 
 
 def check_even(steps: Iterable[int], checkpoints: Path) -> None:
-    """Refuse steps with a gap, seen from step 0 on, such as 1, 2, 4 or 10, 20, 40.
+    """Check that steps are evenly spaced from step 0; 1, 2, 4 or 10, 20, 40 are not.
 
     Raises:
         UserError: The spacing is uneven.
@@ -98,7 +97,7 @@ def check_even(steps: Iterable[int], checkpoints: Path) -> None:
 
 
 def select_steps(found: dict[int, Path], wanted: Iterable[object], where: Path) -> dict[int, Path]:
-    """Keep the wanted steps only.
+    """Keep only the wanted steps.
 
     Raises:
         UserError: A wanted step is not a positive integer, is named twice, or does not exist.

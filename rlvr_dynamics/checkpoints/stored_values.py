@@ -1,4 +1,4 @@
-"""Reading a run of elements of a stored tensor."""
+"""Read a range of elements of a stored tensor."""
 
 from pathlib import Path
 from typing import cast
@@ -13,8 +13,8 @@ TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": 
 
 
 def raw_bytes(values: Tensor) -> memoryview:
-    """Return the bytes of a contiguous tensor of shape (c,), shared with it."""
-    # numpy arrays have had the buffer protocol always; its type stubs know it from Python 3.12 on.
+    """Return the bytes of a contiguous tensor, shape (c,), sharing its memory."""
+    # numpy arrays support the buffer protocol; the type stubs know it only from Python 3.12 on.
     return memoryview(cast(bytes, values.view(torch.uint8).numpy()))
 
 
@@ -30,14 +30,14 @@ def read_stored(
 
     Args:
         path: The file.
-        entry: The tensor's place in it.
+        entry: The tensor's position in it.
         start: First element.
         stop: One past the last.
-        out: Contiguous room of the stored dtype, of shape (stop - start,); fresh when None.
-        what: The tensor in words, for messages.
+        out: Contiguous memory of the stored dtype, shape (stop - start,); allocated when None.
+        what: The tensor in words, for error messages.
 
     Raises:
-        UserError: The file was cut short.
+        UserError: The file is truncated.
     """
     values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype]) if out is None else out
     if values.numel() == 0:

@@ -1,9 +1,9 @@
-"""What every tensor of a model is, from the shapes and places of all of them together.
+"""The kind of every tensor of a model, from the names and shapes of all its tensors.
 
-The papers analyse "the attention and MLP matrices". That is read as: the two-dimensional weights
-inside the repeated layers, whatever a family calls them, with fused experts as a stack of matrices,
-one per expert. Embeddings, head, routers, norms, biases and convolutions are no such matrices.
-Source: AlphaRL (arXiv 2510.00553), which says so of Qwen and Llama; for those the two are the same.
+The papers analyse "the attention and MLP matrices". We take these to be the two-dimensional weights
+inside the repeated layers, whatever their names, with fused experts as a stack of matrices, one
+per expert. Embeddings, head, routers, norms, biases and convolutions are excluded.
+Source: AlphaRL (arXiv 2510.00553), for Qwen and Llama, where both definitions agree.
 
 Legend: E experts, m x n a matrix.
 """
@@ -48,9 +48,9 @@ class Matrix:
     """One weight matrix of a layer: a tensor, or one expert's part of a fused tensor.
 
     Attributes:
-        label: The tensor's name, with `[e]` behind it for expert e of a fused tensor.
+        label: The tensor's name, followed by `[e]` for expert e of a fused tensor.
         tensor: The tensor's name.
-        start: Its first element in the flattened tensor.
+        start: Index of its first element in the flattened tensor.
         m: Rows.
         n: Columns.
     """
@@ -63,7 +63,7 @@ class Matrix:
 
     @property
     def stop(self) -> int:
-        """One past its last element in the flattened tensor."""
+        """One past the index of its last element in the flattened tensor."""
         return self.start + self.m * self.n
 
 
@@ -98,15 +98,15 @@ class Structure:
             self._kinds[name] = "matrix" if self._matrices[name] else self._kind_of(name)
 
     def layer(self, name: str) -> float:
-        """Return the layer number of a tensor, NaN when it belongs to no layer.
+        """Return the layer number of a tensor; NaN if it is in no layer.
 
-        A float, because tables keep missing values as NaN.
+        A float, because tables store missing values as NaN.
         """
         place = self._places.get(name)
         return math.nan if place is None else float(place.layer)
 
     def kind(self, name: str) -> str:
-        """Return what a tensor is, a key of `KINDS`."""
+        """Return the kind of a tensor, a key of `KINDS`."""
         return self._kinds[name]
 
     def matrices_of(self, name: str) -> tuple[Matrix, ...]:
@@ -135,7 +135,7 @@ class Structure:
         if len(shape) == 3 and (fused or shape[0] in experts):
             count, m, n = shape
         elif len(shape) == 2 and fused and not name.endswith(".weight"):
-            # Experts below one another in one matrix, as in DBRX.
+            # Experts stacked along the rows of one matrix, as in DBRX.
             count = next((e for e in sorted(experts) if e > 1 and shape[0] % e == 0), 1)
             m, n = shape[0] // count, shape[1]
         elif len(shape) == 2 and name.endswith(".weight"):
@@ -166,7 +166,7 @@ class Structure:
         )
 
     def _is_inner_head(self, name: str) -> bool:
-        """Whether a layer of its own prediction (of several tokens) has its head here."""
+        """Whether a tensor is the head of a layer for multi-token prediction."""
         return (
             len(self.shapes[name]) == 2
             and modules_of(name)[-1] in ("lm_head", "head", "shared_head")
@@ -194,7 +194,7 @@ class Structure:
 
 
 def vocabulary_role(name: str) -> str:
-    """Return `embedding` or `head` for a name that families use for one of them, else ``."""
+    """Return `embedding` or `head` if model families use a name for one of them, else ``."""
     modules = modules_of(name)
     if modules[-1] in EMBEDDING_MODULES:
         return "embedding"
@@ -204,14 +204,14 @@ def vocabulary_role(name: str) -> str:
 
 
 def in_layers(names: Iterable[str]) -> set[str]:
-    """Return the names that lie in repeated layers."""
+    """Return the names of tensors in repeated layers."""
     return set(_places(dict.fromkeys(names, ())))
 
 
 def _places(shapes: Mapping[str, Shape]) -> dict[str, _Place]:
-    """Find the stacks: a number in a name under which a block of modules lies.
+    """Find the stacks: numbers in names that have a block of modules below them.
 
-    A list of single weights, such as the parts of a projector, is none.
+    A list of single weights, such as the parts of a projector, does not count.
     """
     found: dict[str, tuple[str, int, tuple[str, ...]]] = {}
     stacks = set()
@@ -228,7 +228,7 @@ def _places(shapes: Mapping[str, Shape]) -> dict[str, _Place]:
 
 
 def _experts(names: Iterable[str], shapes: Mapping[str, Shape]) -> set[int]:
-    """Return what the number of experts of a layer may be; {0} for experts that do not show it."""
+    """Return the possible numbers of experts of a layer; {0} if the names do not show it."""
     counts: set[int] = set()
     numbered: dict[str, set[int]] = defaultdict(set)
     has_experts = False
@@ -250,7 +250,7 @@ def _experts(names: Iterable[str], shapes: Mapping[str, Shape]) -> set[int]:
 
 
 def _fused(name: str, modules: tuple[str, ...]) -> bool:
-    """Whether a tensor holds several experts: it lies in a module of experts, without a number."""
+    """Whether a tensor holds several experts: it is in an experts module and has no number."""
     return any(
         _EXPERT.search(module) and not _NUMBER.fullmatch(following) and "shared" not in module
         for module, following in zip(modules, (*modules[1:], ""), strict=True)

@@ -20,16 +20,16 @@ from rlvr_dynamics.checkpoints.tying import Vocabulary, vocabulary_of
 class Trajectory(IdentifiedSteps):
     """A base (step 0) and its later checkpoints, checked to be the same model.
 
-    Only headers are read on opening; a tensor's values are read when asked for, nothing is kept.
+    Opening reads only headers; values are read on request and not kept.
 
     Attributes:
-        steps: Step numbers, rising, without the base.
+        steps: Step numbers, ascending, without the base.
         names: Tensor names, sorted; a tied head counts once, as the embedding.
         vocabulary: The embedding, the output head, and whether they are one tensor.
-        structure: What every tensor of the model is.
+        structure: The kind of every tensor of the model.
         dtypes: The dtype in which each tensor is read: the steps', to which the base is cast.
-        dtype: The same, of all tensors: `bfloat16`, or `bfloat16+float32`.
-        notes: What is said of how base and steps were made to fit, in sentences.
+        dtype: The dtypes of all tensors joined: `bfloat16`, or `bfloat16+float32`.
+        notes: Sentences on how base and steps were reconciled.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Trajectory(IdentifiedSteps):
         proofs: Proofs | None = None,
         structure: Structure | None = None,
     ) -> None:
-        """Use `Trajectory.open`; this takes layouts that have been checked against each other."""
+        """Take layouts that were checked against each other; use `Trajectory.open` instead."""
         dtypes = working_dtypes(layouts) if dtypes is None else dtypes
         proofs = Proofs() if proofs is None else proofs
         super().__init__(layouts, dtypes, proofs, cache, verified)
@@ -74,15 +74,15 @@ class Trajectory(IdentifiedSteps):
 
         Args:
             base: Hugging Face folder of the model before training.
-            checkpoints: Folder with the steps in it, such as `step_<N>` or
+            checkpoints: Folder that contains the steps, such as `step_<N>` or
                 `global_step_<N>/actor/huggingface`.
-            pattern: Name of a step's folder below it, with `{step}` for the number, where the
-                trainers' conventions do not fit; see `find_steps`.
+            pattern: Name of a step's folder in it, with `{step}` for the number, if the trainers'
+                conventions do not apply; see `find_steps`.
             allow_gaps: Accept uneven steps such as 1, 2, 4.
             steps: Only these steps, whatever their spacing; all when None.
-            cache: File that remembers the hashes of folders without a manifest.
-            trusted: Steps whose weights `verify` takes as they are: of those that are streamed
-                from elsewhere, only a part is here at a time.
+            cache: File that caches the hashes of folders without a manifest.
+            trusted: Steps that `verify` skips: streamed checkpoints, of which only a part is on
+                this disk at a time.
 
         Raises:
             UserError: A folder is missing or damaged, the base does not match the checkpoints, or
@@ -118,7 +118,7 @@ class Trajectory(IdentifiedSteps):
 
     @classmethod
     def of_one(cls, folder: Path) -> "Trajectory":
-        """Open one checkpoint by itself, as a base without steps."""
+        """Open a single checkpoint, as a base without steps."""
         layout, known = read_layout(Path(folder)), HashCache(None)
         vocabulary = vocabulary_of({0: layout}, known)
         return cls({0: vocabulary.apply(layout)}, known, set(), vocabulary)
@@ -141,7 +141,7 @@ class Trajectory(IdentifiedSteps):
         return part
 
     def beside(self, step: int, folder: Path) -> "Trajectory":
-        """Return the same base with one other checkpoint, such as a prediction, as its step.
+        """Return the same base with another checkpoint, such as a prediction, as its only step.
 
         Raises:
             UserError: The folder is not a checkpoint of the same model.
@@ -164,12 +164,12 @@ class Trajectory(IdentifiedSteps):
 
     @cached_property
     def matrices(self) -> tuple[Matrix, ...]:
-        """The matrices of the layers; an expert's part of a fused tensor is one of its own."""
+        """The matrices of the layers; each expert of a fused tensor is a separate matrix."""
         return tuple(each for name in self.names for each in self.structure.matrices_of(name))
 
     @cached_property
     def block_matrices(self) -> tuple[str, ...]:
-        """The names of the tensors that are, or hold, matrices of the layers."""
+        """The names of the tensors that are or contain matrices of the layers."""
         return tuple(name for name in self.names if self.structure.matrices_of(name))
 
     @property
@@ -179,10 +179,10 @@ class Trajectory(IdentifiedSteps):
 
     @property
     def template(self) -> Layout:
-        """A checkpoint that stores every tensor in a place of its own: the base, if it does."""
+        """A checkpoint that stores every tensor separately: the base, if it does."""
         return next(layout for layout in self._layouts.values() if layout.stores_all)
 
 
 def _shown(names: Sequence[str], most: int = 3) -> str:
-    """Write a list of names that may be long."""
+    """Join names for a message, shortening a long list."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

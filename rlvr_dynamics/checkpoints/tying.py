@@ -1,9 +1,9 @@
 """Whether a model's output head is its embedding, decided by the bytes of both.
 
-Configs do not decide it: they are silent, say it of a part of the model, or say "tied" where a
-saver gathered two matrices that had come apart. The head counts as the embedding if both are the
-same bytes in the base and in every step, or if only one of them is stored; a head that differs
-anywhere is a tensor of its own everywhere. Names only say which two tensors to compare.
+Configs are unreliable: they are silent, cover only a part of the model, or say "tied" although the
+saved matrices differ. The head counts as the embedding if both have the same bytes in the base and
+in every step, or if only one of them is stored; a head that differs anywhere is a separate tensor
+everywhere. Names are used only to find the two tensors to compare.
 """
 
 import os
@@ -19,21 +19,21 @@ from rlvr_dynamics.checkpoints.model_config import says_tied
 from rlvr_dynamics.checkpoints.structure import in_layers, vocabulary_role
 from rlvr_dynamics.errors import UserError
 
-# A manifest's word on head and embedding of a checkpoint whose values are not on this disk.
+# A manifest's entry on head and embedding, for a checkpoint whose values are not on this disk.
 SAME_HEAD = "head_is_embedding"
-STREAMED = ", streamed"  # how the source of such a checkpoint ends
+STREAMED = ", streamed"  # suffix of such a checkpoint's source
 _FIRST_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The two matrices with a row per token, and whether they are one.
+    """The two matrices with one row per token, and whether they are the same tensor.
 
     Attributes:
-        embedding: Name of the embedding; empty where none is stored.
-        head: Name of the output head; empty where none is stored.
-        tied: Whether they are one tensor, or only one of them is there.
+        embedding: Name of the embedding; empty if none is stored.
+        head: Name of the output head; empty if none is stored.
+        tied: Whether they are one tensor, or only one of them is stored.
     """
 
     embedding: str
@@ -41,9 +41,9 @@ class Vocabulary:
     tied: bool
 
     def apply(self, layout: Layout) -> Layout:
-        """Return a checkpoint's layout in which every tensor has one name, and a place.
+        """Return a checkpoint's layout in which every tensor has one name and one position.
 
-        A copy is no tensor of its own; what is not stored is read where the other one lies.
+        A copy is not a separate tensor; one that is not stored is read from the other's position.
         """
         if not self.embedding or not self.head:
             return layout
@@ -58,15 +58,15 @@ class Vocabulary:
 def vocabulary_of(layouts: Mapping[int, Layout], cache: HashCache) -> Vocabulary:
     """Find embedding and head of a base (step 0) and its steps, and compare their bytes.
 
-    Both are read to their end where they are equal, once per file: the answer is remembered.
+    Equal tensors are read to the end, but only once per file because the answer is cached.
 
     Args:
         layouts: The base and the steps as stored.
-        cache: Where answers are remembered.
+        cache: Cache for the answers.
 
     Raises:
-        UserError: A file was cut short, a config is damaged, a head is missing, or a checkpoint
-            that is only partly here does not say whether its head is its embedding.
+        UserError: A file is truncated, a config is damaged, a head is missing, or a checkpoint
+            that is only partly on disk does not say whether its head is its embedding.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for layout in layouts.values():
@@ -86,7 +86,7 @@ def vocabulary_of(layouts: Mapping[int, Layout], cache: HashCache) -> Vocabulary
 
 
 def _refuse_missing_head(layouts: Mapping[int, Layout], both: set[int], tied: bool) -> None:
-    """Refuse checkpoints without a head that they, or others of the run, call one of its own."""
+    """Reject checkpoints that lack a head which their config or another step declares untied."""
     said = {step: says_tied(layouts[step].folder) for step in layouts.keys() - both}
     apart = not tied and any(says_tied(layouts[step].folder) is False for step in both)
     lacking = sorted(step for step, word in said.items() if apart or word is False)
@@ -103,12 +103,12 @@ def _refuse_missing_head(layouts: Mapping[int, Layout], both: set[int], tied: bo
 
 
 def vocabulary_of_one(layout: Layout) -> Vocabulary:
-    """The same for one checkpoint."""
+    """Find embedding and head of one checkpoint; see `vocabulary_of`."""
     return vocabulary_of({0: layout}, HashCache(None))
 
 
 def stored_pair(layout: Layout) -> tuple[str, str] | None:
-    """Return the names of embedding and head, if both are stored in one shape and dtype."""
+    """Return the names of embedding and head, if both are stored with the same shape and dtype."""
     shapes = {name: layout.entry(name).shape for name in layout.home}
     pair = _pair(_outside_layers(shapes), shapes)
     if pair is None or len({layout.entry(name).dtype for name in pair}) != 1:
@@ -117,7 +117,7 @@ def stored_pair(layout: Layout) -> tuple[str, str] | None:
 
 
 def head_is_own(layout: Layout) -> bool:
-    """Return whether a checkpoint has a head and an embedding that are two tensors."""
+    """Return whether a checkpoint's head and embedding are two separate tensors."""
     shapes = {name: layout.entry(name).shape for name in layout.home}
     pair = _pair(_outside_layers(shapes), shapes)
     return (
@@ -177,7 +177,7 @@ def _same_bytes(paths: list[Path], starts: tuple[int, int], size: int) -> bool:
 
 
 def _outside_layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, list[str]]:
-    """Return the matrices outside the layers by the role that their name says, shortest first."""
+    """Return the matrices outside the layers by the role in their name, shortest first."""
     inner = in_layers(shapes)
     by_role: dict[str, list[str]] = {"embedding": [], "head": [], "": []}
     for name in sorted(shapes.keys() - inner, key=lambda name: (len(name), name)):
@@ -189,9 +189,9 @@ def _outside_layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, list[str
 def _pair(
     by_role: Mapping[str, list[str]], shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[str, str] | None:
-    """Return the names of embedding and head, if they are stored in one shape.
+    """Return the names of embedding and head, if they are stored with the same shape.
 
-    Where a name says nothing, another matrix outside the layers that has the shape is compared.
+    If no name tells, another matrix of the same shape outside the layers is compared.
     """
     for one, other in (("embedding", "head"), ("embedding", ""), ("", "head")):
         pairs = [

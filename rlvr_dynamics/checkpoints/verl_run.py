@@ -25,13 +25,13 @@ from rlvr_dynamics.system.hardware import free_bytes
 
 LATEST = "latest_checkpointed_iteration.txt"
 GATHERED_DTYPE = "float32"
-ASSUMED_BYTES_PER_SECOND = 200e6  # of checking and hashing, until it has been measured
+ASSUMED_BYTES_PER_SECOND = 200e6  # of verifying and hashing, until measured
 STATE_COPIES = 3  # a model's weights and Adam's two moments
 _STATE = re.compile(r"(?:model|optim|extra_state)_world_size_(\d+)_rank_\d+\.pt")
 
 
 class VerlRun:
-    """verl's own checkpoint folder (`global_step_N`) beside the published one (`step_N`)."""
+    """verl's own checkpoint folder (`global_step_N`) and the published one (`step_N`)."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class VerlRun:
         Args:
             verl: verl's checkpoint folder.
             published: Where `step_N` appears.
-            base: Folder of step 0, whose config and tokenizer every step is given.
-            keep_states: Optimizer states that stay for a resume.
-            dtype: In what the steps are kept, float32 or bfloat16.
-            critic: Whether the run trains a value model, whose state a resume needs as well.
+            base: Folder of step 0; every step gets its config and tokenizer.
+            keep_states: Number of optimizer states to keep for a resume.
+            dtype: Dtype of the published steps, float32 or bfloat16.
+            critic: Whether the run trains a value model, whose state a resume also needs.
 
         Raises:
             UserError: The base is not stored in `dtype`.
@@ -69,13 +69,13 @@ class VerlRun:
         self._slowest = stored_bytes(self.base, GATHERED_DTYPE) / ASSUMED_BYTES_PER_SECOND
 
     def saved_step(self) -> int:
-        """Newest step that verl has finished saving; 0 when there is none."""
+        """Newest step that verl has finished saving; 0 if there is none."""
         try:
             return int((self.verl / LATEST).read_text())
         except FileNotFoundError:
             return 0
         except ValueError:
-            # Emptied to be written anew: the last act of a save, cut off by a kill or a full disk.
+            # verl truncates and rewrites this file last; a kill or a full disk can leave it empty.
             steps = (folder.name[12:] for folder in self.verl.glob("global_step_*"))
             found = sorted((int(step) for step in steps if step.isdigit()), reverse=True)
             return next((step for step in found if self._state_is_whole(step)), 0)
@@ -87,16 +87,16 @@ class VerlRun:
     def ingest(self, deadline: float | None = None) -> list[int]:
         """Verify and publish every step that verl has finished; returns the new ones.
 
-        A step is compared with the base (names, shapes, dtype), searched for values that are not
-        finite, hashed, and appears by one rename after its content has reached the disk: whole or
-        not at all. Optimizer states older than the newest `keep_states` are removed.
+        A step is compared with the base (names, shapes, dtype), checked for values that are not
+        finite, hashed, flushed to disk and published atomically by one rename. Only the newest
+        `keep_states` optimizer states are kept.
 
         Args:
-            deadline: Clock (`time.monotonic`) after which no step may still be at work; a step
-                that would take longer than the slowest so far leaves is left for the next call.
+            deadline: Time (`time.monotonic`) by which the call must return; a step that would miss
+                it, judged by the slowest step so far, is left for the next call.
 
         Raises:
-            StageFailed: verl wrote other tensors than the base has, or values that are not finite.
+            StageFailed: verl wrote tensors that differ from the base's, or non-finite values.
             UserError: The disk is full.
         """
         new: list[int] = []
@@ -106,13 +106,13 @@ class VerlRun:
         for step in range(1, saved + 1):
             folder = self._state(step) / "actor" / "huggingface"
             target = self.published / f"step_{step}"
-            if target.exists():  # saved once more after a resume from an earlier step
+            if target.exists():  # saved again after a resume from an earlier step
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             if not folder.is_dir():
                 if self._state(step).is_dir():
                     raise StageFailed(f"step {step}: verl saved no model in {folder}")
-                continue  # verl was told to save fewer steps
+                continue  # verl was configured to save fewer steps
             begin = time.monotonic()
             if deadline is not None and begin + self._slowest > deadline:
                 return new
@@ -125,10 +125,10 @@ class VerlRun:
         return new
 
     def check_room(self) -> None:
-        """Make sure that the next save fits on the disk.
+        """Check that the next save fits on the disk.
 
-        The training state is as large as the last one; the weights that are gathered follow from
-        the base. What verl has written of the next save already counts as there.
+        The training state is assumed as large as the last one; the gathered weights follow from
+        the base. What verl has already written of the next save is not counted again.
 
         Raises:
             UserError: It does not fit.
@@ -145,11 +145,11 @@ class VerlRun:
             )
 
     def next_save_bytes(self, saved: int) -> int:
-        """Bytes that the save after step `saved` takes before anything older is removed."""
+        """Bytes needed by the save after step `saved`, before anything older is removed."""
         gathered = stored_bytes(self.base, GATHERED_DTYPE)
         models = 2 if self.critic else 1
         folder = self._state(saved)
-        # The gathered weights are counted on their own, whether they have been published or not.
+        # The gathered weights are counted separately, whether published or not.
         state = _bytes_below(folder) - _bytes_below(folder / "actor" / "huggingface")
         cast = 0 if self.dtype == GATHERED_DTYPE else stored_bytes(self.base, self.dtype)
         return (state or models * STATE_COPIES * gathered) + gathered + cast
@@ -158,11 +158,11 @@ class VerlRun:
         """Find the step to continue from and point verl at it.
 
         Returns:
-            The newest step whose training state is whole; 0 for a fresh start. Published steps
-            after it are dropped: training will reach them again, on another path.
+            The newest step with a complete training state; 0 for a fresh start. Published steps
+            after it are removed: training will reach them again, on a different path.
 
         Raises:
-            UserError: Checkpoints were published but no training state is left to go on from.
+            UserError: Checkpoints were published but no training state is left to resume from.
         """
         self.ingest()
         saved = self.saved_step()
@@ -182,7 +182,7 @@ class VerlRun:
             write_text(self.verl / LATEST, str(step))
         for later in (other for other in published if other > step):
             shutil.rmtree(self.published / f"step_{later}")
-        for folder in self.verl.glob("global_step_*"):  # half a save, or of a path now left
+        for folder in self.verl.glob("global_step_*"):  # incomplete, or from the abandoned path
             if folder.name[12:].isdigit() and int(folder.name[12:]) > step:
                 shutil.rmtree(folder)
         self._ingested = step
@@ -192,7 +192,7 @@ class VerlRun:
         return self.verl / f"global_step_{step}"
 
     def _state_is_whole(self, step: int) -> bool:
-        """Whether every rank's files of actor and critic, and the data's position, are there."""
+        """Whether every rank's actor and critic files and the data loader's position exist."""
         parts = ("actor", "critic") if self.critic else ("actor",)
         needed = [self._state(step) / "data.pt"]
         for part in parts:
@@ -258,7 +258,7 @@ def _shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
 
 
 def _bytes_below(folder: Path) -> int:
-    """Bytes on disk of a folder's files while somebody writes there; 0 without a folder."""
+    """Bytes on disk of a folder's files, tolerating concurrent writes; 0 without a folder."""
     total = 0
     for place, _, files in os.walk(folder):
         for name in files:

@@ -1,6 +1,6 @@
-"""Which files of a folder hold weights: one file, an index with its shards, or a complete set.
+"""Find the weight files of a folder: one file, an index with its shards, or a complete set.
 
-Nothing here opens a weight file. What cannot be read is refused with its cause and the way out.
+Nothing here opens a weight file. Errors name the cause and the way out.
 """
 
 import re
@@ -15,7 +15,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
 
-# `model-00001-of-00004`, also `model-1-of-61` and `model-00001-of-000163`, under any first name.
+# `model-00001-of-00004`, also `model-1-of-61` and `model-00001-of-000163`, with any first part.
 _NUMBERED = re.compile(r"(?P<name>.+?)[-_](?P<number>\d{1,9})-of-(?P<total>\d{1,9})\.safetensors")
 _SHOWN = 3
 
@@ -24,8 +24,8 @@ def weight_file_names(folder: Path) -> list[str]:
     """Return the weight files of a folder, sorted, each checked to exist.
 
     Raises:
-        UserError: There is no such folder, it holds no safetensors weights, a shard is missing, or
-            it is not clear which of its files count.
+        UserError: The folder does not exist, has no safetensors weights, lacks a shard, or it is
+            ambiguous which of its files count.
     """
     if folder.is_file():
         raise UserError(
@@ -61,7 +61,7 @@ def weight_file_names(folder: Path) -> list[str]:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Return whether a folder claims to hold safetensors weights of a whole model."""
+    """Return whether a folder appears to hold safetensors weights of a full model."""
     return (folder / SINGLE).exists() or (folder / INDEX).exists() or bool(_numbered_sets(folder))
 
 
@@ -79,7 +79,7 @@ def _unclear(folder: Path, files: list[str]) -> UserError:
 
 
 def _numbered_sets(folder: Path) -> dict[tuple[str, int], dict[int, str]]:
-    """Return the files numbered `NAME-i-of-n`, by (NAME, n) and i."""
+    """Return the files named `NAME-i-of-n`, by (NAME, n) and i."""
     found: dict[tuple[str, int], dict[int, str]] = {}
     for path in sorted(folder.iterdir()):
         matched = _NUMBERED.fullmatch(path.name)
@@ -94,8 +94,8 @@ def _numbered_sets(folder: Path) -> dict[tuple[str, int], dict[int, str]]:
 
 
 def _complete(folder: Path, total: int, files: dict[int, str]) -> list[str]:
-    """Return the files of a set that has no index, once all of them are there."""
-    first = 0 if 0 in files else 1  # some savers count from 0
+    """Return the files of a set without an index, if it is complete."""
+    first = 0 if 0 in files else 1  # some tools count from 0
     missing = [number for number in range(first, first + min(total, 10**6)) if number not in files]
     odd = [name for number, name in files.items() if not first <= number < first + total]
     if missing or odd:
@@ -144,7 +144,7 @@ def _indexed_files(folder: Path) -> list[str]:
 
 
 def check_index(folder: Path, home: dict[str, str]) -> None:
-    """Compare the index, where there is one, with what the shards hold.
+    """Compare the index, if there is one, with the shards.
 
     Raises:
         UserError: They disagree about a tensor.

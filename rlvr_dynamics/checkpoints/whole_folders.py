@@ -1,4 +1,4 @@
-"""Folders that an inference engine can load, also of steps that are stored in another way."""
+"""Folders that an inference engine can load, also for steps stored in another form."""
 
 from pathlib import Path
 
@@ -15,25 +15,25 @@ _TOKENIZERS = ("tokenizer", "vocab", "spiece", "tekken")
 
 
 def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
-    """Return a Hugging Face folder of a step that stands by itself.
+    """Return a self-contained Hugging Face folder of a step.
 
-    That is the step's own, unless it is an adapter, has names that no engine knows, has a head of
-    its own under a config that ties it, or lacks config, index or tokenizer; then a whole copy is
-    written, with what it lacks from the base.
+    That is the step's own folder, unless it is an adapter, has names unknown to engines, has an
+    untied head but a config that ties it, or lacks config, index or tokenizer. Then a full copy is
+    written, with the missing files taken from the base.
 
     Args:
         trajectory: Base and steps.
         step: The step; 0 is the base.
-        merged: Where copies go; each is kept until its weights change.
+        merged: Folder for the copies; each is kept until its weights change.
 
     Raises:
-        UserError: A weight is not finite, or a file is not the one whose identity was taken.
+        UserError: A weight is not finite, or a file has changed since its identity was taken.
     """
     folder = trajectory.folder(step)
     if _stands_alone(trajectory, step):
         return folder
     target = merged / f"step_{step}"
-    # The copy has the base's config and tokenizer, so it is another one when these change.
+    # The copy has the base's config and tokenizer, so a change in these makes it outdated.
     beside = companions_digest(trajectory.folder(0))
     source = f"step {step} of {folder.name}, {trajectory.identities[step]}, {beside}"
     if target.is_dir() and (read_manifest(target) or {}).get("source") == source:
@@ -69,7 +69,7 @@ def _stands_alone(trajectory: Trajectory, step: int) -> bool:
 
 
 def _companions(folder: Path) -> set[str]:
-    """Return which of config and tokenizer a folder has, whatever the tokenizer's files."""
+    """Return which of config and tokenizer a folder has, for any set of tokenizer files."""
     names = [path.name for path in folder.iterdir()]
     config = {"config" for name in names if name == "config.json"}
     return config | {"tokenizer" for name in names if name.startswith(_TOKENIZERS)}

@@ -1,17 +1,17 @@
-"""What training tools put into the names of tensors, and the names without it.
+"""Remove the wrapper prefixes that training tools leave in tensor names.
 
-`torch.compile`, FSDP, activation checkpointing, DDP and peft wrap modules, and some savers forget
-to take the wrappers' names off again.
+`torch.compile`, FSDP, activation checkpointing, DDP and peft wrap modules, and some tools save the
+tensors without removing the wrappers' names.
 """
 
 from collections.abc import Iterable
 
 _ANYWHERE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_OUTERMOST = ("module.", "base_model.model.")  # taken off where all names have them
+_OUTERMOST = ("module.", "base_model.model.")  # removed if all names have them
 
 
 def unwrapped(names: Iterable[str]) -> dict[str, str]:
-    """Return each stored name and the name without the wrappers', which may be the same.
+    """Map each stored name to the name without wrappers, which may be the same.
 
     Args:
         names: All names of a checkpoint.

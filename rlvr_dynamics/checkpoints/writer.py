@@ -1,7 +1,7 @@
-"""Writing a checkpoint: an ordinary Hugging Face folder in the layout of its base.
+"""Write a checkpoint as an ordinary Hugging Face folder with the layout of its base.
 
-The base's safetensors headers are copied as they are, so names, shapes, dtypes and shards are the
-base's, and each tensor's values go straight to their place: one tensor in memory at a time.
+The base's safetensors headers are copied unchanged, so names, shapes, dtypes and shards are the
+base's. Values are written directly to their position: one tensor in memory at a time.
 """
 
 import os
@@ -32,11 +32,11 @@ _PUSH_BYTES = 32 << 20
 
 
 def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor) -> None:
-    """Write elements of a flattened tensor at their place in an open safetensors file.
+    """Write elements of a flattened tensor at their position in an open safetensors file.
 
     Args:
         descriptor: The file, open for writing.
-        entry: The tensor's place.
+        entry: The tensor's position.
         start: Position of the first element.
         values: Shape (c,), in the entry's dtype.
     """
@@ -50,7 +50,7 @@ def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor
 
 
 def copy_others(shard: Shard, made: Shard) -> None:
-    """Copy what is no weight, such as masks, as it is, into a file that has room for it."""
+    """Copy tensors that are not weights, such as masks, unchanged into a file laid out for them."""
     with shard.path.open("rb") as original, made.path.open("r+b") as copy:
         for name, entry in shard.others.items():
             original.seek(entry.begin)
@@ -59,18 +59,16 @@ def copy_others(shard: Shard, made: Shard) -> None:
 
 
 class CheckpointWriter:
-    """Write one checkpoint, tensor by tensor; it appears when the block ends without an error.
+    """Write one checkpoint, tensor by tensor; it is published when the block ends without an error.
 
     Args:
-        base_folder: The folder whose names, shapes, dtypes, shards and companions are taken.
+        base_folder: The folder that provides names, shapes, dtypes, shards and companions.
         out_folder: The folder to publish; an existing one is replaced.
         step: Training step for the manifest.
         source: Where the weights come from, in words, for the manifest.
-        dtypes: In which dtype each tensor is written (`Trajectory.dtypes`), where that is not the
-            base's.
-        layout: The tensors that are written, and which of them repeat others, where that is known
-            (`Trajectory.template`); else it is read from the base. A copy is written with its
-            tensor.
+        dtypes: The dtype to write each tensor in (`Trajectory.dtypes`), if not the base's.
+        layout: The tensors to write and which of them repeat others (`Trajectory.template`); read
+            from the base if not given. A copy is written together with its tensor.
     """
 
     def __init__(
@@ -104,7 +102,7 @@ class CheckpointWriter:
         self._files: dict[str, int] = {}
         self._stack = ExitStack()
         self._folder = Path()
-        # What has been written goes to the disk while the rest is computed.
+        # Flush what has been written to disk while the rest is computed.
         self._pusher = ThreadPoolExecutor(max_workers=1)
         self._push: Future[None] = Future()
         self._push.set_result(None)
@@ -132,7 +130,7 @@ class CheckpointWriter:
                 self._write_index()
             if not as_stored:
                 set_config_dtype(self._folder, widest(self._dtype_of(n) for n in self._entries))
-            # vLLM skips a stored head where the config ties it.
+            # vLLM ignores a stored head if the config ties it.
             if head_is_own(self.layout) and engine_ties(self._folder):
                 say_untied(self._folder)
             self._stack = stack.pop_all()
@@ -142,7 +140,7 @@ class CheckpointWriter:
         return self._dtypes.get(name, self.layout.entry(name).dtype)
 
     def _begin(self, shard: Shard, path: Path) -> Shard:
-        """Create a file with the base's header, or with one of other dtypes or names."""
+        """Create a file with the base's header, or a header with changed dtypes or names."""
         dtypes = {name: self._dtype_of(name) for name in shard.entries}
         if not shard.stored and all(shard.entries[n].dtype == dtypes[n] for n in dtypes):
             with shard.path.open("rb") as original:
@@ -162,14 +160,14 @@ class CheckpointWriter:
         write_json(self._folder / INDEX, {"metadata": {"total_size": size}, "weight_map": home})
 
     def write(self, name: str, tensor: Tensor) -> None:
-        """Put one tensor in its place, rounded to the base's dtype.
+        """Write one tensor, rounded to the base's dtype.
 
         Args:
             name: A name of the base.
             tensor: Values of the base's shape, any float dtype.
 
         Raises:
-            UserError: A value is NaN or infinite, also when only the base's dtype makes it so.
+            UserError: A value is NaN or infinite, even if only after casting to the base's dtype.
             ValueError: Unknown name, wrong shape, or a tensor written twice.
         """
         if name in self._left and tuple(tensor.shape) != self.layout.entry(name).shape:
@@ -178,7 +176,7 @@ class CheckpointWriter:
         self.write_elements(name, 0, tensor.reshape(-1))
 
     def write_elements(self, name: str, start: int, values: Tensor) -> None:
-        """Put a run of elements of a flattened tensor in its place; runs must not overlap.
+        """Write a range of elements of a flattened tensor; ranges must not overlap.
 
         Args:
             name: A name of the base.
@@ -186,7 +184,7 @@ class CheckpointWriter:
             values: Shape (c,), any float dtype.
 
         Raises:
-            UserError: A value is NaN or infinite, also when only the base's dtype makes it so.
+            UserError: A value is NaN or infinite, even if only after casting to the base's dtype.
             ValueError: Unknown name, or more elements than the tensor has.
         """
         if self._left.get(name, -1) < values.numel():
@@ -199,7 +197,7 @@ class CheckpointWriter:
     def _put(self, name: str, start: int, values: Tensor) -> None:
         entry = self._entries[name]
         rounded = values.detach().to("cpu", TORCH_DTYPES[entry.dtype])
-        # NaN and Inf survive a sum, which is cheaper than looking at every value.
+        # NaN and Inf survive a sum, which is cheaper than checking every value.
         if not bool(torch.isfinite(rounded.sum(dtype=torch.float64))):
             raise UserError(
                 f"the new weights of {name} are not finite in {entry.dtype}",
@@ -219,7 +217,7 @@ class CheckpointWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish the folder with its manifest, or remove every trace of it."""
+        """Publish the folder with its manifest, or remove it completely after an error."""
         if error is not None:
             self._close()
             self._stack.__exit__(kind, error, trace)
@@ -229,7 +227,7 @@ class CheckpointWriter:
                 unfinished = sorted(name for name, count in self._left.items() if count)
                 if unfinished:
                     raise ValueError(f"tensors not written in full: {', '.join(unfinished[:3])}")
-                # The disk works while the processor hashes.
+                # The disk writes while the processor hashes.
                 on_disk = [self._pusher.submit(os.fsync, file) for file in self._files.values()]
                 self.manifest = write_manifest(self._folder, self.step, self.source)
                 for file in (self._push, *on_disk):
@@ -254,7 +252,7 @@ def write_checkpoint(
     """Write a whole checkpoint and return its manifest.
 
     Args:
-        base_folder: The folder whose layout, dtype and companions are taken.
+        base_folder: The folder that provides layout, dtype and companions.
         out_folder: The folder to publish; an existing one is replaced.
         tensors: Pairs of name and tensor in any order, or a function from name to tensor.
         step: Training step for the manifest.

@@ -1,8 +1,8 @@
-"""Pure mathematics on weight updates; imports nothing else of this project.
+"""Pure mathematics on weight updates; imports nothing else from this project.
 
-Legend, here and in every module: T observed steps, d elements of one tensor, m x n a weight
-matrix, k rank. Two objects are called rank-1 in the literature and kept apart here: the *update*
-(one matrix at one step, AlphaRL) and the *trajectory* (one tensor over all steps, RELEX).
+Legend for every module: T observed steps, d elements of one tensor, m x n a weight matrix, k rank.
+The literature calls two different objects rank-1; we distinguish the *update* (one matrix at one
+step, AlphaRL) and the *trajectory* (one tensor over all steps, RELEX).
 """
 
 from rlvr_dynamics.dynamics.linearity import Linearity, fit_line, linearity

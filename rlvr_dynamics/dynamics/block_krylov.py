@@ -1,15 +1,15 @@
 """Leading singular triples of a large matrix by block Krylov iteration.
 
-The basis of the smaller side grows by one block a round: X, A Aᵀ X, (A Aᵀ)² X, ..., each made
-orthonormal against all before. The triples are those of A restricted to the basis (Rayleigh-Ritz).
-Products with A are in float32, where the time goes; the basis and everything of its size are in
-float64. Blocks are held as rows, in which A is read in memory order.
+The basis of the smaller side grows by one block per round: X, A Aᵀ X, (A Aᵀ)² X, ..., each
+orthonormalised against all earlier ones. The triples are those of A restricted to the basis
+(Rayleigh-Ritz). Products with A dominate the time and use float32; the basis and everything of its
+size use float64. Blocks are stored as rows, so that A is read in memory order.
 
 Source: Musco and Musco, "Randomized Block Krylov Methods for Stronger and Faster Approximate
 Singular Value Decomposition", arXiv 1504.05477, algorithm 2, with a stopping rule.
 
 Legend: A is m x n, p = min(m, n) the near side, q = max(m, n) the far side, b rows of a block, c
-rows of the basis, k triples wanted, j start vectors.
+rows of the basis, k requested triples, j start vectors.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 
 BLOCK = 8
-"""Rows of a block when few triples are wanted: as fast as four in a float32 product."""
+"""Rows of a block when few triples are requested: as fast as four in a float32 product."""
 
 SPARE = 4
-"""Random rows, at least, beside the wanted or given ones."""
+"""Minimum number of random rows in addition to the requested or given ones."""
 
 _FLOAT32_NOISE = 1e-7
 _SETTLED = 1e-2
 
 
 class Products:
-    """Float32 products of one matrix with blocks of vectors, counted."""
+    """Float32 products of one matrix with blocks of vectors; counts them."""
 
     def __init__(self, matrix: Tensor) -> None:
         """Take a float32 matrix of shape (m, n)."""
@@ -38,7 +38,7 @@ class Products:
     def right(self, rows: Tensor) -> Tensor:
         """Return the rows A x for rows x, shape (b, n); result (b, m)."""
         self.passes += 1
-        # With the block as contiguous columns this product takes half the time.
+        # This product is twice as fast with the block as contiguous columns.
         return (self.matrix @ rows.to(torch.float32).mT.contiguous()).mT
 
     def left(self, rows: Tensor) -> Tensor:
@@ -48,9 +48,9 @@ class Products:
 
 
 def most_passes(m: int, n: int) -> int:
-    """Return the passes after which the iteration gives up: 48, or min(m, n) / 20 if more.
+    """Return the passes after which the iteration gives up: 48, or min(m, n) / 20 if larger.
 
-    They cost about as much as the Gram matrix and its eigenvectors would have cost at once.
+    By then it has cost about as much as the Gram matrix and its eigenvectors.
     """
     return max(48, min(m, n) // 20)
 
@@ -58,17 +58,17 @@ def most_passes(m: int, n: int) -> int:
 def block_krylov(
     products: Products, k: int, *, start: Tensor | None, tolerance: float, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield the k leading triples (u, σ, v) when they seem to have converged, better every time.
+    """Yield the k leading triples (u, σ, v) each time they seem converged, with growing accuracy.
 
-    Something is yielded when the wanted triples look converged and no other one seems able to
-    pass them. A start on a lesser singular vector would satisfy that at once, so with j given
-    vectors the first j + 1 triples must have settled roughly: at least one of them was then found
-    from the random rows, which find the leading ones first. The caller computes the residual and
-    goes on when it is too large.
+    Triples are yielded when they look converged and no other triple seems able to overtake them. A
+    start on a minor singular vector would satisfy that at once, so with j given vectors the first
+    j + 1 triples must roughly have settled: at least one of them then comes from the random rows,
+    which find the leading ones first. The caller computes the residual and continues the iteration
+    if it is too large.
 
     Args:
         products: The matrix, with neither huge nor tiny entries.
-        k: How many triples.
+        k: Number of triples.
         start: Guesses of right singular vectors, shape (n, j), or None.
         tolerance: Largest residual relative to σ1.
         seed: Seed of the random rows.
@@ -104,14 +104,14 @@ def block_krylov(
 def rayleigh_ritz(near: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the triples of Nᵀ A, given an orthonormal N and the image Aᵀ N.
 
-    Both sides come out orthonormal however small a singular value is.
+    Both sides are orthonormal, however small a singular value is.
 
     Args:
         near: N, shape (p, k), float64.
         image: Aᵀ N, shape (q, k), float64.
 
     Returns:
-        Near vectors (p, k), singular values (k,) falling, far vectors (q, k).
+        Near vectors (p, k), singular values (k,) in descending order, far vectors (q, k).
     """
     far, small = torch.linalg.qr(image)
     left, sigma, right = torch.linalg.svd(small)
@@ -123,7 +123,7 @@ def _first_block(products: Products, k: int, start: Tensor | None, seed: int) ->
     given = 0 if start is None else start.shape[1]
     count = max(BLOCK, k + SPARE, given + SPARE) - given
     generator = torch.Generator().manual_seed(seed)
-    # On the CPU whatever the device: the same seed then draws the same numbers everywhere.
+    # Drawn on the CPU, so that a seed gives the same numbers on every device.
     drawn = torch.randn(count, min(m, n), generator=generator, dtype=torch.float64)
     drawn = drawn.to(products.matrix.device)
     if start is None:
@@ -133,7 +133,7 @@ def _first_block(products: Products, k: int, start: Tensor | None, seed: int) ->
 
 
 def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
-    # Once more, because the first subtraction cancels most digits of a block near the basis.
+    # Repeated, because the first subtraction cancels most digits of a block near the basis.
     for _ in range(2):
         block = torch.linalg.qr((block - (block @ basis.mT) @ basis).mT).Q.mT
     return block
@@ -142,7 +142,7 @@ def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
 def _converged(
     gram: Tensor, basis: Tensor, returns: Tensor, k: int, given: int, tolerance: float
 ) -> Tensor | None:
-    """Return the coordinates (k, c) of the wanted near vectors once they are good enough."""
+    """Return the coordinates (k, c) of the requested near vectors; None if not accurate enough."""
     squares, vectors = torch.linalg.eigh(gram)
     squares, vectors = squares.flip(0).clamp(min=0.0), vectors.mT.flip(0)
     # ‖A Aᵀ x - σ² x‖ for each Ritz vector x; divided by σ it is the residual ‖A v - σ u‖.
@@ -151,7 +151,7 @@ def _converged(
     )
     sigma = squares.sqrt()
     slack = tolerance * sigma[0]
-    # Rounding in the products hides smaller errors; the residual of the result tells in the end.
+    # Rounding in the products hides smaller errors; the final residual check decides.
     allowed = slack * sigma[:k] + _FLOAT32_NOISE * squares[0]
     wanted = (errors[:k] <= allowed).all()
     others = (squares[k:] + errors[k:] <= (sigma[k - 1] + slack) ** 2).all()

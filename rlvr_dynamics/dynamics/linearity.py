@@ -19,11 +19,11 @@ class Linearity:
         intercept: The line's value at step 0; NaN when T = 1.
         r2: 1 - SSE / SST over all T steps, about their mean. 1 when T = 2; NaN when T = 1 or when
             the coefficient is constant.
-        heldout_r2: The line of the first half of the steps, scored on the second half about the
-            second half's own mean. At most 1, without lower bound. NaN when T < 4 or when the
-            second half is constant. With an odd T the first half is the longer one.
-        loo_r2: 1 - PRESS / SST: every step predicted by the line through the others, about the
-            mean of all. At most r2, without lower bound. NaN when T < 3 or when the coefficient
+        heldout_r2: R² of the line fitted to the first half of the steps, on the second half about
+            its own mean. At most 1, without lower bound. NaN when T < 4 or when the second half is
+            constant. With an odd T the first half is the longer one.
+        loo_r2: 1 - PRESS / SST: every step predicted by the line fitted to the others, about the
+            overall mean. At most r2, without lower bound. NaN when T < 3 or when the coefficient
             is constant.
     """
 
@@ -42,7 +42,7 @@ def fit_line(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
         values: Shape (..., T).
 
     Returns:
-        Two arrays of shape (...,), float64; NaN when fewer than two different steps are given.
+        Two arrays of shape (...,), float64; NaN with fewer than two distinct steps.
     """
     numbers = np.asarray(steps, dtype=np.float64)
     values = np.asarray(values, dtype=np.float64)
@@ -58,7 +58,7 @@ def fit_line(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _r2(values: np.ndarray, line: np.ndarray) -> np.ndarray:
     error = np.sum((values - line) ** 2, axis=-1)
     spread = np.asarray(np.sum((values - values.mean(axis=-1, keepdims=True)) ** 2, axis=-1))
-    # A constant series leaves rounding noise in `spread`; R² means nothing there.
+    # For a constant series `spread` is rounding noise and R² is meaningless.
     size = np.sum(values**2, axis=-1)
     usable = spread > 1e-24 * size
     share = np.divide(error, spread, where=usable, out=np.full(spread.shape, np.nan))
@@ -66,13 +66,13 @@ def _r2(values: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def linearity(steps: np.ndarray, coefficients: np.ndarray) -> Linearity:
-    """Fit a line to coefficients and score it in sample, held out and leaving one out.
+    """Fit a line to coefficients and score it in sample, held out and by leave-one-out.
 
-    The left-out residual of a step is its residual over 1 - h, with h = 1/T + (t - t̄)²/Σ(t - t̄)²
-    its leverage (PRESS; D. M. Allen, 1974), so nothing is fitted again.
+    The leave-one-out residual of a step is its residual divided by 1 - h, with leverage
+    h = 1/T + (t - t̄)²/Σ(t - t̄)² (PRESS; D. M. Allen, 1974), so no refit is needed.
 
     Args:
-        steps: Step numbers, shape (T,), rising, not necessarily even.
+        steps: Step numbers, shape (T,), ascending, not necessarily even.
         coefficients: Shape (..., T).
     """
     numbers = np.asarray(steps, dtype=np.float64)

@@ -1,12 +1,12 @@
-"""What a random walk, or shuffled steps, would score: the null beside every in-sample number.
+"""Null distributions for in-sample scores: random walks and shuffled steps.
 
-The null walk takes steps of the observed norms in directions that are uniform on the sphere of d
-dimensions. Its trajectory SVD depends on the T x T Gram matrix of the increments only. With X
-(T x d) of independent standard normals, X = L Q with Q orthonormal rows and, for d > T, L lower
+The null walk takes steps of the observed norms in directions uniform on the sphere in d dimensions.
+Its trajectory SVD depends only on the T x T Gram matrix of the increments. With X (T x d) of
+independent standard normals, X = L Q, where Q has orthonormal rows and, for d > T, L is lower
 triangular: L[i, i]² chi-squared with d - i degrees of freedom (i from 0), L[i, j] standard normal
-below (Bartlett). Rows of X normalised to the observed norms are rows of L normalised, and
-positions are their running sums. No approximation is made, however large d is, and a draw costs
-O(T²) numbers instead of O(T d). For d <= T the walk is drawn directly in d dimensions.
+below (Bartlett). Normalising rows of X to the observed norms is the same as normalising rows of L,
+and positions are their running sums. This is exact for any d, and a draw costs O(T²) numbers
+instead of O(T d). For d <= T the walk is drawn directly in d dimensions.
 
 Source: Bartlett's decomposition of the Wishart distribution (M. S. Bartlett, 1933).
 
@@ -28,9 +28,9 @@ _POWER_ROUNDS = 12
 
 @dataclass(frozen=True)
 class NullSample:
-    """What each draw of a null scored; arrays of shape (draws,), float64.
+    """The scores of each draw of a null; arrays of shape (draws,), float64.
 
-    NaN where the score means nothing, as everywhere when no step moved.
+    NaN where a score is undefined, such as everywhere when no step moved.
     """
 
     explained_variance: np.ndarray
@@ -47,7 +47,7 @@ def walk_positions(
     Args:
         step_norms: ‖W_t - W_{t-1}‖ of every step, shape (T,).
         d: Dimension of the space.
-        draws: How many walks.
+        draws: Number of walks.
         generator: Source of randomness.
 
     Returns:
@@ -70,9 +70,9 @@ def walk_positions(
 
 
 def leading_component(grams: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest eigenvalue and its vector of many Gram matrices.
+    """Return the largest eigenvalue of many Gram matrices, and its eigenvector.
 
-    Power iteration, accepted where ‖Gx - λx‖ is at most 1e-8 λ; the rest are decomposed in full.
+    Uses power iteration where ‖Gx - λx‖ is at most 1e-8 λ; the other matrices are decomposed fully.
 
     Args:
         grams: Shape (draws, T, T), float64, positive semi-definite.
@@ -104,13 +104,13 @@ def leading_component(grams: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def random_walk_null(
     steps: np.ndarray, step_norms: np.ndarray, d: int, draws: int, seed: int | list[int]
 ) -> NullSample:
-    """Score random walks as a trajectory is scored: rank-1 explained variance and linearity.
+    """Score random walks like a trajectory: rank-1 explained variance and linearity.
 
     Args:
         steps: Step numbers, shape (T,).
         step_norms: Length of every increment, the first from the base, shape (T,).
         d: Number of elements of the tensor.
-        draws: How many walks.
+        draws: Number of walks.
         seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
     """
     norms = np.asarray(step_norms, dtype=np.float64)
@@ -119,7 +119,7 @@ def random_walk_null(
     if largest == 0.0:
         nothing = np.full(draws, np.nan)
         return NullSample(nothing, nothing.copy(), nothing.copy(), nothing.copy())
-    # All three scores are free of scale, and tiny norms would underflow when squared.
+    # All three scores are scale-free, and tiny norms would underflow when squared.
     norms = norms / largest
     generator = np.random.default_rng(seed)
     size = max(1, _BATCH_BYTES // (8 * count * min(count, d)))
@@ -142,19 +142,19 @@ def random_walk_null(
 def permuted_steps_null(
     steps: np.ndarray, coefficients: np.ndarray, draws: int, seed: int | list[int]
 ) -> NullSample:
-    """Score the coefficients against shuffled step numbers: no order in time at all.
+    """Score the coefficients against shuffled step numbers, which have no order in time.
 
-    The mean of r2 over all permutations is 1 / (T - 1). Any series with a trend beats this null;
-    that it beats a random walk as well is what linearity has to show.
+    The mean of r2 over all permutations is 1 / (T - 1). Any series with a trend beats this null; a
+    claim of linearity must also beat the random walk.
 
     Args:
         steps: Step numbers, shape (T,).
         coefficients: Shape (T,).
-        draws: How many permutations.
+        draws: Number of permutations.
         seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
 
     Returns:
-        The scores; explained_variance is NaN, as shuffling does not change it.
+        The scores; explained_variance is NaN because shuffling does not change it.
     """
     rows = np.tile(np.asarray(coefficients, dtype=np.float64), (draws, 1))
     line = linearity(steps, np.random.default_rng(seed).permuted(rows, axis=1))

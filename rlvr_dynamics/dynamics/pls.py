@@ -1,19 +1,19 @@
-"""How much of the accuracy one PLS component of a module's features accounts for.
+"""How much of the accuracy is explained by one PLS component of a module's features.
 
 The features of a step are the entries of a vector taken from its update, such as the sign-aligned
 u1. Each is standardised over the steps, z = X̃ w is the direction of largest covariance with the
-accuracy, and the accuracy is fitted by z alone: y = slope · z + intercept. The answers are those
-of scikit-learn's PLSRegression(n_components=1, scale=True) followed by LinearRegression.
+accuracy, and the accuracy is fitted by z alone: y = slope · z + intercept. Results equal those of
+scikit-learn's PLSRegression(n_components=1, scale=True) followed by LinearRegression.
 Source: AlphaRL, arXiv 2510.00553, equations 6 to 10.
 
-With thousands of features and tens of steps a high in-sample R² is cheap, so it is read beside
-permuted accuracies, random-walk accuracies and the leave-one-out R². The walks are the stricter
-null: features that drift and an accuracy that drifts fit each other without any connection, and
-leaving one step out does not show it, as its neighbours stay in (27 steps of two independent walks
-score 0.7 in sample and 0.6 left out in the median).
+With thousands of features and tens of steps a high in-sample R² is easy to reach, so compare it
+with permuted accuracies, random-walk accuracies and the leave-one-out R². The walks are the
+stricter null: drifting features fit a drifting accuracy without any connection, and leave-one-out
+does not reveal it because the neighbouring steps stay in (two independent walks of 27 steps score a
+median of 0.7 in sample and 0.6 leave-one-out).
 
 With K = X̃ X̃ᵀ and y centred, z is a multiple of K y, so R² = (yᵀKy)² / (yᵀK²y · yᵀy) needs the
-features once, however many accuracies are tried.
+features only once for any number of accuracies.
 
 Legend: T observed steps, f features.
 """
@@ -25,22 +25,22 @@ from jaxtyping import Bool, Float, Float64
 
 Array = np.ndarray
 Sizes = Float[Array, "*lead"] | np.floating
-"""A scalar of numpy where there are no leading axes."""
+"""A numpy scalar if there are no leading axes."""
 
 _CONSTANT = 1e-13
-"""A column whose spread is at most this share of its size is constant up to rounding."""
+"""A column with at most this spread relative to its size is constant up to rounding."""
 
 _SPENT = 1e-12
-"""Share of a feature's variance below which leaving a step out leaves nothing but rounding."""
+"""Share of a feature's variance below which only rounding remains after leaving a step out."""
 
 
 @dataclass(frozen=True)
 class PLSFit:
-    """One PLS component and the line of the accuracy on it. The slope is never negative.
+    """One PLS component and the line fitted to the accuracy on it. The slope is never negative.
 
     Attributes:
-        weights: Unit vector w on the standardised features, shape (f,), float64; 0 for a feature
-            that is constant.
+        weights: Unit vector w on the standardised features, shape (f,), float64; 0 for a constant
+            feature.
         loadings: X̃ᵀz / zᵀz, shape (f,): the standardised features per unit of z.
         mean: Mean of each feature, shape (f,).
         scale: Standard deviation of each feature (T - 1 in the denominator), shape (f,); 1 for a
@@ -61,12 +61,12 @@ class PLSFit:
     r2: float
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the accuracy of some steps, shape (T,), from their features, shape (T, f)."""
+        """Return the predicted accuracy, shape (T,), for features of shape (T, f)."""
         z = ((np.asarray(features, dtype=np.float64) - self.mean) / self.scale) @ self.weights
         return self.slope * z + self.intercept
 
     def invert(self, accuracy: float) -> np.ndarray:
-        """Return the features, shape (f,), that the component pairs with an accuracy.
+        """Return the features, shape (f,), that correspond to an accuracy.
 
         z* = (accuracy - intercept) / slope, and the features are mean + scale · loadings · z*.
 
@@ -105,7 +105,7 @@ def fit_pls(features: np.ndarray, accuracy: np.ndarray) -> PLSFit:
         accuracy: Shape (T,).
 
     Raises:
-        ValueError: Fewer than two steps, another number of accuracies than steps, or an accuracy
+        ValueError: Fewer than two steps, unequal numbers of accuracies and steps, or an accuracy
             that is constant or not a number.
     """
     values = np.asarray(features, dtype=np.float64)
@@ -145,7 +145,7 @@ def feature_kernel(features: Float[Array, "T f"]) -> Float64[Array, "T T"]:
 
 
 def pls_r2(kernel: Float64[Array, "T T"], accuracy: Float[Array, "*lead T"]) -> Sizes:
-    """Return the in-sample R² of one PLS component for many accuracies, from the kernel alone.
+    """Return the in-sample R² of one PLS component for many accuracies, using only the kernel.
 
     Args:
         kernel: `feature_kernel` of the features, shape (T, T).
@@ -172,9 +172,9 @@ def pls_r2(kernel: Float64[Array, "T T"], accuracy: Float[Array, "*lead T"]) -> 
 def pls_loo_r2(features: np.ndarray, accuracy: np.ndarray) -> float:
     """Return the leave-one-out R²: every step predicted by the fit to the others.
 
-    1 - Σ (y_i - ŷ_i)² / Σ (y_i - ȳ)², where ŷ_i comes from features standardised and a component
-    and a line fitted without step i; where the others leave nothing to fit, ŷ_i is their mean.
-    The refits are exact downdates of sums over all steps, one matrix product together.
+    1 - Σ (y_i - ŷ_i)² / Σ (y_i - ȳ)², where ŷ_i is predicted with standardisation, component and
+    line fitted without step i; if the others cannot be fitted, ŷ_i is their mean. The refits are
+    exact downdates of sums over all steps, computed with one matrix product.
 
     Args:
         features: Shape (T, f).
@@ -218,11 +218,11 @@ def pls_loo_r2(features: np.ndarray, accuracy: np.ndarray) -> float:
 
 
 def permuted_accuracies(accuracy: np.ndarray, draws: int, seed: int | list[int]) -> np.ndarray:
-    """Return the accuracies of shape (T,) in random orders, shape (draws, T): the first null."""
+    """Return accuracies, shape (T,), in random orders, shape (draws, T): the first null."""
     rows = np.tile(np.asarray(accuracy, dtype=np.float64), (draws, 1))
     return np.random.default_rng(seed).permuted(rows, axis=1)
 
 
 def walk_accuracies(T: int, draws: int, seed: int | list[int]) -> np.ndarray:
-    """Return Gaussian random walks, shape (draws, T): what any trending series would score."""
+    """Return Gaussian random walks, shape (draws, T): the null of any trending series."""
     return np.cumsum(np.random.default_rng(seed).standard_normal((draws, T)), axis=1)

@@ -1,7 +1,7 @@
-"""Parts of an update along its singular vectors, and how much of its norm they hold.
+"""Parts of an update along its singular vectors, and their share of its norm.
 
 Source: AlphaRL, arXiv 2510.00553, equation 3 and figures 4a and 11. The text of equation 3 says
-"L2 norm"; the released code takes the Frobenius norm, and with the spectral norm the factor would
+"L2 norm"; the released code uses the Frobenius norm, and with the spectral norm the factor would
 always be 1.
 
 Legend: m x n a weight matrix, s = min(m, n), k rank, σ singular values.
@@ -19,7 +19,7 @@ from torch import Tensor
 from rlvr_dynamics.dynamics.update_svd import smaller_gram, update_svd
 
 RANKS = ("1", "1%", "5%", "10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%")
-"""Ranks at which shares of the norm are reported; per cent of min(m, n)."""
+"""Ranks at which norm shares are reported; percentages are of min(m, n)."""
 
 _BLOCK_COLUMNS = 1024
 _EXACT = 1e-9
@@ -29,7 +29,7 @@ _NO_DIRECTION = 1e-12
 def rank_of_percent(m: int, n: int, percent: float) -> int:
     """Return ceil(percent / 100 min(m, n)), at least 1.
 
-    The decimal number is meant as written: 0.1 per cent of 1000 is 1, whatever binary 0.1 is.
+    The percentage is taken as the decimal number written: 0.1 per cent of 1000 is exactly 1.
 
     Args:
         m: Rows.
@@ -45,7 +45,7 @@ def rank_of_percent(m: int, n: int, percent: float) -> int:
 
 
 def ranks_of(m: int, n: int) -> dict[str, int]:
-    """Return the rank k that every label of `RANKS` means for an m x n matrix."""
+    """Return the rank k of every label in `RANKS` for an m x n matrix."""
     return {
         label: rank_of_percent(m, n, int(label[:-1])) if label.endswith("%") else int(label)
         for label in RANKS
@@ -58,8 +58,8 @@ def rank_shares(
     """Return the norm shares ‖ΔW_k‖_F / ‖ΔW‖_F of the best rank-k approximations.
 
     Args:
-        sigma: All singular values, falling, shape (..., s).
-        ks: Ranks, each at least 1; s and above have the share 1.
+        sigma: All singular values, descending, shape (..., s).
+        ks: Ranks, each at least 1; the share is 1 from s on.
 
     Returns:
         Shape (..., len(ks)), float64; NaN for an update of zero.
@@ -79,7 +79,7 @@ def rank_shares(
 
 
 def subspace_update(delta: Float[Tensor, "m n"], index: int) -> Float64[Tensor, "m n"]:
-    """Return ‖ΔW‖_F u_i v_iᵀ: one singular direction alone, with the norm of the whole.
+    """Return ‖ΔW‖_F u_i v_iᵀ: one singular direction with the norm of the full update.
 
     Source: AlphaRL, figures 4a and 11.
 
@@ -88,8 +88,8 @@ def subspace_update(delta: Float[Tensor, "m n"], index: int) -> Float64[Tensor, 
         index: i, from 1 (the leading direction) to min(m, n).
 
     Returns:
-        Shape (m, n), float64, on the CPU. Zero where σ_i is at most 1e-12 σ1: such an update has
-        no i-th direction.
+        Shape (m, n), float64, on the CPU. Zero if σ_i is at most 1e-12 σ1, because the update then
+        has no i-th direction.
 
     Raises:
         ValueError: The index is outside its range.
@@ -97,7 +97,7 @@ def subspace_update(delta: Float[Tensor, "m n"], index: int) -> Float64[Tensor, 
     s = min(delta.shape)
     if not 1 <= index <= s:
         raise ValueError(f"the index of a singular direction must be 1 to {s}, not {index}")
-    # A lesser direction has close neighbours, which only the exact ways tell apart.
+    # Minor directions have close neighbours, which only the exact methods separate.
     svd = update_svd(delta, index, tolerance=_EXACT)
     if float(svd.singular_values[-1]) <= _NO_DIRECTION * float(svd.singular_values[0]):
         return torch.zeros(delta.shape, dtype=torch.float64)
@@ -107,12 +107,12 @@ def subspace_update(delta: Float[Tensor, "m n"], index: int) -> Float64[Tensor, 
 def rank_k_update(delta: Float[Tensor, "m n"], k: int) -> Float64[Tensor, "m n"]:
     """Return (‖ΔW‖_F / ‖ΔW_k‖_F) ΔW_k, where ΔW_k is the best rank-k approximation.
 
-    ΔW_k is formed by projecting ΔW on the leading vectors of its smaller side, which stay
-    orthonormal however small their singular values are.
+    ΔW_k is the projection of ΔW on the leading vectors of its smaller side, which stay orthonormal
+    however small their singular values are.
 
     Args:
         delta: The update, shape (m, n), float32 or wider.
-        k: Rank, at least 1; min(m, n) and more give the update itself.
+        k: Rank, at least 1; from min(m, n) on, the update itself is returned.
 
     Returns:
         Shape (m, n), float64. An update of zero gives zero.

@@ -1,6 +1,6 @@
-"""How many dimensions an update really uses, and what a Gaussian matrix of its shape would.
+"""How many dimensions an update uses, compared with a Gaussian matrix of the same shape.
 
-Legend: m x n a weight matrix, s = min(m, n), σ its singular values in any order unless said
+Legend: m x n a weight matrix, s = min(m, n), σ its singular values in any order unless stated
 otherwise, `...` any leading axes, such as the draws of a null.
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor
 Spectrum = Float[np.ndarray, "*lead s"] | Float[Tensor, "*lead s"]
 Values = Float[np.ndarray, "*lead"] | np.floating
 Counts = Int[np.ndarray, "*lead"] | np.integer
-"""A scalar of numpy where a spectrum has no leading axes."""
+"""A numpy scalar if the spectrum has no leading axes."""
 
 
 def stable_rank(sigma: Spectrum) -> Values:
@@ -34,10 +34,10 @@ def effective_rank(sigma: Spectrum) -> Values:
 
 
 def rounding_floor(m: int, n: int, eps: float, norm: float) -> float:
-    """Return the largest singular value that rounding of the stored weights alone would give.
+    """Return the largest singular value that rounding of the stored weights alone would produce.
 
-    That of a matrix of independent errors, uniform within one unit of the last place of weights of
-    the same root mean square: eps / sqrt(3) * norm / sqrt(m n) * (sqrt(m) + sqrt(n)).
+    It is that of a matrix of independent errors, uniform within one unit in the last place of
+    weights with the same root mean square: eps / sqrt(3) * norm / sqrt(m n) * (sqrt(m) + sqrt(n)).
 
     Source: the edge of random spectra, Bai and Yin, Annals of Probability 21, 1993.
 
@@ -55,7 +55,7 @@ def numerical_rank(sigma: Spectrum, floor: float) -> Counts:
 
     Args:
         sigma: Singular values, shape (..., s).
-        floor: What noise alone would reach, see `rounding_floor`.
+        floor: The level of noise alone, see `rounding_floor`.
     """
     return np.sum(np.asarray(sigma, dtype=np.float64) > floor, axis=-1)
 
@@ -65,9 +65,9 @@ def gaussian_spectrum(
 ) -> Float[np.ndarray, "draws s"]:
     """Draw the singular values of matrices of independent standard normals.
 
-    Householder reflections turn such a matrix into a bidiagonal one, without changing its singular
-    values, whose entries are independent: with p = max(m, n), χ_p, χ_{p-1}, ..., χ_{p-s+1} on the
-    diagonal and χ_{s-1}, ..., χ_1 beside it. The law is exact and a draw costs 2s - 1 numbers.
+    Householder reflections make such a matrix bidiagonal without changing its singular values. Its
+    entries are independent: with p = max(m, n), χ_p, χ_{p-1}, ..., χ_{p-s+1} on the diagonal and
+    χ_{s-1}, ..., χ_1 next to it. The distribution is exact and a draw costs 2s - 1 numbers.
     Singular values from its tridiagonal Gram matrix are exact to about 1e-16 σ1² / σ.
 
     Source: Dumitriu and Edelman, "Matrix models for beta ensembles", arXiv math-ph/0206043;
@@ -75,14 +75,14 @@ def gaussian_spectrum(
 
     Args:
         m: Rows.
-        n: Columns; n x m has the same law, and the same draws.
-        draws: How many matrices.
+        n: Columns; n x m has the same distribution and gives the same draws.
+        draws: Number of matrices.
         seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
 
     Returns:
-        Shape (draws, s), float64, each row falling.
+        Shape (draws, s), float64, each row descending.
     """
-    from scipy.linalg import eigvalsh_tridiagonal  # slow to import, and needed for nulls only
+    from scipy.linalg import eigvalsh_tridiagonal  # slow to import, and only nulls need it
 
     long, short = max(m, n), min(m, n)
     generator = np.random.default_rng(seed)
@@ -90,7 +90,7 @@ def gaussian_spectrum(
     for row in spectra:
         along = generator.chisquare(long - np.arange(short))
         beside = generator.chisquare(np.arange(short - 1, 0, -1))
-        # B Bᵀ of the upper bidiagonal B: these are squares of its entries already.
+        # B Bᵀ of the upper bidiagonal B: these entries are already squared.
         diagonal = along.copy()
         diagonal[:-1] += beside
         squares = eigvalsh_tridiagonal(diagonal, np.sqrt(beside * along[1:]), lapack_driver="sterf")

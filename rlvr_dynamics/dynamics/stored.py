@@ -1,16 +1,16 @@
-"""Gram matrix and combinations of updates straight from stored weights.
+"""Gram matrix and combinations of updates, directly from stored weights.
 
-Stored rows are widened and turned into updates in blocks of some megabytes, never a whole tensor
-at a time. Smaller blocks would stay closer to the processor, but two threads then wait for each
-other at every call from Python and are together slower than one.
+Stored rows are widened and turned into updates in blocks of a few megabytes, never a whole tensor
+at a time. Smaller blocks would fit the cache better, but two threads would then contend for the
+GIL at every call and together be slower than one.
 
-The Gram matrix is symmetric: strips of a few rows are multiplied with the rows from their own on.
-The products of `RUN` columns are summed in the dtype of the block, the runs in float64. Float32
-blocks are two to three times as fast. Updates of 16-bit weights are exact in float32 unless they
-differ from the base by more than 2^16; the sums of a run lose about 1e-9 of σ1² (measured at 1e5
-to 2.5e7 elements, T = 20), so a singular value loses 1e-9 σ1² / σ and never more than 4e-5 σ1,
-where a 16-bit weight is itself rounded to 4e-3 of its size. Only predictions of 16-bit weights
-are made from it; whatever is measured comes from float64 products.
+The Gram matrix is symmetric: strips of a few rows are multiplied only with rows from the strip on.
+The products of `RUN` columns are summed in the block's dtype, the runs in float64. Float32 blocks
+are two to three times as fast. Updates of 16-bit weights are exact in float32 unless they differ
+from the base by more than 2^16; the sums of a run lose about 1e-9 of σ1² (measured at 1e5 to 2.5e7
+elements, T = 20), so a singular value loses 1e-9 σ1² / σ and never more than 4e-5 σ1, while the
+16-bit weight itself is rounded to 4e-3 of its size. Float32 is used only for predictions of 16-bit
+weights; all measurements use float64 products.
 
 Legend: T observed steps, d elements of one tensor, c elements of a piece.
 """
@@ -26,7 +26,7 @@ from rlvr_dynamics.dynamics.trajectory_svd import accumulate_gram_of_weights
 
 RUN = 512
 MANY = 1 << 16
-"""Elements from which a prediction of 16-bit weights takes float32 products."""
+"""Number of elements from which predictions of 16-bit weights use float32 products."""
 
 _STRIP = 10
 _BLOCK_BYTES = 12 << 20
@@ -38,11 +38,11 @@ Rows = Sequence[Float[Tensor, " c"]]
 """W_0 and every W_t, T + 1 tensors of any float dtype."""
 
 Pieces = Iterable[Sequence[Float[Tensor, " _"]]]
-"""Rows of consecutive parts of a tensor, each with as many elements as it likes."""
+"""Rows of consecutive parts of a tensor, each of any length."""
 
 
 def prediction_dtype(stored: torch.dtype, d: int) -> torch.dtype:
-    """Return the dtype in which the updates of a tensor are multiplied for a prediction.
+    """Return the dtype for products of a tensor's updates in a prediction.
 
     Args:
         stored: Dtype of the saved weights.
@@ -52,7 +52,7 @@ def prediction_dtype(stored: torch.dtype, d: int) -> torch.dtype:
 
 
 class UpdateBlocks:
-    """Room for one block of W_0 and of the updates W_t - W_0, used again and again.
+    """Reusable memory for one block of W_0 and the updates W_t - W_0.
 
     Args:
         T: Number of steps.
@@ -60,7 +60,7 @@ class UpdateBlocks:
     """
 
     def __init__(self, T: int, dtype: torch.dtype) -> None:
-        """Take the room."""
+        """Allocate the memory."""
         fitting = _BLOCK_BYTES // ((T + 1) * dtype.itemsize) // RUN * RUN
         self.columns = max(RUN, min(_LARGEST_BLOCK, fitting))
         self.dtype = dtype
@@ -70,7 +70,7 @@ class UpdateBlocks:
     def of(self, rows: Rows) -> Iterator[tuple[int, Tensor]]:
         """Yield (start, block of shape (T + 1, columns)): W_0 first, then the updates.
 
-        The next block overwrites the one before it.
+        Each block overwrites the previous one.
         """
         for index, parts in enumerate(zip(*(row.split(self.columns) for row in rows), strict=True)):
             count = len(parts[0])
@@ -88,7 +88,7 @@ def gram_of_stored(pieces: Pieces, T: int, dtype: torch.dtype) -> Float64[Tensor
     Args:
         pieces: W_0 and every W_t, piece by piece.
         T: Number of steps.
-        dtype: Of updates and products: float64, or float32 with the runs summed in float64.
+        dtype: Dtype of updates and products: float64, or float32 with runs summed in float64.
     """
     gram = torch.zeros(T, T, dtype=torch.float64)
     if dtype == torch.float64:
@@ -103,7 +103,7 @@ def gram_of_stored(pieces: Pieces, T: int, dtype: torch.dtype) -> Float64[Tensor
 
 
 def _add_products(gram: Tensor, updates: Tensor) -> None:
-    """Add the products of each strip of rows with the rows from its own on."""
+    """Add the products of each strip of rows with the rows from that strip on."""
     count = updates.shape[1]
     whole = count - count % RUN
     runs = updates[:, :whole].unflatten(1, (-1, RUN)).transpose(0, 1)
@@ -120,10 +120,10 @@ def _add_products(gram: Tensor, updates: Tensor) -> None:
 def prediction_gram(
     pieces: Callable[[], Pieces], T: int, stored: torch.dtype, d: int
 ) -> Float64[Tensor, "T T"]:
-    """Return M Mᵀ, as exactly as a prediction needs it; see the head of this file.
+    """Return M Mᵀ with the precision a prediction needs; see the module docstring.
 
     Args:
-        pieces: Returns W_0 and every W_t, piece by piece; called twice if need be.
+        pieces: Returns W_0 and every W_t, piece by piece; called twice if necessary.
         T: Number of steps.
         stored: Dtype of the saved weights.
         d: Number of elements.
@@ -131,7 +131,7 @@ def prediction_gram(
     if prediction_dtype(stored, d) == torch.float32:
         gram = gram_of_stored(pieces(), T, torch.float32)
         low, high = _SAFE_SQUARES
-        # Squares of float32 end at 1e38 and lose digits below 1e-38.
+        # Float32 squares overflow above 1e38 and lose digits below 1e-38.
         if low < float(gram.diagonal().max()) / d < high:
             return gram
     return gram_of_stored(pieces(), T, torch.float64)
@@ -143,7 +143,7 @@ def combine_stored(weights: np.ndarray, rows: Rows, blocks: UpdateBlocks) -> Flo
     Args:
         weights: A, shape (r, T).
         rows: W_0 and every W_t.
-        blocks: Room for the updates.
+        blocks: Memory for the updates.
     """
     matrix = torch.from_numpy(np.ascontiguousarray(weights)).to(blocks.dtype)
     found = matrix.new_empty(len(matrix), len(rows[0]))

@@ -1,4 +1,4 @@
-"""Angles between subspaces, what random ones would show, and signs along a trajectory.
+"""Angles between subspaces, their null distribution, and sign alignment along a trajectory.
 
 Legend: k and j dimensions of two subspaces, T observed steps, m length of a vector.
 """
@@ -15,15 +15,15 @@ def principal_cosines(
 ) -> Float[np.ndarray, " r"]:
     """Return the cosines of the principal angles between the spans of two sets of columns.
 
-    Source: Bjorck and Golub, Mathematics of Computation 27, 1973. Angles below about 1e-8 are
-    seen as zero, as the cosine is then 1 to the last digit.
+    Source: Bjorck and Golub, Mathematics of Computation 27, 1973. Angles below about 1e-8 appear
+    as zero, because the cosine is then 1 to the last digit.
 
     Args:
         a: Linearly independent columns, not necessarily orthonormal, shape (m, k), k at most m.
         b: The same, shape (m, j).
 
     Returns:
-        Shape (min(k, j),), float64, falling, from 0 to 1.
+        Shape (min(k, j),), float64, descending, from 0 to 1.
     """
     one, two = (np.linalg.qr(np.asarray(columns, dtype=np.float64))[0] for columns in (a, b))
     return np.minimum(np.linalg.svd(one.T @ two, compute_uv=False), 1.0)
@@ -34,16 +34,17 @@ def random_cosine(
 ) -> Float[np.ndarray, " draws"]:
     """Draw the largest principal cosine between a k- and a j-dimensional random subspace.
 
-    One subspace may be the first j axes. The other is spanned by X, Gaussian, of k columns: with
-    A its first j rows, XᵀX = AᵀA + W, where W is Wishart with `dimension` - j degrees of freedom
-    and drawn through its triangular factor (Bartlett 1933). The cosines are the singular values
-    of A R⁻¹, RᵀR = XᵀX. The law is exact and a draw does not depend on the dimension.
+    Without loss of generality one subspace is the first j axes. The other is spanned by a Gaussian
+    X with k columns: with A its first j rows, XᵀX = AᵀA + W, where W is Wishart with
+    `dimension` - j degrees of freedom, drawn through its triangular factor (Bartlett 1933). The
+    cosines are the singular values of A R⁻¹, RᵀR = XᵀX. The distribution is exact and the cost of
+    a draw does not depend on the dimension.
 
     Args:
         dimension: Dimension of the space.
         k: Dimension of one subspace, 1 to `dimension`.
         j: Dimension of the other, 1 to `dimension`.
-        draws: How many pairs.
+        draws: Number of pairs.
         seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
 
     Returns:
@@ -52,7 +53,7 @@ def random_cosine(
     Raises:
         ValueError: k or j is outside its range.
     """
-    from scipy.linalg import solve_triangular  # slow to import, and needed for nulls only
+    from scipy.linalg import solve_triangular  # slow to import, and only nulls need it
 
     if not (1 <= k <= dimension and 1 <= j <= dimension):
         raise ValueError(f"subspaces of {dimension} dimensions cannot have {k} and {j}")
@@ -76,17 +77,17 @@ def align_signs(
 ) -> tuple[Float[np.ndarray, "T m"], Bool[np.ndarray, " T"]]:
     """Make the signs of singular vectors agree from step to step.
 
-    From the last step to the first, a vector is flipped where its cosine with the next one,
-    aligned already, is negative. Vectors of zero are passed over: their neighbours are compared
-    with each other.
+    From the last step to the first, a vector is flipped if its cosine with the next, already
+    aligned one is negative. Zero vectors are skipped: their neighbours are compared with each
+    other.
 
     Source: AlphaRL, arXiv 2510.00553, and its released code.
 
     Args:
-        vectors: One vector a step, rising steps, shape (T, m).
+        vectors: One vector per step, in ascending order of steps, shape (T, m).
 
     Returns:
-        The aligned vectors, shape (T, m), float64, and which were flipped, shape (T,).
+        The aligned vectors, shape (T, m), float64, and a mask of the flipped ones, shape (T,).
     """
     aligned = np.asarray(vectors).astype(np.float64)
     flipped = np.zeros(len(aligned), dtype=bool)

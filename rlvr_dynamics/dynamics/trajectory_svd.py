@@ -4,7 +4,7 @@ M (T x d) has the flattened updates W_t - W_0 as rows and is not centred. With G
 the singular values are sqrt(λ), the coefficients c_t = σ u[t], and the directions v = Mᵀ u / σ.
 Source: RELEX, arXiv 2605.21468.
 
-Accuracy: differences in float32 or wider, everything after them in float64. An eigenvalue of G is
+Precision: differences in float32 or wider, everything after them in float64. An eigenvalue of G is
 exact to about 1e-16 σ1², so a singular value to about 1e-16 σ1² / σ, and never worse than 2e-8 σ1.
 
 Legend: T observed steps, d elements of one tensor, k rank.
@@ -18,12 +18,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 COLUMNS = 8192
-"""Columns converted to float64 at a time: 150 steps then need 10 MB."""
+"""Columns converted to float64 at a time: 10 MB for 150 steps."""
 
 _PIECES = 32
 
 NEGLIGIBLE = 1e-6
-"""Directions whose σ is at most this share of σ1 are noise and count as zero (as RELEX does)."""
+"""Directions with σ up to this share of σ1 are treated as noise, that is zero (as in RELEX)."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class TrajectorySVD:
     """The leading part of a trajectory's decomposition; k is at most T.
 
     Attributes:
-        singular_values: Shape (k,), float64, falling.
-        u: Left vectors, shape (T, k), float64, each with the sign that makes it grow.
+        singular_values: Shape (k,), float64, descending.
+        u: Left vectors, shape (T, k), float64, each with the sign that makes it increase.
         explained_variance: Shape (k,): share of ‖M‖_F² in the first 1, 2, ... k components; NaN
             when nothing moved.
     """
@@ -56,7 +56,7 @@ class TrajectorySVD:
 
 
 def accumulate_gram(gram: Float64[Tensor, "T T"], updates: Float[Tensor, "T c"]) -> None:
-    """Add the share of some columns to a Gram matrix, in place.
+    """Add the contribution of some columns to a Gram matrix, in place.
 
     Args:
         gram: Running sum of M Mᵀ, shape (T, T), float64.
@@ -68,10 +68,10 @@ def accumulate_gram(gram: Float64[Tensor, "T T"], updates: Float[Tensor, "T c"])
 def accumulate_gram_of_weights(
     gram: Float64[Tensor, "T T"], weights: Float[Tensor, "rows c"]
 ) -> None:
-    """Add the share of some columns to a Gram matrix, from the saved weights themselves, in place.
+    """Add the contribution of some columns to a Gram matrix, from saved weights, in place.
 
-    The differences are formed in float64, where those of float32 and narrower weights are exact to
-    1e-16; nothing but a block that stays in the cache is ever widened.
+    The differences are computed in float64, where those of float32 and narrower weights are exact
+    to 1e-16; only one cache-sized block is widened at a time.
 
     Args:
         gram: Running sum of M Mᵀ, shape (T, T), float64.
@@ -99,7 +99,7 @@ def accumulate_products(
     old_updates: Float[Tensor, "T c"],
     new_updates: Float[Tensor, "new other"],
 ) -> None:
-    """Add the share of some columns to the products of old rows with new rows, in place.
+    """Add the contribution of some columns to the products of old and new rows, in place.
 
     Args:
         products: Running sum of M Nᵀ, shape (T, new), float64.
@@ -114,8 +114,8 @@ def accumulate_products(
         raise ValueError(f"{count} columns of old updates, {new_updates.shape[1]} of new ones")
     whole = count - count % COLUMNS
     if whole:
-        # A product of few rows and many columns keeps one core busy; a batch of narrower ones
-        # keeps them all busy.
+        # A product of few rows and many columns runs on one core; a batch of narrower products
+        # uses all cores.
         width = COLUMNS // _PIECES
         old = products.new_empty(_PIECES, len(old_updates), width)
         same = new_updates is old_updates
@@ -140,11 +140,11 @@ def extend_gram(
     products: Float64[Tensor, "T new"],
     corner: Float64[Tensor, "new new"],
 ) -> Float64[Tensor, "all all"]:
-    """Return the Gram matrix of more steps, from what the earlier ones already gave.
+    """Extend a Gram matrix by new steps.
 
     Args:
         gram: M Mᵀ of the earlier steps, shape (T, T), float64.
-        products: M Nᵀ, earlier with new steps, shape (T, new), float64.
+        products: M Nᵀ, earlier times new steps, shape (T, new), float64.
         corner: N Nᵀ of the new steps, shape (new, new), float64.
 
     Returns:
@@ -165,12 +165,12 @@ def trajectory_gram(updates: Float[Tensor, "T d"]) -> Float64[Tensor, "T T"]:
 def svd_of_gram(gram: Float64[Tensor, "T T"], k: int, steps: np.ndarray) -> TrajectorySVD:
     """Decompose a trajectory from its Gram matrix.
 
-    The sign of each component is the one whose least-squares line on the step number rises; where
-    there is no line (T = 1, or an exactly level one) the sum of the coefficients is positive.
+    The sign of each component is chosen so that its least-squares line on the step number rises;
+    without a slope (T = 1, or exactly zero) the sum of the coefficients is positive.
 
     Args:
         gram: M Mᵀ, shape (T, T), float64.
-        k: How many components; at most T come back.
+        k: Number of components; at most T are returned.
         steps: Step numbers, shape (T,), for the sign.
 
     Returns:
@@ -199,7 +199,7 @@ def trajectory_svd(
 
     Args:
         updates: Rows vec(W_t - W_0), shape (T, d), float32 or wider.
-        k: How many components; at most T come back.
+        k: Number of components; at most T are returned.
         steps: Step numbers, shape (T,); 1 ... T when None.
     """
     numbers = np.arange(1, len(updates) + 1) if steps is None else np.asarray(steps)
@@ -207,14 +207,14 @@ def trajectory_svd(
 
 
 def row_combination(weights: np.ndarray, updates: Float[Tensor, "T c"]) -> Float64[Tensor, "r c"]:
-    """Return A M for some columns of M, formed in float64.
+    """Return A M for some columns of M, computed in float64.
 
     Directions, reconstructions and every extrapolation that is linear in the observed updates
     have this form, so one pass over the files serves them all.
 
     Args:
         weights: A, shape (r, T).
-        updates: Columns of M, shape (T, c); the result is formed where they are.
+        updates: Columns of M, shape (T, c); the result is on the same device.
     """
     matrix = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64)).to(updates.device)
     result = matrix.new_empty(len(matrix), updates.shape[1])

@@ -1,12 +1,12 @@
 """The singular value decomposition of one matrix's update, ΔW = W_t - W_0.
 
 Source: AlphaRL, arXiv 2510.00553, equations 1 and 2. Large matrices: block Krylov iteration
-(Musco and Musco, arXiv 1504.05477) with the residual computed at the end.
+(Musco and Musco, arXiv 1504.05477) with a final residual check.
 
-Three ways, the next one where the one before misses the tolerance:
+There are three methods; the next is tried if one misses the tolerance:
 
-- "krylov", where min(m, n) is above 256 and few triples are asked for: products in float32,
-  everything else in float64. Singular values are then exact to about 1e-6 σ1.
+- "krylov", if min(m, n) is above 256 and few triples are requested: products in float32,
+  everything else in float64. Singular values are exact to about 1e-6 σ1.
 - "gram": eigenvectors of the Gram matrix of the smaller side in float64, then the small
   decomposition of ΔW restricted to them. Singular values are exact to about 1e-16 σ1² / σ and
   never worse than 2e-8 σ1; float32 input limits them earlier.
@@ -25,13 +25,13 @@ from torch import Tensor
 from rlvr_dynamics.dynamics.block_krylov import Products, block_krylov, rayleigh_ritz
 
 GRAM_SIDE = 256
-"""Up to this smaller side the exact way through the Gram matrix is taken: it needs 5 ms there."""
+"""Largest smaller side for which the exact Gram method is used directly: it takes 5 ms."""
 
 KRYLOV_SHARE = 64
-"""Above one in this many of all triples the Gram matrix is as fast (measured at 1024 x 4096)."""
+"""If more than 1 in 64 triples is requested, "gram" is as fast (measured at 1024 x 4096)."""
 
 FLOAT32_TOLERANCE = 2e-6
-"""Float32 products do not reach tolerances below this one."""
+"""Float32 products cannot reach smaller tolerances."""
 
 _BATCH_BYTES = 8 << 20
 _TOO_SMALL_FOR_GRAM = 1e-6
@@ -43,16 +43,16 @@ class UpdateSVD:
     """Leading singular triples of one update, float64 on the CPU; k is at most min(m, n).
 
     Attributes:
-        singular_values: Shape (k,), falling.
+        singular_values: Shape (k,), descending.
         u: Output-side vectors, orthonormal, shape (m, k).
         v: Input-side vectors, orthonormal, shape (n, k).
-        frobenius: ‖ΔW‖_F, to about 1e-7 of itself for entries of mixed size and sign.
+        frobenius: ‖ΔW‖_F, with relative error of about 1e-7 for entries of mixed size and sign.
         residual: max over i of ‖ΔW v_i - σ_i u_i‖ and ‖ΔWᵀ u_i - σ_i v_i‖, divided by σ1; computed
-            from ΔW and the vectors returned. 0 for an update of zero.
-        method: "krylov", "gram" or "full"; see the module.
-        passes: Products of ΔW or ΔWᵀ with a block of vectors in the Krylov iteration, without
-            those that checked the residual; also when another method answered in the end, and 0
-            when the iteration was not tried.
+            from ΔW and the returned vectors. 0 for an update of zero.
+        method: "krylov", "gram" or "full"; see the module docstring.
+        passes: Products of ΔW or ΔWᵀ with a block of vectors in the Krylov iteration, residual
+            checks excluded; also counted if another method gave the result, and 0 if the iteration
+            was not tried.
     """
 
     singular_values: Float64[Tensor, " k"]
@@ -74,18 +74,18 @@ def update_svd(
 ) -> UpdateSVD:
     """Return the k leading singular triples of an update.
 
-    A singular value is wrong by at most residual * σ1, and usually by far less; the angle of a
-    vector by about residual * σ1 / gap, the gap being that to the nearest other singular value.
+    The error of a singular value is at most residual * σ1, usually far less; that of a vector's
+    angle is about residual * σ1 / gap, where gap is the distance to the nearest singular value.
 
     Args:
         delta: The update, shape (m, n), float32 or wider, on any device.
-        k: How many, at least 1; at most min(m, n) come back.
+        k: Number of triples, at least 1; at most min(m, n) are returned.
         start: Guesses of right singular vectors, shape (n, j), such as `v` of a neighbouring
-            step: they save passes over a large matrix and do not change the answer beyond the
+            step: they save passes over a large matrix and do not change the result beyond the
             tolerance.
         tolerance: Largest residual, relative to σ1. The full decomposition is returned whatever
-            its residual, which is then about 1e-15.
-        seed: Seed of the random start vectors; equal arguments give equal answers.
+            its residual, typically about 1e-15.
+        seed: Seed of the random start vectors; equal arguments give equal results.
 
     Raises:
         ValueError: k is below 1, or the update holds NaN or infinity.
@@ -119,13 +119,12 @@ def update_svd(
 
 
 def update_spectrum(delta: Float[Tensor, "m n"]) -> Float64[Tensor, " s"]:
-    """Return all singular values of an update, falling.
+    """Return all singular values of an update, descending.
 
-    The eigenvalues of the Gram matrix of the smaller side, in float64, are always the cheaper way
-    (measured on the CPU: 10 times at 1024 x 4096, twice at 1024 x 1024), so they are computed
-    first. They are kept when the smallest singular value is above 1e-6 σ1: all are then exact to
-    about 1e-10 σ1. Otherwise the singular value decomposition in float64, values only, answers,
-    exact to about 1e-14 σ1.
+    Eigenvalues of the smaller side's Gram matrix, in float64, are always faster (measured on the
+    CPU: 10 times at 1024 x 4096, twice at 1024 x 1024), so they are tried first. They are used if
+    the smallest singular value is above 1e-6 σ1: all are then exact to about 1e-10 σ1. Otherwise
+    a values-only singular value decomposition in float64 is computed, exact to about 1e-14 σ1.
 
     Args:
         delta: The update, shape (m, n), float32 or wider, on any device.
@@ -146,9 +145,9 @@ def update_spectrum(delta: Float[Tensor, "m n"]) -> Float64[Tensor, " s"]:
 
 
 def smaller_gram(delta: Float[Tensor, "m n"]) -> Float64[Tensor, "s s"]:
-    """Return A Aᵀ in float64, A being the update with its smaller side as rows.
+    """Return A Aᵀ in float64, where A is the update with its smaller side as rows.
 
-    The update is widened a block of columns at a time, never as a whole.
+    The update is widened one block of columns at a time, never as a whole.
     """
     small = delta if delta.shape[0] <= delta.shape[1] else delta.mT
     side = len(small)
@@ -161,7 +160,7 @@ def smaller_gram(delta: Float[Tensor, "m n"]) -> Float64[Tensor, "s s"]:
 
 
 def _double_products(matrix: Tensor, vectors: Tensor) -> Tensor:
-    """Return matrix @ vectors in float64, a block of rows widened at a time."""
+    """Return matrix @ vectors in float64, widening one block of rows at a time."""
     width = max(1, _BATCH_BYTES // (8 * matrix.shape[1]))
     parts = [
         matrix[start : start + width].to(torch.float64) @ vectors
@@ -171,7 +170,7 @@ def _double_products(matrix: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _scaled(delta: Tensor) -> tuple[Tensor, float]:
-    """Return ΔW / scale with entries whose squares neither underflow nor overflow; 0 for zero."""
+    """Return ΔW / scale, whose squares neither underflow nor overflow, and the scale (0 for 0)."""
     low, high = torch.aminmax(delta)
     peak = max(-float(low), float(high))
     if not peak < float("inf"):
@@ -182,7 +181,7 @@ def _scaled(delta: Tensor) -> tuple[Tensor, float]:
 
 
 def _row_norms(matrix: Tensor) -> Tensor:
-    # Converting a large matrix to float64 costs more than a whole Krylov pass.
+    # Converting a large matrix to float64 costs more than a full Krylov pass.
     return torch.linalg.vector_norm(matrix, dim=1).to(torch.float64)
 
 
@@ -204,7 +203,7 @@ def _residual(
 
 
 def _own_products(matrix: Tensor, vectors: Tensor) -> Tensor:
-    """Return matrix @ vectors in the precision of the matrix."""
+    """Return matrix @ vectors in the matrix's own precision."""
     return matrix @ vectors.to(matrix.dtype)
 
 

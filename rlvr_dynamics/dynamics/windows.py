@@ -1,8 +1,8 @@
-"""What parts of a trajectory share with the whole, from its T x T Gram matrix alone.
+"""Compare windows of a trajectory with the whole, using only its T x T Gram matrix.
 
-The leading direction of some rows of M is v = Mᵀ u / σ, with u and σ² the leading eigenvector and
-value of their block of G = M Mᵀ. The cosine of two such directions is |uₐᵀ G[a, b] u_b| / (σₐ σ_b),
-so no direction, of d elements, is ever formed.
+The leading direction of some rows of M is v = Mᵀ u / σ, where u and σ² are the leading eigenvector
+and eigenvalue of their block of G = M Mᵀ. The cosine of two such directions is
+|uₐᵀ G[a, b] u_b| / (σₐ σ_b), so the directions themselves, with d elements, are never computed.
 Source: RELEX, arXiv 2605.21468 (trajectory directions, oracle reconstruction); here for windows.
 
 Legend: T observed steps, d elements of one tensor.
@@ -62,17 +62,17 @@ def _stops(shares: Sequence[float] | np.ndarray, count: int) -> np.ndarray:
 def prefix_drift(
     gram: Float64[Tensor, "T T"], shares: Sequence[float] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return how close the leading direction of the first steps is to that of all.
+    """Return how close the leading direction of the first steps is to that of all steps.
 
-    A share of the steps is rounded to the nearest number of them, at least one.
+    A share is rounded to the nearest number of steps, at least one.
 
     Args:
         gram: M Mᵀ of the updates from the base, shape (T, T), float64.
         shares: Shares of the steps, above 0 and at most 1.
 
     Returns:
-        How many steps each share is, shape (len(shares),), and |cos| of the two directions, of
-        the same shape, NaN when nothing moved in them.
+        Number of steps of each share, shape (len(shares),), and |cos| of the two directions, same
+        shape, NaN when nothing moved in them.
 
     Raises:
         ValueError: A share is out of range.
@@ -95,7 +95,7 @@ def prefix_drift_null(
         step_norms: ‖W_t - W_{t-1}‖ of every step, the first from the base, shape (T,).
         d: Number of elements of the tensor.
         shares: As for `prefix_drift`.
-        draws: How many walks.
+        draws: Number of walks.
         seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
 
     Returns:
@@ -110,7 +110,7 @@ def prefix_drift_null(
     largest = float(norms.max(initial=0.0))
     if largest == 0.0:
         return cosines
-    # A cosine is free of scale, and tiny norms would underflow when squared.
+    # A cosine is scale-free, and tiny norms would underflow when squared.
     norms = norms / largest
     generator = np.random.default_rng(seed)
     size = max(1, _BATCH_BYTES // (8 * len(norms) * min(len(norms), d)))
@@ -129,13 +129,13 @@ def prefix_drift_null(
 def oracle_cosines(gram: Float64[Tensor, "T T"], ranks: Sequence[int]) -> np.ndarray:
     """Return how much of each update its projection on the leading trajectory directions keeps.
 
-    The directions come from all steps, the reconstructed one among them: RELEX's "oracle
-    reconstruction", arXiv 2605.21468, an upper bound for any forecast along them. For a projection
-    the cosine with the update and the ratio of the lengths are the same number.
+    The directions come from all steps, including the reconstructed one: RELEX's "oracle
+    reconstruction", arXiv 2605.21468, an upper bound for any forecast along them. For a projection,
+    the cosine with the update equals the ratio of the norms.
 
     Args:
         gram: M Mᵀ of the updates from the base, shape (T, T), float64.
-        ranks: How many directions, each at least 1; T and more keep everything.
+        ranks: Numbers of directions, each at least 1; from T on everything is kept.
 
     Returns:
         Shape (T, len(ranks)), float64, from 0 to 1; NaN for an update of zero.

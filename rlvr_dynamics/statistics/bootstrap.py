@@ -1,4 +1,4 @@
-"""The bootstrap over tensors; intervals of accuracies are in `rlvr_dynamics.scoring`."""
+"""The bootstrap over tensors; for intervals of accuracies see `statistics.intervals`."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def bootstrap(
     seed: int,
     draws: int = DRAWS,
 ) -> Interval:
-    """A statistic of one sample (`np.mean`, `np.median`) with its bootstrap interval.
+    """Return a statistic of one sample (`np.mean`, `np.median`) with its bootstrap interval.
 
     Args:
         values: shape (n,), finite.

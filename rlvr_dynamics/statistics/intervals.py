@@ -1,7 +1,7 @@
-"""How sure we are of one accuracy. Only numpy.
+"""Confidence intervals of accuracies. Only numpy.
 
 Legend: `n` questions, `k` samples of one question, `m` (n,) the mean score of each question.
-Questions are the unit that is drawn: samples of one question are not independent of each other.
+Questions are the sampling unit: samples of one question are not independent.
 """
 
 import math
@@ -18,7 +18,7 @@ DRAWS = 2_000
 
 
 class Interval(NamedTuple):
-    """An estimate with its confidence interval; NaN where it is not defined."""
+    """An estimate with its confidence interval; NaN where undefined."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 
 def normal_quantile(confidence: float) -> float:
-    """Return z, the half width of a two-sided interval in standard errors."""
+    """Return z, the half-width of a two-sided interval in standard errors."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
@@ -55,7 +55,7 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interv
     scale = 1 + z * z / n
     centre = (p + z * z / (2 * n)) / scale
     half = z / scale * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # At the ends the formula gives 0 and 1 only up to rounding.
+    # At the ends the formula gives 0 and 1 only up to rounding error.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return Interval(p, low, high)
@@ -71,10 +71,10 @@ def mean_interval(
 ) -> Interval:
     """Return mean@k with an interval clustered by question.
 
-    With k = 1 it is Wilson's interval of the n answers. With more samples it is the percentile
-    bootstrap over questions, where each end gives way to that of `effective_wilson` if that is
-    farther out: resampling cannot show questions that were not asked, so alone it covers too
-    little when few questions were answered right (or wrong), and has no width when none was.
+    With k = 1 this is Wilson's interval of the n answers. With more samples it is the percentile
+    bootstrap over questions, with each end replaced by that of `effective_wilson` if that is
+    farther out: resampling cannot represent questions that were not asked, so alone it undercovers
+    when few questions were answered right (or wrong), and has zero width when none was.
 
     Args:
         question_means: m, shape (n,), each in [0, 1].
@@ -98,8 +98,8 @@ def effective_wilson(
 ) -> Interval:
     """Return mean@k with Wilson's interval at the effective number of answers.
 
-    That is what the variance of the question means says that the n * k samples are worth as
-    independent answers, between n and n * k; n where all questions have one mean.
+    The effective number is how many independent answers the n * k samples are worth, given the
+    variance of the question means: between n and n * k; n if all questions have the same mean.
 
     Args:
         question_means: m, shape (n,), each in [0, 1].
@@ -121,7 +121,7 @@ def effective_wilson(
 
 
 def farther(first: Interval, second: Interval) -> Interval:
-    """Return the first estimate between the outer ends of two intervals of a share."""
+    """Return the first estimate with the outer ends of both intervals."""
     low, high = min(first.low, second.low), max(first.high, second.high)
     return Interval(first.value, max(0.0, low), min(1.0, high))
 
@@ -129,8 +129,8 @@ def farther(first: Interval, second: Interval) -> Interval:
 def average(intervals: Sequence[Interval]) -> Interval:
     """Return the mean of independent estimates (benchmarks) with its interval.
 
-    The distances from each estimate to its own ends are added in squares, so that the interval
-    stays inside [0, 1] and has a width where every benchmark is at an end.
+    The squared distances from each estimate to its ends are summed, so the interval stays within
+    [0, 1] and has non-zero width even if every benchmark is at an end.
 
     Source: Zou and Donner 2008, Stat. Med. 27, 1693-1702 (MOVER).
     """
@@ -144,7 +144,7 @@ def average(intervals: Sequence[Interval]) -> Interval:
 
 @lru_cache(maxsize=32)
 def resample_counts(n: int, draws: int, seed: tuple[int, ...]) -> NDArray[np.uint16]:
-    """How often each of `n` items is drawn in each bootstrap resample.
+    """Return how often each of `n` items is drawn in each bootstrap resample.
 
     Returns:
         shape (draws, n), uint16; every row sums to `n`.
@@ -160,10 +160,10 @@ def resample_counts(n: int, draws: int, seed: tuple[int, ...]) -> NDArray[np.uin
 def resampled_means(
     values: NDArray[np.float64], *, draws: int = DRAWS, seed: tuple[int, ...] = (0,)
 ) -> NDArray[np.float64]:
-    """Means over the last axis of paired rows in every bootstrap resample of its columns.
+    """Return the means of paired rows over their columns, in every bootstrap resample of columns.
 
     Args:
-        values: shape (rows, n); all rows see the same resamples, which is what pairs them.
+        values: shape (rows, n); all rows use the same resamples, which pairs them.
         draws: Number of resamples.
         seed: Seed of the resampling.
 
@@ -179,10 +179,10 @@ def resampled_means(
 def percentile_interval(
     value: float, resampled: NDArray[np.float64], confidence: float = CONFIDENCE
 ) -> Interval:
-    """Return the outer quantiles of a resampled statistic, 2.5 % and 97.5 % unless told.
+    """Return the outer quantiles of a resampled statistic, 2.5 % and 97.5 % by default.
 
-    Where more resamples than the interval leaves out on one side have no finite value (a ratio
-    whose denominator vanishes), the data do not determine it and both ends are NaN.
+    If the share of resamples without a finite value (a ratio whose denominator vanishes) exceeds
+    one tail of the interval, the data do not determine it and both ends are NaN.
     """
     tail = (1 - confidence) / 2
     finite = resampled[np.isfinite(resampled)]

@@ -1,8 +1,8 @@
 """Comparisons of models on the same questions: differences, ratios, the best of many. Only numpy.
 
-Every interval is the percentile bootstrap over questions, all models on the same draw, and never
-narrower than the normal interval whose variance counts two imaginary questions, one won and one
-lost: where two models differ on no question, resampling shows no doubt at all.
+Every interval is a percentile bootstrap over questions, with the same draws for all models. It is
+never narrower than the normal interval whose variance includes two pseudo-questions, one won and
+one lost: if two models differ on no question, resampling alone shows no uncertainty.
 
 Legend: `n` questions of a benchmark, `M` models.
 """
@@ -33,10 +33,11 @@ class Contrast:
     """A number that compares the mean accuracies of models.
 
     Attributes:
-        value: Of means, shape (..., M), the comparison, shape (...); NaN where undefined.
-        gradient: Its derivatives at means, shape (M,) to (M,).
-        low: Least possible value.
-        high: Greatest possible value.
+        value: Function from means, shape (..., M), to the comparison, shape (...); NaN where
+            undefined.
+        gradient: Function from means, shape (M,), to its derivatives, shape (M,).
+        low: Smallest possible value.
+        high: Largest possible value.
     """
 
     value: Callable[[Array], Array]
@@ -72,7 +73,7 @@ def _gain_gradient(means: Array) -> Array:
 
 
 def difference(first: int = 0, second: int = 1, scale: float = 1.0) -> Contrast:
-    """Return the contrast (first − second) · scale, the models by position; scale 100: points."""
+    """Return the contrast (first − second) · scale of models by position; scale 100: points."""
 
     def gradient(means: Array) -> Array:
         found = np.zeros(len(means))
@@ -86,14 +87,14 @@ def difference(first: int = 0, second: int = 1, scale: float = 1.0) -> Contrast:
 
 DIFFERENCE = difference()
 RATIO = Contrast(_ratio, _ratio_gradient, low=0.0)
-"""First over second: with the fully trained model second, what arXiv 2510.00553 reports."""
+"""First over second; with the fully trained model second, the ratio in arXiv 2510.00553."""
 GAIN = Contrast(_gain, _gain_gradient)
-"""(first − base) / (full − base) of models given as first, full, base: the share of the gain."""
+"""(first − base) / (full − base) for models given as first, full, base: the share of the gain."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Models on their common questions; benchmarks count alike and are resampled apart.
+    """Models on their common questions; benchmarks have equal weight and are resampled separately.
 
     Attributes:
         groups: One array per benchmark: question means, shape (M, n).
@@ -107,7 +108,7 @@ class Paired:
 
     @property
     def questions(self) -> int:
-        """Common questions, of all benchmarks together."""
+        """Number of common questions over all benchmarks."""
         return sum(group.shape[1] for group in self.groups)
 
     @cached_property
@@ -128,7 +129,7 @@ class Paired:
         """Return the standard error of a linear combination of the accuracies, shape (M,).
 
         Source: Bonett and Price 2012, J. Educ. Behav. Stat. 37, 479-488, for paired binary
-        answers; with question means in their place it is the same formula.
+        answers; the formula is the same for question means.
         """
         swing = float(np.abs(gradient).max())
         variances = []
@@ -140,7 +141,7 @@ class Paired:
         return math.sqrt(math.fsum(variances)) / len(self.groups)
 
     def compare(self, contrast: Contrast, confidence: float = CONFIDENCE) -> Interval:
-        """Return a comparison with its interval; NaN ends where the draws do not determine it."""
+        """Return a comparison with its interval; NaN ends if the draws do not determine it."""
         value = float(contrast.value(self.means))
         drawn = percentile_interval(value, contrast.value(self.draws), confidence)
         if math.isnan(value) or math.isnan(drawn.low):
@@ -162,8 +163,8 @@ def pair(
     """Pair models by question.
 
     Args:
-        groups: For each benchmark the question means of each model, in one order of questions.
-        seeds: Seed of each benchmark's draws; its place where None.
+        groups: For each benchmark, the question means of each model in the same question order.
+        seeds: Seed of each benchmark's draws; its position when None.
         draws: Bootstrap draws.
 
     Raises:
@@ -184,9 +185,9 @@ class Best(NamedTuple):
     """The best of several candidates against a reference.
 
     Attributes:
-        place: Which candidate, 0 the first; the first of equals.
-        alone: Its difference with the interval that ignores that it was chosen.
-        corrected: The same with the interval that holds for all candidates at once.
+        place: Index of the candidate; the first of equals.
+        alone: Its difference, with an interval that ignores the selection.
+        corrected: The same difference, with an interval that holds for all candidates at once.
     """
 
     place: int
@@ -195,11 +196,11 @@ class Best(NamedTuple):
 
 
 def best_candidate(paired: Paired, confidence: float = CONFIDENCE) -> Best:
-    """Return the best candidate's advantage over the reference, corrected for the choice.
+    """Return the best candidate's advantage over the reference, corrected for selection.
 
-    A candidate chosen by its own score is lucky on average. The corrected interval covers the
-    differences of all candidates together: its half width in standard errors is the quantile of
-    the largest |resampled − observed difference| / standard error over the candidates.
+    A candidate selected by its score is lucky on average. The corrected interval covers the
+    differences of all candidates jointly: its half-width in standard errors is the quantile of the
+    largest |resampled − observed difference| / standard error over the candidates.
 
     Args:
         paired: The reference first, then the candidates.
