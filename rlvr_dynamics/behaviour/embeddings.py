@@ -67,7 +67,7 @@ def rows_of(folder: Path, matrix: Matrix, tokens: Sequence[int]) -> NDArray[np.f
 
 
 def some_unused(used: Sequence[int], rows: int, seed: int) -> list[int]:
-    """Draw at most `MOST_UNUSED` unused tokens, no more than there are used ones."""
+    """Return the unused tokens, or a random draw of `MOST_UNUSED` if there are more."""
     others = np.setdiff1d(np.arange(rows), np.asarray(used, dtype=np.int64))
     most = max(MOST_UNUSED, 1)
     if len(others) > most:

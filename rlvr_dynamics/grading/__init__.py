@@ -1,1 +1,1 @@
-"""Answers, compared with their golds by exact rules."""
+"""Compares answers with gold answers by exact rules."""

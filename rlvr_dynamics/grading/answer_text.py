@@ -1,8 +1,8 @@
-r"""One spelling for what a reader takes as the same: normalisation before anything is compared.
+r"""Normalises equivalent spellings before anything is compared.
 
 Rewrites characters and LaTeX commands, never the mathematics: ``\dfrac12`` and ``½`` become
 ``\frac{1}{2}``, ``10\,080`` becomes ``10080``, ``**5.**`` becomes ``5``. Applied to gold and answer
-alike, to text within the limits of `math_limits`, so every expression here sees little of it.
+alike, only to text within the limits of `math_limits`, so every pattern here sees short input.
 """
 
 import re
@@ -10,7 +10,7 @@ import unicodedata
 
 from rlvr_dynamics.grading.number_words import number_of_words
 
-# The decimal digits of every script: ５, ٥ and ५ are 5.
+# Decimal digits of every script: ５, ٥ and ५ are 5.
 _DIGITS = [chr(code) for code in range(128, 0x1FBFA) if unicodedata.category(chr(code)) == "Nd"]
 _CHARACTERS = str.maketrans(
     {
@@ -136,13 +136,13 @@ def normalise(text: str) -> str:
 
 
 def _without_comment(text: str) -> str:
-    """Take off what an answer adds in words: a leading "=", an explanation at the end."""
+    """Remove a leading "=" and an explanation at the end."""
     text = _LEADING.sub("", text.strip())
     return _REASON.sub("", text).rstrip("\\ ")
 
 
 def _in_digits(text: str) -> str:
-    """Write a number in words in digits, and the set of all real numbers as a symbol."""
+    """Replace number words by digits, and "all real numbers" or "no solution" by the symbol."""
     bare = _PLAIN_TEXT.sub(r"\1", text).strip()
     if not 2 < len(bare) < 200 or not bare[0].isalpha():
         return text
@@ -155,7 +155,7 @@ def _in_digits(text: str) -> str:
 
 
 def _strip_wrapping(text: str) -> str:
-    """Take off what surrounds an answer and means nothing: spaces, emphasis, a final full stop."""
+    """Remove surrounding spaces, emphasis, braces and final punctuation."""
     while True:
         before = text
         text = text.strip()

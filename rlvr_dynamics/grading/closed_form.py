@@ -1,9 +1,9 @@
-r"""Whether an answer is worked out, or states the computation that the question asks for.
+r"""Decides whether an answer is worked out or only restates the requested computation.
 
-An answer to a question with a number as its answer is a number or a closed form: a fraction, a
-root, a power, one factorial, one binomial coefficient, one small sum or product. It is not a sum
-over an index, an integral, a greatest common divisor, a product of large numbers or a quotient of
-factorials: those are the question again. A gold answer that is written in such a form allows it.
+If the gold answer is a number, the answer must be a number or a closed form: a fraction, a root, a
+power, one factorial, one binomial coefficient, one small sum or product. A sum over an index, an
+integral, a greatest common divisor, a product of large numbers or a quotient of factorials only
+repeats the question, and is accepted only if the gold answer has that form too.
 """
 
 import re
@@ -22,12 +22,12 @@ _COUNTING = ("factorial", "binomial")
 
 
 def names_operation(gold: str, answer: str, *, numeric: bool) -> bool:
-    """Whether an answer leaves an operation to be done that the gold answer does not name.
+    """Whether an answer contains an unevaluated operation that the gold answer does not.
 
     Args:
         gold: Normalised.
         answer: Normalised.
-        numeric: Whether the gold answer has a number as its value.
+        numeric: Whether the gold answer's value is a number.
     """
     pattern = [_ALWAYS, _OF_NUMBERS] if numeric else [_ALWAYS]
     return any(set(found.findall(answer)) - set(found.findall(gold)) for found in pattern)
@@ -39,7 +39,7 @@ def is_number(tree: Tree | None) -> bool:
 
 
 def worked_out(gold: Tree, answer: Tree) -> bool:
-    """Whether an answer of the right value is a closed form, for the gold answer it is given to."""
+    """Whether an answer of the right value is in closed form, relative to the gold answer."""
     value = exact(gold)
     if value is None:
         return True
@@ -54,7 +54,7 @@ def worked_out(gold: Tree, answer: Tree) -> bool:
 
 
 def _in_the_head(gold: Tree, answer: Tree) -> bool:
-    """No sum or product of two numbers of several digits, nor of three numbers."""
+    """Whether no sum or product has three numbers, or two of several digits (or as the gold)."""
     most = max(2, max((len(numbers) for numbers in _chains(gold)), default=0))
     large = max((_large(numbers) for numbers in _chains(gold)), default=0)
     return all(
@@ -67,7 +67,7 @@ def _large(numbers: list[int]) -> int:
 
 
 def _chains(tree: Tree):
-    """Yield the plain whole numbers that stand in one sum or product together."""
+    """Yield the plain integers of each sum or product."""
     if tree[0] in ("add", "multiply"):
         numbers, others = [], []
         _collect(tree, numbers, others)

@@ -1,8 +1,8 @@
-r"""Comparisons of two single values: numbers, bases, percent, ratios, units, words, formulas.
+r"""Compares two single values: numbers, bases, percent, ratios, units, words, formulas.
 
-Each is exact or says that it does not apply. math-verify is asked only where none of them does:
-it rounds to six decimals and drops subscripts, units and words, so it takes 1.6e-19 for 1.6e-18,
-52_9 for 52_8, 5 m for 5 cm and ``4\text{ plus five}`` for 4.
+Each rule is exact or does not apply. math-verify is used only if no rule applies: it rounds to six
+decimals and drops subscripts, units and words, so it accepts 1.6e-19 for 1.6e-18, 52_9 for 52_8,
+5 m for 5 cm and ``4\text{ plus five}`` for 4.
 """
 
 import re
@@ -41,7 +41,7 @@ def compare_values(gold: str, answer: str) -> Verdict:
     """Compare two normalised texts, each a single value.
 
     Returns:
-        The name of the rule that decided and whether the answer is right; None if no rule applies.
+        The name of the deciding rule and whether the answer is right; None if no rule applies.
     """
     if gold == answer:
         return "equal", True
@@ -53,7 +53,7 @@ def compare_values(gold: str, answer: str) -> Verdict:
 
 
 def is_value(text: str) -> bool:
-    """Whether a rule other than equality of texts understands a normalised text."""
+    """Whether any rule besides text equality understands a normalised text."""
     if text == r"\emptyset" or based(text) or ratio_of(text) or CLOCK.fullmatch(text):
         return True
     value, unit = units.split(without_percent(DEGREES.sub("", text)))
@@ -73,7 +73,7 @@ def _percents(gold: str, answer: str) -> bool | None:
         if gold_has and answer_has:
             return _verdict(compare_values(bare_gold, bare_answer))
         return None
-    # "What percent" is answered by 50 as well as by 50 %, and by what 50 % is worth.
+    # Both 50 and 50 % answer "What percent", and so does the value 0.5.
     hundredth = Fraction(1, 100)
     return (
         right == given
@@ -100,7 +100,7 @@ def _units(gold: str, answer: str) -> bool | None:
         return None
     verdict = _verdict(compare_values(right, given))
     if not verdict:
-        # 6m in the gold answer may be six metres.
+        # 6m in the gold answer may mean six metres.
         one, other = read(_TEXT.sub(r" \1 ", gold)), read(_TEXT.sub(r" \1 ", answer))
         if one is not None and other is not None and same(one, other):
             return True
@@ -108,7 +108,7 @@ def _units(gold: str, answer: str) -> bool | None:
 
 
 def _in_degrees(text: str) -> bool:
-    """Whether a text is an angle with a degree sign, which a formula can read too."""
+    """Whether a text is an angle with a degree sign, which the formula reader also handles."""
     return text.endswith(r"^\circ")
 
 
@@ -128,7 +128,7 @@ def words(text: str) -> str:
 
 
 def _texts(gold: str, answer: str) -> bool | None:
-    """Equal words are right; two texts of words alone that differ are wrong."""
+    """Equal words are right; two different texts of only words are wrong."""
     verdict = _options(_TEXT.sub(r"\1", gold).strip(), _TEXT.sub(r"\1", answer).strip())
     if verdict is not None:
         return verdict
@@ -136,13 +136,13 @@ def _texts(gold: str, answer: str) -> bool | None:
     if right == given and ("\\text" in gold or "\\text" in answer or _PURE_WORDS.fullmatch(right)):
         return True
     if _TEXT.fullmatch(gold) and "\\text" not in answer and read(answer) is not None:
-        return False  # a word, and a formula
+        return False  # a word against a formula
     both = _PURE_WORDS.fullmatch(right) and _PURE_WORDS.fullmatch(given)
     return False if both and ("\\text" in gold or "\\text" in answer) else None
 
 
 def _options(gold: str, answer: str) -> bool | None:
-    """Letters of a multiple choice: A, (A), and (A) with the text of the option behind it."""
+    """Compare multiple-choice letters: A, (A), and (A) followed by the option's text."""
     right, given = _OPTION.fullmatch(gold), _OPTION.fullmatch(answer)
     if right is None or (given is None and not right["text"]):
         return None
@@ -159,7 +159,7 @@ def _formulas(gold: str, answer: str) -> bool | None:
         return None
     equal = _same_in_degrees(one, other)
     if "/" in gold + answer and not equal:
-        # 1/2x has two readings, and either may be meant.
+        # 1/2x has two readings; accept either.
         tight = (read(gold, tight=True), read(answer, tight=True))
         if tight[0] is not None and tight[1] is not None and tight != (one, other):
             pairs = ((tight[0], tight[1]), (one, tight[1]), (tight[0], other))

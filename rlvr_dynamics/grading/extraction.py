@@ -1,7 +1,7 @@
-r"""Where in a response the answer stands: the last box, else the prose (`prose`).
+r"""Extracts the answer from a response: the last box, else from the prose (`prose`).
 
-Everything here is a scan of bounded length: no expression can backtrack over a long response,
-and nothing is evaluated.
+Every scan is of bounded length: no pattern can backtrack over a long response, and nothing is
+evaluated.
 """
 
 import re
@@ -15,12 +15,12 @@ MAX_BOXES = 20
 MAX_BETWEEN = 80
 
 _BOXES = ("\\boxed", "\\fbox")
-# Between two boxes that are one answer: \boxed{2} \text{ and } \boxed{3}.
+# Text between two boxes that form one answer: \boxed{2} \text{ and } \boxed{3}.
 _AND = re.compile(
     r"[\s$]*(?:\\[)\]])?[\s$,]*(?:\\quad)?[\s$,]*(?P<word>,|and|or|\\text\s?\{\s?,?(?:and|or)\s?\})"
     r"[\s$,]*(?:\\quad)?[\s$]*(?:\\[(\[])?[\s$]*(?:[a-zA-Z](?:_\{?\w\}?)?\s?=\s?)?"
 )
-# The prompt said again: "put your answer within \boxed{}".
+# A repeated prompt: "put your answer within \boxed{}".
 _ASKED = re.compile(
     r"(?:within|in|inside|into|using|with|use)\s(?:(?:a|the|your)\s)?[`'\"$(\\]{0,4}\s?$",
     re.IGNORECASE,
@@ -43,8 +43,8 @@ class Extracted:
 
     Attributes:
         text: The answer as written, without surrounding spaces; None if there is none.
-        too_long: The answer is there but longer than `MAX_ANSWER_CHARS`.
-        boxed: A box decided, also where it is empty or never closed.
+        too_long: Whether there is an answer but it is longer than `MAX_ANSWER_CHARS`.
+        boxed: Whether a box decided, even if it is empty or never closed.
     """
 
     text: str | None
@@ -59,8 +59,8 @@ EMPTY_BOX = Extracted(None, boxed=True)
 def last_boxed(text: str) -> Extracted:
     r"""Return the content of the last ``\boxed{...}``, braces balanced.
 
-    The last ``\boxed`` decides. If it is empty or never closed, there is no answer: an earlier box
-    was about to be replaced. Boxes that only repeat the prompt are passed over.
+    The last ``\boxed`` decides. If it is empty or never closed there is no answer, because it was
+    meant to replace any earlier box. Boxes that only repeat the prompt are skipped.
 
     Args:
         text: Any text, of any length.
@@ -69,13 +69,13 @@ def last_boxed(text: str) -> Extracted:
 
 
 def boxed_answer(text: str) -> Extracted:
-    r"""Return the last box, and with it those that lead to it by "and", "or" or a comma."""
+    r"""Return the last box, with preceding boxes joined to it by "and", "or" or a comma."""
     box, start = _deciding(text)
     return box if box.text is None else _joined(text, start, box.text)
 
 
 def _deciding(text: str) -> tuple[Extracted, int]:
-    """Return the box that decides and where it begins."""
+    """Return the deciding box and its start."""
     end = len(text)
     for _ in range(MAX_BOXES):
         start = _rfind(text, end)
@@ -89,7 +89,7 @@ def _deciding(text: str) -> tuple[Extracted, int]:
 
 
 def _is_prompt(response: str, start: int, box: Extracted, close: int) -> bool:
-    """Whether a box only repeats the prompt: "within", and nothing or "answer" in the box."""
+    """Whether a box only repeats the prompt: after "within", and empty or holding "answer"."""
     if box.too_long or not _ASKED.search(response[max(0, start - 40) : start]):
         return False
     if box.text is None:
@@ -98,7 +98,7 @@ def _is_prompt(response: str, start: int, box: Extracted, close: int) -> bool:
 
 
 def _joined(response: str, start: int, text: str) -> Extracted:
-    """Put the boxes that lead to the one at `start` by "and", "or" or a comma before its text."""
+    """Prepend the boxes joined to the one at `start` by "and", "or" or a comma."""
     for _ in range(MAX_BOXES):
         earlier = _rfind(response, start)
         if earlier < 0:
@@ -117,7 +117,7 @@ def _joined(response: str, start: int, text: str) -> Extracted:
 
 
 def _rfind(text: str, end: int) -> int:
-    """Return where the last box before `end` begins, -1 if there is none."""
+    """Return the start of the last box before `end`, -1 if there is none."""
     return max(text.rfind(box, 0, end) for box in _BOXES)
 
 
@@ -131,7 +131,7 @@ def _opens(response: str, start: int) -> bool:
 
 
 def _box_at(response: str, start: int) -> tuple[Extracted, int]:
-    """Return the box that begins at `start` and where it ends (-1 if it does not)."""
+    """Return the box that begins at `start` and its end (-1 if it is not closed)."""
     opening = _after_command(response, start)
     unbraced = _UNBRACED.match(response, opening)
     if unbraced:
@@ -143,7 +143,7 @@ def _box_at(response: str, start: int) -> tuple[Extracted, int]:
     window = response[opening : opening + MAX_ANSWER_CHARS + 2]
     length = _closing(window)
     if length < 0:
-        # \left\{ \begin{array}... \right. opens a brace that is only a sign.
+        # \left\{ \begin{array}... \right. has an opening brace that is only a symbol.
         length = _closing(_SIGN.sub("  ", window))
     if length < 0:
         return Extracted(None, too_long=len(window) > MAX_ANSWER_CHARS, boxed=True), -1
@@ -151,7 +151,7 @@ def _box_at(response: str, start: int) -> tuple[Extracted, int]:
 
 
 def _closing(window: str) -> int:
-    """Return where the brace that opens a text is closed, -1 if it is not."""
+    """Return where the text's opening brace is closed, -1 if it is not."""
     depth = 0
     for position, character in enumerate(window):
         depth += (character == "{") - (character == "}")

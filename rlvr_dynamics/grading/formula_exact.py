@@ -1,4 +1,4 @@
-"""The value of a formula of rational numbers as a fraction, however long, within a bound."""
+"""Evaluates a formula of rational numbers exactly as a fraction, up to a size bound."""
 
 import math
 import operator
@@ -8,7 +8,7 @@ from typing import Any
 
 from rlvr_dynamics.grading.formula_reader import Tree
 
-# Bits of a fraction; a value with more is not computed here.
+# Maximum size of a fraction in bits; larger values are not computed here.
 MAX_BITS = 20_000
 
 Rational = int | Fraction
@@ -16,11 +16,11 @@ Point = Mapping[str, Rational]
 
 
 class Undefined(Exception):
-    """The formula has no value here, or none that is computed here."""
+    """The formula has no value here, or one that is not computed here."""
 
 
 def exact(tree: Tree) -> Rational | None:
-    """Return the value of a formula of numbers alone as a fraction, None for any other."""
+    """Return the value of a formula of only numbers as a fraction, None for any other."""
     try:
         return exact_at(tree, {})
     except (Undefined, ArithmeticError, ValueError):
@@ -28,11 +28,11 @@ def exact(tree: Tree) -> Rational | None:
 
 
 def exact_at(tree: Tree, point: Point) -> Rational:
-    """Return the value of a formula where its symbols have values.
+    """Return the value of a formula at given values of its symbols.
 
     Raises:
-        Undefined: It is not rational, too long, or contains another symbol.
-        ArithmeticError: It has no value.
+        Undefined: The value is not rational or too long, or a symbol has no given value.
+        ArithmeticError: The formula has no value.
     """
     kind = tree[0]
     if kind == "number":

@@ -1,11 +1,11 @@
-r"""Reads a formula into a tree: numbers, symbols, ``\frac``, ``\sqrt``, powers, functions.
+r"""Parses a formula into a tree: numbers, symbols, ``\frac``, ``\sqrt``, powers, functions.
 
 A tree is a nested tuple: ``("number", value)``, ``("symbol", name)``, ``("add", a, b)``,
 ``("multiply", a, b)``, ``("divide", a, b)``, ``("power", a, b)``, ``("negative", a)``,
 ``("root", index, a)``, ``("call", function, a)``, ``("factorial", a)``, ``("binomial", n, k)``,
 ``("degrees", a)``. A letter is a symbol, ``i`` is the imaginary unit and ``e`` Euler's number.
-Nothing is evaluated here. Words, units, sums over an index, integrals and everything else that is
-not understood to the last character are not read at all.
+Nothing is evaluated here. A text that is not understood completely, for example because of words,
+units, sums over an index or integrals, is not read at all.
 """
 
 import functools
@@ -40,8 +40,8 @@ def read(text: str, *, tight: bool = False) -> Tree | None:
 
     Args:
         text: From `answer_text.normalise`.
-        tight: Whether a product without a sign binds closer than a slash: 1/2x is 1/(2x) then,
-            and (1/2)x otherwise.
+        tight: Whether an implicit product binds tighter than a slash: then 1/2x is 1/(2x),
+            otherwise (1/2)x.
     """
     try:
         return _Reader(tokens_of(text), tight).whole()
@@ -50,12 +50,12 @@ def read(text: str, *, tight: bool = False) -> Tree | None:
 
 
 def symbols(tree: Tree) -> frozenset[str]:
-    """Return the names of all symbols of a tree but i, e and pi."""
+    """Return the names of all symbols in a tree except i, e and pi."""
     return frozenset(part[1] for part in parts(tree) if part[0] == "symbol" and not constant(part))
 
 
 def constant(part: Tree) -> bool:
-    """Whether a part is one of the symbols that stand for a number."""
+    """Whether a symbol stands for a number: i, e or pi."""
     return part[1] in ("i", "e", r"\pi")
 
 
@@ -73,7 +73,7 @@ def _number(text: str) -> Tree:
 
 
 class _Reader:
-    """Recursive descent over at most `MAX_TOKENS` tokens."""
+    """A recursive-descent parser for at most `MAX_TOKENS` tokens."""
 
     def __init__(self, tokens: list[tuple[str, str]], tight: bool) -> None:
         self.tokens = [*tokens, ("end", "")]
@@ -180,7 +180,7 @@ class _Reader:
         return tree
 
     def argument(self) -> Tree:
-        """What follows a command: a group, or one digit or letter."""
+        """Read a command's argument: a group, or one digit or letter."""
         if self.text == "{":
             return self.group()
         if self.kind == "number":
@@ -218,7 +218,7 @@ class _Reader:
         raise Unreadable
 
     def mixed(self, tree: Tree) -> Tree:
-        """A whole number right before a fraction of numbers is added to it."""
+        """Add an integer directly before a numeric fraction to it (a mixed number)."""
         if self.text == "_":
             raise Unreadable  # a number in another base
         if self.text != r"\frac" or not isinstance(tree[1], int):
@@ -281,7 +281,7 @@ class _Reader:
             index = self.sum()
             self.expect("]")
         if self.kind == "number" and len(self.text) > 1:
-            raise Unreadable  # \sqrt12 is the root of 1, times 2, and hardly ever meant so
+            raise Unreadable  # \sqrt12 is the root of 1 times 2, which is rarely what is meant
         return ("root", index, self.argument())
 
     def function(self, name: str) -> Tree:

@@ -1,4 +1,4 @@
-"""The pieces of a formula: numbers, letters, commands and signs."""
+"""Splits a formula into tokens: numbers, letters, commands and signs."""
 
 import re
 
@@ -22,14 +22,14 @@ _KNOWN_WORD = re.compile(r"(?:arc)?(?:sin|cos|tan)|sqrt")
 
 
 class Unreadable(Exception):
-    """The text is no formula of the kind read here."""
+    """The text is not a formula that this reader supports."""
 
 
 def tokens_of(text: str) -> list[tuple[str, str]]:
-    """Return kind and text of each piece.
+    """Return the kind and text of each token.
 
     Raises:
-        Unreadable: A piece is unknown, a word stands among them, or there are too many.
+        Unreadable: A token is unknown or a word, or there are too many tokens.
     """
     for word in _WORD.findall(text):
         if not _KNOWN_WORD.match(word):

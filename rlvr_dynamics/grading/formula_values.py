@@ -1,8 +1,8 @@
-r"""Whether two formulas are the same: exact fractions, else values at points to 40 digits.
+r"""Compares two formulas: as exact fractions, else by values at sample points to 40 digits.
 
-A formula without symbols has one value. One with symbols is compared at several points, where two
-different analytic expressions agree by chance with probability zero. Rational numbers are compared
-as fractions, so a decimal is never taken for the root that it approximates.
+A formula without symbols has one value. Formulas with symbols are compared at several points, where
+two different analytic expressions agree by chance with probability zero. Rational numbers are
+compared as fractions, so a decimal never equals the root that it approximates.
 """
 
 import functools
@@ -19,10 +19,10 @@ from rlvr_dynamics.grading.formula_exact import Point, Undefined, exact, exact_a
 from rlvr_dynamics.grading.formula_reader import Tree, parts, symbols
 
 DIGITS = 40
-# Above this a power of e has an exponent that does not fit into memory.
+# For larger values a power of e has an exponent that does not fit into memory.
 MAX_EXPONENT = 10**7
 MAX_FACTORIAL = 10**5
-# Points at which two formulas must agree.
+# Number of points at which two formulas must agree.
 ENOUGH = 2
 
 _CONTEXT = MPContext()
@@ -34,7 +34,7 @@ def same(one: Tree, other: Tree) -> bool | None:
     """Whether two formulas have the same value wherever both have one.
 
     Returns:
-        None where no value could be computed.
+        None if no value could be computed.
     """
     left, right = exact(one), exact(other)
     if left is not None and right is not None:
@@ -44,7 +44,7 @@ def same(one: Tree, other: Tree) -> bool | None:
 
 
 def proportional(one: Tree, other: Tree) -> bool:
-    """Whether one formula is the other times a number that is not zero."""
+    """Whether one formula is a nonzero multiple of the other."""
     names = tuple(sorted(symbols(one) | symbols(other)))
     ratios = []
     for point, _ in _points(names):
@@ -60,7 +60,7 @@ def proportional(one: Tree, other: Tree) -> bool:
 
 
 def positive_ratio(one: Tree, other: Tree) -> bool:
-    """Whether one formula is the other times a positive number."""
+    """Whether one formula is a positive multiple of the other."""
     if not proportional(one, other):
         return False
     names = tuple(sorted(symbols(one) | symbols(other)))
@@ -86,7 +86,7 @@ def approximate(tree: Tree) -> float | None:
 
 
 def _logarithms(*trees: Tree) -> tuple[str, ...]:
-    """What ``log`` without a base may mean: the natural or the decimal one."""
+    """Return the possible meanings of ``log`` without a base: natural or decimal."""
     used = any(part[0] == "call" and part[1] == "log" for tree in trees for part in parts(tree))
     return ("ln", "lg") if used else ("ln",)
 
@@ -125,10 +125,10 @@ def _both_exact(one: Tree, other: Tree, point: Point) -> bool | None:
 
 @functools.lru_cache(maxsize=256)
 def _points(names: tuple[str, ...]) -> tuple[tuple[Point, bool], ...]:
-    r"""Points to compare at, and whether each is needed only where others had no value.
+    r"""Return points to compare at, and whether each is only a fallback for undefined values.
 
-    Of both signs, and not only whole numbers or halves, at which ``\sin 8 \pi n`` is 0; then
-    positive and below 1, then whole numbers for (-1)^n and its like.
+    The points have both signs and are not all integers or halves, at which ``\sin 8 \pi n`` is 0;
+    then come positive points below 1, then integers for expressions such as (-1)^n.
     """
     if not names:
         return (({}, False),)
@@ -147,10 +147,10 @@ def _points(names: tuple[str, ...]) -> tuple[tuple[Point, bool], ...]:
 
 
 def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple[Any, Any]] | None:
-    """Value and scale of each formula at a point; None where one of them has none.
+    """Return value and scale of each formula at a point; None if one of them has no value.
 
-    The scale is the largest sum on the way: what cancels is zero only to that precision. A formula
-    of real symbols without i that is not real at a point has no value there.
+    The scale is the largest intermediate sum: cancellation gives zero only to its precision. A
+    formula of real symbols without i that is not real at a point has no value there.
     """
     found = []
     imaginary = any(part == ("symbol", "i") for tree in trees for part in parts(tree))
@@ -172,7 +172,7 @@ def _values(trees: tuple[Tree, ...], point: Point, logarithm: str) -> list[tuple
 
 
 class _Evaluation:
-    """One formula at one point, in floating-point numbers of `DIGITS` digits."""
+    """Evaluates one formula at one point, in floating-point numbers of `DIGITS` digits."""
 
     def __init__(self, point: Point, logarithm: str, *, real: bool) -> None:
         self.point = point
@@ -232,7 +232,7 @@ _NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 
 
 def _bounded(value: Any) -> Any:
-    # The exponent of a value is a whole number of any size: keep it one that fits.
+    # A value's exponent can be an integer of any size: keep it small enough for memory.
     if value != 0 and abs(_CONTEXT.mag(value)) > MAX_EXPONENT:
         raise Undefined
     return value

@@ -1,9 +1,8 @@
-r"""Right answers that algebra cannot read: which can be used at all, and how they are compared.
+r"""Gold answers that algebra cannot read: which are usable, and how they are compared.
 
-A benchmark's own answers are trusted to be answers: ``2^{1009}`` is over the limits meant for what
-a model writes, ``E_{1},E_{2}`` is no expression, and both are right when they are given back. So
-they are compared as text. What is refused is only what a tool writes where an answer is missing,
-and LaTeX that was cut off.
+A benchmark's own answers are trusted: ``2^{1009}`` exceeds the limits for what a model writes and
+``E_{1},E_{2}`` is not an expression, but a response that repeats either is right. So they are
+compared as text. Only markers of a missing answer and truncated LaTeX are refused.
 """
 
 import re
@@ -17,22 +16,22 @@ _NAMED = re.compile(r"\\?[A-Za-z]+(?:_(?:\{[^{}=]{1,20}\}|\w))?=(?!=)")
 
 
 def is_missing(gold: str) -> bool:
-    """Whether a text only marks a missing value: nothing, ``nan``, ``None``, ``inf``, ``?``."""
+    """Whether a text marks a missing value: empty, ``nan``, ``None``, ``inf``, ``?``."""
     text = gold.strip()
     return not text or text == "NA" or _MISSING.fullmatch(text) is not None
 
 
 def is_usable(gold: str) -> bool:
-    """Whether a text can be a right answer: not a mark of a missing value, nor cut off."""
+    """Whether a text can be a gold answer: neither a marker of a missing value nor truncated."""
     whole = is_balanced(gold) and gold.count("\\begin") == gold.count("\\end")
     return whole and not is_missing(gold) and "\x00" not in gold
 
 
 def same_text(gold: str, answer: str) -> bool:
-    r"""Whether two texts are the same to a reader who knows no algebra.
+    r"""Whether two texts are the same without any algebra.
 
-    Spelling, spaces and a name before an equals sign on one side only do not count:
-    ``m_{\max }=2k`` is ``m_{\max}=2 k`` and ``2k``, but not ``n=2k``.
+    Spelling, spaces and a name before an equals sign on only one side are ignored:
+    ``m_{\max }=2k`` equals ``m_{\max}=2 k`` and ``2k``, but not ``n=2k``.
     """
     right, given = _without_spaces(gold), _without_spaces(answer)
     if right == given:
@@ -44,7 +43,7 @@ def same_text(gold: str, answer: str) -> bool:
 
 
 def _without_spaces(text: str) -> str:
-    # Normalising costs more than a line of text does; longer answers are not extracted anyway.
+    # Normalising long text is expensive, and longer answers are not extracted anyway.
     return "".join((normalise(text) if len(text) <= MAX_ANSWER_CHARS else text).split())
 
 

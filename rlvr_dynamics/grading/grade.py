@@ -1,13 +1,13 @@
-r"""What counts as a correct answer, and the status of every answer that does not.
+r"""Grades answers: which are correct, and the status of every other.
 
 The kinds of question:
 
 * ``integer``: the last ``\boxed{...}`` must hold exactly the gold integer. Pure Python, light
   enough for a training reward; nothing outside the box counts.
-* ``math``: the last box, else what "answer is" announces, else the last number. Numbers, bases,
-  percentages and units are compared exactly (`exact_rules`), all else by math-verify behind static
-  limits and in a process that can be killed (`math_pool`).
-* ``letter``: multiple choice, A to D (`extraction.chosen_letter`).
+* ``math``: the last box, else the text after "answer is", else the last number. Numbers, bases,
+  percentages and units are compared exactly (`exact_rules`), everything else by math-verify with
+  static limits and in a process that can be killed (`math_pool`).
+* ``letter``: multiple choice, A to D (`letters.chosen_letter`).
 * ``reasoning_gym``: the gold is the JSON of a task; its own scorer decides, in the same processes
   (`reasoning_tasks`).
 
@@ -58,7 +58,7 @@ _LIBRARIES = {
     "reasoning_gym": ("reasoning_gym", "sympy"),
 }
 
-# Kinds whose answers may be spans of the question; a letter stands in every one.
+# Kinds whose answers may be copied from the question; every question contains letters.
 _COPYABLE = ("integer", "math")
 
 _LETTER = re.compile(r"[\s(]*([A-D])[\s).]*")
@@ -71,9 +71,9 @@ class Grade:
 
     Attributes:
         status: One of `STATUSES`.
-        answer: The answer as extracted, None if there is none (or it is over the limit).
+        answer: The extracted answer, None if there is none (or it is over the limit).
         score: 1.0 if correct, else 0.0.
-        copied: Whether the answer stands verbatim in the question; False where that is not known.
+        copied: Whether the answer occurs verbatim in the question; False if unknown.
     """
 
     status: str
@@ -89,7 +89,7 @@ def verdict(status: str, answer: str | None = None) -> Grade:
 
 @functools.cache
 def grader_version(kind: str) -> str:
-    """Return what a stored score must name: a digest of our rules, and the libraries that decide.
+    """Return the version stored with a score: a digest of our rules and the library versions.
 
     Raises:
         UserError: The kind is unknown, or a library that it needs is not installed.
@@ -103,7 +103,7 @@ def grader_version(kind: str) -> str:
 
 
 def _rules_in(path: Path) -> bytes:
-    """What a module does, without its comments, docstrings and imports: wording grades nothing."""
+    """Return a module's code without comments, docstrings and imports, which cannot affect it."""
     tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
@@ -134,10 +134,10 @@ def grade(gold: str, response: str, kind: str = "math", question: str | None = N
     r"""Grade one response.
 
     Args:
-        gold: The right answer: an integer, LaTeX or plain text, a letter, the JSON of a task.
-        response: What the model wrote; any text of any length.
+        gold: The gold answer: an integer, LaTeX or plain text, a letter or the JSON of a task.
+        response: The model's response; any text of any length.
         kind: One of `KINDS`.
-        question: The prompt. With it an answer that only repeats the question is recognised.
+        question: The prompt, used to recognise an answer that only repeats the question.
 
     Raises:
         UserError: The gold answer cannot be used, or the kind is unknown.
@@ -156,13 +156,13 @@ def grade_many(
     """Grade many responses.
 
     Args:
-        pairs: (gold, response) each.
+        pairs: (gold, response) pairs.
         kind: One of `KINDS`.
-        time_limit: Seconds of processor time for one answer of kind ``math`` or ``reasoning_gym``.
-        questions: The prompt of each pair, where they are known.
+        time_limit: CPU seconds for one answer of kind ``math`` or ``reasoning_gym``.
+        questions: The prompt of each pair, if known.
 
     Returns:
-        One Grade per pair, in their order.
+        One Grade per pair, in the same order.
 
     Raises:
         UserError: A gold answer cannot be used, or the kind is unknown.
@@ -197,13 +197,13 @@ def grade_finished(
     kind: str,
     questions: Sequence[str] | None = None,
 ) -> list[Grade]:
-    """Grade generated responses: cut off by the token limit and without a box is `truncated`.
+    """Grade generated responses; one cut off by the token limit without a box is `truncated`.
 
     Args:
-        pairs: (gold, response) each.
+        pairs: (gold, response) pairs.
         finish_reasons: vLLM's reason per response; ``length`` means cut off.
         kind: One of `KINDS`.
-        questions: The prompt of each pair, where they are known.
+        questions: The prompt of each pair, if known.
     """
     cut = [
         reason == "length" and not has_box(response)
@@ -217,13 +217,13 @@ def grade_finished(
 
 
 def check_golds(golds: Iterable[str], kind: str) -> set[str]:
-    """Make sure that every gold answer is graded correct against itself.
+    """Check that every gold answer is graded correct against itself.
 
     Returns:
-        The golds of kind ``math`` that algebra cannot read, and that are compared as text.
+        The golds of kind ``math`` that algebra cannot read and that are compared as text.
 
     Raises:
-        UserError: Names the first gold answer for which this is not so.
+        UserError: A gold answer is not; the message names the first.
     """
     unique = [str(gold) for gold in dict.fromkeys(golds)]
     grades = grade_many([(gold, f"\\boxed{{{_itself(gold, kind)}}}") for gold in unique], kind=kind)
@@ -261,7 +261,7 @@ def _grade_integer(gold: str, response: str) -> Grade:
     if right is None:
         raise bad_gold(str(gold), "integer")
     box = boxed_answer(final_part(response))
-    # int() is quadratic in the number of digits, hence the limit before it.
+    # int() is quadratic in the number of digits, so check the length first.
     if box.too_long or (box.text is not None and len(box.text) > MAX_DIGITS):
         return verdict("limit")
     if box.text is None:
@@ -282,14 +282,14 @@ def _grade_letter(gold: str, response: str) -> Grade:
 
 
 def _whole_or_part(gold: str, response: str) -> Extracted:
-    """Return the answer of a response; all of it where it is the gold answer and nothing else."""
+    """Return the answer of a response, or all of it if it is exactly the gold answer."""
     if len(response) <= 2 * MAX_ANSWER_CHARS and final_part(response).strip() == gold.strip():
         return Extracted(gold.strip() or None)
     return mathematical_answer(response)
 
 
 def _grade_in_pool(kind: str, pairs: list[tuple[str, str]], time_limit: float) -> list[Grade]:
-    # Imported here: the light kinds need neither a pool nor computer algebra.
+    # Imported here because the light kinds need neither a pool nor computer algebra.
     from rlvr_dynamics.grading.math_pool import compare_many, run_in_pool
     from rlvr_dynamics.grading.math_worker import BAD_GOLD
 

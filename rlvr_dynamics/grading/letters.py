@@ -1,4 +1,4 @@
-"""The letter of a multiple-choice answer; an option that is rejected is not chosen."""
+"""Extracts the letter of a multiple-choice answer, ignoring rejected options."""
 
 import re
 
@@ -6,14 +6,14 @@ from rlvr_dynamics.grading.extraction import NOTHING, TAIL_CHARS, Extracted, box
 from rlvr_dynamics.grading.prose import after_phrase
 from rlvr_dynamics.grading.turns import final_part
 
-# A box may add the option's text after the letter: \boxed{\text{(B) } 5} and \boxed{B: 5}.
+# A box may contain the option's text after the letter: \boxed{\text{(B) } 5} and \boxed{B: 5}.
 _MARKUP = r"(?:\\(?:text|textbf|mathrm|mathbf|bf|rm)|[\s{}()\[\]$*]){0,12}"
 _BOXED = re.compile(
     rf"{_MARKUP}(?:(?:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?([A-Da-d])"
     r"(?:[\s.)}\]$*]{0,12}|[).:}](?![A-Za-z]).{0,900})",
     re.DOTALL | re.ASCII,
 )
-# Letters of other scripts stand beside an option without a space.
+# Letters of other scripts may directly adjoin an option, without a space.
 _WORD = r"[^\W\u0400-\uffff]"
 _ANNOUNCED = re.compile(
     rf"{_MARKUP}(?:(?i:option|choice|answer)[\s:]{{1,3}}{_MARKUP})?"
@@ -41,10 +41,10 @@ _REJECTED = re.compile(
 def chosen_letter(response: str) -> Extracted:
     r"""Return the letter of a multiple-choice answer, A to D, as a capital.
 
-    The last box with a letter in it, else what follows the last "answer is", else the last lone
-    capital letter that is not rejected. A box with several letters is returned whole; an empty one
-    is no answer. A letter inside a word, a formula or a name such as D-glucose is none, and neither
-    is the article A.
+    It is taken from the last box with a letter in it, else from the text after the last "answer
+    is", else it is the last standalone capital that is not rejected. A box with several letters is
+    returned whole; an empty one is not an answer. A letter inside a word, a formula or a name such
+    as D-glucose does not count, nor does the article A.
     """
     text = final_part(response)
     box = boxed_answer(text)
@@ -66,7 +66,7 @@ def chosen_letter(response: str) -> Extracted:
 
 
 def _without_rejected(text: str) -> str:
-    """Blank the letters that a text says are wrong."""
+    """Blank the letters that a text rejects."""
 
     def blanked(match: re.Match[str]) -> str:
         group = "before" if match["before"] else "after"

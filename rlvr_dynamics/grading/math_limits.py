@@ -1,7 +1,7 @@
 r"""Static limits on an expression, checked before any parser sees it.
 
-What passes can still be slow (then the process that compares it is stopped), but the cheap ways
-to make a computer algebra system explode are refused by a scan of the text.
+An expression that passes can still be slow (then its process is stopped), but a scan of the text
+rejects the cheap ways to make a computer algebra system explode.
 """
 
 import re
@@ -14,7 +14,7 @@ MAX_EXPONENT_DIGITS = 3
 MAX_FACTORIAL_DIGITS = 2
 
 _DIGIT_RUN = re.compile(rf"\d{{{MAX_DIGIT_RUN + 1}}}")
-# Braces, brackets, signs and spaces may stand between the parts of a tower such as 9^{9^{9}}.
+# Braces, brackets, signs and spaces that may separate the parts of a tower such as 9^{9^{9}}.
 _FILLER = r"[\s{}()\[\]+\-]{0,6}"
 _TOWER = re.compile(rf"\^{_FILLER}[\w.\\]{{1,20}}{_FILLER}\^{_FILLER}[\w.\\]{{1,20}}{_FILLER}\^")
 _NUMBER_TOWER = re.compile(rf"\d{_FILLER}\^{_FILLER}\d{{1,20}}{_FILLER}\^")
@@ -38,7 +38,7 @@ def too_large(expression: str) -> bool:
 
 
 def explosive(expression: str) -> bool:
-    """Whether an expression may be too large to compute although its text is short."""
+    """Whether a short expression may have a value that is too large to compute."""
     expression = expression.replace("**", "^")
     if expression.count("^") > MAX_POWERS:
         return True
@@ -66,7 +66,7 @@ def _depth(expression: str) -> int:
 
 
 def is_balanced(expression: str) -> bool:
-    r"""Whether every brace is closed, and none before it is opened; ``\{`` is a sign, no brace."""
+    r"""Whether the braces are balanced; ``\{`` is a symbol and does not count."""
     depth = 0
     for character in _SIGN.sub("", expression):
         depth += (character == "{") - (character == "}")

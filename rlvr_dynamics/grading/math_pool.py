@@ -1,7 +1,7 @@
-"""A pool of processes that compare expressions and can be killed, one at a time.
+"""A pool of processes that compare expressions and can be killed individually.
 
-The pool starts on first use, belongs to this process alone, and ends with it. It may be used from
-any thread and inside a Ray worker.
+The pool starts on first use, belongs to this process only and ends with it. It can be used from any
+thread and inside a Ray worker.
 """
 
 import atexit
@@ -23,10 +23,10 @@ from rlvr_dynamics.system.clean_spawn import CleanSpawnContext
 
 CHUNK = 16
 MAX_WORKERS = 8
-# A worker is replaced after this many chunks: parser and algebra keep caches that grow.
+# A worker is replaced after this many chunks, because the parser's and algebra's caches grow.
 MAX_TASKS = 250
-# The worker's own alarm stops what runs in Python after the limit in processor time. The pool kills
-# what ignores it by the clock, and far later: the machine may be busy.
+# The worker's own alarm stops Python code after the limit in CPU time. The pool kills what ignores
+# the alarm, by wall-clock time and much later, because the machine may be busy.
 KILL_FACTOR = 6
 GRACE_SECONDS = 1.0
 
@@ -35,7 +35,7 @@ _VERDICTS = ("correct", "incorrect")
 
 
 class _Settled:
-    """The last verdicts of math-verify: the samples of one question repeat their answers."""
+    """Cache of math-verify's latest verdicts, because samples of a question repeat answers."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -53,7 +53,7 @@ class _Settled:
 
 
 _settled = _Settled(16384)
-_readable: dict[str, bool] = {}  # normalised gold -> whether algebra reads it by itself
+_readable: dict[str, bool] = {}  # normalised gold -> whether algebra can read it
 _READABLE_SIZE = 16384
 _lock = threading.Lock()
 _pool: ProcessPool | None = None
@@ -91,9 +91,9 @@ def compare_many(
     A gold that algebra cannot read (see `golds_as_text`) is compared as text and by exact rules.
 
     Args:
-        pairs: (gold, answer) each, bare expressions; an answer of None is none.
-        time_limit: Seconds of processor time that one comparison may take.
-        exact_rules: Whether `exact_rules` may decide; without them math-verify sees every pair.
+        pairs: (gold, answer) pairs of bare expressions; None means no answer.
+        time_limit: Maximum CPU seconds per comparison.
+        exact_rules: Whether `exact_rules` may decide; otherwise math-verify sees every pair.
 
     Returns:
         One status of `grading.STATUSES` per pair, or `math_worker.BAD_GOLD`.
@@ -137,7 +137,7 @@ def golds_as_text(golds: Sequence[str], time_limit: float) -> set[str]:
 
 
 def _unreadable(golds: set[str], time_limit: float) -> set[str]:
-    """Return the normalised golds that algebra cannot read by themselves; asks once for each."""
+    """Return the normalised golds that algebra cannot read; each is checked only once."""
     known = {gold: _readable[gold] for gold in golds if gold in _readable}
     unknown: list[Pair] = [(gold, None) for gold in sorted(golds - known.keys())]
     found = {
@@ -158,7 +158,7 @@ def _as_text(gold: str, answer: str | None) -> str:
 
 @functools.lru_cache(maxsize=16384)
 def _without_algebra(gold: str, answer: str | None, exact_rules: bool) -> tuple[str | None, Pair]:
-    """Settle what needs no algebra, or return the normalised pair for the pool."""
+    """Decide a pair that needs no algebra, or return it normalised for the pool."""
     if not is_usable(gold):
         return BAD_GOLD, (gold, answer)
     if answer is None:
@@ -185,7 +185,7 @@ def _without_algebra(gold: str, answer: str | None, exact_rules: bool) -> tuple[
 
 
 def _normalised(text: str) -> str | None:
-    """Return the text as compared, None if it is too large before or after."""
+    """Return the normalised text, None if it is too large before or after normalising."""
     if too_large(text):
         return None
     text = normalise(text)
@@ -197,8 +197,8 @@ def run_in_pool(kind: str, pairs: Sequence[Pair], time_limit: float) -> dict[Pai
 
     Args:
         kind: ``math`` (normalised expressions) or ``reasoning_gym`` (task and answer).
-        pairs: (gold, answer) each, without repetition; an answer of None only checks the gold.
-        time_limit: Seconds of processor time that one comparison may take.
+        pairs: Distinct (gold, answer) pairs; with None as the answer only the gold is checked.
+        time_limit: Maximum CPU seconds per comparison.
 
     Returns:
         One status of `grading.STATUSES` per pair, or `math_worker.BAD_GOLD`.

@@ -1,8 +1,8 @@
-r"""What runs inside a worker process: one comparison at a time, by math-verify or reasoning-gym.
+r"""Code of a worker process: one comparison at a time, by math-verify or reasoning-gym.
 
-Only math-verify's LaTeX reader is used. Its reader of plain expressions ends in sympy's
-``parse_expr``, which evaluates text, and is left out. math-verify's own alarm works in a main
-thread only and is switched off: the worker sets its own, and the pool kills what ignores it.
+Only math-verify's LaTeX parser is used. Its parser of plain expressions calls sympy's
+``parse_expr``, which evaluates text, so it is left out. math-verify's own alarm only works in a
+main thread and is disabled: the worker sets its own, and the pool kills what ignores it.
 """
 
 import functools
@@ -21,7 +21,7 @@ from rlvr_dynamics.grading.reasoning_tasks import is_solved, scorer, task_of
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3
 GROWTH_LIMIT_BYTES = 768 * 1024**2
-# How often a running comparison is looked at, in seconds of processor time.
+# Interval between checks of a running comparison, in CPU seconds.
 WATCH_SECONDS = 0.1
 AGAIN_SECONDS = 1.0
 BAD_GOLD = "bad_gold"
@@ -29,7 +29,7 @@ NOT_DONE = "not_done"
 
 
 class _TooSlow(BaseException):
-    """Raised by the alarm; a BaseException, so that no library swallows it."""
+    """Raised by the alarm; a BaseException so that no library swallows it."""
 
 
 class _TooLarge(BaseException):
@@ -46,12 +46,12 @@ def start(memory_limit: int = MEMORY_LIMIT_BYTES, growth_limit: int = GROWTH_LIM
 
     Args:
         memory_limit: Address space in bytes, enforced by the kernel.
-        growth_limit: Resident memory in bytes that one comparison may add, looked at every
+        growth_limit: Resident memory in bytes that one comparison may add, checked every
             `WATCH_SECONDS`.
     """
     global _growth_limit
     _growth_limit = growth_limit
-    # Every thread of a numerical library reserves address space, which the limit counts.
+    # Every thread of a numerical library reserves address space, which counts towards the limit.
     os.environ.update({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
     signal.signal(signal.SIGPROF, _on_alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -64,7 +64,7 @@ def start(memory_limit: int = MEMORY_LIMIT_BYTES, growth_limit: int = GROWTH_LIM
 
 
 def _on_alarm(number: int, frame: FrameType | None) -> None:
-    # Raised again later in case it was swallowed, but not while it is being handled.
+    # Raise again later in case it was swallowed, but not while it is being handled.
     global _deadline, _resident_limit
     now = time.process_time()
     if now >= _deadline:
@@ -81,7 +81,7 @@ def _resident_bytes() -> int:
 
 
 def _forget() -> None:
-    """Drop what the libraries keep, after a comparison that was stopped."""
+    """Clear the libraries' caches after a comparison was stopped."""
     from sympy.core.cache import clear_cache
 
     _parse.cache_clear()
@@ -105,7 +105,7 @@ def _parse(text: str) -> tuple[Any, ...]:
 
 @functools.cache
 def _extraction() -> Any:
-    """Return math-verify's rules for LaTeX without the one that drops letters as units."""
+    """Return math-verify's LaTeX rules without the one that drops letters as units."""
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig
 
@@ -117,7 +117,7 @@ def _extraction() -> Any:
 
 def _compare(gold: str, answer: str | None) -> str:
     right = _parse(gold)
-    # What math-verify cannot read it returns as a string.
+    # math-verify returns what it cannot read as a string.
     if all(isinstance(parsed, str) for parsed in right):
         return BAD_GOLD
     given = _parse(answer) if answer is not None else ()
@@ -141,7 +141,7 @@ def _equal(gold: Any, answer: Any) -> bool:
         )
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # sympy raises anything for what it cannot compare
+    except Exception:  # sympy raises arbitrary exceptions for what it cannot compare
         return False
 
 
@@ -158,13 +158,13 @@ _COMPARISONS = {"math": _compare, "reasoning_gym": _solve}
 
 
 def compare(kind: str, gold: str, answer: str | None, time_limit: float) -> str:
-    """Compare one answer with its gold, within a limit of time.
+    """Compare one answer with its gold within a time limit.
 
     Args:
         kind: ``math`` or ``reasoning_gym``.
         gold: A normalised expression, or the JSON of a task.
         answer: The answer; None only checks the gold.
-        time_limit: Seconds of processor time: no verdict may depend on how busy the machine is.
+        time_limit: CPU seconds, so that no verdict depends on how busy the machine is.
 
     Returns:
         A status of `grading.STATUSES` or `BAD_GOLD`.
@@ -193,13 +193,13 @@ def compare(kind: str, gold: str, answer: str | None, time_limit: float) -> str:
 
 
 def compare_chunk(kind: str, pairs: list[tuple[str, str | None]], time_limit: float) -> list[str]:
-    """Compare several answers; give up the rest once `time_limit` is spent.
+    """Compare several answers until `time_limit` is used up.
 
     Returns:
-        One status per pair; `NOT_DONE` for those that were not reached.
+        One status per pair; `NOT_DONE` for those not reached.
     """
     if kind == "reasoning_gym":
-        # Importing the families takes seconds once, which no answer should be charged for.
+        # Importing the families takes seconds once, which should not count against an answer.
         for family in {_family(gold) for gold, _ in pairs} - {None}:
             scorer(family)
     began = time.process_time()

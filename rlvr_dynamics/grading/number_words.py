@@ -14,7 +14,7 @@ MAX_WORDS = 20
 
 
 def number_of_words(text: str) -> int | None:
-    """Return the whole number that a text spells out, None if it is anything else."""
+    """Return the integer that a text spells out, None for any other text."""
     words = re.sub(r"[-\s]+", " ", text.casefold()).strip().split(" ")
     sign = -1 if words[0] in ("minus", "negative") else 1
     words = [word for word in (words[1:] if sign < 0 else words) if word != "and"]
@@ -25,7 +25,7 @@ def number_of_words(text: str) -> int | None:
     largest = 10**15
     for word in words:
         if word in _SMALL:
-            # "twenty four" and "hundred four" go on, "four five" does not.
+            # "twenty four" and "hundred four" are numbers, "four five" is not.
             if last in _SMALL or (last in _TENS and not 0 < _SMALL[word] < 10):
                 return None
             group += _SMALL[word]

@@ -1,6 +1,6 @@
-"""Numbers as people write them, compared exactly: decimals, other bases, ratios, times of day.
+"""Compares everyday numbers exactly: decimals, other bases, ratios, times of day.
 
-Every comparison returns None where it does not apply.
+Every comparison returns None if it does not apply.
 """
 
 import re
@@ -39,7 +39,7 @@ _COLON = re.compile(r"\s*(?::|\\colon)\s*")
 
 
 def without_percent(text: str) -> str:
-    """Take off a percent sign at the end; math-verify reads none in a box."""
+    """Remove a percent sign at the end; math-verify does not read one in a box."""
     return _PERCENT.sub("", text)
 
 
@@ -73,18 +73,18 @@ def number(text: str) -> Fraction | None:
 
 
 def compare_numbers(gold: str, answer: str) -> bool | None:
-    """Compare two numbers by their value, a degree sign aside."""
+    """Compare two numbers by value, ignoring a degree sign."""
     right = number(DEGREES.sub("", gold))
     given = number(DEGREES.sub("", answer)) if right is not None else None
     if right is None or given is None:
         return None
     if right != given and "," in gold and "," in answer:
-        return None  # perhaps two lists: 100,200 and 200,100
+        return None  # may be two lists: 100,200 and 200,100
     return right == given
 
 
 def based(text: str) -> tuple[str, int] | None:
-    """Return digits and base; 3E_1 is three times E_1, since 1 is no base and E no digit of it."""
+    """Return digits and base; 3E_1 is three times E_1, since 1 is not a base."""
     match = _BASED.fullmatch(text)
     if match is None:
         return None
@@ -95,13 +95,13 @@ def based(text: str) -> tuple[str, int] | None:
 
 
 def compare_bases(gold: str, answer: str) -> bool | None:
-    """Compare two numbers in other bases, digits and base."""
+    """Compare two numbers in other bases by digits and base."""
     right, given = based(gold), based(answer)
     if _IMPOSSIBLE.fullmatch(answer) and given is None:
         return False
     if right and given:
         return right == given
-    # A base given on one side only was named in the question.
+    # A base given on only one side was named in the question.
     if right and answer.isalnum():
         return right[0] == answer.lstrip("0")
     if given and gold.isalnum():
@@ -110,7 +110,7 @@ def compare_bases(gold: str, answer: str) -> bool | None:
 
 
 def compare_clocks(gold: str, answer: str) -> bool | None:
-    """Compare two times of day: 6:30 is 6:30 p.m. or a.m., and 18:30 is 6:30 p.m."""
+    """Compare two times of day: 6:30 matches 6:30 a.m. and p.m., and 18:30 is 6:30 p.m."""
     right, given = CLOCK.fullmatch(gold), CLOCK.fullmatch(answer)
     if right is None or given is None:
         return None
@@ -130,7 +130,7 @@ def _seconds(match: re.Match[str]) -> int:
 
 
 def compare_ratios(gold: str, answer: str) -> bool | None:
-    """Compare two ratios, or a ratio of two numbers with its value."""
+    """Compare two ratios, or a two-term ratio with its value."""
     right, given = ratio_of(gold), ratio_of(answer)
     if right is None and given is None:
         return None

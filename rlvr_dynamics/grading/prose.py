@@ -1,7 +1,7 @@
-r"""The answer in a response without a box: what "answer is" announces, else the last formula.
+r"""Extracts the answer of a response without a box: after "answer is", else the last formula.
 
-"The answer is 42 because 6 times 7 is 42" announces 42. "The answer is 3 or 4" announces no one
-value, and is kept whole for the grader to find it wrong.
+"The answer is 42 because 6 times 7 is 42" gives 42. "The answer is 3 or 4" does not name a single
+value and is kept whole, so that the grader marks it wrong.
 """
 
 import re
@@ -23,19 +23,19 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 _TAGGED = "<answer>"
-# A heading has words, an answer begins with a sign, a digit or a formula.
+# A heading starts with a word, an answer with a sign, a digit or a formula.
 _HASHED = re.compile(r"(?:^|\n)[ \t]{0,9}####[ \t]{0,9}(?=[-+\d$\\.])([^\n]{1,1000})")
 _DISPLAY = re.compile(r"\s{0,9}(?:\*\*\s?)?(\$\$|\\\[)")
 _CLOSES = {"$$": "$$", "\\[": "\\]"}
 _SENTENCE_END = re.compile(r"\n|[。！？।]|(?<!\\)[.!?]{1,3}(?:\*{1,2})?(?:\s|$)")
-# A letter of a script that mathematics does not use; digits of every script are digits.
+# A letter of a script not used in mathematics; digits of every script are digits.
 FOREIGN = r"(?!\d)[\u0400-\u1fff\u3040-\ud7ff\uf900-\ufdff]"
 _FOREIGN = re.compile(FOREIGN)
 _ADVERBS = re.compile(
     r"(?:(?:thus|therefore|hence|then|indeed|simply|just|exactly|clearly|given by|equal to)"
     r",?\s{1,4}){1,3}"
 )
-# What follows gives a reason or goes on, and is no part of the answer.
+# Begins a reason or a continuation, which is not part of the answer.
 _CLAUSE = re.compile(
     r"\s{0,9}[,;:(]?\s{1,9}\(?(?:because|since|as|so|which|where|hence|thus|therefore|due to"
     r"|given that|whereas|i\.e\.|that is|by|using|see|from|according|I hope"
@@ -44,7 +44,7 @@ _CLAUSE = re.compile(
     r"|\*{0,2}\s{1,9}\((?!mod\b|if\b|when\b|or\b|and\b)(?=[A-Za-z]{3,99}[^()]{0,99}\))"
 )
 _COMPLEMENT = re.compile(r"\b(?:is|are|equals|was|be)\s{1,4}(?:equal to\s{1,4})?:?", re.IGNORECASE)
-# Words with which the number beside them is not the answer.
+# Words that show that the number next to them is not the answer.
 _HEDGED = re.compile(
     r"\b(?:not|no|than|about|around|roughly|approximately|nearly|almost|least|most|between|or|maybe"
     r"|perhaps|possibly|under|over|below|above|plus|minus|times|within|up to|close|near|some"
@@ -79,15 +79,15 @@ _SPAN = re.compile(
     r"\$\$([^$]{1,1000})\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\[(.{1,1000}?)\\\]|\\\((.{1,1000}?)\\\)",
     re.DOTALL,
 )
-# A matrix may be written over several lines.
+# A matrix may span several lines.
 _LINES = re.compile(r"\$([^$]{0,500}\\begin\{[^$]{1,1000})\$")
 
 
 def mathematical_answer(response: str) -> Extracted:
     r"""Return the answer of a response to a mathematical question.
 
-    The last box if there is one, empty or not; else the last ``<answer>``, what the last "answer
-    is" announces, the last formula or number.
+    It is the last box if there is one, even if empty; else the last ``<answer>``, the text after
+    the last "answer is", or the last formula or number, in this order.
 
     Args:
         response: Any text, of any length.
@@ -106,7 +106,7 @@ def mathematical_answer(response: str) -> Extracted:
 
 
 def tagged(text: str) -> Extracted | None:
-    """Return what the last ``<answer>`` holds; None if it holds nothing or is never closed."""
+    """Return the content of the last ``<answer>``, None if it is empty or never closed."""
     tail = text[-(TAIL_CHARS + MAX_ANSWER_CHARS) :]
     opening = tail.rfind(_TAGGED)
     if opening < 0:
@@ -120,14 +120,14 @@ def tagged(text: str) -> Extracted | None:
 
 
 def hashed(text: str) -> Extracted:
-    """Return the line behind the last ``####``, as GSM8K's solutions end."""
+    """Return the line after the last ``####``, as in GSM8K's solutions."""
     tail = text[-TAIL_CHARS:]
     found = [match[1] for match in _HASHED.finditer(tail)]
     return Extracted(found[-1].strip() or None) if found else NOTHING
 
 
 def after_phrase(text: str) -> Extracted:
-    """Return what the last "answer is" (or "answer:") announces."""
+    """Return the answer after the last "answer is" (or "answer:")."""
     tail = text[-TAIL_CHARS:]
     announced = [match.end() for match in _PHRASE.finditer(tail)]
     if not announced:
@@ -145,7 +145,7 @@ def after_phrase(text: str) -> Extracted:
 
 
 def sentence(rest: str) -> str:
-    """Return a text up to the end of its first sentence, a full stop in a number aside."""
+    """Return the first sentence of a text; a decimal point does not end it."""
     rest = rest.lstrip(" *_:\n\t")
     formula = _SPAN.match(rest) or _LINES.match(rest)
     whole = formula is not None and not _has_prose(next(filter(None, formula.groups())))
@@ -154,7 +154,7 @@ def sentence(rest: str) -> str:
 
 
 def announcement(rest: str) -> str:
-    """Return the answer at the beginning of a text: the first clause, or the value it names."""
+    """Return the answer at the start of a text: the first clause, or the value it names."""
     whole = sentence(rest)
     adverbs = _ADVERBS.match(whole)
     whole = whole[adverbs.end() :] if adverbs else whole
@@ -169,7 +169,7 @@ def announcement(rest: str) -> str:
 
 
 def _complement(found: str) -> str:
-    """Of "the volume of the box is 120" return 120; of a text with one number that number."""
+    """Return 120 for "the volume of the box is 120", and the number of a text with only one."""
     named = [match.end() for match in _COMPLEMENT.finditer(found)]
     if named and found[named[-1] :].strip():
         return found[named[-1] :].strip(" *_`").rstrip(".")
@@ -180,7 +180,7 @@ def _complement(found: str) -> str:
 
 
 def _only_value(found: str) -> str:
-    """Of words in another script return the one value among them, all of it if there are more."""
+    """Return the only value in a text of another script, or the whole text if not unique."""
     values = {next(filter(None, match.groups())) for match in _SPAN.finditer(found)}
     values |= {match[0] for match in _NUMBER.finditer(_SPAN.sub(" ", found))}
     return values.pop().strip() if len(values) == 1 else found
@@ -191,7 +191,7 @@ def _has_prose(text: str) -> bool:
 
 
 def bare_formula(text: str) -> Extracted:
-    """Return the whole text where it is one line of mathematics without a word of prose."""
+    """Return the whole text if it is one line of mathematics without prose, else nothing."""
     line = text.strip()
     if not line or "\n" in line or len(line) > MAX_BARE:
         return NOTHING
@@ -202,9 +202,9 @@ def bare_formula(text: str) -> Extracted:
 
 
 def last_value(text: str) -> Extracted:
-    """Return the last decimal number of a text, or the formula that it is a part of.
+    """Return the last decimal number of a text, or the formula that contains it.
 
-    Numbers of steps, examples, list items and their like are none.
+    Numbers of steps, examples, list items and similar labels are skipped.
     """
     tail = text[-TAIL_CHARS:]
     spans = [
@@ -227,7 +227,7 @@ def last_value(text: str) -> Extracted:
 
 
 def _is_listed(tail: str, match: re.Match[str]) -> bool:
-    """Whether a number only counts an item of a list: a line that begins with ``3.`` or ``3)``."""
+    """Whether a number only labels a list item: a line that begins with ``3.`` or ``3)``."""
     following = tail[match.end() : match.end() + 2]
     if not _LISTED.search(tail[max(0, match.start() - 12) : match.start()]):
         return False

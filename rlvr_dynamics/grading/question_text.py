@@ -1,8 +1,8 @@
-r"""Whether an answer only repeats the question.
+r"""Detects answers that only repeat the question.
 
-A span of a question that is given back is right surprisingly often: "Simplify $\frac{6}{8}$" is
-answered, in value, by ``\frac{6}{8}``. Such answers are counted apart, and where the gold answer
-is a number they are wrong unless they are spelled as it is.
+A span copied from the question has the right value surprisingly often: ``\frac{6}{8}`` does for
+"Simplify $\frac{6}{8}$". Such answers are counted separately, and if the gold answer is a number
+they are wrong unless they are spelled like it.
 """
 
 import re
@@ -20,11 +20,11 @@ _DECIMAL = re.compile(r"[-+]?\d*\.?\d+", re.ASCII)
 
 
 def stands_in(answer: str, question: str) -> bool:
-    """Whether an answer stands verbatim in a question, spaces and markup aside.
+    """Whether an answer occurs verbatim in a question, ignoring spaces and markup.
 
     Args:
         answer: As extracted from the response.
-        question: The prompt; what is beyond `MAX_QUESTION_CHARS` is not looked at.
+        question: The prompt; only the first `MAX_QUESTION_CHARS` are searched.
     """
     span = "".join(_plain(answer).split())
     if not span:
@@ -37,10 +37,10 @@ def stands_in(answer: str, question: str) -> bool:
 
 
 def restates(gold: str, answer: str, question: str) -> bool:
-    """Whether an answer of the right value is only the question again.
+    """Whether an answer of the right value only repeats the question.
 
-    So it is if the gold answer is a number, the answer is a computation, fraction or percentage
-    that stands in the question, and it is not spelled as the gold answer.
+    This is so if the gold answer is a number and the answer is a computation, fraction or
+    percentage that occurs in the question and is spelled differently from the gold answer.
     """
     if too_large(gold) or too_large(answer) or not stands_in(answer, question):
         return False

@@ -1,9 +1,9 @@
-"""Tasks of reasoning-gym: its own scorer decides, behind limits on what it may be given.
+"""Grades reasoning-gym tasks with its own scorer, behind limits on the scorer's input.
 
-The scorer's code is trusted, the answer is not. Only families whose scorer was read are allowed:
-knights_knaves, spell_backward and number_sorting compare strings or JSON; countdown hands its
-answer to sympy's ``parse_expr``, which evaluates Python, so nothing but plain arithmetic on
-integers reaches it.
+The scorer's code is trusted, the answer is not. Only families whose scorer was reviewed are
+allowed: knights_knaves, spell_backward and number_sorting compare strings or JSON; countdown passes
+its answer to sympy's ``parse_expr``, which evaluates Python, so it only gets plain integer
+arithmetic.
 
 Source: https://github.com/open-thought/reasoning-gym, version 0.1.25.
 """
@@ -29,13 +29,13 @@ MAX_ARITHMETIC_CHARS = 200
 _TAGGED = re.compile(r"<answer>(.{0,1000}?)</answer>", re.DOTALL)
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf)\s*\{([^{}]*)\}")
 _ARITHMETIC = re.compile(r"[0-9+\-*/() ]+", re.ASCII)
-# Powers, floor divisions, calls such as 3(4) and long integers have no place in a countdown.
+# Powers, floor divisions, calls such as 3(4) and long integers are not allowed in a countdown.
 _FORBIDDEN = re.compile(r"\*\s*\*|/\s*/|[0-9)]\s*\(|\)\s*[0-9]|[0-9]\s+[0-9]|[0-9]{7}", re.ASCII)
 _LATEX_SIGNS = {r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "÷": "/", "−": "-"}
 
 
 def task_of(gold: str) -> dict[str, Any] | None:
-    """Return the task's entry; None if `gold` is not the JSON of one of the known families.
+    """Return the task's entry, None if `gold` is not the JSON of a known family.
 
     Args:
         gold: JSON object with ``answer`` and ``metadata``; ``metadata.source_dataset`` names the
@@ -68,7 +68,7 @@ def task_answer(response: str) -> Extracted:
 
 
 def arithmetic(answer: str) -> str | None:
-    """Return the answer as plain arithmetic on integers, None if it is anything else."""
+    """Return the answer if it is plain integer arithmetic, else None."""
     for sign, plain in _LATEX_SIGNS.items():
         answer = answer.replace(sign, plain)
     answer = " ".join(answer.strip().strip("$").split())
@@ -79,14 +79,14 @@ def arithmetic(answer: str) -> str | None:
 
 @functools.lru_cache(maxsize=len(FAMILIES))
 def scorer(family: str) -> Any:
-    """Return reasoning-gym's dataset of one family; only its ``score_answer`` is used."""
+    """Return a family's reasoning-gym dataset; only its ``score_answer`` is used."""
     from reasoning_gym import create_dataset
 
     return create_dataset(family, size=1, seed=0)
 
 
 def is_solved(gold: str, answer: str) -> bool | None:
-    """Whether reasoning-gym gives the answer its full score; None if the gold is no known task.
+    """Whether reasoning-gym gives the answer its full score; None for an unknown task.
 
     Runs in a worker of the pool.
     """

@@ -1,7 +1,7 @@
-r"""Equations and inequalities: which name a value, which are solved, which solution set they have.
+r"""Equations and inequalities: whether they name a value or are solved, and their solution sets.
 
 ``x = 5`` names a value and ``1 < x \le 2`` is solved. ``x + 1 = 5``, ``2x > 6`` and
-``(x-2)(x-3) < 0`` are not: they are the question, not its answer.
+``(x-2)(x-3) < 0`` are neither: they are the question, not its answer.
 """
 
 import re
@@ -25,7 +25,7 @@ _APPLIED = re.compile(r"\\?[a-zA-Z]+(?:_\{[^{}]*\}|_\w)?(?:\^\{-1\})?'*\s*\([^()
 
 
 def tree_of(shape: Shape) -> Tree | None:
-    """Return the formula of a side, None for anything else."""
+    """Return the tree of a side that is a formula, None for any other side."""
     return read(shape.text) if isinstance(shape, Value) else None
 
 
@@ -42,8 +42,8 @@ def is_closed(shape: Shape) -> bool:
 def is_name(shape: Shape, *, strict: bool = False) -> bool:
     r"""Whether a side only names something: x, AB, P(A), f(3), a + b, (x, y), \text{Area}.
 
-    A side with symbols and numbers, such as x + 1 or 2x, is a condition. To be `strict`, so is
-    x^2 + y^2, which stands for a curve rather than for a value.
+    A side with symbols and numbers, such as x + 1 or 2x, is a condition. If `strict`, so is
+    x^2 + y^2, which denotes a curve rather than a value.
     """
     if isinstance(shape, Group):
         return all(is_name(item, strict=strict) for item in shape.items)
@@ -60,7 +60,7 @@ def is_name(shape: Shape, *, strict: bool = False) -> bool:
 
 
 def _coefficients(tree: Tree) -> bool:
-    """Whether a number stands in a formula other than as an exponent, an index or a degree."""
+    """Whether a formula contains a number other than as an exponent, an index or a degree."""
     if tree[0] == "number":
         return True
     children = tree[1:2] if tree[0] == "power" else tree[2:] if tree[0] == "root" else tree[1:]
@@ -68,7 +68,7 @@ def _coefficients(tree: Tree) -> bool:
 
 
 def lone_symbol(shape: Shape) -> str | None:
-    """Return the name of a side that is one symbol."""
+    """Return the name of a side that is a single symbol, else None."""
     tree = tree_of(shape)
     return tree[1] if tree is not None and tree[0] == "symbol" else None
 
@@ -77,12 +77,12 @@ def named_value(relation: Relation, *, strict: bool = False) -> tuple[Shape | No
     """Return the name and the value of an answer such as ``x = 5`` or ``2 + 3 = 5``.
 
     Returns:
-        (None, value) without a name. None for what names no value: an inequality, a condition, or
-        an equation of numbers that is false.
+        (None, value) if there is no name. None if no value is named: for an inequality, a condition
+        or a false equation of numbers.
     """
     sides, signs = list(relation.sides), list(relation.signs)
     if r"\approx" in signs:
-        # The exact value comes first, its decimals are a comment: 7/12 \approx 0.583.
+        # The exact value comes first, the decimals only explain it: 7/12 \approx 0.583.
         place = signs.index(r"\approx")
         if place == 0 and len(sides) == 2 and not is_closed(sides[0]):
             return (sides[0], sides[1]) if is_name(sides[0], strict=strict) else None
@@ -110,7 +110,7 @@ def _same_value(one: str, other: str) -> bool:
 
 
 def _turned(sides: list[Shape]) -> tuple[Shape, Shape] | None:
-    """``5 = x`` names what ``x = 5`` does."""
+    """Treat ``5 = x`` like ``x = 5``."""
     if len(sides) == 2 and lone_symbol(sides[1]) and not lone_symbol(sides[0]):
         tree = tree_of(sides[0])
         if tree is not None and lone_symbol(sides[1]) not in symbols(tree):
@@ -121,8 +121,8 @@ def _turned(sides: list[Shape]) -> tuple[Shape, Shape] | None:
 def interval(relation: Relation) -> Group | None:
     r"""Return the solution set of a solved inequality as an interval or a union.
 
-    Solved is ``a < x \le b``, ``x > a``, ``|x| < a``, ``x \ne a``: a symbol between formulas that
-    do not contain it.
+    Solved forms are ``a < x \le b``, ``x > a``, ``|x| < a``, ``x \ne a``: a symbol compared with
+    formulas that do not contain it.
     """
     signs = relation.signs
     sides = relation.sides
@@ -173,9 +173,9 @@ def _negative(shape: Shape) -> Value:
 
 
 def both_bounds(one: Relation, other: Relation) -> Group | None:
-    """Return what a lower and an upper bound of one symbol say: x > 1, x < 2.
+    """Return the solution set of a lower and an upper bound of one symbol: x > 1, x < 2.
 
-    Bounds that leave nothing between them are meant as alternatives: x < 1, x > 2.
+    Bounds with nothing between them are alternatives: x < 1, x > 2.
     """
     if not set(one.signs + other.signs) <= INEQUALITIES or bounded(one) != bounded(other):
         return None
@@ -194,7 +194,7 @@ def both_bounds(one: Relation, other: Relation) -> Group | None:
 
 
 def bounded(relation: Relation) -> str | None:
-    """Return the symbol of an inequality: the first side that is one."""
+    """Return the bounded symbol of an inequality: the first side that is a single symbol."""
     return next(filter(None, map(lone_symbol, relation.sides)), None)
 
 
@@ -225,10 +225,10 @@ def _of_absolute(bound: Shape, sign: str) -> Group | None:
 
 
 def same_relation(gold: Relation, answer: Relation) -> bool | None:
-    """Whether two equations or inequalities of one sign say the same, up to a factor.
+    """Whether two relations with one sign are equivalent up to a factor.
 
     Returns:
-        None where a side is no formula.
+        None if a side is not a formula.
     """
     if len(gold.signs) > 1 and set(gold.signs) != {"="}:
         return None
@@ -241,7 +241,7 @@ def same_relation(gold: Relation, answer: Relation) -> bool | None:
     if "=" in (wanted, sign):
         if wanted != sign:
             return False
-        # Not a multiple, but perhaps the same curve: xy = 1 and y = 1/x.
+        # Not a multiple, but possibly the same curve: xy = 1 and y = 1/x.
         curved = len(symbols(right)) > 1 and not (is_linear(right) and is_linear(given))
         return proportional(right, given) or (None if curved else False)
     if wanted not in INEQUALITIES or sign not in INEQUALITIES:

@@ -1,7 +1,7 @@
-r"""Whether an answer says what the gold answer says: values by value, structures by their parts.
+r"""Compares an answer with the gold answer: values by value, structures by their parts.
 
-A list and a set are compared without order, a point and an interval with it, an equation by its
-value if it names one and up to a factor if it does not.
+Lists and sets are compared without order, points and intervals in order, an equation by its value
+if it names one and otherwise up to a factor.
 """
 
 import functools
@@ -28,7 +28,7 @@ _DROPPED = (r"\text", r"\mathrm", r"\ldots", r"\not", "'", '"', "?", "@", "#")
 REALS = r"\mathbb{R}"
 _ALL_REALS = Group("()", (Value(r"-\infty"), Value(r"\infty")))
 _EMPTY = Value(r"\emptyset")
-# A point or an equation between round brackets, with arithmetic but no operation of sets around it.
+# A point or an equation in parentheses, with arithmetic but no set operation around it.
 _INSIDE = re.compile(
     r"(?!.*\\(?:cap|setminus|backslash|mathbb|cup))(?:.*?[^a-zA-Z} ] ?)?\([^()]*[,=<>][^()]*\)",
     re.DOTALL,
@@ -44,14 +44,13 @@ def decide(gold: str, answer: str) -> tuple[str, bool] | None:
         answer: From `answer_text.normalise`.
 
     Returns:
-        The name of the rule that decided and whether the answer is right; None where algebra has
-        to be asked.
+        The name of the deciding rule and whether the answer is right; None if algebra is needed.
     """
     if gold == answer:
         return "equal", True
     right, given = shape(gold), shape(answer)
     if isinstance(given, Value) and not isinstance(right, Value) and _INSIDE.match(answer):
-        return "shape", False  # -(x = 5) or (1, 2) + 1, which algebra reads as x = 5 and (1, 2)
+        return "shape", False  # -(x = 5) or (1, 2) + 1, which algebra takes for x = 5 and (1, 2)
     if isinstance(right, Value) and isinstance(given, Value):
         whole = compare_values(gold, answer)
         if whole is None or whole[1] or "," not in gold or "," not in answer:
@@ -71,7 +70,7 @@ def _length(found: Shape | None) -> int:
 
 
 def is_read(text: str) -> bool:
-    """Whether every part of a normalised text is understood: as a number, a formula or words."""
+    """Whether every part of a normalised text is read as a number, a formula or words."""
     found = shape(text)
     return found is not None and _is_read(found)
 
@@ -88,7 +87,7 @@ def _is_read(found: Shape) -> bool:
 
 
 def leftovers(text: str) -> frozenset[str]:
-    """Return the kinds of things in a text that algebra would drop: words, dots, primes."""
+    """Return which kinds of elements algebra would drop from a text: words, dots, primes."""
     return frozenset(mark for mark in _DROPPED if mark in text)
 
 
@@ -161,7 +160,7 @@ def _relations(gold: Relation, answer: Relation) -> bool | None:
 
 
 def _is_solved(name: Shape | None, value: Shape) -> bool:
-    """Whether an equation gives a symbol as a formula of others: T = 2t + 1."""
+    """Whether an equation expresses a symbol by other symbols: T = 2t + 1."""
     tree = tree_of(value)
     symbol = None if name is None else lone_symbol(name)
     return symbol is not None and tree is not None and symbol not in symbols(tree)
@@ -222,7 +221,7 @@ def _groups(gold: Group, answer: Group) -> bool | None:
 
 
 def _named(items: Sequence[Shape]) -> bool:
-    """Whether the items are x = 1, y = 2: of different names."""
+    """Whether the items are equations with different names: x = 1, y = 2."""
     names = _names(items)
     return names is not None and len(set(names)) == len(items) > 1
 
@@ -241,7 +240,7 @@ def _names(items: Sequence[Shape]) -> list[str] | None:
 
 
 def _by_name(items: Sequence[Shape]) -> Sequence[Shape]:
-    """Order y = 2, x = 1 as the point (x, y) has them, where the names are single letters."""
+    """Sort y = 2, x = 1 by name, as in the point (x, y), if the names are single letters."""
     if not _named(items):
         return items
     letters = [lone_symbol(item.sides[0]) or "" for item in items if isinstance(item, Relation)]
@@ -258,7 +257,7 @@ def _in_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:
 
 
 def _without_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | None:
-    """Whether each item of one side is among those of the other."""
+    """Whether each item on either side matches one on the other side."""
     several = len({_symbol(item) for item in gold}) > 1
     table = [
         [
@@ -273,7 +272,7 @@ def _without_order(gold: Sequence[Shape], answer: Sequence[Shape]) -> bool | Non
 
 
 def _symbol(item: Shape) -> str | None:
-    """Return what an inequality bounds: x > 0, y < 3 is not x < 3, y > 0."""
+    """Return the symbol that an inequality bounds: x > 0, y < 3 differs from x < 3, y > 0."""
     return bounded(item) if isinstance(item, Relation) and interval(item) else None
 
 
@@ -297,7 +296,7 @@ def _matrices(gold: Matrix, answer: Matrix) -> bool | None:
 
 
 def _unlike(gold: Shape, answer: Shape) -> bool | None:
-    """A value against a structure: right only if all alternatives are the value, spelled anew."""
+    """Compare a value with a structure: right only if it is alternatives that all equal it."""
     for value, several in ((gold, answer), (answer, gold)):
         if isinstance(value, Value) and isinstance(several, Group) and several.brackets == "or":
             return _all([_same(value, item) for item in several.items])

@@ -1,7 +1,7 @@
 r"""The shape of an answer: one value, a list, a point, a set, an interval, a matrix, a relation.
 
-Bracketed text is split where no bracket is open, nothing is computed. What is ambiguous is kept as
-written: ``(1,2)`` is two values between round brackets, a point or an interval.
+Text is split outside of brackets; nothing is computed. Ambiguous text is kept as written: ``(1,2)``
+is two values in parentheses, which may be a point or an interval.
 """
 
 import functools
@@ -26,7 +26,7 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?|\\cr")
-# {x | x > 1} is the set of what the condition says.
+# {x | x > 1}: a set given by a condition.
 _BUILT = re.compile(
     r"[a-zA-Z](?:\s*\\in\s*(?:\\mathbb\s*\{\s*R\s*\}|\\R))?"
     r"\s*(?:\\mid(?![a-zA-Z])|\||:)\s*(.+)",
@@ -38,7 +38,7 @@ _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])")
 
 @dataclass(frozen=True)
 class Value:
-    """One formula, number, quantity or word; not read any further here."""
+    """One formula, number, quantity or word, not parsed further here."""
 
     text: str
 
@@ -58,14 +58,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix or a column, of one row at least."""
+    """A matrix or a column vector with at least one row."""
 
     rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A chain such as x = 5 or 1 < x <= 2: one sign fewer than sides."""
+    """A chain such as x = 5 or 1 < x <= 2, with one sign fewer than sides."""
 
     sides: "tuple[Shape, ...]"
     signs: tuple[str, ...]
@@ -76,7 +76,7 @@ Shape = Value | Group | Matrix | Relation
 
 @functools.lru_cache(maxsize=8192)
 def shape(text: str, *, thousands: bool = True) -> Shape | None:
-    r"""Return the shape of a normalised text, None where brackets do not match.
+    r"""Return the shape of a normalised text, None if brackets do not match.
 
     Args:
         text: From `answer_text.normalise`.
@@ -122,7 +122,7 @@ def _signed(text: str, sign: str) -> str:
 
 
 def _system(rows: str, thousands: bool) -> Group:
-    """Return the lines below each other behind one brace: what holds together."""
+    """Return the lines of a system of equations, which hold simultaneously."""
     lines = [line.strip().rstrip(",;. ") for line in _ROW_END.split(rows)]
     return Group("", tuple(_shape(line, thousands) for line in lines if line))
 
@@ -176,7 +176,7 @@ def _set(inside: str, thousands: bool) -> Shape | None:
 
 
 def _matching(inside: str) -> bool:
-    r"""Whether the brackets inside match by themselves: ``1,2),(3,4`` do not."""
+    r"""Whether the brackets inside are balanced: those of ``1,2),(3,4`` are not."""
     try:
         _depths(inside)
     except ValueError:
@@ -185,7 +185,7 @@ def _matching(inside: str) -> bool:
 
 
 def _depths(text: str) -> list[int]:
-    r"""Depth of brackets at each character; half-open intervals close with either bracket.
+    r"""Return the bracket depth at each character; intervals may close with either bracket.
 
     Raises:
         ValueError: A bracket is not closed, or closed by one of another kind.
@@ -223,7 +223,7 @@ def _depths(text: str) -> list[int]:
 
 
 def _split(text: str, depths: list[int], thousands: bool) -> tuple[str, list[str]] | None:
-    """Split at commas, semicolons, "and" and "or" outside of all brackets."""
+    """Split at commas, semicolons, "and" and "or" outside all brackets."""
     cuts: list[tuple[int, int]] = []
     kinds: set[str] = set()
     for match in _SEPARATOR.finditer(text):
@@ -249,7 +249,7 @@ def _split(text: str, depths: list[int], thousands: bool) -> tuple[str, list[str
 
 
 def _is_table(rows: list[str]) -> bool:
-    """Whether each row gives values to the same names: x=1, y=2 and x=3, y=4."""
+    """Whether every row assigns values to the same names: x=1, y=2 and x=3, y=4."""
     cells = [[cell.split("=") for cell in row.split(",")] for row in rows]
     if len(cells[0]) < 2 or any(len(cell) != 2 for row in cells for cell in row):
         return False

@@ -1,7 +1,6 @@
-r"""The part of a response that is the answer: after the thinking, before anything that follows.
+r"""Finds the part of a response that holds the answer: after the thinking, before a next turn.
 
-A model's thoughts are not its answer, and neither is a next question that it makes up together
-with an answer to it.
+A model's thoughts are not its answer, nor is a further question that it makes up and answers.
 """
 
 import re
@@ -9,7 +8,7 @@ import re
 _THOUGHTS = ("think", "thinking", "thought", "reasoning")
 _OPENED = re.compile(rf"<(?:{'|'.join(_THOUGHTS)})>", re.IGNORECASE)
 _CLOSED = re.compile(rf"</(?:{'|'.join(_THOUGHTS)})>", re.IGNORECASE)
-# What chat templates put between two messages; a decoder may leave it in the text.
+# Separators of chat messages, which a decoder may leave in the text.
 _SPECIAL = re.compile(
     r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end|user|assistant|system|start_header_id)\|>"
     r"|<(?:end|start)_of_turn>|</s>|\[/?INST\]"
@@ -24,10 +23,10 @@ MOST_TURNS = 50
 
 
 def final_part(response: str) -> str:
-    r"""Return what a response gives as its answer.
+    r"""Return the part of a response that holds its answer.
 
-    Thoughts that are never closed leave what stands before them. A line such as ``Question:`` ends
-    the answer only if an answer stands before it.
+    If thoughts are never closed, that is the text before them. A line such as ``Question:`` ends
+    the part only if an answer precedes it.
 
     Args:
         response: Any text, of any length.

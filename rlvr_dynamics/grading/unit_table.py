@@ -1,4 +1,4 @@
-"""The units that answers are measured in, and the nouns that they count."""
+"""The units of answers, and the nouns that they count."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,10 +11,10 @@ class Unit:
     """A unit as a product of powers of base units.
 
     Attributes:
-        dimensions: Base quantity and its power, in alphabetical order; the power is never 0.
+        dimensions: Base quantities with their nonzero powers, in alphabetical order.
         factor: Size in base units.
-        counted: A noun that is counted (apples, ways) or a word such as "units", which measures
-            nothing by itself.
+        counted: Whether it is a counted noun (apples, ways) or a word such as "units", which is
+            not a measure by itself.
     """
 
     dimensions: Dimensions
@@ -109,7 +109,7 @@ _IRREGULAR = """
     apple child children deer feet fish geese man men mice people person series sheep student
     teeth woman women
 """
-# Words that change a value, compare it or say something about it.
+# Words that change, compare or qualify a value.
 _NO_NOUN = """
     always are bases billion billions cos cubed cubes decimals differences digits divides does
     dozen dozens eighths eights elevens elevenths equals exponents factorials factors fewer
@@ -130,7 +130,7 @@ NO_NOUN = frozenset(_NO_NOUN.split()) | frozenset(_NUMERALS.split())
 
 
 def sorted_powers(powers: dict[str, int]) -> Dimensions:
-    """Return base quantities and their powers in the one order in which they are compared."""
+    """Return base quantities and their powers in canonical order."""
     return tuple(sorted((name, power) for name, power in powers.items() if power))
 
 

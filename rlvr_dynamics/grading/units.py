@@ -1,8 +1,8 @@
-r"""Units of measurement: dimensions and factors, and where a unit stands in an answer.
+r"""Units of measurement: their dimensions and factors, and how to find one in an answer.
 
-A letter right behind a number is a symbol, never a unit: 6m is six times m. A unit stands in
-``\text{...}`` or ``\mathrm{...}``, or is a word of two
-letters or more (5 cm, 12 apples, 3 miles per hour).
+A letter directly after a number is a symbol, never a unit: 6m is six times m. A unit is in
+``\text{...}`` or ``\mathrm{...}``, or is a word of at least two letters (5 cm, 12 apples, 3 miles
+per hour).
 """
 
 import functools
@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 _SQUARES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SQUARED = {"squared": 2, "cubed": 3}
-# The prefix of micrometres and the sign of ohms are written outside of \text as well as inside.
+# The prefix micro and the ohm sign may be inside or outside of \text.
 _MARK = re.compile(r"(?:\\mu\s*)?\\(?:text|mathrm)\s*\{")
 _MICRO = re.compile(r"\\mu\s*\\(?:text|mathrm)\s*\{")
 _FRACTION = re.compile(
@@ -31,12 +31,12 @@ _TEMPERATURE = re.compile(r"\^\\circ\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|(
 _QUALIFIER = re.compile(
     r"\s+(?:old|each|long|wide|tall|high|deep|away|ago|later|apart|left|(?:in )?total|altogether)$"
 )
-# 9页, 192公斤: compared as they are written.
+# 9页, 192公斤: compared as written.
 _FOREIGN = re.compile(
     rf"(.*[\d}})])\s*(?:\\text\s*\{{\s*)?((?![不非没或和])(?:{FOREIGN}){{1,6}}(?:/(?:{FOREIGN}){{1,4}})?)\s*\}}?",
     re.DOTALL,
 )
-# Without a space these alone are units: 2mg is more often two times m times g.
+# Only these are units without a space: 2mg is more often two times m times g.
 _GLUED = frozenset(["cm", "mm", "km", "kg"])
 
 
@@ -72,19 +72,19 @@ def split(text: str) -> tuple[str, Unit | None]:
 
 
 def same_dimension(one: Unit, other: Unit) -> bool:
-    """Whether two units measure the same: lengths, speeds, or nouns that are counted."""
+    """Whether two units measure the same quantity: length, speed, or counted nouns."""
     if one.counted and other.counted:
         return True
     generic, real = (one, other) if one.counted else (other, one)
     if generic.counted:
-        # "square units" goes with square inches, "units" with inches.
+        # "square units" matches square inches, "units" matches inches.
         powers = dict(generic.dimensions)
         return "unit" in powers and real.dimensions == (("length", powers["unit"]),)
     return one.dimensions == other.dimensions
 
 
 def ratio(one: Unit, other: Unit) -> Fraction:
-    """How many of the other unit are one of this."""
+    """Return how many of `other` make one of `one`."""
     return Fraction(1) if one.counted or other.counted else one.factor / other.factor
 
 
@@ -97,7 +97,7 @@ def _without_sign(head: str) -> str:
 
 
 def _bare(tail: str) -> str:
-    r"""Take the commands ``\text`` and ``\mathrm`` and their braces off."""
+    r"""Remove the commands ``\text`` and ``\mathrm`` with their braces."""
     tail = re.sub(r"\}\s*\\Omega", "Ω}", tail)
     tail = _MICRO.sub(r"\\text{μ", tail)
     tail = re.sub(r"\\mu(?![a-zA-Z])\s*", "μ", tail.replace(r"\Omega", "Ω"))
@@ -113,7 +113,7 @@ def _bare(tail: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _unit(text: str, *, marked: bool, spaced: bool = True) -> Unit | None:
-    """Read a unit; unmarked ones must be of words, not of letters."""
+    """Parse a unit; an unmarked one must be a word, not a single letter."""
     text = re.sub(r"\\%|%", "", text).strip().strip(".,;")
     if not text:
         return None
