@@ -113,7 +113,7 @@ class Subjects:
             raise UserError(
                 f"a prompt of {longest} tokens fills the context of {self.context}",
                 where=str(self.job.questions),
-                way_out="leave the question out",
+                way_out="a larger scoring.max_model_len, or leave the question out",
             )
         return found
 

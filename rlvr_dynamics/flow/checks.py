@@ -82,7 +82,7 @@ def _check_attention(config: RunConfig) -> None:
         return
     way_out = "pip install --no-build-isolation flash-attn==2.8.3"
     if config.algorithm.critic is None:
-        way_out += f", or the slower trainer.verl_overrides=['+{ATTENTION}=sdpa']"
+        way_out += f", or the slower \"trainer.verl_overrides=['+{ATTENTION}=sdpa']\""
     raise UserError(
         "verl's training on GPUs needs flash attention, and it is not installed",
         where=sys.prefix,
