@@ -40,7 +40,7 @@ def matrices(folder: Path) -> tuple[dict[str, Matrix], bool]:
     layout = vocabulary.apply(stored)
     if not vocabulary.embedding:
         raise UserError(
-            "no tensor is called as an embedding is",
+            "no tensor has the name of an input embedding",
             where=str(folder),
             way_out=f"only models whose embedding is one of {', '.join(EMBEDDING_MODULES)} can be "
             "analysed",

@@ -82,7 +82,7 @@ def load_tokenizer(folder: Path) -> Any:
         raise UserError(
             f"no tokenizer could be loaded: {' '.join(str(error).split())[:200]}",
             where=str(folder),
-            way_out="save the tokenizer beside the weights",
+            way_out="save the tokenizer in the folder of the weights",
         ) from error
 
 

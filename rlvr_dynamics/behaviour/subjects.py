@@ -150,7 +150,7 @@ def subjects_of(job: Job) -> Subjects:
             raise UserError(
                 f"the base and the {role} model have different chat templates",
                 where=str(folder),
-                way_out="template=plain or template=qwen_math asks both in one way",
+                way_out="template=plain or template=qwen_math gives both the same prompts",
             )
     return Subjects(
         job=job,

@@ -166,7 +166,7 @@ def _check_ids(key: str, table: HubTable, ids: list[str]) -> None:
     (most, times), *_ = Counter(ids).most_common(1)
     if times > 1:
         raise UserError(
-            f"{key}: the id {most} stands {times} times in {table.repo}",
+            f"{key}: the id {most} occurs {times} times in {table.repo}",
             way_out=f"{key}.id=null counts the rows instead",
         )
     unknown = sorted(set(table.exceptions) - set(ids))

@@ -130,10 +130,10 @@ def _split(table: HubTable, splits: list[str]) -> str:
 
 def _other_revision(repo: str, found: str, wanted: str) -> UserError:
     return UserError(
-        f"table {repo} is there as {found}, wanted is {wanted}",
+        f"table {repo} is available at {found}, but {wanted} is required",
         where=f"from revision= or {TABLES}",
-        way_out="bring back what is wanted (offline only the newest cached copy is found), or "
-        "remove its revision there to use what there is",
+        way_out="restore the required one (offline only the newest cached copy is found), or "
+        "remove its revision there to use the available one",
     )
 
 

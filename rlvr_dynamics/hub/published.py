@@ -178,7 +178,7 @@ def _absent_steps(
         way_out = "check source.published.repo and source.published.revision"
         way_out += f"; {absent[first].way_out}" * bool(absent[first].way_out)
     return UserError(
-        f"step {shortened(absent)} cannot be had: {absent[first].what}",
+        f"step {shortened(absent)} cannot be fetched: {absent[first].what}",
         where=addresses[first].where,
         way_out=way_out,
     )

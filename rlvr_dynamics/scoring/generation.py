@@ -41,7 +41,7 @@ OnProgress = Callable[[float, float, str], None]
 
 @dataclass
 class Work:
-    """What a call of `score_models` had to do.
+    """Counts of the work done by one call of `score_models`.
 
     Attributes:
         generated: Number of answers generated.

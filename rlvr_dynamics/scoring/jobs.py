@@ -1,4 +1,4 @@
-"""What is asked of the scoring: models, protocols, engine settings; all plain and frozen."""
+"""The inputs of scoring as frozen dataclasses: models, protocols, engine settings."""
 
 import re
 from collections.abc import Iterable, Mapping

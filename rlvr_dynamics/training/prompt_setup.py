@@ -41,7 +41,7 @@ def set_prompt(model: HubModel, folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{model.repo} has no chat template",
             where=f"model.{model.name}",
-            way_out="model.prompt=plain puts a problem to it as bare text",
+            way_out="model.prompt=plain gives it each problem as bare text",
         )
     ids = _add_end_tokens(folder, model.stop_tokens) if model.stop_tokens else None
     return {"prompt": model.prompt, "stop_tokens": list(model.stop_tokens), "eos_token_ids": ids}
@@ -73,7 +73,7 @@ def _install_bare_text(folder: Path) -> None:
     )
     if asked != begun[: start + len(bare)]:
         raise UserError(
-            "the tokenizer cannot be asked in bare text: its ids differ from those of a template",
+            "the tokenizer does not support bare-text prompts: its ids differ from a template's",
             where=str(folder),
             way_out="model.prompt=chat",
         )
@@ -88,7 +88,7 @@ def _add_end_tokens(folder: Path, tokens: tuple[str, ...]) -> list[int]:
             raise UserError(
                 f"model.stop_tokens: the tokenizer has no token {token!r}",
                 where=str(folder),
-                way_out="leave it out" + (f", or mean {', '.join(near)}" if near else ""),
+                way_out="leave it out" + (f", or use {', '.join(near)}" if near else ""),
             )
     generation = model_json(folder / GENERATION)
     own = generation.get("eos_token_id", model_json(folder / "config.json").get("eos_token_id"))

@@ -134,7 +134,7 @@ def test_ids_come_from_the_table_or_count_its_rows(tmp_path):
     assert table["question_id"].tolist() == ["aime24-60"]
     table, _ = build_benchmark("aime25", stored(tmp_path, "aime25", [SHAPES["aime25"][0]] * 2))
     assert table["question_id"].tolist() == ["aime25-0", "aime25-1"]
-    with pytest.raises(UserError, match="aime24-60 stands 2 times"):
+    with pytest.raises(UserError, match="aime24-60 occurs 2 times"):
         build_benchmark("aime24", stored(tmp_path, "aime24", [SHAPES["aime24"][0]] * 2))
 
 

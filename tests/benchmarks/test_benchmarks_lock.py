@@ -135,7 +135,7 @@ def test_a_cache_of_another_commit_is_refused(hub, tmp_path, monkeypatch):
     write(tmp_path, sums())
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     hub.cached = NEW
-    with pytest.raises(UserError, match=f"there as {NEW}, wanted is {OLD}"):
+    with pytest.raises(UserError, match=f"available at {NEW}, but {OLD} is required"):
         write(tmp_path, sums())
     with pytest.raises(UserError, match="what commit v1 is cannot be looked up offline"):
         write(tmp_path, sums(revision="v1"))
@@ -179,7 +179,7 @@ def test_a_local_file_is_locked_by_its_content(tmp_path):
     assert first["revision"].startswith("sha256:")
     assert write(tmp_path, sums(repo=str(file))) == first
     file.write_text(file.read_text().replace("3+3", "3 + 3"))
-    with pytest.raises(UserError, match="there as sha256:.*wanted is sha256:"):
+    with pytest.raises(UserError, match="available at sha256:.*but sha256:"):
         write(tmp_path, sums(repo=str(file)))
 
 

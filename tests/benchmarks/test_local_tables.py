@@ -37,7 +37,7 @@ def test_new_content_under_the_same_path_and_time_is_what_is_read(tmp_path):
     after, second_hash = golds(file, 2)
     assert (before, after) == (["1", "2"], ["3", "4"])
     assert first_hash != second_hash
-    with pytest.raises(UserError, match="is there as sha256"):
+    with pytest.raises(UserError, match="is available at sha256"):
         build_benchmark("minerva", benchmark_of(file, 2), first_hash)
 
 

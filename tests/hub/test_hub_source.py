@@ -269,7 +269,7 @@ def begun(out):
 def test_steps_that_are_not_there_are_named(hub, tmp_path, capsys):
     assert go(tmp_path, steps="[1-6,10]") == 2
     line = error_line(capsys)
-    assert "step 5-6 cannot be had" in line and "branches for these steps exist: 1-4" in line
+    assert "step 5-6 cannot be fetched" in line and "branches for these steps exist: 1-4" in line
     assert go(tmp_path, out="other", revision="main", repo="'relex/none-{step}'") == 2
     assert "not on the hub" in error_line(capsys)
 
@@ -373,7 +373,7 @@ def test_steps_in_folders_of_one_repository_are_described_once(hub, tmp_path):
         for job in jobs:
             source = tmp_path / "source" / job.target.parent.name / job.file.name
             assert job.target.read_bytes() == source.read_bytes()
-        with pytest.raises(UserError, match="step 7 cannot be had: no folder step_7") as caught:
+        with pytest.raises(UserError, match="step 7 cannot be fetched: no folder step_7") as caught:
             pin_all(http, {7: Address("relex/folders", "main", "step_7")}, tmp_path / "other")
     assert "check source.published.repo" in caught.value.way_out
 
