@@ -221,7 +221,7 @@ def _whole(response: requests.Response, url: str) -> bytes:
 
 def _endless(what: str, url: str) -> UserError:
     return UserError(
-        f"the hub's answer is endless: {what}",
+        f"the hub's answer does not come to an end: {what}",
         where=url[:200],
         way_out="check HF_ENDPOINT and the repository",
     )
