@@ -7,8 +7,8 @@ from importlib import import_module
 from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.reporting.artefact import Artefact
 
-# One line a module; each has a list `ARTEFACTS`. The page shows them in this order, AlphaRL's in
-# the order in which they are printed.
+# One line per module; each has a list `ARTEFACTS`. The page shows them in this order, AlphaRL's in
+# printed order.
 MODULES: tuple[str, ...] = (
     "ours.regime_map",
     "ours.ledger_tables",
@@ -36,8 +36,8 @@ MODULES: tuple[str, ...] = (
 
 
 def artefacts() -> list[Artefact]:
-    """Every table and figure, in the order of the page."""
-    # Modules are imported here and not before, so that naming them costs nothing.
+    """Return every table and figure, in page order."""
+    # Modules are imported only here, so that listing their names costs nothing.
     found: list[Artefact] = []
     for module in MODULES:
         found += import_module(f"{__package__}.{module}").ARTEFACTS
@@ -48,7 +48,7 @@ def artefacts() -> list[Artefact]:
 
 
 def _place(artefact: Artefact) -> tuple[int, bool, int, str]:
-    """Papers in order; of AlphaRL's, tables before figures, by their printed numbers."""
+    """Sort key: paper; within AlphaRL, tables before figures, by printed number."""
     papers = list(dict.fromkeys(module.partition(".")[0] for module in MODULES))
     printed = re.fullmatch(r"alpharl_(table|figure)_(\d+)(.*)", artefact.name)
     if printed is None:
@@ -58,12 +58,12 @@ def _place(artefact: Artefact) -> tuple[int, bool, int, str]:
 
 
 def find(name: str, among: Sequence[Artefact] | None = None) -> Artefact:
-    """The table or figure of that name.
+    """Find a table or figure by name.
 
     Args:
-        name: Its full name (`alpharl_table_1`), or what follows the paper's name (`table_1`)
-            where only one paper has such a thing.
-        among: Where to look; everything when not given.
+        name: Its full name (`alpharl_table_1`), or the part after the paper's name (`table_1`) if
+            that is unique.
+        among: Where to look; defaults to everything.
 
     Raises:
         UserError: There is none, or several share the short name.

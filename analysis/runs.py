@@ -1,4 +1,4 @@
-"""The runs behind a study: one row each, and one page each."""
+"""The runs behind a study: a row and a page for each."""
 
 import math
 import re
@@ -24,11 +24,11 @@ from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.copies import copy_file, copy_folder, keep_inside
 
-COMPANIONS = ("claims.csv", "tables", "figures")  # what a run's page links to
+COMPANIONS = ("claims.csv", "tables", "figures")  # files and folders that a run's page links to
 
 
 def runs_table(study: Study) -> Table:
-    """One row per run: what it is, what it holds, and how much its training gained."""
+    """Build one row per run: its settings, its contents, and how much its training gained."""
     rows = [_row(cell) for cell in study.cells]
     formats = {
         "learning rate": rate,
@@ -84,7 +84,7 @@ def _row(cell: Cell) -> dict[str, Any]:
 
 
 def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
-    """What a reader asks about the runs behind a table or figure, as (question, answer)."""
+    """Return what readers ask about the runs behind a table or figure, as (question, answer)."""
     wanted = set(names)
     cells = [cell for cell in study.cells if cell.name in wanted]
     if not cells:
@@ -107,7 +107,7 @@ def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def rate(value: float) -> str:
-    """A learning rate, always as a power of ten, so that `1e−4` and `1e−5` compare."""
+    """Format a learning rate, always as a power of ten, so that `1e−4` and `1e−5` compare."""
     digits, _, power = f"{value:.2e}".partition("e")
     return f"{general(float(digits))}e{int(power)}".replace("-", MINUS)
 
@@ -118,7 +118,7 @@ def _distinct(found: Iterable[Any]) -> str:
 
 
 def missing_tables(cell: Cell) -> list[tuple[str, str]]:
-    """File and stage of every table that a run lacks."""
+    """Return file and stage of every table that a run lacks."""
     return [
         (table.file, table.stage)
         for name, table in TABLES.items()
@@ -127,19 +127,19 @@ def missing_tables(cell: Cell) -> list[tuple[str, str]]:
 
 
 def own_report(cell: Cell) -> Path | None:
-    """The run's own page; None where its report stage has not run."""
+    """Return the run's own page; None if its report stage has not run."""
     page = cell.results.run_dir / "report" / "index.html"
     return page if page.is_file() else None
 
 
 def copy_report(cell: Cell, page: Path, cells: Path, back: str) -> None:
-    """Copy a run's page to `cells/<name>.html`, and what it links to, to `cells/<name>/`.
+    """Copy a run's page to `cells/<name>.html` and the files it links to, to `cells/<name>/`.
 
     Args:
         cell: The run.
         page: Its page.
-        cells: The folder of all runs' pages; exists.
-        back: HTML that leads back to the study, put at the top.
+        cells: The folder of all runs' pages, which must exist.
+        back: HTML linking back to the study, inserted at the top.
     """
     keep_inside(page, page.parent)
     own = cells / cell.name

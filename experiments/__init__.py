@@ -1,1 +1,1 @@
-"""What to run for which question of the papers; the grid of models and algorithms."""
+"""The runs that each question of the papers needs, and the grid of models and algorithms."""

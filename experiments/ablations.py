@@ -1,4 +1,4 @@
-"""What does each part of RELEX bring: the rank, the fitted curve, the SVD itself?"""
+"""What does each part of RELEX contribute: the rank, the fitted curve, the SVD itself?"""
 
 from experiments.question import Plan, Question
 from experiments.runs import DETAILED, RELEX, STUDY
@@ -27,7 +27,7 @@ TENTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def paper(cells: tuple[str, ...], window: float) -> Plan:
-    """The paper's ablation and oracle: a fifth of the training apart, from one window."""
+    """Plan the paper's ablation and oracle: targets every fifth of the training, one window."""
     return Plan(
         cells=cells,
         windows=(window,),

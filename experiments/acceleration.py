@@ -47,7 +47,7 @@ QUESTION = Question(
             ladder=(0.15, 1.0),
             benchmarks=RELEX_BENCHMARKS,
         ),
-        Plan(  # RELEX observes a fifth of the 8B's training, and less of the others'
+        Plan(  # RELEX observes a fifth of the 8B's training, and less for the other models
             cells=("relex_published_qwen3_8b", "grpo_qwen3_8b_math"),
             windows=(0.2,),
             targets=(1.0, 1.5),
@@ -59,7 +59,7 @@ QUESTION = Question(
             PAPER,
             cells=STUDY,
             methods=(
-                # Of 60 steps, 5 % are too few for AlphaRL's regression.
+                # 5 % of 60 steps are too few for AlphaRL's regression.
                 ALPHARL.model_copy(update={"windows": WINDOWS[1:]}),
                 *VARIANTS,
                 Method(name="relex"),

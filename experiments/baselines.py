@@ -11,7 +11,7 @@ METHODS = (
     Method(name="first_update"),
     Method(name="shrunk_relex"),
 )
-# AlphaRL judges by accuracies of the observed checkpoints, ExPO by a validation split.
+# AlphaRL selects by accuracies of the observed checkpoints, ExPO by a validation split.
 TRAINED = (
     *METHODS,
     Method(name="alpharl"),

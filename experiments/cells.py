@@ -1,7 +1,8 @@
-"""The grid: models x algorithms, on the data and benchmarks of the paper that trains the model.
+"""The grid of models x algorithms, on the data and benchmarks of the paper that uses the model.
 
-`configs/exp/<algorithm>_<model>.yaml` are written from here (`python -m experiments.grid --write`).
-The data follow the model, never the algorithm: algorithms are compared on the same problems.
+`configs/exp/<algorithm>_<model>.yaml` are generated from here (`python -m experiments.grid
+--write`). The data depend on the model, never on the algorithm, so that algorithms are compared on
+the same problems.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,11 @@ class Protocol:
     """Where a model is trained and how it is scored.
 
     Attributes:
-        data: Training problems, a file of ``configs/data``.
-        benchmark: Benchmarks or suite, of ``configs/benchmark``.
-        scoring: Sampling, of ``configs/scoring``.
-        why: A comment for the written files.
-        keys: What is set beside the groups, by dotted key.
+        data: Training problems, a file in ``configs/data``.
+        benchmark: Benchmarks or suite, in ``configs/benchmark``.
+        scoring: Sampling, in ``configs/scoring``.
+        why: A comment for the generated files.
+        keys: Further settings, by dotted key.
     """
 
     data: str
@@ -70,7 +71,7 @@ ALPHARL_SHORT = Protocol(
 )
 
 # RELEX trains the 1.5B, the 4B and the 8B. AlphaRL trains the 8B with three algorithms, so its data
-# stand for the 8B; RELEX's own 8B run is the extra cell grpo_qwen3_8b_math.
+# are used for the 8B; RELEX's own 8B run is the extra cell grpo_qwen3_8b_math.
 MODELS = MappingProxyType(
     {
         "qwen2_5_math_1_5b": RELEX_1_5B,
@@ -84,13 +85,13 @@ MODELS = MappingProxyType(
     }
 )
 EXTRA_MODELS = MappingProxyType({"llama3_1_8b": ALPHARL, "glm4_9b": ALPHARL})
-# Both papers' models of middle size get the extra algorithms too.
+# The medium-sized models of both papers also get the extra algorithms.
 EXTRA_ALGORITHM_MODELS = ("qwen3_4b", "qwen3_8b")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid; its name is that of its file, its run directory and its ``+exp=``."""
+    """One run of the grid; its file, run directory and ``+exp=`` share its name."""
 
     algorithm: str
     model: str
@@ -100,12 +101,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """``<algorithm>_<model>``, with a suffix where the protocol is not the model's."""
+        """``<algorithm>_<model>``, with a suffix if the protocol is not the model's own."""
         return f"{self.algorithm}_{self.model}{self.suffix}"
 
     @property
     def groups(self) -> dict[str, str]:
-        """The choice in each group that differs between cells, the algorithm left out."""
+        """The choice in each group that differs between cells, except the algorithm."""
         return {
             "model": self.model,
             "data": self.protocol.data,

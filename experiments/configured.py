@@ -1,4 +1,4 @@
-"""A cell as configured or as run, and the command that makes it predict more."""
+"""A configured or finished cell, and the command that makes it predict more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Configured:
     """A cell and what it predicts.
 
     Attributes:
-        arguments: Those of `python -m rlvr_dynamics.run` that make it what it is.
+        arguments: Arguments of `python -m rlvr_dynamics.run` that define it.
         predictions: What it predicts without further arguments.
         ladder: Its `scoring.ladder`.
-        folder: Its run directory, if it was run.
-        steps: The saved steps of the training, if it was run.
+        folder: Its run directory, if it has run.
+        steps: The saved steps of the training, if it has run.
         stages: The finished stages.
     """
 
@@ -40,7 +40,7 @@ class Configured:
 
     @classmethod
     def of_cell(cls, cell: str, runs: Path) -> "Configured":
-        """A cell that was never run.
+        """Describe a cell that has never run.
 
         Raises:
             UserError: The cell does not exist.
@@ -55,7 +55,7 @@ class Configured:
 
     @classmethod
     def of_run(cls, cell: str, folder: Path, runs: Path) -> "Configured":
-        """A run; what it predicts is what its last extrapolation was configured with."""
+        """Describe a run; it predicts what its last extrapolation was configured with."""
         config = read_config(folder)
         record = read_record(folder / FOLDERS["extrapolate"])
         settings = record.get("material", {}).get("settings", {})
@@ -71,13 +71,13 @@ class Configured:
         )
 
     def at(self, triple: Triple) -> tuple[str, int, int]:
-        """A label with the steps that its window and target fall on."""
+        """Return a label with the steps of its window and target."""
         label, window, target = triple
         observe = observed_step(self.steps, window) if window else 0
         return (label, observe, target_step(self.steps, target))
 
     def command(self, wanted: Predictions, ladder: Sequence[float]) -> str:
-        """What to type so that this cell has what is wanted, and keeps what it has."""
+        """Return the command that adds what is wanted and keeps what the cell has."""
         more = wanted.triples() - self.predictions.triples()
         keeps = self.predictions if self.folder is not None else Predictions()
         changes = overrides_of(merged([keeps, wanted])) if more else []
@@ -89,7 +89,7 @@ class Configured:
 
 
 def _steps(config: RecordedConfig, folder: Path) -> tuple[int, ...]:
-    """The saved steps of a run, from its configuration or from what was measured."""
+    """Return the saved steps of a run, from its configuration or its measurements."""
     if config.source.published:
         return config.source.published.steps
     if not config.source.base:

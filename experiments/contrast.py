@@ -1,4 +1,4 @@
-"""Is it reinforcement learning that gives rank 1 its share, or any training?"""
+"""Is rank 1's share specific to reinforcement learning, or does any training give it?"""
 
 from experiments.question import Plan, Question
 from experiments.rank_recovery import PAPER, RANDOM, RANK_1, share

@@ -1,4 +1,4 @@
-"""What do the statistics say where there is nothing to find?"""
+"""What do the statistics give when there is nothing to find?"""
 
 from experiments.linearity_pls import PLS, TABLES
 from experiments.question import Plan, Question
@@ -6,7 +6,7 @@ from experiments.rank_recovery import RANDOM, RANK_1
 from experiments.runs import ALPHARL_BENCHMARKS, CONTROLS, DETAILED, RELEX_BENCHMARKS
 from rlvr_dynamics.schema import Method
 
-# Tables with nulls in them: random walks with the steps' norms, shuffled steps and accuracies.
+# Tables that hold nulls: random walks with the steps' norms, shuffled steps and accuracies.
 NULLS = (*TABLES, *PLS)
 
 QUESTION = Question(

@@ -1,4 +1,4 @@
-"""What a file of `configs/exp` predicts and scores, read without composing the configuration."""
+"""What a file in `configs/exp` predicts and scores, read without composing the configuration."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from rlvr_dynamics.config import CONFIG_FOLDER
 
 
 def declared(name: str, section: str) -> dict[str, Any]:
-    """A section of `+exp=NAME`, as `rlvr_dynamics.config.load` gives it.
+    """Return a section of `+exp=NAME`, as `rlvr_dynamics.config.load` does.
 
     Args:
-        name: A file of `configs/exp`.
-        section: A section that is a group of files, such as `extrapolation` or `scoring`.
+        name: A file in `configs/exp`.
+        section: A section that is a config group, such as `extrapolation` or `scoring`.
     """
     chosen = _read("exp", name)
     group = _chosen(_read("", "config")["defaults"], section)
@@ -26,7 +26,7 @@ def _chosen(defaults: Any, key: str) -> str | None:
 
 
 def _group(section: str, name: str) -> dict[str, Any]:
-    """A file of a group with the files of the group that it builds on."""
+    """Return a file of a group, merged with the files of the group that it builds on."""
     own = _read(section, name)
     values: dict[str, Any] = {}
     for base in own.pop("defaults", ()):

@@ -1,4 +1,4 @@
-"""How far beyond what was observed does the line hold?"""
+"""How far beyond the observed steps does the line hold?"""
 
 from experiments.question import Plan, Question
 from experiments.runs import RELEX, STUDY
@@ -17,7 +17,7 @@ QUESTION = Question(
             ladder=(1.0,),
             benchmarks=("math",),
         ),
-        Plan(  # no step after the window and before the end is published
+        Plan(  # no published steps lie between the window and the end
             cells=("relex_published_qwen2_5_math_1_5b", "relex_published_qwen3_4b"),
             windows=(0.1, 0.15),
             targets=(1.0, 1.5, 2.0),

@@ -1,4 +1,4 @@
-"""The configuration files that are written from declarations: cells, and lists of predictions."""
+"""The configuration files generated from declarations: cells, and lists of predictions."""
 
 import textwrap
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ CELL_FOLDER = CONFIG_FOLDER / "exp"
 LIST_FOLDER = CONFIG_FOLDER / "extrapolation"
 CELL_MARK = "# Written by `python -m experiments.grid --write` from experiments/cells.py."
 LIST_MARK = "# Written by `python -m experiments.questions --write` from experiments/{}.py."
-# The questions whose lists one would otherwise type; `recovery` has those of the reconstructions.
+# Questions whose lists users would otherwise type; `recovery` lists the reconstructions.
 LISTED = ("acceleration", "far_extrapolation", "ablations", "baselines")
 LINE = 100
 
 
 def text_of(cell: Cell) -> str:
-    """The file of a cell."""
+    """Return the file content of a cell."""
     groups = {
         "model": cell.model,
         "data": cell.protocol.data,
@@ -43,7 +43,7 @@ def text_of(cell: Cell) -> str:
 
 
 def list_of(question: Question) -> str:
-    """The file of the papers' own windows, targets and methods of a question."""
+    """Return the file content with the papers' own windows, targets and methods of a question."""
     lines = [LIST_MARK.format(question.name), *_comment(question.asks)]
     for key, value in entries(question.plans[0].predictions).items():
         if key in ("windows", "targets"):
@@ -55,7 +55,7 @@ def list_of(question: Question) -> str:
 
 
 def write_cells(folder: Path = CELL_FOLDER) -> list[str]:
-    """Write the files of all cells and remove those of cells that are no longer declared.
+    """Write the files of all cells and remove files of cells that are no longer declared.
 
     Returns:
         Names of the files that changed.
@@ -69,13 +69,13 @@ def write_cells(folder: Path = CELL_FOLDER) -> list[str]:
 
 
 def written_cells(folder: Path = CELL_FOLDER) -> dict[str, str]:
-    """Name and content of every file that `write_cells` has made, declared or not."""
+    """Return name and content of every file that `write_cells` has made, declared or not."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
     return {name: text for name, text in texts.items() if CELL_MARK in text.splitlines()}
 
 
 def write_lists(questions: Iterable[Question], folder: Path = LIST_FOLDER) -> list[str]:
-    """Write the lists of the questions that have one; returns the names of those that changed."""
+    """Write the questions' lists; returns the names of those that changed."""
     chosen = [question for question in questions if question.name in LISTED]
     return _write(folder, {f"{question.name}.yaml": list_of(question) for question in chosen})
 
@@ -95,7 +95,7 @@ def _comment(text: str) -> list[str]:
 
 
 def _spelled(value: object) -> str:
-    """A value in YAML's short form."""
+    """Format a value in YAML's short form."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_spelled(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

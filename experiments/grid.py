@@ -1,4 +1,4 @@
-"""`python -m experiments.grid`: the cells of the grid, what each needs and how far it has come."""
+"""`python -m experiments.grid`: the cells of the grid, their needs and progress."""
 
 import fnmatch
 import json
@@ -20,7 +20,7 @@ COMMON = ["trainer=gpu_node", "measure=large"]
 
 @dataclass(frozen=True)
 class Need:
-    """What a cell needs: GPUs of a size, on nodes, and estimates (`flow.estimates`)."""
+    """What a cell needs: GPUs, their size, nodes, and estimates (`flow.estimates`)."""
 
     nodes: int
     gpus: int
@@ -65,7 +65,7 @@ def _parser() -> Parser:
 
 
 def select(globs: list[str]) -> list[Cell]:
-    """Cells whose name matches one of the patterns, in the order of the declaration; [] is all.
+    """Return cells whose name matches a pattern, in declared order; [] selects all.
 
     Raises:
         UserError: A pattern matches no cell.
@@ -84,7 +84,7 @@ def select(globs: list[str]) -> list[Cell]:
 
 
 def configurations(cells: list[Cell]) -> list[RunConfig]:
-    """The configurations of cells, as ``+exp=`` loads them, but composed together."""
+    """Return the configurations of cells, as loaded by ``+exp=``, but composed together."""
     runs = list(dict.fromkeys((cell.model, cell.protocol) for cell in cells))
     first = {(cell.model, cell.protocol): cell for cell in reversed(cells)}
     algorithms = list(dict.fromkeys(cell.algorithm for cell in cells))
@@ -110,7 +110,7 @@ def configurations(cells: list[Cell]) -> list[RunConfig]:
 
 
 def need_of(config: RunConfig) -> Need:
-    """What a cell needs."""
+    """Return what a cell needs."""
     trainer = config.trainer
     return Need(
         nodes=trainer.nodes,
@@ -123,7 +123,7 @@ def need_of(config: RunConfig) -> Need:
 
 
 def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
-    """One object per cell."""
+    """Return one object per cell."""
     return json.dumps(
         [
             {"cell": cell.name, "algorithm": cell.algorithm, "model": cell.model}
@@ -137,7 +137,7 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 
 
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
-    """A table, and the sums below it."""
+    """Format a table with totals below it."""
     rows = [("cell", "GPUs", "GPU-hours", "disk TB", "state")]
     for cell, need, state in found:
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")

@@ -9,7 +9,7 @@ from rlvr_dynamics.schema import Rebuilt
 
 
 def scaled(factor: float) -> Rebuilt:
-    """The rank-1 update times a factor, after it was brought to the norm of the whole."""
+    """Reconstruct the rank-1 update, rescaled to the norm of the full update, times a factor."""
     return Rebuilt(
         name="rank_recovery",
         label=f"rank1_scaled_{factor:g}".replace(".", "_"),

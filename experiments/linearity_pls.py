@@ -1,4 +1,4 @@
-"""Do the directions move along a line, and does their motion tell the accuracy?"""
+"""Do the directions move along a line, and does their motion predict the accuracy?"""
 
 from experiments.question import Plan, Question
 from experiments.rank_recovery import RANK_1
@@ -13,18 +13,18 @@ from experiments.runs import (
 from rlvr_dynamics.schema import Rebuilt
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Both beside their nulls: shuffled steps or accuracies, and random walks.
+# Both are compared with nulls: shuffled steps or accuracies, and random walks.
 TABLES = ("coefficients", "trajectory_svd", "linearity", "explained_variance", "drift")
 PLS = ("u1_alignment", "pls")
 
 
 def only(modules: str) -> Rebuilt:
-    """The rank-1 update of some modules; the others stay those of the base."""
+    """Reconstruct the rank-1 update of some modules; the others stay as in the base."""
     return Rebuilt(name="rank_recovery", label=f"rank1_{modules}", parameters={"modules": modules})
 
 
 def r2_window(index: int) -> Rebuilt:
-    """The rank-1 update of a third of the modules, the index-th by falling R²."""
+    """Reconstruct the rank-1 update of a third of the modules, the index-th by descending R²."""
     return Rebuilt(
         name="rank_recovery", label=f"rank1_r2_window_{index}", parameters={"r2_window": index}
     )

@@ -1,4 +1,4 @@
-"""What a run directory lacks of what questions ask, and the command that fills it."""
+"""What a run directory lacks for the questions, and the command that adds it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that a question asks of a cell and that is not there.
+    """Something that a question needs from a cell and that is missing.
 
     Attributes:
         cell: Name of the cell.
         what: What is missing.
-        command: What to type; None where nothing helps: the run is at work, had to leave it out, or
-            has a configuration that this version does not read.
+        command: The command that adds it; None if no command helps: the run is in progress, had to
+            leave it out, or has a configuration that this version does not read.
     """
 
     cell: str
@@ -36,14 +36,14 @@ class Missing:
 def missing(
     questions: Sequence[Question], folders: Sequence[Path], runs: Path = Path("outputs")
 ) -> list[Missing]:
-    """What the cells of questions lack, in the order of the cells.
+    """Return what the cells of questions lack, in the order of the cells.
 
-    The command of a cell fills all that these questions ask of it and keeps what the run has.
+    A cell's command adds everything these questions need and keeps what the run has.
 
     Args:
-        questions: Which.
+        questions: The questions.
         folders: Finished and half-finished runs, by the name of their folder.
-        runs: Where cells that were never run are to go.
+        runs: Folder for cells that have never run.
     """
     found = by_cell(folders)
     asked = dict.fromkeys(cell for question in questions for cell in question.cells)
@@ -81,7 +81,7 @@ def _tables(cell: str, plans: Iterable[Plan], folder: Path, fill: str) -> list[M
     if not read_record(place).get("finished"):
         return [Missing(cell, "not measured", fill)]
     lacking = [name for name in names if not (place / f"{name}.parquet").exists()]
-    # The stage is finished and wrote none: there was nothing to fill it with.
+    # The stage finished without writing it: there was no data for it.
     return [Missing(cell, f"left out by measure: {', '.join(lacking)}", None)] if lacking else []
 
 
@@ -112,7 +112,7 @@ def _unscored(
     made: dict[tuple[str, int, int], set[str]],
     scored: dict[tuple[str, int, int], set[str]],
 ) -> set[Triple]:
-    """Predictions that are there, and real checkpoints, without an accuracy that is asked for."""
+    """Return existing predictions and real checkpoints that lack a needed accuracy."""
     lacking: set[Triple] = set()
     for plan in plans:
         wanted = {one for one in plan.predictions.triples() if run.at(one) in made}
@@ -126,10 +126,10 @@ def _unscored(
 
 
 def _rows(path: Path, columns: list[str]) -> dict[tuple[str, int, int], set[str]]:
-    """What a table has, by method, observed step (0 for none) and step.
+    """Return the contents of a table by method, observed step (0 for none) and step.
 
     Args:
-        path: The parquet file; may be absent.
+        path: The parquet file, which may be absent.
         columns: The method, and a column whose values are collected.
     """
     import pyarrow.parquet as parquet
@@ -149,7 +149,7 @@ def _rows(path: Path, columns: list[str]) -> dict[tuple[str, int, int], set[str]
 
 
 def _listed(triples: Iterable[Triple]) -> str:
-    """Labels with windows and targets in per cent, the first few of them."""
+    """List the first few labels with windows and targets in per cent."""
     labels: dict[str, list[str]] = {}
     for label, window, target in sorted(triples):
         at = f"{window:.0%} to {target:.0%}" if window else f"at {target:.0%}"

@@ -1,4 +1,4 @@
-"""Sets of predictions: their union, what one lacks of another, and how Hydra is told of them."""
+"""Sets of predictions: their union, their difference, and their Hydra overrides."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Predictions:
     """Methods and reconstructions of a run.
 
     Attributes:
-        methods: Every one with windows and targets of its own.
+        methods: Methods, each with its own windows and targets.
         reconstructions: As in the configuration.
     """
 
@@ -30,7 +30,7 @@ class Predictions:
         windows: tuple[float, ...],
         targets: tuple[float, ...],
     ) -> "Predictions":
-        """Give the common windows and targets to the methods that have none of their own."""
+        """Fill in the common windows and targets for methods that have none."""
         own = [
             method.model_copy(
                 update={
@@ -44,14 +44,14 @@ class Predictions:
 
     @classmethod
     def configured(cls, extrapolation: Any) -> "Predictions":
-        """The predictions of a configuration's section, as a mapping (config.json, a yaml file)."""
+        """Read predictions from a configuration's section given as a mapping (json or yaml)."""
         made = Extrapolation.model_validate(extrapolation)
         return cls.of(made.methods, made.reconstructions, made.windows, made.targets)
 
     def triples(self) -> set[Triple]:
-        """Label, window and target, as shares of the training; window 0 of a reconstruction.
+        """Return label, window and target as shares of the training; reconstructions have window 0.
 
-        The pairs whose target does not lie after the window are no predictions.
+        Pairs whose target is not after the window are left out.
         """
         found = {
             (method.title, window, target)
@@ -66,7 +66,7 @@ class Predictions:
 
 
 def merged(several: Sequence[Predictions]) -> Predictions:
-    """The union, every label once: its windows, targets and grid are those of all.
+    """Merge predictions: each label once, with the union of its windows, targets and grids.
 
     Raises:
         UserError: One label stands for two different methods.
@@ -120,9 +120,9 @@ def _union(one: Iterable[Any], other: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def entries(predictions: Predictions) -> dict[str, Any]:
-    """The section `extrapolation` that asks for these predictions, what is common taken out.
+    """Return the `extrapolation` section for these predictions, with common parts factored out.
 
-    Windows and targets are left out where there is no method.
+    Windows and targets are omitted if there is no method.
     """
     windows = _union((), (w for each in predictions.methods for w in each.windows or ()))
     targets = _union((), (t for each in predictions.methods for t in each.targets or ()))
@@ -134,11 +134,11 @@ def entries(predictions: Predictions) -> dict[str, Any]:
 
 
 def overrides_of(predictions: Predictions, ladder: Sequence[float] = ()) -> list[str]:
-    """Overrides that make a run compute these predictions, and score these real checkpoints.
+    """Return overrides that make a run compute these predictions and score real checkpoints.
 
     Args:
-        predictions: What is to be predicted; nothing leaves the section as it is.
-        ladder: Shares of the training; nothing leaves `scoring.ladder` as it is.
+        predictions: What to predict; if empty, the section stays unchanged.
+        ladder: Shares of the training; if empty, `scoring.ladder` stays unchanged.
     """
     found = []
     if predictions.methods or predictions.reconstructions:
@@ -152,7 +152,7 @@ def overrides_of(predictions: Predictions, ladder: Sequence[float] = ()) -> list
 def _entry(
     each: Method | Rebuilt, windows: tuple[float, ...] | None, targets: tuple[float, ...]
 ) -> Any:
-    """A method as the configuration spells it, without what is common; its name alone if it may."""
+    """Return a method's configuration without common parts; only its name if that suffices."""
     values: dict[str, Any] = {"name": each.name}
     if each.label is not None:
         values["label"] = each.label
@@ -169,7 +169,7 @@ def _entry(
 
 
 def _spelled(value: Any) -> str:
-    """A value in Hydra's grammar; names and numbers need no quotes."""
+    """Format a value in Hydra's grammar; names and numbers need no quotes."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{_spelled(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

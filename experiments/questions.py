@@ -1,4 +1,4 @@
-"""`python -m experiments.questions`: what each question has, what it lacks, what to type next."""
+"""`python -m experiments.questions`: what each question has and lacks, and the next command."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from experiments.runs import run_dirs
 from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
-# One module each, in the order of the papers.
+# One module per question, in the order of the papers.
 MODULES = (
     "rank_recovery",
     "training_progress",
@@ -30,20 +30,20 @@ MODULES = (
     "seeds",
     "regimes",
 )
-LEDGER = "claims"  # what `analysis` calls the question of its ledger: every one of these
+LEDGER = "claims"  # the name that `analysis` gives its ledger's question, which means all of these
 SHOWN = 3
 
 
 def all_questions() -> tuple[Question, ...]:
-    """Every question, in the order of the papers."""
+    """Return every question, in the order of the papers."""
     return tuple(import_module(f"experiments.{name}").QUESTION for name in MODULES)
 
 
 def select(names: Sequence[str]) -> list[Question]:
-    """The questions of these names, in the order of the papers; [] is all, as is the ledger.
+    """Return questions by name, in the order of the papers; [] or the ledger means all.
 
     Raises:
-        UserError: A name is not that of a question.
+        UserError: A name does not match a question.
     """
     known = {question.name: question for question in all_questions()}
     for name in names:
@@ -92,7 +92,7 @@ def _parser() -> Parser:
 def next_command(
     questions: Sequence[Question], folders: Sequence[Path], runs: Path
 ) -> Missing | None:
-    """What to type next for all of these questions: a run that is there first, small ones next."""
+    """Return the next command for these questions: existing runs first, then small ones."""
     there = {folder.name for folder in folders}
     helped = [one for one in missing(questions, folders, runs) if one.command is not None]
     return min(
@@ -101,12 +101,12 @@ def next_command(
 
 
 def _is_small(command: str | None) -> bool:
-    """Whether a laptop is enough."""
+    """Whether a laptop can run it."""
     return command is not None and "+exp=study" in command
 
 
 def as_json(found: Sequence[tuple[Question, list[Missing]]], following: Missing | None) -> str:
-    """One object per question, and the next command."""
+    """Return one object per question, and the next command."""
     return json.dumps(
         {
             "questions": [_described(question, lacking) for question, lacking in found],
@@ -133,7 +133,7 @@ def _described(question: Question, lacking: Sequence[Missing]) -> dict[str, Any]
 def as_text(
     found: Sequence[tuple[Question, list[Missing]]], following: Missing | None, in_full: bool
 ) -> str:
-    """A paragraph per question: what it asks, how many cells answer it, what the others lack."""
+    """Format a paragraph per question: the question, cells that answer it, what others lack."""
     lines: list[str] = []
     for question, lacking in found:
         open_cells = {one.cell for one in lacking}
@@ -157,11 +157,11 @@ def as_text(
 
 
 def _grouped(lacking: Sequence[Missing], in_full: bool) -> list[str]:
-    """What is missing with the cells that lack just that; runs that are there come first.
+    """Group cells by what they lack, existing runs first.
 
     Args:
         lacking: What is missing.
-        in_full: Whether cells are named even where many lack the same.
+        in_full: Whether to name all cells even if many lack the same.
     """
     by_what: dict[str, list[str]] = {}
     for one in lacking:

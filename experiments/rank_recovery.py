@@ -1,4 +1,4 @@
-"""Does the rank-1 part of the update keep the accuracy?"""
+"""Does the rank-1 part of the update preserve the accuracy?"""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from rlvr_dynamics.schema import Rebuilt
 
 
 def share(percent: int) -> Rebuilt:
-    """The leading directions of every update, as many as this share of them."""
+    """Reconstruct from this share of every update's directions, the leading ones."""
     return Rebuilt(
         name="rank_recovery",
         label=f"recovery_{percent}_percent",

@@ -1,4 +1,4 @@
-"""Names of cells and the command that runs each; where runs are found."""
+"""Names of cells, the command that runs each, and where to find runs."""
 
 import re
 import shlex
@@ -15,9 +15,9 @@ _STUDY = {cell.name: cell for cell in study_cells()}
 STUDY = tuple(_STUDY)
 CONTROLS = tuple(name for name, cell in _STUDY.items() if cell.shuffled)
 TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
-DETAILED = TRAINED[0]  # the cell that gets the long lists, such as one projection at a time
+DETAILED = TRAINED[0]  # the cell with the long lists, such as one projection at a time
 
-# A cell of the grid or of configs/exp again, with another seed or as the control.
+# A repeat of a cell of the grid or of configs/exp, with another seed or as the control.
 _VARIANT = re.compile(r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-seed(?P<seed>\d+))?")
 
 ALPHARL_8B = ("dapo_qwen3_8b", "grpo_qwen3_8b", "rloo_qwen3_8b")
@@ -28,7 +28,7 @@ ALPHARL_OTHERS = (
     "dapo_llama3_1_8b",
 )
 ALPHARL_PUBLISHED = "alpharl_published_dapo_qwen3_8b"
-# Models that others trained and AlphaRL measures beside their bases.
+# Models trained by others, which AlphaRL compares with their bases.
 PUBLISHED_PAIRS = ("open_reasoner_zero_7b", "oat_zero_7b", "dapo_qwen_32b")
 RELEX_PUBLISHED = (
     "relex_published_qwen2_5_math_1_5b",
@@ -41,12 +41,12 @@ RELEX_BENCHMARKS = ("math", "aime25", "aime26", "hmmt_feb_2025", "olympiadbench"
 
 
 def arguments(cell: str, runs: Path) -> list[str]:
-    """The arguments of `python -m rlvr_dynamics.run` that run a cell.
+    """Return the arguments of `python -m rlvr_dynamics.run` for a cell.
 
     Args:
-        cell: A study cell, a name of `configs/exp`, or such a name with `-shuffled`, `-seedN` or
-            both behind it.
-        runs: The folder of run directories, that of the study in `study` below it.
+        cell: A study cell, or a name in `configs/exp`, optionally followed by `-shuffled`,
+            `-seedN` or both.
+        runs: The folder of run directories; the study's are in its subfolder `study`.
 
     Raises:
         UserError: There is no such cell.
@@ -72,23 +72,23 @@ def _study_arguments(cell: StudyCell, runs: Path) -> list[str]:
 
 
 def command(*arguments: str) -> str:
-    """What to type."""
+    """Return the shell command."""
     return shlex.join(["python", "-m", "rlvr_dynamics.run", *arguments])
 
 
 def typed(folder: Path) -> list[str] | None:
-    """The arguments with which a run was last called, as its log has them; None without a log."""
+    """Return the arguments of a run's last call, from its log; None without a log."""
     commands = (event["command"] for event in events(folder) if "command" in event)
     return next((shlex.split(command)[3:] for command in commands), None)
 
 
 def run_dirs(runs: Path) -> list[Path]:
-    """Run directories in a folder and in the folders below it (outputs/study, outputs/slurm)."""
+    """Return run directories in a folder and its subfolders (outputs/study, outputs/slurm)."""
     own = [path.parent for path in runs.glob("*/config.json")]
     below = [path.parent for path in runs.glob("*/*/config.json") if path.parent.parent not in own]
     return sorted([*own, *below])
 
 
 def by_cell(folders: Sequence[Path]) -> dict[str, Path]:
-    """Run directories by the name of their folder, which is the name of their cell."""
+    """Return run directories by folder name, which is the name of the cell."""
     return {folder.name: folder for folder in reversed(folders)}

@@ -1,4 +1,4 @@
-"""How much of a result is the luck of one run?"""
+"""How much of a result is due to the luck of one run?"""
 
 from experiments.question import Plan, Question
 from experiments.rank_recovery import RANDOM, RANK_1
@@ -7,7 +7,7 @@ from rlvr_dynamics.schema import Method
 
 
 def three(cell: str) -> tuple[str, ...]:
-    """A cell of seed 0 with two sisters."""
+    """Return a cell with seed 0 and its repeats with two other seeds."""
     return (cell, f"{cell}-seed1", f"{cell}-seed2")
 
 

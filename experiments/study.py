@@ -1,8 +1,7 @@
-"""The study: every cell of a small grid through the whole loop, then all tables and figures.
+"""The study: run every cell of a small grid end to end, then make all tables and figures.
 
 `python -m experiments.study [--seeds N] [--rates RATE ...] [--runs DIR] [--out DIR] [--list]`;
-`make study` calls it. What is finished is not done again, and a cell that fails does not stop the
-others.
+`make study` calls it. Finished work is not repeated, and a failing cell does not stop the others.
 """
 
 import math
@@ -35,9 +34,9 @@ class StudyCell:
     """One run of the study.
 
     Attributes:
-        algorithm: A file of configs/algorithm.
-        learning_rate: The policy's.
-        seed: Of the task, the base model and the training.
+        algorithm: A file in configs/algorithm.
+        learning_rate: The policy's learning rate.
+        seed: Seed of the task, the base model and the training.
         shuffled: The control: answers shuffled among the training problems.
     """
 
@@ -67,11 +66,11 @@ class StudyCell:
 
 
 def study_cells(seeds: int = SEEDS, rates: Sequence[float] = ()) -> list[StudyCell]:
-    """All cells, the ones that a look at half of the study needs most first.
+    """Return all cells, ordered so that a half-finished study is most informative.
 
     Args:
-        seeds: How many; those beyond the second are of GRPO alone.
-        rates: Further learning rates, of GRPO alone.
+        seeds: Number of seeds; only GRPO uses more than two.
+        rates: Further learning rates, for GRPO only.
     """
     further = [rate for rate in dict.fromkeys(rates) if rate not in LEARNING_RATES]
     cells = []
@@ -126,7 +125,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
-    """Every table and figure of the runs that are scored; returns the exit code."""
+    """Make every table and figure of the scored runs; returns the exit code."""
     done = [runs / cell.name for cell in cells if (runs / cell.name / "scores").is_dir()]
     if not done:
         return EXIT_FAILED
@@ -135,12 +134,12 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
 
 
 def _python(module: str, *arguments: str) -> int:
-    """Exit code of a module; on Ctrl-C it receives the signal too and is given time to end.
+    """Run a module; returns its exit code. On Ctrl-C it gets the signal too and time to end.
 
     SIGTERM reaches only this process and is passed on.
 
     Raises:
-        KeyboardInterrupt: It was interrupted.
+        KeyboardInterrupt: The module was interrupted.
     """
     stopped = False
     with subprocess.Popen([sys.executable, "-m", module, *arguments]) as process:
@@ -157,7 +156,7 @@ def _python(module: str, *arguments: str) -> int:
 
 
 def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str]:
-    """Run the cells that are not done; names of the failed ones."""
+    """Run the unfinished cells; returns the names of those that failed."""
     failed, begin = [], time.monotonic()
     for number, cell in enumerate(cells, 1):
         minutes = (time.monotonic() - begin) / 60
@@ -168,7 +167,7 @@ def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str]:
 
 
 def _arguments(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> list[str]:
-    """Overrides of a cell; the base is made once a seed and taken over from the run that has it."""
+    """Return a cell's overrides; each seed's base is made once and reused from that run."""
     for other in cells:
         same = (other.seed, other.shuffled) == (cell.seed, cell.shuffled)
         if same and other != cell and (runs / other.name / "prepare" / "stage.json").exists():

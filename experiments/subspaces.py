@@ -9,7 +9,7 @@ from rlvr_dynamics.schema import Rebuilt
 
 
 def single(index: int) -> Rebuilt:
-    """The index-th direction of every update alone, at the norm of the whole."""
+    """Reconstruct from only the index-th direction of every update, at the full update's norm."""
     return Rebuilt(name="rank_recovery", label=f"subspace_{index}", parameters={"subspace": index})
 
 

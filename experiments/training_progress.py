@@ -1,4 +1,4 @@
-"""Does rank 1 follow the model through its whole training?"""
+"""Does rank 1 follow the model throughout its training?"""
 
 from experiments.question import Plan, Question
 from experiments.runs import ALPHARL_8B, ALPHARL_BENCHMARKS, ALPHARL_PUBLISHED, STUDY

@@ -66,7 +66,7 @@ def main() -> int:
 def _main() -> int:
     given = arguments().parse_args()
     chosen = [part for part in PARTS if part in given.parts or not given.parts]
-    # A part alone, or tiny sizes, must not replace the table of a full run.
+    # A partial run, or tiny sizes, must not replace the table of a full run.
     partial = ["quick"] * given.quick + chosen * (len(chosen) < len(PARTS))
     out: Path = (given.out or OUT / "_".join(partial)).resolve()
     work: Path = (given.work or out).resolve() / "synthetic_runs"
@@ -80,7 +80,7 @@ def _main() -> int:
     try:
         for name in chosen:
             found[name] = PARTS[name](sizes, lambda text, name=name: say(f"{name}: {text}"))
-            # After every part, so that a later one that breaks does not lose the earlier ones.
+            # Write after every part, so that a later failure does not lose the earlier ones.
             table = report.write(found, source, out)
     finally:
         if not given.keep:

@@ -68,7 +68,7 @@ def draw(details: dict[str, Any], out: Path) -> None:
             ax.set(xscale="log", xlabel="observed steps T", xlim=(low, max(high, 1.25 * crossing)))
             ax.set_xticks(ticks, [str(step) for step in ticks], minor=False)
             ax.set_xticks([], minor=True)
-        # The style writes text as it is, and the usual labels of a log axis are formulas.
+        # The style does not render formulas, which log axes use as labels by default.
         time.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         time.yaxis.set_major_formatter("{x:g}")
         time.yaxis.set_minor_locator(NullLocator())

@@ -31,7 +31,7 @@ def measure_on(device: torch.device, settings: Settings, say: Callable[[str], No
     """Measure on a given device.
 
     Args:
-        device: Where the updates lie.
+        device: Device of the updates.
         settings: Matrix shapes, steps, seed and repeats.
         say: Called with what is being measured.
     """
@@ -53,7 +53,7 @@ def measure_on(device: torch.device, settings: Settings, say: Callable[[str], No
         ours = timed(lambda delta=delta: update_svd(delta, 1))
         full = timed(lambda delta=delta: torch.linalg.svd(delta, full_matrices=False))
         found = float(update_svd(delta, 1).singular_values[0])
-        # Float32 has an error of its own, larger than the one looked for.
+        # Float32 rounding would be larger than the error being measured.
         plain = float(torch.linalg.svdvals(delta.double())[0])
         rows += [
             Row(f"{name} {m} x {n}, k = 1, cold start: time", "s", ours, full, FULL),
@@ -105,7 +105,7 @@ def measure_on(device: torch.device, settings: Settings, say: Callable[[str], No
 
 
 def _update(m: int, n: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
-    """Return an update with a clear leading direction: noise plus a rank-1 part, twice as long."""
+    """Return an update with a clear leading direction: noise plus a rank-1 part twice its norm."""
 
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, device=device, generator=generator)

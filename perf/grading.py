@@ -1,8 +1,8 @@
-"""How fast answers are graded, what hostile ones cost, and whether memory stays flat.
+"""Speed of grading, the cost of hostile answers, and whether memory stays flat.
 
 The workload imitates an evaluation: questions with several samples each, the shapes of the gold
-answers in the proportions of MATH-500, half of the answers right (some spelled otherwise), the
-wrong ones among a few per question, as a model's mistakes are.
+answers in the proportions of MATH-500, half of the answers right (some written differently), and
+the wrong ones drawn from a few per question, like a model's mistakes.
 """
 
 import random
@@ -21,7 +21,7 @@ from rlvr_dynamics.grading.grade import TIME_LIMIT, grade_many, grader_version
 SAMPLES = 20
 HOSTILE_SHARE = 0.01
 SLOW = 2
-# An answer of this form is computed only if the gold answer is a product over an index too.
+# Such an answer is computed only if the gold answer is also a product over an index.
 SLOW_GOLD = r"\prod_{k=1}^{3} k^k"
 
 Pair = tuple[str, str]
@@ -75,7 +75,7 @@ def _word(draw: random.Random) -> tuple[str, str]:
     return f"\\text{{{word}}}", word
 
 
-# Of the 500 gold answers of MATH-500, by the shape that they most resemble.
+# Counts of the 500 gold answers of MATH-500, by the closest shape.
 SHAPES: list[tuple[Shape, float]] = [
     (_integer, 0.65),
     (_fraction, 0.11),
@@ -106,7 +106,7 @@ def ordinary(count: int, seed: int) -> list[Pair]:
 
 
 def hostile(count: int, seed: int, slow: int) -> list[str]:
-    """Return responses that were written to harm, all different; `slow` of them pass the limits."""
+    """Return distinct hostile responses; `slow` of them exceed the limits."""
     makers: list[Callable[[int], str]] = [
         lambda n: f"9^9^9^{n}",
         lambda n: f"9^{{9^{{{n}^9}}}}",
@@ -129,7 +129,7 @@ def hostile(count: int, seed: int, slow: int) -> list[str]:
 
 
 def with_hostile(pairs: list[Pair], seed: int, slow: int) -> list[Pair]:
-    """Put hostile responses in the place of some of the ordinary ones."""
+    """Replace some ordinary responses by hostile ones."""
     draw = random.Random(seed)  # noqa: S311
     mixed = list(pairs)
     places = draw.sample(range(len(pairs)), int(len(pairs) * HOSTILE_SHARE))
@@ -164,10 +164,10 @@ def _timed(pairs: list[Pair]) -> dict[str, Any]:
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
-    """Grade ordinary answers, and the same number with hostile ones among them.
+    """Grade ordinary answers, and the same number with hostile ones mixed in.
 
-    Rates are answers per second of processor time, of this process and the workers together, so
-    that other work on the machine does not count. No question occurs in two runs.
+    Rates are answers per second of processor time, summed over this process and the workers, so
+    that other work on the machine does not matter. No question occurs in two runs.
     """
     count, repeats = settings.answers, settings.repeats
     say(f"{count} answers, {repeats} times")

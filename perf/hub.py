@@ -1,7 +1,7 @@
 """Fetching published checkpoints from loopback, against a plain download of the same bytes.
 
-The hub is the tests' own, in a process of its own. The reference gets one file after the other with
-curl, as a user would by hand: no parallel connections, no hashes.
+The hub is the tests' hub in a separate process. The reference downloads files one by one with curl,
+as a user would by hand: no parallel connections, no hashes.
 """
 
 import os
@@ -35,7 +35,7 @@ Side = Callable[[str, Path], None]
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
-    """Time both downloads, by turns, and return the medians."""
+    """Time both downloads in turn, and return the medians."""
     quick = settings.matrix[0] < QUICK_MATRIX_ROWS
     size = QUICK_BYTES if quick else FULL_BYTES
     folder = settings.work / "hub"
@@ -44,7 +44,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
     pairs = {"on the disk": (_ours, _curl_flushed), "in memory": (_ours_unflushed, _curl)}
     speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
     with _serving(folder / "source") as endpoint:
-        for turn in range(settings.repeats + 1):  # the first warms both sides up
+        for turn in range(settings.repeats + 1):  # the first run warms up both sides
             for name, sides in pairs.items():
                 found = {}
                 for side in sides if turn % 2 else reversed(sides):
@@ -75,7 +75,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
 def _seconds(side: Side, endpoint: str, out: Path, total: int) -> float:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    os.sync()  # the other side's bytes must not be written at this side's cost
+    os.sync()  # flush the other side's writes first, so that this side does not pay for them
     begin = time.perf_counter()
     side(endpoint, out)
     seconds = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""What the machine itself can do, and which one it is: the yardsticks of the tables."""
+"""The machine and its own speed: the yardsticks of the tables."""
 
 import datetime
 import os
@@ -27,21 +27,21 @@ def seconds_of(action: Callable[[], Any]) -> float:
 
 
 def median_of(action: Callable[[], Any], repeats: int) -> float:
-    """Return the median time of some runs."""
+    """Return the median time of several runs."""
     return statistics.median(seconds_of(action) for _ in range(repeats))
 
 
 def by_turns(sides: Sequence[Side], repeats: int) -> Iterator[tuple[int, Side]]:
-    """Say whose turn it is; the order turns round, so that no side always follows the other."""
+    """Yield whose turn it is; the order alternates, so that no side always goes second."""
     for repeat in range(repeats):
         for side in sides if repeat % 2 == 0 else reversed(sides):
             yield repeat, side
 
 
 def read_and_convert(paths: Sequence[Path], threads: int = 2) -> float:
-    """Read files of bf16 values, convert them to float32, keep nothing; return the seconds taken.
+    """Read files of bf16 values, convert them to float32 and discard them; return the seconds.
 
-    The least that any analysis of these files must do. Each thread takes whole files.
+    This is the minimum work of any analysis of these files. Each thread takes whole files.
     """
 
     def one(path: Path) -> None:
@@ -53,7 +53,7 @@ def read_and_convert(paths: Sequence[Path], threads: int = 2) -> float:
                 wide[: count // 2].copy_(stored[: count // 2])
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the files are shared out; each conversion stays on its thread
+    torch.set_num_threads(1)  # files are split among threads; each conversion stays on its thread
     try:
         with ThreadPoolExecutor(max_workers=threads) as pool:
             return seconds_of(lambda: list(pool.map(one, paths)))
@@ -76,12 +76,12 @@ def dgemm_flops(n: int, repeats: int = 5) -> float:
 
 
 def warm_page_cache(paths: Sequence[Path]) -> None:
-    """Read every file once, so that no measurement pays for the disk and another does not."""
+    """Read every file once, so that no single measurement pays for the disk."""
     read_and_convert(paths)
 
 
 def provenance(settings: dict[str, Any]) -> dict[str, Any]:
-    """Say where the numbers come from: versions, machine, date, settings."""
+    """Return where the numbers come from: versions, machine, date, settings."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": commit(),

@@ -1,4 +1,4 @@
-"""Run a command and record what it cost: time, memory of its own, bytes written. Linux only."""
+"""Run a command and record its cost: time, own memory, bytes written. Linux only."""
 
 import json
 import os
@@ -14,20 +14,20 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 _INTERVAL_SECONDS = 0.005
-_CHILDREN_EVERY = 50  # looking for children scans all of /proc, so it is done rarely
+_CHILDREN_EVERY = 50  # finding children scans all of /proc, so do it rarely
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command cost.
+    """The cost of one command.
 
     Attributes:
-        wall_seconds: From start to end, the interpreter and its imports included.
+        wall_seconds: From start to end, including the interpreter and its imports.
         inner_seconds: The same without start-up, as the command itself reports it.
-        peak_bytes: Largest memory of its own (anonymous and shared pages, summed over the command
-            and its children), sampled every 5 ms. Mapped files are page cache and not in it.
-        peak_resident_bytes: The kernel's high-water mark of resident memory, mapped files included.
-        written_bytes: Bytes handed to write calls.
+        peak_bytes: Peak of its own memory (anonymous and shared pages, summed over the command and
+            its children), sampled every 5 ms. Mapped files are page cache and not counted.
+        peak_resident_bytes: The kernel's peak resident memory, including mapped files.
+        written_bytes: Bytes passed to write calls.
         report: The last line of its output, read as JSON.
     """
 
@@ -50,7 +50,7 @@ def run(command: list[str]) -> Cost:
     The last line of its output must be a JSON object with `seconds`, its own time after start-up.
 
     Raises:
-        RuntimeError: The command failed; carries the end of what it said.
+        RuntimeError: The command failed; the message has the end of its output.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
@@ -71,7 +71,7 @@ def run(command: list[str]) -> Cost:
 
 
 def _watch(pid: int) -> tuple[int, int, int]:
-    """Sample a process until it ends, and leave it to the caller to collect its exit status."""
+    """Sample a process until it ends; the caller collects its exit status."""
     peak = resident = written = 0
     children: list[int] = []
     for sample in range(1 << 62):
@@ -95,7 +95,7 @@ def _watch(pid: int) -> tuple[int, int, int]:
 def _fields(pid: int, file: str) -> dict[str, str]:
     try:
         text = Path(f"/proc/{pid}/{file}").read_text()
-    except OSError:  # a child that ended between the listing and the look at it
+    except OSError:  # the child ended after it was listed
         return {}
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 

@@ -1,8 +1,8 @@
-"""Synthetic training runs: safetensors folders with the names and shapes of a small Qwen2.
+"""Synthetic training runs: safetensors folders with tensor names and shapes of a small Qwen2.
 
-The updates imitate a bf16 run of reinforcement learning: a direction that drifts with the step
-(rank one in every matrix) plus a random walk, both so small that most elements round back to the
-value they had. Norm weights lie near 1, where bf16 is too coarse for them to move at all.
+The updates imitate reinforcement learning in bf16: a direction that drifts with the step (rank one
+in every matrix) plus a random walk, both so small that most elements round back to their old
+value. Norm weights are near 1, where bf16 is too coarse for them to move at all.
 
 Legend: T steps, d elements of one tensor.
 """
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 WEIGHT_SCALE = 0.02  # standard deviation of the base weights, as Qwen2 initialises them
-DRIFT = 3e-5  # root mean square of the drift at the last written step, |W_T - W_0| of real runs
+DRIFT = 3e-5  # root mean square of the drift at the last written step, as |W_T - W_0| in real runs
 WALK = 1.5e-5  # root mean square of the random walk at the last written step
 
 
@@ -75,9 +75,9 @@ class Files:
     """A base and its steps on disk.
 
     Attributes:
-        root: Folder that holds everything.
+        root: Folder with everything.
         size: Key in `SIZES`.
-        written: Steps that have bytes of their own.
+        written: Number of steps with distinct bytes.
         changed_share: Share of the elements that differ from the base, at the last written step.
     """
 
@@ -97,15 +97,15 @@ class Files:
         return (self.base / "model.safetensors").stat().st_size
 
     def paths(self, last: int) -> list[Path]:
-        """Weight files of the base and of the steps up to `last`, those with bytes of their own."""
+        """Return weight files of the base and of the distinct steps up to `last`."""
         folders = [self.base, *(self.root / f"step_{n}" for n in range(1, self.written + 1))]
         return [folder / "model.safetensors" for folder in folders[: last + 1]]
 
     def checkpoints(self, last: int) -> Path:
         """Return a folder with exactly the steps 1 to `last`, made of hard links.
 
-        Steps after the last written one repeat the written ones from the first: the page cache and
-        the disk see the same bytes again, the arithmetic costs what other bytes would cost.
+        Steps after the last written one repeat the written ones from the first: page cache and disk
+        see the same bytes again, but the arithmetic costs as much as with distinct bytes.
         """
         folder = self.root / f"first_{last}"
         for step in range(1, last + 1):
@@ -119,10 +119,10 @@ class Files:
 
 
 def write_files(root: Path, size: str, written: int, seed: int) -> Files:
-    """Write a base and its steps, or return them when the same ones are there already.
+    """Write a base and its steps, or return them if the same ones already exist.
 
-    One tensor is in memory at a time. The walk's increments are rotations of one Gaussian draw per
-    tensor, which makes a step as cheap as an addition and keeps the increments nearly orthogonal.
+    Only one tensor is in memory at a time. The walk's increments are rotations of one Gaussian draw
+    per tensor, so a step costs as little as an addition and increments are nearly orthogonal.
 
     Args:
         root: Folder for the files.
@@ -188,7 +188,7 @@ def _tensor(
         base.add_(1.0)
     rounded = base.to(torch.bfloat16)
     yield rounded
-    latent = base.copy_(rounded)  # training starts from the stored base
+    latent = base.copy_(rounded)  # training starts from the base as stored
     noise = torch.randn(d, generator=generator).mul_(WALK / math.sqrt(written))
     direction = torch.ones(())
     for length in shape:

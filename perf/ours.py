@@ -1,4 +1,4 @@
-"""Our side as a process of its own: RELEX with default settings, or only the decompositions."""
+"""Our side in a separate process: RELEX with default settings, or only the decompositions."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 
 
 def decompose(trajectory: Trajectory) -> None:
-    """Take the trajectory SVD of every tensor: coefficients and singular values, no directions."""
+    """Compute the trajectory SVD of every tensor: coefficients and singular values only."""
     steps = np.array(trajectory.steps)
     for name in trajectory.names:
         found = Differences(trajectory, name)

@@ -1,15 +1,15 @@
-"""The plain way to predict a checkpoint: two scripts with all updates on disk between them.
+"""The plain way to predict a checkpoint: two scripts that pass all updates through the disk.
 
 Script 1 writes W_t - W_0 of every step in float16. Script 2 stacks one tensor's updates in
 float32, decomposes the T x T Gram matrix, fits a line to each coefficient and adds the result to
-the base. Two layouts of the updates, in our own words:
+the base. The updates have two layouts, which we implement ourselves:
 
-- mapped, the design released for RELEX (arXiv 2605.21468): a memory-mapped array per tensor with a
-  row per step, flushed to the disk at the end, read back row by row with numpy.
+- mapped, the design of RELEX's released code (arXiv 2605.21468): a memory-mapped array per tensor
+  with a row per step, flushed to disk at the end, read back row by row with numpy.
 - lenient: a safetensors file per step, left to the page cache, read back with torch.
 
-Lenient in both where there was a choice: the base is cast once, the stack is filled row by row
-without a second copy, and only the kept directions are saved.
+Both make the cheap choice where there is one: the base is cast once, the stack is filled row by
+row without a second copy, and only the kept directions are saved.
 
 Legend: T observed steps, d elements of one tensor, r rank.
 """
@@ -32,7 +32,7 @@ Stack = Callable[[str, int], torch.Tensor]  # tensor name and d -> updates, shap
 
 
 def write_differences(base: Path, checkpoints: Path, last: int, deltas: Path) -> None:
-    """Script 1: save the update of every step as a float16 file."""
+    """Script 1, lenient: save the update of every step as a float16 file."""
     deltas.mkdir(parents=True)
     before = {name: tensor.half() for name, tensor in load_file(base / WEIGHTS).items()}
     for step in range(1, last + 1):
@@ -42,7 +42,7 @@ def write_differences(base: Path, checkpoints: Path, last: int, deltas: Path) ->
 
 
 def write_mapped(base: Path, checkpoints: Path, last: int, deltas: Path) -> None:
-    """Script 1, mapped: a float16 array per tensor on the disk, two checkpoints at a time."""
+    """Script 1, mapped: write a float16 array per tensor to disk, two checkpoints at a time."""
     deltas.mkdir(parents=True)
     before = {name: tensor.half() for name, tensor in load_file(base / WEIGHTS).items()}
     arrays = {
@@ -84,7 +84,7 @@ def _stack_mapped(deltas: Path, last: int) -> Stack:
 
 
 def extrapolate(base: Path, stack_of: Stack, last: int, target: int, rank: int, out: Path) -> None:
-    """Script 2: decompose all updates of each tensor, fit lines, save directions and prediction."""
+    """Script 2: decompose each tensor's updates, fit lines, save directions and prediction."""
     (out / "predicted").mkdir(parents=True)
     directions, predicted = {}, {}
     for name, tensor in load_file(base / WEIGHTS).items():

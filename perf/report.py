@@ -1,4 +1,4 @@
-"""Rows of measurements, and the two files that hold them: results.json and table.md."""
+"""Rows of measurements, and the two output files: results.json and table.md."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,15 +14,15 @@ DASH = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity: ours and a reference measured in the same run.
+    """One quantity: ours and a reference, measured in the same run.
 
     Attributes:
         what: The quantity.
         unit: Its unit; empty for a pure number.
-        ours: Our value; NaN when it was not measured.
-        reference: The reference's value; NaN without one.
+        ours: Our value; NaN if not measured.
+        reference: The reference's value; NaN if there is none.
         against: What the reference is.
-        comparable: Whether a ratio says anything (not for errors at the level of rounding).
+        comparable: Whether the ratio is meaningful (not for errors at rounding level).
     """
 
     what: str
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """reference / ours: above 1 is in our favour; NaN where it is not defined."""
+        """reference / ours: above 1 is in our favour; NaN if undefined."""
         if not self.comparable or self.ours == 0 or math.isnan(self.ours + self.reference):
             return NAN
         return self.reference / self.ours
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the benchmark found.
+    """The results of one part of the benchmark.
 
     Attributes:
         title: Heading, with sizes and dtype.
@@ -58,7 +58,7 @@ class Part:
 
 
 def number(value: float) -> str:
-    """Write a number with three significant digits, NaN as a dash."""
+    """Format a number with three significant digits, NaN as a dash."""
     if math.isnan(value):
         return DASH
     return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
@@ -123,7 +123,7 @@ def write(parts: dict[str, Part], provenance: dict[str, Any], out: Path) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """Replace NaN by None: JSON has no word for it."""
+    """Replace NaN by None, because JSON has no NaN."""
     if isinstance(value, dict):
         return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

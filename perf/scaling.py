@@ -1,4 +1,4 @@
-"""Cost of the trajectory SVD of all tensors, against the number of steps and the model's size.
+"""Cost of the trajectory SVD of all tensors, by number of steps and model size.
 
 Legend: T observed steps, d elements of all tensors.
 """
@@ -13,20 +13,20 @@ from perf.settings import Settings
 
 
 def gram_seconds_per_gb(steps: float, flops: float) -> float:
-    """Return the least time that the Gram matrix takes per GB of bf16 input.
+    """Return the minimum time of the Gram matrix, in seconds per GB of bf16 input.
 
-    M Mᵀ is symmetric, so T² d operations are enough (half of T² d multiplications and as many
+    M Mᵀ is symmetric, so T² d operations suffice (T² d / 2 multiplications and as many
     additions); the input has 2 (T + 1) d bytes.
 
     Args:
         steps: T.
-        flops: Rate of a float64 matrix product, operations per second.
+        flops: Rate of a float64 matrix product, in operations per second.
     """
     return steps**2 / flops / (2 * (steps + 1) / 1e9)
 
 
 def crossing(plain: float, flops: float) -> float:
-    """Return the T at which the Gram matrix takes as long as reading; both in seconds per GB.
+    """Return the T at which the Gram matrix takes as long as reading.
 
     Solves T² / (2 (T + 1)) 1e9 / flops = plain.
     """
@@ -35,7 +35,7 @@ def crossing(plain: float, flops: float) -> float:
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
-    """Decompose the first T steps of every size in a process of its own per cell."""
+    """Decompose the first T steps of every size, in a separate process for each T and size."""
     flops = dgemm_flops(settings.dgemm)
     cells: list[dict[str, float | int | str]] = []
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""Score many checkpoints of the demo's model, against one engine's start and pure generation."""
+"""Score many checkpoints of the demo's model, against one engine start plus pure generation."""
 
 import json
 import shutil
@@ -23,19 +23,19 @@ from rlvr_dynamics.scoring.generation import (
 
 CHECKPOINTS = 10
 QUICK_CHECKPOINTS, QUICK_QUESTIONS = 3, 16
-SMALL = 1_000_000  # elements; model sizes below it say that only the working is to be shown
+SMALL = 1_000_000  # elements; smaller models only show that the measurement works
 NOISE = 1e-3
 IDEAL = "start of one engine + generation, one engine after the other"
 BUSIEST = "start + generation of the busiest engine"
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
-    """Score the checkpoints once and compare the whole time with its unavoidable parts.
+    """Score the checkpoints once and compare the total time with its unavoidable parts.
 
     Args:
-        settings: Sizes (small models mean few checkpoints and questions too), and a finished run
-            of the demo; without one, weights of its architecture are drawn.
-        say: Called with what happens now.
+        settings: Sizes (small models imply few checkpoints and questions), and a finished run of
+            the demo; without one, random weights of its architecture are used.
+        say: Called with what is happening.
     """
     run = settings.run
     small = SIZES[settings.trajectory_size].parameters < SMALL
@@ -116,7 +116,7 @@ def _rows(wall: float, times: Sequence[dict[str, Any]]) -> list[Row]:
 
 
 def _random_checkpoints(folder: Path, count: int, seed: int) -> list[Path]:
-    """Write random weights of the demo's architecture, each set a little off the one before."""
+    """Write random weights of the demo's architecture, each set slightly off the previous one."""
     import torch
 
     from rlvr_dynamics.training.tiny_base import build_model, build_tokenizer
@@ -151,7 +151,7 @@ def _benchmarks(folder: Path, small: bool) -> dict[str, Path]:
 
 
 def _spread(checkpoints: Path, count: int) -> list[Path]:
-    """Return evenly spread steps of a run, the last among them."""
+    """Return evenly spaced steps of a run, including the last."""
     found = sorted(checkpoints.glob("step_*"), key=lambda path: int(path.name[5:]))
     if len(found) < count:
         raise ValueError(f"{checkpoints} has {len(found)} checkpoints, {count} are needed")

@@ -1,4 +1,4 @@
-"""How large the measurements are: the full run, and a tiny one that only proves that they work."""
+"""Sizes of the measurements: the full run, and a tiny one that only shows that they work."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,19 +14,19 @@ class Settings:
     Attributes:
         work: Folder for the synthetic files; removed at the end.
         seed: Seed of all draws.
-        repeats: Runs per side; the median counts.
-        keep: Leave the files for the next run.
-        written: Steps with bytes of their own, per model size.
+        repeats: Runs per side, of which the median is reported.
+        keep: Keep the files for the next run.
+        written: Number of steps with distinct bytes, per model size.
         trajectory_size: Model size of the comparison with the two scripts.
-        trajectory_steps: Observed steps of that comparison.
+        trajectory_steps: Observed steps in that comparison.
         scaling_steps: Numbers of observed steps of the scaling part.
-        cell_limit_seconds: A cell of the scaling part that would take longer is left out.
+        cell_limit_seconds: Cells of the scaling part that would take longer are left out.
         matrix: Shape (m, n) of the decomposed updates.
-        ranks: Numbers of singular triples asked for.
+        ranks: Numbers of singular triples to compute.
         gpu_matrices: Shapes of the updates on the GPU.
         gpu_steps: Steps of the Gram matrix on the GPU.
-        dgemm: Order of the matrices behind the machine's float64 rate.
-        answers: Answers that are graded.
+        dgemm: Order of the matrices for the machine's float64 rate.
+        answers: Number of answers to grade.
         run: A finished run of the demo whose checkpoints are scored.
     """
 
@@ -56,12 +56,12 @@ class Settings:
         return {**sizes, "widths": widths, "dtype": "bfloat16"}
 
     def files(self, size: str) -> Files:
-        """Write the synthetic run of one size, or find it written."""
+        """Write the synthetic run of one size, or reuse it."""
         return write_files(self.work / size, size, self.written[size], self.seed)
 
 
 def full(work: Path, seed: int, repeats: int, keep: bool) -> Settings:
-    """Return the sizes that are reported."""
+    """Return the sizes behind the reported numbers."""
     return Settings(
         work=work,
         seed=seed,

@@ -49,7 +49,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
     for repeat, side in by_turns(list(sides), settings.repeats):
         say(f"{side}, run {repeat + 1} of {settings.repeats}")
         _clear(out, side)
-        os.sync()  # nobody waits for what another side wrote
+        os.sync()  # so that no side waits for another side's writes
         runs[side].append(sides[side]())
     agreement = _agreement(base, _predicted(out / "ours"), out / "scripts" / "predicted" / WEIGHTS)
     predicted_bytes = files.file_bytes
@@ -176,7 +176,7 @@ def _agreement(base: Path, ours: Path, scripts: Path) -> dict[str, float]:
 
     Returns:
         relative_difference: ‖ours − scripts‖_F / ‖ours − base‖_F over all tensors;
-        differing_share: share of the elements that are not the same in bf16.
+        differing_share: share of the elements that differ in bf16.
     """
     before, one, other = load_file(base / WEIGHTS), load_file(ours), load_file(scripts)
     difference = update = torch.zeros((), dtype=torch.float64)

@@ -1,6 +1,6 @@
-"""Leading singular triples of one matrix's update: `dynamics.update_svd` against a full SVD.
+"""Leading singular triples of a matrix's update: `dynamics.update_svd` against a full SVD.
 
-Legend: m x n the matrix, s = min(m, n), k triples asked for.
+Legend: m x n the matrix, s = min(m, n), k requested triples.
 """
 
 import statistics
@@ -25,8 +25,8 @@ def consecutive_updates(m: int, n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return the updates of one matrix at two neighbouring steps, float32, shape (m, n).
 
     Both come from known factors with σ_i = i^-0.7; the later one is 5 % longer and slightly
-    turned. Each is added to a base weight, rounded to bf16 as a saved checkpoint is, and taken
-    apart again, so bf16's rounding noise is in them.
+    rotated. Each is added to a base weight, rounded to bf16 like a saved checkpoint, and
+    subtracted again, so it contains bf16's rounding noise.
     """
     generator = torch.Generator().manual_seed(seed)
     s = min(m, n)
@@ -47,7 +47,7 @@ def consecutive_updates(m: int, n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
-    """Time both sides in turn, and hold both against the float64 decomposition."""
+    """Time both sides in turn, and compare both with the float64 decomposition."""
     m, n = settings.matrix
     earlier, delta = consecutive_updates(m, n, settings.seed)
     say(f"full decomposition of a {m} x {n} update in float64, as the truth")
@@ -63,7 +63,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
             "full": lambda: torch.linalg.svd(delta, full_matrices=False),
         }
         times: dict[str, list[float]] = {side: [] for side in sides}
-        # The first call of each also sets up threads and buffers: it gives the answer, not a time.
+        # The first call of each sets up threads and buffers: use its result, not its time.
         answers = {side: action() for side, action in sides.items()}
         for _, side in by_turns(list(sides), settings.repeats):
             times[side].append(seconds_of(sides[side]))

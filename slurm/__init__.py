@@ -1,1 +1,1 @@
-"""Cells of the grid on a Slurm cluster: arrays, dependencies, requeues, and the merged tables."""
+"""Running cells of the grid on a Slurm cluster: arrays, dependencies, requeues, merged tables."""

@@ -128,7 +128,7 @@ def _retry(given: Namespace) -> int:
     from slurm.site import load_site
     from slurm.submit import alone
 
-    submission.load(given.runs)  # a folder without a submission is left as it is
+    submission.load(given.runs)  # leave a folder without a submission unchanged
     with alone(given.runs):
         return _retry_alone(given.runs, load_site(given.site) if given.site else None)
 

@@ -1,4 +1,4 @@
-"""Which arrays a set of cells makes: chains of jobs, one array per kind of job and equal needs."""
+"""The arrays for a set of cells: chains of jobs, one array per kind of job and needs."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,22 +13,21 @@ Chain = tuple[tuple[str, tuple[str, ...], Resources], ...]
 
 
 def chain(config: RunConfig, site: Site) -> Chain:
-    """The jobs of a cell in order: kind, stages, needs."""
+    """Return the jobs of a cell in order: kind, stages, needs."""
     return tuple(
         (job, stages, resources(job, config, site)) for job, stages in jobs_of(config, site).items()
     )
 
 
 def arrays(chains: dict[int, Chain], throttle: int | None = None) -> tuple[Array, ...]:
-    """Group cells whose whole chain is equal; their arrays share indices, as `aftercorr` needs.
+    """Group cells with equal chains; their arrays share indices, as `aftercorr` requires.
 
-    Slurm limits the tasks of one array, not of several. A cell has one task at a time, so where
-    only so many may run, that many cells make a wave, and each wave waits for the end of the one
-    before it.
+    Slurm can limit the tasks of one array, but not of several. A cell has one task at a time, so
+    with a limit of N tasks, N cells form a wave, and each wave waits for the previous one to end.
 
     Args:
-        chains: Cell index to its jobs (for a retry those that are left).
-        throttle: Most tasks at a time; None for no limit.
+        chains: Cell index to its jobs (for a retry, the remaining ones).
+        throttle: Maximum number of tasks at a time; None for no limit.
     """
     cells = sorted(chains.items())
     size = throttle or max(len(cells), 1)
@@ -54,7 +53,7 @@ def arrays(chains: dict[int, Chain], throttle: int | None = None) -> tuple[Array
 
 
 def spell(indices: tuple[int, ...]) -> str:
-    """Array indices as Slurm writes them: `0-3,7`."""
+    """Format array indices as Slurm does: `0-3,7`."""
     parts: list[list[int]] = []
     for index in indices:
         if parts and index == parts[-1][-1] + 1:
@@ -65,25 +64,25 @@ def spell(indices: tuple[int, ...]) -> str:
 
 
 def script_name(array: Array) -> str:
-    """File name of the batch script of an array; kinds of job may share their stages."""
+    """Return the file name of an array's batch script; kinds of job may share their stages."""
     stages = "+".join(array.stages)
     return f"{stages}.sh" if array.job == array.stages[-1] else f"{array.job}={stages}.sh"
 
 
 def job_name(identity: str, round_number: int, key: str) -> str:
-    """What the job is called in the queue; unique, so that a lost job id can be found again."""
+    """Return the job's unique name in the queue, by which a lost job id can be found."""
     return f"rlvr-{identity}-{round_number}-{key}"
 
 
 def array_command(
     array: Array, name: str, after: str | None, behind: Sequence[str], folder: Path, site: Site
 ) -> list[str]:
-    """The sbatch line of an array.
+    """Return the sbatch line of an array.
 
     Args:
         array: The array.
-        name: What the job is called.
-        after: Id of the array whose task of the same index must succeed first.
+        name: Name of the job.
+        after: Id of the array whose task with the same index must succeed first.
         behind: Ids of arrays that must have ended.
         folder: Folder of the submission.
         site: The site.
@@ -104,12 +103,12 @@ def array_command(
 
 
 def _literal(folder: Path) -> str:
-    """A path in a pattern of Slurm's for file names."""
+    """Escape a path for one of Slurm's file name patterns."""
     return str(folder).replace("%", "%%")
 
 
 def merge_command(name: str, after: list[str], folder: Path, site: Site) -> list[str]:
-    """The sbatch line of the job that joins the tables when every chain has ended, well or not."""
+    """Return the sbatch line of the job that merges the tables once every chain has ended."""
     own = site.job("merge")
     return [
         "sbatch",
@@ -127,12 +126,12 @@ def merge_command(name: str, after: list[str], folder: Path, site: Site) -> list
 
 
 def last_keys(made: tuple[Array, ...]) -> list[str]:
-    """Keys of the arrays on which no other array waits."""
+    """Return the keys of the arrays that no other array waits for."""
     waited_for = {key for array in made for key in (array.after, *array.behind)}
     return [array.key for array in made if array.key not in waited_for]
 
 
 def as_shell(key: str, command: list[str]) -> str:
-    """A line for a shell that submits and keeps the job id under the array's key."""
+    """Return a shell line that submits and stores the job id under the array's key."""
     words = [word if word.startswith("--dependency=") else shlex.quote(word) for word in command]
     return f"{key}=$({' '.join(words)})"

@@ -1,4 +1,4 @@
-"""From names, globs and overrides to cells: each with a run directory."""
+"""Turns names, globs and overrides into cells, each with a run directory."""
 
 import fnmatch
 import re
@@ -11,7 +11,7 @@ from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.overrides import key_of
 
-# What would end a line or field of the manifest, or be a reference in a configuration.
+# Characters that would end a line or field of the manifest, or be a configuration reference.
 UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|\$\{")
 OURS = {"run_dir": "--runs DIR", "exp": "the names of the cells"}
 
@@ -24,10 +24,10 @@ class Cell:
         index: Array index, and line of the manifest (from 0).
         name: Name of its run directory and of its logs.
         run_dir: Absolute path.
-        overrides: What `python -m rlvr_dynamics.run` is given, without run_dir and stages.
-        stages: Stages it has, in order.
-        model: Name of its model; the folder of somebody else's base.
-        algorithm: Name of its algorithm; `external` for somebody else's checkpoints.
+        overrides: Arguments of `python -m rlvr_dynamics.run`, without run_dir and stages.
+        stages: Its stages, in order.
+        model: Name of its model, or the folder of an external base.
+        algorithm: Name of its algorithm; `external` for external checkpoints.
         seed: Its seed.
     """
 
@@ -42,15 +42,15 @@ class Cell:
 
     @property
     def manifest_line(self) -> str:
-        """Name, run directory and shell-quoted overrides, with tabs between."""
+        """Name, run directory and shell-quoted overrides, separated by tabs."""
         return "\t".join([self.name, self.run_dir, shlex.join(self.overrides)])
 
 
 def find(patterns: list[str]) -> list[str]:
-    """Experiments that the names and globs mean, in the order given, none twice.
+    """Return the experiments that match names and globs, in the given order without repeats.
 
     Raises:
-        UserError: A name or glob that no file of configs/exp fits.
+        UserError: A name or glob matches no file in configs/exp.
     """
     known = configuration.experiments()
     found: dict[str, None] = {}
@@ -72,7 +72,7 @@ def compose(
     """Compose and check every cell.
 
     Args:
-        patterns: Names or globs of configs/exp.
+        patterns: Names or globs in configs/exp.
         overrides: Hydra overrides for all of them; `seed=0,1,2` gives one cell per seed.
         runs: Folder that holds the run directories.
 
@@ -80,8 +80,8 @@ def compose(
         The cells in the order of the manifest, and their configurations.
 
     Raises:
-        UserError: An unknown cell, a configuration that does not compose or a path that cannot
-            stand in a job script.
+        UserError: An unknown cell, a configuration that does not compose or a path that cannot be
+            used in a job script.
     """
     runs = runs.absolute()
     if UNFIT.search(str(runs)):

@@ -1,4 +1,4 @@
-"""Scores, claims and the ledger of a study, from all cells that have finished."""
+"""Merges scores, claims and the ledger of a study from all finished cells."""
 
 import io
 from pathlib import Path
@@ -17,27 +17,27 @@ from slurm.submission import Submission
 
 MERGED = "merged"
 KEYS = ["model", "algorithm", "seed", "cell"]
-# `model` in a cell's scores is which checkpoint was scored; here it is the model of the cell.
+# In a cell's scores, `model` is the scored checkpoint; here it is the model of the cell.
 RENAMED = {"model": "checkpoint"}
 
 
 def merge(made: Submission, table: Table, runs: Path) -> Path:
-    """Publish merged/ with scores, claims, ledger and cells, each as parquet and csv, at once.
+    """Atomically publish merged/ with scores, claims, ledger and cells, as parquet and csv.
 
     Args:
         made: What was submitted.
-        table: State of every job; only cells whose every job is done are merged.
+        table: State of every job; only cells with all jobs done are merged.
         runs: Folder of the runs.
 
     Returns:
-        The folder. `scores` has the columns of a run's scores with `model` renamed `checkpoint`;
-        `claims` those of a run's claims, every claim once per cell; both begin with model,
+        The folder. `scores` has the columns of a run's scores, with `model` renamed `checkpoint`;
+        `claims` has those of a run's claims, every claim once per cell; both start with model,
         algorithm, seed and cell. `ledger` has every claim once, judged over these cells.
 
     Raises:
-        UserError: A table of a finished cell is not there or cannot be read.
+        UserError: A table of a finished cell is missing or cannot be read.
     """
-    # Here and not at the top: status and retry need none of it.
+    # Imported here, not at the top: status and retry do not need it.
     from rlvr_dynamics.claims.ledger import build_ledger
     from rlvr_dynamics.results.study import load_study
 

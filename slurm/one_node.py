@@ -1,9 +1,9 @@
-"""A real Slurm on this machine alone, for tests: everything below one temporary folder.
+"""A real Slurm on one machine, for tests; everything is in one temporary folder.
 
 `python -m slurm.one_node [--nodes N] [--fetch] [-- COMMAND...]` starts it, runs the command (or a
 shell) with SLURM_CONF set, and stops it again. Needs Debian's packages slurm-wlm and munge; with
---fetch they are downloaded and unpacked into the folder, which takes no rights to the system.
-All nodes are this machine under several names, so that jobs of several nodes can be tried.
+--fetch they are downloaded and unpacked into the folder, which needs no root rights. All nodes are
+this machine under several names, so that multi-node jobs can be tried.
 """
 
 import getpass
@@ -35,7 +35,7 @@ PACKAGES = (
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin")
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
-LONGEST_SOCKET = 100  # a socket's path may have 107 characters
+LONGEST_SOCKET = 100  # a socket's path can have at most 107 characters
 
 CONFIGURATION = """\
 ClusterName=one_node
@@ -72,15 +72,15 @@ JobAcctGatherType=jobacct_gather/none
 
 
 def missing_programs() -> list[str]:
-    """Programs of slurm-wlm and munge that this machine lacks."""
+    """Return the programs of slurm-wlm and munge that this machine lacks."""
     return [name for name in PROGRAMS if _find(name, Path("/")) is None]
 
 
 def fetch(root: Path) -> Path:
-    """Download Debian's packages with apt-get and unpack them below `root`; nothing is installed.
+    """Download Debian's packages with apt-get and unpack them in `root`, without installing.
 
     Raises:
-        UserError: No apt-get, or it cannot download.
+        UserError: apt-get is missing or cannot download.
     """
     packages = root / "packages"
     packages.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def fetch(root: Path) -> Path:
 
 
 def _find(name: str, system: Path) -> Path | None:
-    # Debian's alternatives (slurmd -> slurmd-wlm) exist only where the package is installed.
+    # Debian's alternatives (slurmd -> slurmd-wlm) exist only for installed packages.
     for folder in SYSTEM_FOLDERS:
         for spelled in (name, f"{name}-wlm"):
             candidate = system / folder.lstrip("/") / spelled
@@ -122,7 +122,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 class _Cluster:
-    """Daemons as children of this process, and the variables with which its commands are run."""
+    """Daemons as children of this process, and the environment variables for its commands."""
 
     def __init__(self, root: Path, system: Path, nodes: int, cpus: int) -> None:
         self.root, self.system = root, system
@@ -241,19 +241,19 @@ class _Cluster:
 def one_node(
     root: Path | None = None, *, nodes: int = 1, cpus: int | None = None, packages: bool = False
 ) -> Iterator[dict[str, str]]:
-    """A running Slurm; on the way out its jobs and daemons have ended.
+    """Run Slurm in a context; its jobs and daemons end on exit.
 
     Args:
-        root: Folder for everything, with a short path; a temporary one (removed) when None.
-        nodes: How many names this machine appears under.
-        cpus: Processors of each; None for those that there are.
+        root: Folder for everything, with a short path; None for a temporary one.
+        nodes: Number of names under which this machine appears.
+        cpus: Processors per node; None for all of this machine's.
         packages: Download Slurm and munge into the folder instead of using the system's.
 
     Yields:
-        Environment variables for sbatch, squeue and the like.
+        Environment variables for sbatch, squeue and similar commands.
 
     Raises:
-        UserError: The programs are not here, or do not start.
+        UserError: The programs are missing, or do not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="slurm-")) if root is None else root.absolute()
     folder.mkdir(parents=True, exist_ok=True)

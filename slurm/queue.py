@@ -1,4 +1,4 @@
-"""Slurm's own programs: what is asked of them, and what they answer."""
+"""Queries to Slurm's own programs, and their answers."""
 
 import os
 import shutil
@@ -10,12 +10,12 @@ Queue = dict[tuple[str, int], tuple[str, str]]
 
 
 def own_jobs() -> tuple[str, str]:
-    """Flags that select the user's jobs, by number because a container may not know the name."""
+    """Return flags that select the user's jobs, by number: a container may not know the name."""
     return "--user", str(os.getuid())
 
 
 def answer(command: list[str]) -> str | None:
-    """What a program prints; None where it is not here or fails."""
+    """Return a program's output; None if it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -24,10 +24,10 @@ def answer(command: list[str]) -> str | None:
 
 
 def demand(command: list[str]) -> str:
-    """What a program prints.
+    """Return a program's output.
 
     Raises:
-        UserError: It refuses.
+        UserError: It fails.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -41,7 +41,7 @@ def demand(command: list[str]) -> str:
 
 
 def need(program: str) -> None:
-    """Make sure that a program is here.
+    """Check that a program is installed.
 
     Raises:
         UserError: It is not.
@@ -56,7 +56,7 @@ def need(program: str) -> None:
 
 
 def read_queue() -> Queue | None:
-    """Slurm's queue: (array id, index) to state and reason; None where there is no Slurm."""
+    """Read Slurm's queue: (array id, index) to state and reason; None without Slurm."""
     listed = answer(["squeue", "--noheader", "--array", *own_jobs(), "--format=%F|%K|%T|%r"])
     if listed is None:
         return None
@@ -65,7 +65,7 @@ def read_queue() -> Queue | None:
 
 
 def read_accounting(numbers: set[str]) -> dict[tuple[str, int], str]:
-    """Final states by Slurm's accounting (OUT_OF_MEMORY, TIMEOUT); empty where it keeps none."""
+    """Read final states from Slurm's accounting (OUT_OF_MEMORY, TIMEOUT); empty without it."""
     command = ["sacct", "--noheader", "--parsable2", "--allocations", "--array"]
     command += [f"--jobs={','.join(sorted(numbers))}", "--format=JobID,State"]
     found = {}

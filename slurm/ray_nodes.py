@@ -14,7 +14,7 @@ print(sum(node["Alive"] for node in ray.nodes()))
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0 when the nodes are there, 1 when they are not in time."""
+    """Wait for the nodes; returns 0 once they are there, 1 if they are not in time."""
     address, count, seconds = arguments[0], int(arguments[1]), float(arguments[2])
     deadline = time.monotonic() + seconds
     seen = 0
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _alive(address: str) -> int:
-    # In a process of its own: a failed connection ends the process that tried it.
+    # In a separate process, because a failed connection ends the process that tried it.
     try:
         asked = subprocess.run(
             [sys.executable, "-c", ALIVE, address],

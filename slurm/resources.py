@@ -1,4 +1,4 @@
-"""What each job of a cell needs: nodes, GPUs, processors, memory, time, from its configuration."""
+"""The nodes, GPUs, processors, memory and time of a cell's jobs, from its configuration."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from slurm.site import Site, minutes
 
 GIB = 2**30
 PROCESS_GIB = 4  # Python with torch, the analysis libraries and their buffers
-WORKER_GIB = 10  # a process of verl or vLLM: CUDA's host side, communication, weights in flight
-LOADED_BYTES = 2  # bfloat16 weights on their way into vLLM
-UPDATE_BYTES = 12  # of each element of the largest matrix while its update is decomposed
-TIME_MARGIN = 2.0  # the estimate of GPU-hours is good to about this factor
+WORKER_GIB = 10  # a process of verl or vLLM: CUDA's host memory, communication, weights in transit
+LOADED_BYTES = 2  # bfloat16 weights being loaded into vLLM
+UPDATE_BYTES = 12  # bytes per element of the largest matrix while its update is decomposed
+TIME_MARGIN = 2.0  # the estimate of GPU-hours is accurate to about this factor
 LEAST_MINUTES = 60
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What sbatch is asked for; None leaves a thing to the site's Slurm.
+    """What sbatch is asked for; None leaves a value to the site's Slurm.
 
     Attributes:
-        nodes: Whole number of nodes.
-        gpus: GPUs on each node.
-        cpus: Processors on each node.
-        memory_gib: Memory on each node; 0 is all of it.
+        nodes: Number of nodes.
+        gpus: GPUs per node.
+        cpus: Processors per node.
+        memory_gib: Memory per node; 0 for all of it.
         minutes: Time limit of one attempt.
     """
 
@@ -35,7 +35,7 @@ class Resources:
     minutes: int | None
 
     def flags(self, site: Site) -> list[str]:
-        """Flags of sbatch."""
+        """The sbatch flags."""
         return [
             f"--nodes={self.nodes}",
             "--ntasks-per-node=1",
@@ -47,10 +47,10 @@ class Resources:
 
 
 def jobs_of(config: RunConfig, site: Site) -> dict[str, tuple[str, ...]]:
-    """Which jobs a cell consists of, in order, and the stages that each of them runs.
+    """Return a cell's jobs in order, with the stages each of them runs.
 
-    Preparing belongs to the training job unless the site wants it apart or nothing is trained;
-    fetching a published trajectory in place of training belongs to preparing.
+    The training job includes preparing, unless the site wants it separate or nothing is trained;
+    fetching a published trajectory instead of training is part of preparing.
     """
     ordered = sorted(config.stages, key=STAGES.index)
     first = tuple(stage for stage in ordered if stage in ("prepare", "train"))
@@ -64,10 +64,9 @@ def jobs_of(config: RunConfig, site: Site) -> dict[str, tuple[str, ...]]:
 
 
 def resources(job: str, config: RunConfig, site: Site) -> Resources:
-    """Needs of one job of a cell; processors and memory from the site file take precedence.
+    """Return the needs of a cell's job; processors and memory in the site file take precedence.
 
-    The site's time is the longest that an attempt may take; training that is estimated shorter
-    asks for less.
+    The site's time is the limit of an attempt; training with a shorter estimate asks for less.
     """
     own = site.job(job)
     nodes, gpus, cpus = _machine(job, config)
@@ -101,7 +100,7 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
 
 
 def memory_gib(job: str, config: RunConfig) -> int:
-    """Host memory of one node in GiB, rounded up; an upper estimate from the model's shapes."""
+    """Return a node's host memory in GiB, rounded up: an upper estimate from the model's shapes."""
     shape = estimates.shape_of(config.model)
     count = shape.parameters
     if job == "train":
@@ -117,7 +116,7 @@ def memory_gib(job: str, config: RunConfig) -> int:
         cache = scoring.kv_cache_gib if scoring.device == "cpu" else WORKER_GIB
         workers = scoring.engines * scoring.tensor_parallel
         return math.ceil((PROCESS_GIB + cache + weights) * workers)
-    if job == "behaviour":  # one model at a time, in float32 at most
+    if job == "behaviour":  # one model at a time, at most in float32
         return math.ceil(2 * PROCESS_GIB + 4 * count / GIB)
     fetches = job == "prepare" and "train" in config.stages and not config.trains
     if job in ("measure", "extrapolate") or fetches:

@@ -1,4 +1,4 @@
-"""The texts of the batch scripts: a header for the site and the job, then shell common to all."""
+"""The text of the batch scripts: a header for site and job, then a common shell part."""
 
 import re
 import shlex
@@ -8,20 +8,20 @@ from slurm.site import Site
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent
-RAY_SECONDS = 600  # for the nodes of one job to find each other
+RAY_SECONDS = 600  # time for the nodes of one job to find each other
 
 
 def manifest(lines: list[str]) -> str:
-    """Text of manifest.tsv: line i + 1 belongs to array index i."""
+    """Return the text of manifest.tsv: line i + 1 belongs to array index i."""
     return "".join(line + "\n" for line in lines)
 
 
 def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> str:
-    """Batch script of one kind of job, for every array of it.
+    """Return the batch script for all arrays of one kind of job.
 
     Args:
         job: Its name.
-        stages: What it runs.
+        stages: The stages it runs.
         folder: Folder of the submission (manifest, logs, attempts).
         site: The site.
     """
@@ -49,14 +49,14 @@ def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> 
 
 
 def merge_script(folder: Path, site: Site) -> str:
-    """Batch script that joins the tables of all cells at the end."""
+    """Return the batch script that merges the tables of all cells at the end."""
     header = _header("merge", site, [])
     last = f'"${{python[@]}}" -m slurm merge {shlex.quote(str(folder.parent))}'
     return "\n".join([header, _environment(site), last]) + "\n"
 
 
 def expanding(text: str) -> str:
-    """A word of a shell script in which the job's variables are filled in, and nothing else is."""
+    """Quote a word for a shell script so that only the job's variables are expanded."""
     if "$" not in text and not text.startswith("~"):
         return shlex.quote(text)
     if text == "~" or text.startswith("~/"):

@@ -1,4 +1,4 @@
-"""What only the site knows, in a checked YAML file: partitions, modules, container, scratch."""
+"""Site settings in a checked YAML file: partitions, modules, container, scratch."""
 
 import os
 import sys
@@ -25,11 +25,11 @@ TimeLimit = Annotated[str, Field(pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$")]
 
 
 class JobSite(Frozen):
-    """What one kind of job asks for; what is not given falls back to the site's own values.
+    """Settings of one kind of job; missing ones fall back to the site's own values.
 
-    `time` (hours:minutes:seconds, or days-hours:minutes:seconds) is the longest that one attempt
-    may take; work that needs longer is saved, requeued and goes on. `memory_gib` replaces the
-    estimate; 0 is the whole node.
+    `time` (hours:minutes:seconds, or days-hours:minutes:seconds) is the limit of one attempt;
+    longer work is saved, requeued and continued. `memory_gib` replaces the estimate; 0 means the
+    whole node.
     """
 
     account: Word | None = None
@@ -43,30 +43,30 @@ class JobSite(Frozen):
 
 
 class Site(Frozen):
-    """A cluster and a user's place on it.
+    """Settings of a cluster and a user's account on it.
 
     Attributes:
-        account: Accounting group, for every job that does not name another.
-        partition: Partition of every job that does not name another; None for Slurm's default.
+        account: Accounting group of jobs that do not name another.
+        partition: Partition of jobs that do not name another; None for Slurm's default.
         qos: Quality of service.
         constraint: Node features.
-        mail_user: Who gets mail.
-        mail_type: For which events; arrays send one mail each, not one per task.
+        mail_user: Recipient of mail.
+        mail_type: Events that send mail; an array sends one mail, not one per task.
         modules: Environment modules to load.
-        environment: Shell lines before Python starts, such as the activation of an environment.
-        container: Words in front of Python that enter a container.
-        python: The interpreter; None for the one that submits.
-        variables: Environment variables of every job (HF_HOME for instance).
-        runs: Where submissions go without --runs; $USER and the like are filled in on submitting.
+        environment: Shell lines to run before Python, such as activating an environment.
+        container: Command prefix that runs Python in a container.
+        python: The interpreter; None for the submitting one.
+        variables: Environment variables of every job (such as HF_HOME).
+        runs: Where submissions go without --runs; variables such as $USER are expanded on submit.
         temporary: TMPDIR of every job.
-        gpu_flag: How this Slurm is asked for GPUs of a node.
-        prepare_apart: Prepare (downloads) as a job of its own, on a node with network.
-        signal_seconds: Seconds before the time limit at which a run is stopped and saved.
-        max_requeues: How often one task may be requeued.
+        gpu_flag: The flag that asks this Slurm for GPUs per node.
+        prepare_apart: Prepare (downloads) in a separate job, on a node with network.
+        signal_seconds: How long before the time limit a run is stopped and saved.
+        max_requeues: Maximum number of requeues per task.
         extra: Further sbatch flags of every job.
         jobs: What differs between kinds of jobs.
 
-    Shell variables such as $SLURM_JOB_ID, and ~, are filled in where the job runs: in `container`,
+    Shell variables such as $SLURM_JOB_ID, and ~, are expanded where the job runs: in `container`,
     `python`, `variables` and `temporary`.
     """
 
@@ -103,7 +103,7 @@ class Site(Frozen):
 
     @property
     def runs_folder(self) -> Path | None:
-        """Where submissions go, its variables filled in.
+        """Return the folder for submissions, with variables expanded.
 
         Raises:
             UserError: A variable is not set here.
@@ -120,7 +120,7 @@ class Site(Frozen):
         return Path(filled)
 
     def job(self, name: str) -> JobSite:
-        """What a kind of job asks for, with the site's own values where it says nothing."""
+        """Return a kind of job's settings, with the site's own values as defaults."""
         own = self.jobs.get(name, JobSite())  # pyright: ignore[reportArgumentType, reportCallIssue]
         common = ("account", "partition", "qos", "constraint")
         return own.model_copy(
@@ -130,23 +130,23 @@ class Site(Frozen):
 
     @property
     def command(self) -> list[str]:
-        """Words that start Python inside the site's container."""
+        """The words that start Python inside the site's container."""
         return [*self.container, self.python or sys.executable]
 
 
 def minutes(limit: str) -> int:
-    """Slurm's days-hours:minutes:seconds as whole minutes, rounded up."""
+    """Convert Slurm's days-hours:minutes:seconds to whole minutes, rounded up."""
     days, _, clock = limit.rpartition("-")
     hours, mins, seconds = (int(part) for part in clock.split(":"))
     return (int(days or 0) * 24 + hours) * 60 + mins + (1 if seconds else 0)
 
 
 def load_site(path: Path | None) -> Site:
-    """Read a site file; without one every choice is left to Slurm's defaults.
+    """Read a site file; without one, everything is left to Slurm's defaults.
 
     Raises:
-        UserError: No such file, no YAML, an unknown key, a wrong type or a value that would break
-            a script; the message names the key.
+        UserError: No such file, invalid YAML, an unknown key, a wrong type or a value that would
+            break a script; the message names the key.
     """
     if path is None:
         return Site()
@@ -168,7 +168,7 @@ def load_site(path: Path | None) -> Site:
 
 
 def _written(text: str, location: tuple[Any, ...]) -> str | None:
-    """How a value without quotes is written in a YAML text; None for any other."""
+    """Return how an unquoted value is written in a YAML text; None for other values."""
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for part in location:
         if isinstance(node, yaml.MappingNode):
@@ -186,12 +186,12 @@ def check_site(values: Any, where: str, text: str = "") -> Site:
     """Turn the values of a site file into a `Site`.
 
     Args:
-        values: What YAML made of the file.
+        values: The parsed YAML.
         where: The file's name.
-        text: The file's text, which says how a value was written.
+        text: The file's text, which shows how a value was written.
 
     Raises:
-        UserError: As `load_site`.
+        UserError: As in `load_site`.
     """
     try:
         return Site.model_validate(values)

@@ -1,4 +1,4 @@
-"""What every job of every cell has come to, by the queue, the attempts and the run directories."""
+"""The state of every job of every cell, from the queue, the attempts and the run directories."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ FAILURES = ("failed", "interrupted", "lost", "cancelled", "stopped")
 
 @dataclass(frozen=True)
 class State:
-    """One job of one cell.
+    """The state of one job of one cell.
 
     Attributes:
         word: done, running, queued, waiting (for the job before), failed, interrupted (saved, not
-            requeued), lost (ended without a word: killed for memory, or its node died), cancelled
-            (before it began), stopped (the job before it failed); unknown without a queue.
+            requeued), lost (ended without a record: killed for memory, or its node died), cancelled
+            (before it started), stopped (the job before it failed); unknown without a queue.
         detail: Exit code, Slurm's reason or state.
-        attempts: How often it began.
+        attempts: Number of times it started.
         log: Log of its last attempt.
     """
 
@@ -37,7 +37,7 @@ Table = dict[int, dict[str, State]]
 
 
 def read(made: Submission, runs: Path, queue: Queue | None) -> Table:
-    """Say what every job has come to: cell index, then kind of job, in order."""
+    """Return the state of every job by cell index, then by kind of job, in order."""
     folder = runs / FOLDER
     table: Table = {cell.index: {} for cell in made.cells}
     for (index, job), array in made.latest().items():
@@ -115,9 +115,9 @@ def _events(path: Path) -> list[list[str]]:
 
 
 def left(made: Submission, table: Table) -> dict[int, tuple[str, ...]]:
-    """What a retry submits: of each cell with a failure, the first job that failed and all after.
+    """Return what a retry submits: each failed cell's first failed job and all later ones.
 
-    Cells that are running, queued or done are left alone.
+    Cells that are running, queued or done are skipped.
     """
     found = {}
     for cell in made.cells:
@@ -132,7 +132,7 @@ def left(made: Submission, table: Table) -> dict[int, tuple[str, ...]]:
 
 
 def open_cells(made: Submission, table: Table) -> dict[str, str]:
-    """Cells that are not done, and why: their first job that is not."""
+    """Return the cells that are not done, each with its first unfinished job as the reason."""
     found = {}
     for cell in made.cells:
         for job, state in table[cell.index].items():
@@ -144,7 +144,7 @@ def open_cells(made: Submission, table: Table) -> dict[str, str]:
 
 
 def as_text(made: Submission, table: Table) -> str:
-    """A line per cell, a column per kind of job, and the logs of what failed."""
+    """Format a line per cell, a column per kind of job, and the logs of failed jobs."""
     jobs = list(dict.fromkeys(job for states in table.values() for job in states))
     rows = [["cell", *jobs]]
     for cell in made.cells:

@@ -1,4 +1,4 @@
-"""What was submitted: cells, arrays, job ids; one JSON file, whole after every step."""
+"""The record of a submission: cells, arrays, job ids; one JSON file, complete after each step."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,17 +18,17 @@ FILE = "submission.json"
 
 @dataclass(frozen=True)
 class Array:
-    """One job array: one kind of job, for cells that need the same.
+    """One job array: one kind of job, for cells with the same needs.
 
     Attributes:
         key: Its name within the round, such as `measure_0`.
         job: Kind of job.
-        stages: What it runs.
+        stages: The stages it runs.
         indices: Array indices, which are lines of the manifest.
-        needs: What each task asks for.
-        after: Key of the array whose task of the same index must succeed first.
-        behind: Keys of the arrays that must have ended, well or not: those of the cells before it,
-            where only so many may run at a time.
+        needs: Resources of each task.
+        after: Key of the array whose task with the same index must succeed first.
+        behind: Keys of arrays that must have ended, successfully or not: the previous wave, if the
+            number of running tasks is limited.
         number: Slurm's job id, once submitted.
     """
 
@@ -48,9 +48,9 @@ class Round:
 
     Attributes:
         arrays: Its arrays, each after those it waits for.
-        throttle: Most tasks of all arrays that may run at a time; None for no limit.
+        throttle: Maximum number of tasks at a time over all arrays; None for no limit.
         merge: The merge job's id.
-        behind: Ids of arrays of earlier rounds that must have ended, well or not.
+        behind: Ids of earlier rounds' arrays that must have ended, successfully or not.
     """
 
     arrays: tuple[Array, ...]
@@ -61,13 +61,13 @@ class Round:
 
 @dataclass(frozen=True)
 class Submission:
-    """Everything about a submission but what its jobs have done since.
+    """A submission, without the progress of its jobs.
 
     Attributes:
-        identity: Short name that its jobs carry.
+        identity: Short name shared by its jobs.
         cells: The cells, by index.
         site: Values of the site file.
-        rounds: Submitting and retries.
+        rounds: The first submission and its retries.
     """
 
     identity: str
@@ -76,7 +76,7 @@ class Submission:
     rounds: tuple[Round, ...] = field(default=())
 
     def latest(self) -> dict[tuple[int, str], Array]:
-        """The array that speaks last for each cell index and kind of job, in order of jobs."""
+        """Return the latest array for each cell index and kind of job, in order of jobs."""
         found: dict[tuple[int, str], Array] = {}
         for each in self.rounds:
             for array in each.arrays:
@@ -84,22 +84,22 @@ class Submission:
         return found
 
     def with_round(self, number: int, changed: Round) -> "Submission":
-        """A copy in which one round is another (or is appended)."""
+        """Return a copy with one round replaced or appended."""
         rounds = [*self.rounds]
         rounds[number : number + 1] = [changed]
         return replace(self, rounds=tuple(rounds))
 
 
 def save(submission: Submission, runs: Path) -> None:
-    """Publish slurm/submission.json of a folder of runs."""
+    """Publish slurm/submission.json in a folder of runs."""
     write_json(runs / FOLDER / FILE, asdict(submission))
 
 
 def load(runs: Path) -> Submission:
-    """Read what was submitted into a folder of runs.
+    """Read the submission of a folder of runs.
 
     Raises:
-        UserError: Nothing was, or the file cannot be read.
+        UserError: There is none, or the file cannot be read.
     """
     path = runs / FOLDER / FILE
     try:

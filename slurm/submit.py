@@ -1,4 +1,4 @@
-"""Submit cells as chains of job arrays, and again what failed; every step can be repeated."""
+"""Submit cells as chains of job arrays, and retry failed ones; every step can be repeated."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def plan(
     """Compose the cells and lay out their arrays; nothing is written or submitted.
 
     Raises:
-        UserError: As `slurm.cells.compose`.
+        UserError: As in `slurm.cells.compose`.
     """
     cells, configs = compose(patterns, overrides, runs)
     made = _arrays(dict(zip(cells, configs, strict=True)), site, throttle)
@@ -47,7 +47,7 @@ def _arrays(cells: dict[Cell, RunConfig], site: Site, throttle: int | None) -> t
 
 
 def describe(planned: Submission, runs: Path) -> str:
-    """The manifest, every script and the exact sbatch lines, as a shell would run them."""
+    """Return the manifest, every script and the exact sbatch lines, as a shell would run them."""
     folder = (runs / FOLDER).absolute()
     site = check_site(planned.site, "site")
     lines = [f"# {folder}/manifest.tsv", _manifest(planned)]
@@ -73,13 +73,13 @@ def describe(planned: Submission, runs: Path) -> str:
 
 
 def submit(planned: Submission, runs: Path) -> tuple[Submission, bool]:
-    """Write the scripts and submit; an earlier call that was cut short is gone on with.
+    """Write the scripts and submit; continues an earlier call that was interrupted.
 
     Returns:
-        What is submitted now, and whether this call submitted anything.
+        The submission, and whether this call submitted anything.
 
     Raises:
-        UserError: The folder holds another submission, or Slurm refuses.
+        UserError: The folder holds another submission, or Slurm rejects a job.
     """
     need("sbatch")
     with alone(runs):
@@ -94,7 +94,7 @@ def submit(planned: Submission, runs: Path) -> tuple[Submission, bool]:
 
 @contextmanager
 def alone(runs: Path) -> Iterator[None]:
-    """Keep other calls out of a folder of runs while this one submits; they wait."""
+    """Lock a folder of runs while submitting, so that other calls wait."""
     folder = runs / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / LOCK, waiting=lambda: print(WAITING, file=sys.stderr, flush=True)):
@@ -102,7 +102,7 @@ def alone(runs: Path) -> Iterator[None]:
 
 
 def _continued(there: Submission, planned: Submission, runs: Path) -> Submission:
-    """What is planned, with the job ids of an interrupted earlier call; a site may be corrected."""
+    """Return the plan with job ids of an interrupted earlier call; the site may have changed."""
     first = there.rounds[0]
     shapes = [
         [(array.key, array.stages, array.indices, array.after) for array in each.arrays]
@@ -129,16 +129,16 @@ def _continued(there: Submission, planned: Submission, runs: Path) -> Submission
 def retry(
     there: Submission, left: dict[int, tuple[str, ...]], runs: Path, site: Site | None = None
 ) -> Submission:
-    """Submit what is left of some cells, as a new round.
+    """Submit the remaining jobs of cells as a new round.
 
     Args:
-        there: What was submitted.
-        left: Cell index to the kinds of job that are to run again, in order.
+        there: The submission.
+        left: Cell index to the kinds of job to run again, in order.
         runs: Its folder.
-        site: A corrected site (more memory, another partition); None for the one of before.
+        site: A corrected site (more memory, another partition); None to keep the old one.
 
     Raises:
-        UserError: A configuration that does not compose any more, or Slurm refuses.
+        UserError: A configuration no longer composes, or Slurm rejects a job.
     """
     need("sbatch")
     if site is None:
@@ -151,7 +151,7 @@ def retry(
         chains[index] = tuple(item for item in arrays.chain(config, site) if item[0] in jobs)
     throttle = there.rounds[-1].throttle
     number = len(there.rounds)
-    # Whatever is still in the queue counts too.
+    # Jobs still in the queue count too.
     behind = tuple(sorted(_still_queued(there), key=int)) if throttle else ()
     this = Round(arrays.arrays(chains, throttle), throttle, behind=behind)
     planned = there.with_round(number, this)
@@ -160,7 +160,7 @@ def retry(
 
 
 def finish_round(there: Submission, runs: Path) -> Submission:
-    """Submit what an interrupted call has left of the last round."""
+    """Submit what an interrupted call left unsubmitted in the last round."""
     return _send(there, len(there.rounds) - 1, runs)
 
 
@@ -214,14 +214,14 @@ def _send(made: Submission, number: int, runs: Path) -> Submission:
 
 
 def _still_queued(made: Submission) -> set[str]:
-    """Arrays of earlier rounds that are in the queue; the tables wait for them as well."""
+    """Return earlier rounds' arrays that are still queued; the tables wait for them too."""
     known = {str(array.number) for each in made.rounds for array in each.arrays}
     listed = demand(["squeue", "--noheader", *own_jobs(), "--format=%F"])
     return known & set(listed.split())
 
 
 def _sbatch(command: list[str], name: str) -> str:
-    """Submit unless a job of this (unique) name is queued already; returns its id."""
+    """Submit unless a job with this unique name is already queued; returns its id."""
     listed = demand(["squeue", "--noheader", *own_jobs(), f"--name={name}", "--format=%F"]).split()
     if listed:
         return listed[0]

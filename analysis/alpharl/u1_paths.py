@@ -56,10 +56,9 @@ class Path1:
         return z / spread if spread > 0 else z
 
     def walk(self, seed: int = 0) -> "Path1":
-        """Return the same u1(t) with a Gaussian random walk, rescaled, in place of the accuracies.
+        """Return the same u1(t) with a Gaussian random walk in place of the accuracies.
 
-        Shows what any series with a trend would give on these features. The walk is rescaled to
-        the spread of the accuracies.
+        The walk is rescaled to their spread. It shows what any series with a trend would give.
         """
         from rlvr_dynamics.dynamics import walk_accuracies
 

@@ -1,4 +1,4 @@
-"""What the papers' tables have in common: printed rows, averages, and the runs that may join."""
+"""Shared parts of the papers' tables: printed rows, averages, and our rows below them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 
-# AlphaRL's six benchmarks as printed, and the names under which this package scores them.
+# AlphaRL's six benchmarks as printed, and this package's names for them.
 BENCHMARKS = {
     "aime24": "aime24",
     "aime25": "aime25",
@@ -40,26 +40,26 @@ METHODS = {
 OURS = "ours"
 NOT_RUN = "ours: no such run"
 RUN = ("model", "algorithm", "learning rate", "seed")
-SPAN = " [95 %]"  # behind the name of a column: that of its interval
+SPAN = " [95 %]"  # suffix that turns a column's name into that of its interval
 
 
 def share_in_percent(value: float) -> str:
-    """0.05 as `5 %`."""
+    """Format 0.05 as `5 %`."""
     return f"{general(100 * value)} %"
 
 
 def speed_up(value: float) -> str:
-    """2.5 as `2.5 ×`."""
+    """Format 2.5 as `2.5 ×`."""
     return f"{general(value)} ×"
 
 
 def in_percent(value: float) -> str:
-    """A share in per cent with two decimals and no sign, as the papers print accuracies."""
+    """Format a share in per cent with two decimals and no % sign, as the papers do."""
     return number(100 * float(value), 2)
 
 
 def signed_points(value: float) -> str:
-    """A difference in points with its sign."""
+    """Format a difference in points with its sign."""
     return number(value, 2, signed=True)
 
 
@@ -73,7 +73,7 @@ RUN_FORMATS: dict[str, Formatter] = {
 
 
 def run_columns(cell: Cell) -> dict[str, object]:
-    """Model, algorithm, learning rate and seed of a run: the first columns of its rows."""
+    """Return the first columns of a run's rows: model, algorithm, learning rate and seed."""
     return dict(zip(RUN, (cell.model, cell.algorithm, cell.learning_rate, cell.seed), strict=True))
 
 
@@ -83,7 +83,7 @@ def with_span(
     show: Callable[[float, float], str | None] = interval,
     ending: str = SPAN,
 ) -> dict[str, object]:
-    """The columns of an estimate and of its 95 % interval as text."""
+    """Return the columns of an estimate and of its 95 % interval as text."""
     return {name: value.value, name + ending: show(value.low, value.high)}
 
 
@@ -93,9 +93,9 @@ class Column:
 
     Attributes:
         name: Its name in the csv file.
-        show: How a value is shown; as `RUN_FORMATS` says when not given.
-        heading: Its heading where that is not its name.
-        interval: Name of the column of its 95 % interval, which follows it; empty without one.
+        show: Formatter; defaults to that of `RUN_FORMATS`.
+        heading: Its heading; defaults to its name.
+        interval: Name of the column of its 95 % interval, which follows it; empty for none.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Column:
 
 
 def estimate(name: str, show: Formatter, heading: str = "") -> Column:
-    """A column that that of its interval follows, as `with_span` fills them."""
+    """Return a column that is followed by its interval's column, as filled by `with_span`."""
     return Column(name, show, heading, name + SPAN)
 
 
@@ -117,7 +117,7 @@ def as_table(
     columns: Iterable[Column | str],
     missing: str = "",
 ) -> Table:
-    """A table from its rows and columns; without rows it says what is missing."""
+    """Build a table from rows and columns; without rows it says what is missing."""
     rows = list(rows)
     if not rows:
         return Table(name, title, "", None, missing=missing)
@@ -141,12 +141,12 @@ def with_ours(
     rows: Iterable[dict[str, Any]],
     ours: Callable[[Cell, dict[str, Any]], Iterable[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    """Printed rows with ours beneath each; one dash at the end of a model that no run has.
+    """Return printed rows, each with ours below; a model without a run ends with one dash.
 
     Args:
         study: The runs.
         rows: Printed rows with their `model` and `algorithm`, in order.
-        ours: From a run of the same model and algorithm and a printed row, what stands beneath.
+        ours: Makes our row, from a run of the same model and algorithm and the printed row.
     """
     found: list[dict[str, Any]] = []
     blocks: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -163,7 +163,7 @@ def with_ours(
 
 
 def wide(printed: pd.DataFrame) -> pd.DataFrame:
-    """Printed accuracies, one row per model, algorithm, method and share of the training.
+    """Pivot printed accuracies to one row per model, algorithm, method and share of the training.
 
     Args:
         printed: Rows of `claims.printed.printed`, `accuracy_pct` on the six benchmarks.
@@ -198,7 +198,7 @@ def wide(printed: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_share(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `wide` by model in the given order, then share, the plain checkpoint first."""
+    """Sort rows of `wide` by model in the given order, then share, plain checkpoint first."""
     models, methods = list(dict.fromkeys(rows["model"])), list(METHODS)
     places = rows.assign(
         _model=[models.index(name) for name in rows["model"]],
@@ -209,7 +209,7 @@ def by_share(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def provenance_note(rows: pd.DataFrame) -> str:
-    """What the words in the column `source` of printed rows mean."""
+    """Explain the words in the column `source` of printed rows."""
     found = [name for name in PROVENANCE if name in set(rows["source"])]
     return "".join(f" Source {name}: {PROVENANCE[name]}." for name in found)
 
@@ -219,12 +219,12 @@ def for_controls(
     build: Callable[[Sequence[Cell], str], Sequence[Table]],
     name: str,
 ) -> list[Table]:
-    """Tables of the trained runs, and under names of their own those of the controls, if any.
+    """Build tables of the trained runs and, under separate names, of the controls, if any.
 
     Args:
         study: The runs.
-        build: From runs and the tables' common name, the tables.
-        name: What the names of the runs' tables begin with.
+        build: Makes the tables from runs and the tables' common prefix.
+        name: Prefix of the names of the runs' tables.
     """
     tables = list(build(study.trained, name))
     controls = [cell for cell in study.cells if cell.control != NO_CONTROL]

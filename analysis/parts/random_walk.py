@@ -1,10 +1,10 @@
-"""What RELEX's statistics are for a random walk in many dimensions: exact, without draws.
+"""RELEX's statistics for a random walk in many dimensions: exact, without draws.
 
-A walk whose steps are orthogonal to each other, as random ones are once the dimension is far above
-the number of steps, has the Gram matrix G[s, t] = n_1² + ... + n_min(s,t)², n the step norms. Every
+A walk with mutually orthogonal steps, as random steps are if the dimension is far above their
+number, has the Gram matrix G[s, t] = n_1² + ... + n_min(s,t)², with n the step norms. Every
 statistic of a trajectory that RELEX reports is a function of that matrix.
 
-Legend: T steps; n their norms ‖W_t − W_{t−1}‖, shape (T,); C their cumulated squares, where
+Legend: T steps; n their norms ‖W_t − W_{t−1}‖, shape (T,); C their cumulative squares, where
 C_t = ‖ΔW_t‖².
 """
 
@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 
 
 class Forecast(NamedTuple):
-    """How a line through a walk's leading coefficient, drawn on, compares with where it went.
+    """An extrapolated line through a walk's leading coefficient, compared with the true update.
 
     Attributes:
-        cosine: Of the predicted with the true update from the base.
+        cosine: Cosine of the predicted with the true update from the base.
         ratio: Length of the predicted over that of the true update.
     """
 
@@ -34,14 +34,14 @@ class Forecast(NamedTuple):
 
 
 def typical_norms(norms: pd.DataFrame) -> Array | None:
-    """Step norms of a run: the median over tensors, each in units of its own root mean square.
+    """Return a run's step norms: the median over tensors, each relative to its root mean square.
 
     Args:
         norms: The table `norms` of a run.
 
     Returns:
-        shape (T,), in the order of the steps; None where the table has no step norms, or none of
-        the tensors moved.
+        Shape (T,), in the order of the steps; None if the table has no step norms or no tensor
+        moved.
     """
     if "step_norm" not in norms:
         return None
@@ -60,34 +60,34 @@ def _gram(norms: Array) -> tuple[Array, Array]:
 
 
 def _components(norms: Array) -> tuple[Array, Array, Array]:
-    """Eigenvalues, falling, and eigenvectors of the Gram matrix, and C."""
+    """Return eigenvalues (descending) and eigenvectors of the Gram matrix, and C."""
     gram, squares = _gram(norms)
     found, vectors = np.linalg.eigh(gram)
     return np.clip(found[::-1], 0, None), vectors[:, ::-1], squares
 
 
 def variance_shares(norms: Array) -> Array:
-    """Share of the squared length that each component of the walk carries, shape (T,)."""
+    """Return the share of the squared length in each component of the walk, shape (T,)."""
     found, *_ = _components(norms)
     return found / found.sum()
 
 
 def reconstruction_cosines(norms: Array, rank: int) -> Array:
-    """Cosine of each ΔW_t with its projection on the leading `rank` directions, shape (T,)."""
+    """Return the cosine of each ΔW_t with its projection on `rank` leading directions, (T,)."""
     found, vectors, squares = _components(norms)
     kept = (found[:rank] * vectors[:, :rank] ** 2).sum(axis=1)
     return np.sqrt(np.clip(kept / squares, 0, 1))
 
 
 def leading_coefficients(norms: Array) -> Array:
-    """c_1(t) of the walk over its last value, shape (T,)."""
+    """Return c_1(t) of the walk divided by its last value, shape (T,)."""
     found, vectors, _ = _components(norms)
     line = np.sqrt(found[0]) * vectors[:, 0]
     return line / line[-1]
 
 
 def forecast(norms: Array, observe: int, step: int) -> Forecast:
-    """RELEX with rank 1 and a line, from the first steps of the walk.
+    """Apply RELEX with rank 1 and a line to the first steps of the walk.
 
     Args:
         norms: n, shape (T,); one entry per step from the first.
@@ -102,16 +102,16 @@ def forecast(norms: Array, observe: int, step: int) -> Forecast:
     slope, intercept = np.polyfit(np.arange(1, observe + 1), line, 1)
     predicted = slope * step + intercept
     length = np.sqrt(_gram(norms)[1][step - 1])
-    # Later steps are orthogonal to the observed direction, and do not move the true coefficient.
+    # Later steps are orthogonal to the observed direction and do not change the true coefficient.
     return Forecast(float(np.sign(predicted) * line[-1] / length), float(abs(predicted) / length))
 
 
 @once_per_run
 def walk_of(cell: Cell) -> Array | None:
-    """Step norms of the walk that is a run's null, shape (T,).
+    """Return the step norms of the walk that is a run's null, shape (T,).
 
     Returns:
-        None where norms were not measured, or not at every step: the walk needs each increment.
+        None unless norms were measured at every step: the walk needs each increment.
     """
     norms = cell.results.tables["norms"]
     found = None if norms is None else typical_norms(norms)

@@ -1,4 +1,4 @@
-"""Runs that belong into one panel, and how each of them is drawn."""
+"""Grouping of runs into panels, and the look of each run."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ SEED_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one model, learning rate and control; algorithms and seeds differ.
+    """Runs that share model, learning rate and control; algorithms and seeds differ.
 
     Attributes:
         cells: At least one run.
-        title: What they share, for the head of a panel.
+        title: What they share, as a panel's title.
     """
 
     cells: tuple[Cell, ...]
@@ -50,7 +50,7 @@ def groups(cells: Iterable[Cell], *, by_algorithm: bool = False) -> list[Group]:
 
     Args:
         cells: The runs, in the order of the study.
-        by_algorithm: Whether the algorithm divides them too.
+        by_algorithm: Whether to divide by algorithm too.
     """
     found: dict[tuple, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.control != NO_CONTROL):
@@ -68,7 +68,7 @@ def _title(model: str, algorithm: str, learning_rate: float | None, control: str
 
 @dataclass(frozen=True)
 class Looks:
-    """Colour by algorithm, marker by seed; the same in every panel of a figure.
+    """Colour by algorithm and marker by seed, the same in every panel of a figure.
 
     Attributes:
         cells: The runs of the figure.
@@ -77,15 +77,15 @@ class Looks:
     cells: tuple[Cell, ...]
 
     def colour(self, cell: Cell) -> str:
-        """Colour of the run's algorithm; algorithms without their own are grey."""
+        """Return the colour of the run's algorithm; grey if it has none."""
         return ALGORITHM_COLOURS.get(cell.algorithm, GREY)
 
     def marker(self, cell: Cell) -> str:
-        """Marker of the run's seed."""
+        """Return the marker of the run's seed."""
         return SEED_MARKERS[self._seeds.index(cell.seed) % len(SEED_MARKERS)]
 
     def of(self, cell: Cell) -> dict[str, Any]:
-        """Colour and marker of a run, for matplotlib."""
+        """Return a run's colour and marker, for matplotlib."""
         return {"color": self.colour(cell), "marker": self.marker(cell)}
 
     @property
@@ -93,7 +93,7 @@ class Looks:
         return sorted({cell.seed for cell in self.cells})
 
     def handles(self) -> list[Line2D]:
-        """What colours and markers mean, for a legend."""
+        """Return legend entries for colours and markers."""
         algorithms = sorted({cell.algorithm for cell in self.cells})
         colours = [
             key(name, color=ALGORITHM_COLOURS.get(name, GREY), linewidth=2) for name in algorithms
@@ -101,7 +101,7 @@ class Looks:
         return [*colours, *self.seed_handles(markersize=4)]
 
     def seed_handles(self, **look: Any) -> list[Line2D]:
-        """What markers mean, for a legend."""
+        """Return legend entries for markers."""
         return [
             key(f"seed {seed}", color=GREY, linestyle="", marker=marker, **look)
             for seed, marker in zip(self._seeds, cycle(SEED_MARKERS), strict=False)
@@ -109,20 +109,20 @@ class Looks:
 
 
 def key(label: str, **look: Any) -> Line2D:
-    """An entry of a legend."""
+    """Return a legend entry."""
     return Line2D([], [], label=label, **look)
 
 
 def dodge(place: int, count: int, width: float = 0.6) -> float:
-    """Shift of one of several marks at the same place, so that their intervals stand apart."""
+    """Return the shift of one of several marks at a place, so that intervals do not overlap."""
     return 0.0 if count < 2 else (place / (count - 1) - 0.5) * width
 
 
 def left_out(lacking: dict[str, list[str]], total: int) -> str:
-    """What of a figure was not measured, a sentence for each set of runs; empty if nothing.
+    """Say what a figure lacks, in a sentence for each set of runs; empty if nothing.
 
     Args:
-        lacking: What is lacking, with the names of the runs that lack it.
+        lacking: What is missing, with the names of the runs that lack it.
         total: Number of runs.
     """
     by_runs: dict[tuple[str, ...], list[str]] = {}
@@ -142,7 +142,7 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 
 def runs_and_seeds(cells: Sequence[Cell]) -> str:
-    """How many runs, their seeds and the number format of their checkpoints."""
+    """Say the number of runs, their seeds and their checkpoints' number format."""
     seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells}))
     dtypes = ", ".join(sorted({cell.results.dtype or "unknown dtype" for cell in cells}))
     runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
@@ -150,6 +150,6 @@ def runs_and_seeds(cells: Sequence[Cell]) -> str:
 
 
 def names_of(study: Study, cells: Iterable[Cell]) -> tuple[str, ...]:
-    """Names of some runs, in the order of the study."""
+    """Return the names of runs, in the order of the study."""
     wanted = {cell.name for cell in cells}
     return tuple(cell.name for cell in study.cells if cell.name in wanted)

@@ -1,1 +1,1 @@
-"""RELEX's tables and figures, redrawn from finished runs."""
+"""RELEX's tables and figures, remade from finished runs."""

@@ -1,4 +1,4 @@
-"""A table of RELEX's accuracies from its description: printed rows, then rows of our runs."""
+"""Builds a table of RELEX's accuracies from a description: printed rows, then our runs."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,16 +35,16 @@ NEEDS = "Not measured: needs scores/scores.parquet with predictions (stages extr
 
 
 def signed(value: float) -> str:
-    """A difference in points with its sign, as the paper's accuracies are printed: one decimal."""
+    """Format a difference in points with its sign and one decimal, as in the paper."""
     return number(value, 1, signed=True)
 
 
 def gap(heading: str, name: str = "gap", interval: str = "") -> Column:
-    """A difference in points, with the column of its interval if it has one."""
+    """Describe a column of differences in points, with its interval's column if it has one."""
     return Column(name, signed, heading, interval)
 
 
-# Columns that several tables have alike; others stand in the tables' descriptions.
+# Columns that several tables share; others are in the tables' descriptions.
 COLUMNS = {
     column.name: column
     for column in (
@@ -62,7 +62,7 @@ ANSWERS = ("benchmark", "protocol", "accuracy", "n", "samples")
 
 @dataclass(frozen=True)
 class Scored:
-    """A model of a run on benchmarks that count alike.
+    """A model of a run on equally weighted benchmarks.
 
     Attributes:
         cell: The run.
@@ -70,7 +70,7 @@ class Scored:
         benchmarks: Their names.
         protocol: How answers were drawn.
         window: Last observed step of a method that has one.
-        step: Target step, the final one when not given.
+        step: Target step; defaults to the final one.
     """
 
     cell: Cell
@@ -86,11 +86,11 @@ class Scored:
         return self.other(self.method, self.step)
 
     def other(self, method: str, step: int | None = None) -> str | None:
-        """Id of the model of another method, from the same window."""
+        """Return the model id of another method, from the same window."""
         return model_of(self.cell.results, method, self.window, step)
 
     def of(self, model: str | None, benchmark: str | None = None) -> Score:
-        """`score` of any model on one of the benchmarks, the first when not given."""
+        """Return the `score` of any model on one of the benchmarks, by default the first."""
         return score(self.cell.results, model, benchmark or self.benchmarks[0], self.protocol)
 
     @cached_property
@@ -104,17 +104,17 @@ class Scored:
         return not all(math.isnan(part.accuracy.value) for part in self.parts.values())
 
     def above(self, other: str | None) -> Interval:
-        """Points above another model, paired by question."""
+        """Return the points above another model, paired by question."""
         return points(self.cell.results, self.model, other, self.benchmarks, self.protocol)
 
     def gap(self, name: str, other: str | None) -> Row:
-        """The columns of the points above another model."""
+        """Return the columns of the points above another model."""
         value = self.above(other)
         shown = interval(value.low, value.high, 1, signed=True)
         return {name: value.value, f"{name} interval": shown}
 
     def row(self) -> Row:
-        """Its columns in a table of our runs; those of its accuracy are of the first benchmark."""
+        """Return its columns in a table of our runs, with the first benchmark's accuracy."""
         results, window, step = self.cell.results, self.window, self.step
         return {
             **run_columns(self.cell),
@@ -130,7 +130,7 @@ class Scored:
         }
 
     def against_real_and_held(self) -> Row:
-        """`row`, with the final and the last observed checkpoint and its points above them."""
+        """Extend `row` by the final and last observed checkpoint and the points above them."""
         real, held = self.other("real"), self.other("hold_last") if self.window else None
         return {
             **self.row(),
@@ -142,24 +142,24 @@ class Scored:
 
 
 def near_paper(results: Results, *methods: str) -> list[Asked]:
-    """Base, final checkpoint, and methods at the windows nearest to the paper's 15 %."""
+    """Return base, final checkpoint, and methods at the windows nearest to the paper's 15 %."""
     windows = windows_near(results)
     there = [(method, window, None) for window in windows for method in methods]
     return [("base", None, None), ("real", None, None), *there]
 
 
 def windows_and_targets(cell: Cell) -> Iterator[tuple[int, int]]:
-    """Windows of a run, each with all target steps of RELEX."""
+    """Yield each window of a run with all target steps of RELEX."""
     return product(cell.results.windows, steps_of(cell.results, "relex"))
 
 
 def in_domain(cell: Cell, asked: Iterable[Asked], most: int | None = 1) -> Iterator[Scored]:
-    """What was scored of some models on the in-domain benchmarks of a run.
+    """Yield the given models where scored on a run's in-domain benchmarks.
 
     Args:
         cell: The run.
         asked: Method, window and target step of each model.
-        most: By how many protocols at most, the preferred one first; None for all.
+        most: Maximum number of protocols, the preferred one first; None for all.
     """
     asked = list(asked)
     for benchmark in cell.results.benchmarks("in_domain"):
@@ -172,20 +172,20 @@ def in_domain(cell: Cell, asked: Iterable[Asked], most: int | None = 1) -> Itera
 
 @dataclass(frozen=True)
 class AccuracyTable:
-    """One of RELEX's tables: the printed rows with ours beneath, then our runs.
+    """Description of one of RELEX's tables: printed rows with ours below, then our runs.
 
     Attributes:
-        artefact: Its name, number, title, what to look at and whose runs it needs.
-        printed: From the study, the printed rows.
-        columns: Columns of the printed rows, by name where `COLUMNS` has them.
-        caption: What is said of the printed rows.
-        rows: From a run, its rows.
-        here: Columns of our runs, behind those of `RUN`.
-        here_caption: What is said of our runs.
-        ours: From a run and a printed row, what stands beneath it.
-        here_title: Heading of our runs; that of the table when not given.
-        needs: What is missing where no run has rows.
-        more: Further tables of our runs, put in front.
+        artefact: Its name, number, title, what to look at and the runs it needs.
+        printed: Makes the printed rows from the study.
+        columns: Columns of the printed rows, given by name if in `COLUMNS`.
+        caption: Caption of the printed rows.
+        rows: Makes the rows of a run.
+        here: Columns of our runs, after those of `RUN`.
+        here_caption: Caption of our runs.
+        ours: Makes the row below a printed row, from a run and that row.
+        here_title: Heading of our runs; defaults to that of the table.
+        needs: What is missing if no run has rows.
+        more: Makes further tables of our runs, placed first.
     """
 
     name: str
@@ -206,13 +206,13 @@ class AccuracyTable:
 
     @property
     def artefact(self) -> Artefact:
-        """What the page and `python -m analysis` know of it."""
+        """Its entry in the registry."""
         return Artefact(
             self.name, "relex", self.number, self.title, self.look_at, self.question, self.build
         )
 
     def build(self, study: Study) -> list[Table]:
-        """The printed rows with ours beneath, then our runs."""
+        """Build the printed rows with ours below, then our runs."""
         rows = with_ours(study, self.printed(study), self.ours)
         paper = relex_table(self.name, self.title, self.caption, rows, self.columns)
         return [paper, *for_controls(study, self._here, self.name)]
@@ -233,7 +233,7 @@ def relex_table(
     columns: Iterable[Column | str],
     missing: str = "",
 ) -> Table:
-    """`as_table`, with the columns of `COLUMNS`, what `source` says, and the name of the run."""
+    """Apply `as_table` with `COLUMNS`, an explanation of `source`, and the run's name."""
     known = [COLUMNS.get(each, each) if isinstance(each, str) else each for each in columns]
     sources = pd.DataFrame({"source": [row.get("source") for row in rows]})
     return as_table(
@@ -242,6 +242,6 @@ def relex_table(
 
 
 def dtypes(cells: Sequence[Cell]) -> str:
-    """The number formats of the checkpoints behind a table of runs."""
+    """Say the number formats of the checkpoints behind a table of runs."""
     found = sorted({cell.results.dtype or "unknown" for cell in cells})
     return f"Checkpoints in {', '.join(found)}."

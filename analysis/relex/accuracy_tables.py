@@ -1,4 +1,4 @@
-"""RELEX's tables of accuracies, each a description: printed rows, rows of ours, and columns."""
+"""Descriptions of RELEX's tables of accuracies: printed rows, our rows, and columns."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import model_of, steps_of
 from rlvr_dynamics.results.study import Cell, Study
 
-# The paper's baselines, and ours that it does not have.
+# The paper's baselines, and our additional ones.
 BASELINES = ("weight_extrapolation", "expo", "alpharl", "relex")
 OUR_BASELINES = ("momentum", "first_update", "relex_raw", "shrunk_relex")
 LOGITS = "logits extrapolation"
@@ -70,13 +70,13 @@ SKILL = (
 
 
 def main_printed(study: Study) -> list[Row]:
-    """Base, full training and RELEX of three models on MATH."""
+    """Return base, full training and RELEX of three models on MATH."""
     rows = [row for row in printed_rows("main") if row["benchmark"] == "math"]
     return with_gaps(rows, beside="real", itself=0.0)
 
 
 def main_rows(cell: Cell) -> Iterator[Row]:
-    """Base, final checkpoint, and per window the last observed checkpoint and RELEX."""
+    """Yield base, final checkpoint, and per window the last observed checkpoint and RELEX."""
     asked = near_paper(cell.results, "hold_last", "relex")
     return (scored.against_real_and_held() for scored in in_domain(cell, asked, most=None))
 
@@ -109,7 +109,7 @@ MAIN = AccuracyTable(
 
 
 def baselines_printed(study: Study) -> list[Row]:
-    """The printed methods on MATH; those that only we run stand below them."""
+    """Return the printed methods on MATH, followed by those that only we run."""
     main = [row for row in printed_rows("main") if row["benchmark"] == "math"]
     first = main[0]
     rows = [*printed_rows("baselines"), *(row for row in main if row["model"] == first["model"])]
@@ -123,12 +123,12 @@ def baselines_printed(study: Study) -> list[Row]:
 
 
 def baselines(cell: Cell) -> Iterator[Scored]:
-    """Base and final checkpoint, and every method at the windows nearest to the paper's."""
+    """Yield base, final checkpoint, and every method at the windows nearest to the paper's."""
     return in_domain(cell, near_paper(cell.results, "hold_last", *BASELINES, *OUR_BASELINES))
 
 
 def over_runs(cells: Sequence[Cell], name: str) -> list[Table]:
-    """Points above the last observed and the final checkpoint, over algorithms and seeds."""
+    """Build points above the last observed and the final checkpoint, over algorithms and seeds."""
     groups: dict[tuple, list[Scored]] = {}
     for scored in (one for cell in cells for one in baselines(cell) if one.window):
         cell, share = scored.cell, step_share(scored.cell.results, scored.window)
@@ -209,7 +209,7 @@ BASELINE = AccuracyTable(
 
 
 def ablation_printed(study: Study) -> list[Row]:
-    """Accuracy on MATH by method and target step, from the first 75 of 500 steps."""
+    """Return accuracy on MATH by method and target step, from the first 75 of 500 steps."""
     rows = printed_rows("ablation")
     ours = same_runs(study, rows[0]["model"], rows[0]["algorithm"])
     more = ("relex_rank3", "relex_sinusoid") if ours else ()
@@ -217,7 +217,7 @@ def ablation_printed(study: Study) -> list[Row]:
 
 
 def ablation_rows(cell: Cell) -> Iterator[Row]:
-    """Rank 1 with a line and every variant, at the windows and targets where a variant is."""
+    """Yield rank 1 with a line and every variant, at the windows and targets of the variants."""
     asked = []
     for window, step in windows_and_targets(cell):
         there = [name for name in VARIANTS if model_of(cell.results, name, window, step)]
@@ -252,18 +252,18 @@ ABLATION = AccuracyTable(
 
 
 def four_digits(value: float) -> str:
-    """A cosine."""
+    """Format a cosine."""
     return number(value, 4)
 
 
 def oracle_printed(study: Study) -> list[Row]:
-    """Accuracy on MATH of the real and the rebuilt checkpoints of five steps."""
+    """Return accuracy on MATH of the real and the rebuilt checkpoints at five steps."""
     rows = every_step(printed_rows("oracle"), ("real", *ORACLES.values()))
     return [{**row, "method": method_name(row["label"])} for row in with_gaps(rows, beside="real")]
 
 
 def oracle_rows(cell: Cell) -> Iterator[Row]:
-    """Both ranks, at some shares of the training and wherever a rebuilt checkpoint was scored."""
+    """Yield both ranks, at fixed shares of the training and at every scored rebuilt checkpoint."""
     table, final = cell.results.tables["oracle"], cell.results.final_step
     if table is None or final is None:
         return
@@ -295,7 +295,7 @@ def oracle_rows(cell: Cell) -> Iterator[Row]:
 
 
 def _rebuilt(cell: Cell, label: str, step: int) -> Row:
-    """Accuracy of a rebuilt checkpoint and of the real one, if it was scored."""
+    """Return accuracy of a rebuilt checkpoint and of the real one, if scored."""
     for scored in in_domain(cell, [(label, None, step)]):
         real = scored.other("real", step)
         there = {"real": scored.of(real).accuracy.value, **scored.gap("gap", real)}

@@ -1,4 +1,4 @@
-"""RELEX beyond its training: on other benchmarks, from short windows, at later steps."""
+"""RELEX beyond its training: other benchmarks, short windows, later steps."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,19 +47,19 @@ TITLES = {
     "olympiadbench": "OlympiadBench",
     "amc23": "AMC23",
 }
-ENDINGS = ("", " [95 %]", ": n")  # of the columns of a benchmark
+ENDINGS = ("", " [95 %]", ": n")  # suffixes of a benchmark's columns
 FAR_WINDOWS, FAR_TARGETS = (50, 75, 100, 125), (500, 750, 1000)  # steps of 500
 
 # Five contests after training on MATH, and the averages over them
 
 
 def build(study: Study) -> list[Table]:
-    """The printed rows with ours beneath, then our runs."""
+    """Build the printed rows with ours below, then our runs."""
     return [_paper_table(study), *for_controls(study, _here, NAME)]
 
 
 def _paper_table(study: Study) -> Table:
-    """Five benchmarks, their mean and the mean with MATH, as printed and recomputed."""
+    """Build five benchmarks, their mean and the mean with MATH, as printed and recomputed."""
     return relex_table(
         NAME,
         TITLE,
@@ -120,7 +120,7 @@ def _ours(cell: Cell, row: Row) -> Iterator[Row]:
 
 
 def _mean(scores: Sequence[Score]) -> Interval:
-    """Mean over benchmarks; unknown where one of them is."""
+    """Return the mean over benchmarks; unknown if one of them is."""
     parts = [each.accuracy for each in scores]
     known = parts and not any(math.isnan(part.value) for part in parts)
     return average(parts) if known else UNDEFINED
@@ -153,7 +153,7 @@ def _here(cells: Sequence[Cell], name: str) -> list[Table]:
 
 
 def _rows(cell: Cell, titles: Mapping[str, str]) -> Iterator[Row]:
-    """Base, final checkpoint, and per window the last observed checkpoint and RELEX."""
+    """Yield base, final checkpoint, and per window the last observed checkpoint and RELEX."""
     names = tuple(cell.results.benchmarks("out_of_domain"))
     for method, window, _ in near_paper(cell.results, "hold_last", "relex") if names else []:
         scored = Scored(cell, method, names, protocols(cell.results, names[0])[0], window)
@@ -192,7 +192,7 @@ OUT_OF_DOMAIN = Artefact(
 
 
 def far_printed(study: Study) -> Iterator[Row]:
-    """Accuracy on MATH by observed and target step; a dash where no number was found."""
+    """Return accuracy on MATH by observed and target step; a dash if no number was found."""
     rows = printed_rows("far_extrapolation")
     for model in sorted({row["model"] for row in rows}):
         for window in FAR_WINDOWS:
@@ -212,7 +212,7 @@ def far_printed(study: Study) -> Iterator[Row]:
 
 
 def far_beneath(cell: Cell, row: Row) -> Iterator[Row]:
-    """RELEX from a window of a run, at the same shares of its training."""
+    """Return RELEX of a run at the same observed and target shares of its training."""
     results, found = cell.results, {}
     window = results.window_near(row["share"])
     for step in FAR_TARGETS:
@@ -231,7 +231,7 @@ def far_beneath(cell: Cell, row: Row) -> Iterator[Row]:
 
 
 def far_rows(cell: Cell) -> Iterator[Row]:
-    """Every window and target of RELEX that was scored, in domain."""
+    """Yield every scored in-domain window and target of RELEX."""
     asked = [("relex", window, step) for window, step in windows_and_targets(cell)]
     return (scored.against_real_and_held() for scored in in_domain(cell, asked))
 

@@ -1,4 +1,4 @@
-"""RELEX by how much it observed: accuracy of its prediction beside the real final checkpoint."""
+"""Accuracy of RELEX's prediction relative to the real final checkpoint, by observed share."""
 
 import math
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 
 def curve(cell: Cell, method: str) -> list[Point]:
-    """A method at every window of a run where it was scored, on the first in-domain benchmark."""
+    """Return a method at each window where it was scored, on the first in-domain benchmark."""
     results, final = cell.results, cell.results.final_step or 0
     found = [
         Point(window / final, scored.above(scored.other("real")))
@@ -51,7 +51,7 @@ def curve(cell: Cell, method: str) -> list[Point]:
 
 
 def draw(study: Study) -> Drawing:
-    """One panel per regime: RELEX, the line of every weight, the last observed checkpoint."""
+    """Draw a panel per regime: RELEX, the per-weight line, the last observed checkpoint."""
     cells = [cell for cell in study.cells if curve(cell, "relex")]
     if not cells:
         return Drawing(
@@ -104,7 +104,7 @@ def _drawn(method: str) -> dict[str, Any]:
 
 
 def _questions(cells: list[Cell]) -> str:
-    """n of each benchmark that is drawn."""
+    """Say n of each drawn benchmark."""
     found = []
     for cell in cells:
         benchmark = cell.results.benchmarks("in_domain")[0]

@@ -1,4 +1,4 @@
-"""Parts that RELEX's figures share: panels, curves of runs, the null walk, printed values."""
+"""Shared parts of RELEX's figures: panels, curves of runs, the null walk, printed values."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -31,14 +31,14 @@ PANEL_INCHES = 1.85
 
 
 def panel_grid(count: int, columns: int = 2) -> tuple[Figure, list[Axes]]:
-    """A figure with room for `count` panels and a legend; panels beyond that are hidden."""
+    """Return a figure with `count` panels and room for a legend; further panels are hidden."""
     rows = -(-count // columns)
     figure, grid = canvas(0.6 + PANEL_INCHES * rows, rows, columns)
     return figure, shown_panels(grid, count)
 
 
 def shown_panels(grid: Any, count: int) -> list[Axes]:
-    """The first `count` panels of a grid; the others are hidden."""
+    """Return the first `count` panels of a grid and hide the others."""
     panels = list(grid.flat)
     for axes in panels[count:]:
         axes.set_visible(False)
@@ -46,7 +46,7 @@ def shown_panels(grid: Any, count: int) -> list[Axes]:
 
 
 def run_line(axes: Axes, looks: Looks, cell: Cell, x: ArrayLike, y: ArrayLike) -> None:
-    """A run's curve, with its marker at the end."""
+    """Draw a run's curve, with its marker at the end."""
     axes.plot(x, y, **looks.of(cell), markersize=3, markevery=[-1], linewidth=0.9)
 
 
@@ -58,14 +58,14 @@ def null_line(
     in_percent: bool = False,
     longest: int | None = None,
 ) -> None:
-    """A curve of the random walk with a run's step norms, mean over runs, over their common steps.
+    """Draw a curve of random walks with the runs' step norms: mean over runs at common steps.
 
     Args:
         axes: Where to draw.
-        cells: Runs; those whose walk is not known are passed over.
-        of: From the step norms of a walk, the curve.
-        in_percent: Whether x is the share of the steps, instead of 1, 2, ...
-        longest: How many points are drawn at most.
+        cells: Runs; those without a known walk are skipped.
+        of: Computes the curve from the step norms of a walk.
+        in_percent: Whether x is the share of the steps, in per cent, instead of 1, 2, ...
+        longest: Maximum number of points.
     """
     walks = [of(walk) for cell in cells if (walk := walk_of(cell)) is not None]
     if not walks:
@@ -77,33 +77,33 @@ def null_line(
 
 
 def legend(figure: Any, handles: Sequence[Line2D], *more: Line2D, null: bool = True) -> None:
-    """One legend below the figure: the runs, the null, further lines and the printed values."""
+    """Draw a legend below the figure: the runs, the null, further lines and the printed values."""
     walk = [Line2D([], [], label="null: random walk", **NULL_LOOK)] if null else []
     printed = Line2D([], [], label="printed", **{**PRINTED_LOOK, "markersize": 5})
     figure.legend(handles=[*handles, *walk, *more, printed], loc="outside lower center", ncols=4)
 
 
 def with_table(study: Study, table: str) -> list[Cell]:
-    """The runs that have a table."""
+    """Return the runs that have a table."""
     return [cell for cell in study.cells if cell.results.tables[table] is not None]
 
 
 def not_measured(table: str) -> Drawing:
-    """No figure, because no run has a table."""
+    """Return an empty drawing, because no run has the table."""
     return Drawing(None, missing=absent("", "", table).missing)
 
 
 def drawing(
     study: Study, cells: Sequence[Cell], figure: Figure, facts: str, **drawn: Sequence[Cell]
 ) -> Drawing:
-    """A figure with its facts and what was not measured.
+    """Return a figure with its facts and what was not measured.
 
     Args:
         study: All runs.
-        cells: The runs that it shows.
+        cells: The runs it shows.
         figure: The figure.
         facts: n, intervals and sources.
-        drawn: By what may be lacking (`_` for a blank), the runs that have it.
+        drawn: The runs that have each optional item; `_` in its name stands for a blank.
     """
     lacking = {
         what.replace("_", " "): [cell.name for cell in study.cells if cell not in there]
@@ -114,18 +114,18 @@ def drawing(
 
 
 def tensors_of(cells: Iterable[Cell], table: str) -> str:
-    """`n = 35 tensors a run`, or the least and the most of them."""
+    """Return `n = 35 tensors a run`, or the smallest and largest number."""
     tables = [cell.results.tables[table] for cell in cells]
     return f"n = {span(len(set(one['tensor'])) for one in tables if one is not None)} tensors a run"
 
 
 def span_of(cells: Iterable[Cell], table: str, column: str) -> str:
-    """The highest value of a column, or the least and the most over runs."""
+    """Return the highest value of a column, or its smallest and largest over runs."""
     tables = [cell.results.tables[table] for cell in cells]
     return span(highest(one, column) for one in tables if one is not None and has(one, column))
 
 
 def span(values: Iterable[int]) -> str:
-    """`35`, or `21–35`."""
+    """Return `35`, or `21–35`."""
     found = sorted(set(values))
     return "–".join(str(value) for value in dict.fromkeys([found[0], found[-1]])) if found else "0"

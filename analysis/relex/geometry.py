@@ -1,4 +1,4 @@
-"""RELEX, appendix B: direction and length of predicted updates beside the true ones."""
+"""RELEX, appendix B: direction and length of predicted updates compared with the true ones."""
 
 from dataclasses import dataclass
 
@@ -33,20 +33,20 @@ NAME = "relex_geometry"
 TITLE = "Direction and length of predicted updates"
 RECONSTRUCTED = (0.50, 0.91)  # printed cosine, first and last
 FIRST, LAST = {"cosine": 0.72, "ratio": 1.26}, {"cosine": 0.35, "ratio": 2.70}
-LAST_FACTOR = 500 / 75  # the last target over the window
+LAST_FACTOR = 500 / 75  # last target divided by window
 ROW_INCHES = 1.75
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """RELEX's predictions of one step from one window, over the tensors of a run.
+    """RELEX's predictions of one step from one window, summarised over a run's tensors.
 
     Attributes:
         observe: Last observed step.
         step: Target step.
         cosine: With the true update from the base: median and quartiles.
         ratio: Length over that of the true update: median and quartiles.
-        held: Cosine of the last observed update with the true one, median; NaN where unknown.
+        held: Median cosine of the last observed update with the true one; NaN if unknown.
     """
 
     observe: int
@@ -58,7 +58,7 @@ class Prediction:
 
 @once_per_run
 def predictions(cell: Cell) -> list[Prediction]:
-    """RELEX's predictions of real steps beyond their window, by window and step."""
+    """Return RELEX's predictions of real steps beyond their window, by window and step."""
     table = cell.results.tables["forecast"]
     if table is None:
         return []
@@ -78,7 +78,7 @@ def predictions(cell: Cell) -> list[Prediction]:
 
 
 def _held(cell: Cell, rows: pd.DataFrame) -> Array | float:
-    """Cosine of the last observed with the true update, by row, from the cosine rule."""
+    """Return the cosine of the last observed with the true update by row, from the cosine rule."""
     norms = cell.results.tables["norms"]
     if norms is None:
         return np.nan
@@ -93,7 +93,7 @@ def _held(cell: Cell, rows: pd.DataFrame) -> Array | float:
 
 
 def draw(study: Study) -> Drawing:
-    """Three panels per regime: rebuilt direction, predicted direction, predicted length."""
+    """Draw three panels per regime: rebuilt direction, predicted direction, predicted length."""
     found = {cell.name: predictions(cell) for cell in study.cells}
     rebuilt = with_table(study, "oracle")
     predicted = [cell for cell in study.cells if found[cell.name]]

@@ -1,4 +1,4 @@
-"""RELEX: are the coefficients of the leading direction lines, and do the lines hold out?"""
+"""RELEX: are the leading direction's coefficients linear, and do the lines hold out of sample?"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,13 +40,13 @@ COLUMNS = 3
 
 @dataclass(frozen=True)
 class Statistic:
-    """One R² of the table `linearity`: its column, and where its nulls stand.
+    """One R² of the table `linearity`.
 
     Attributes:
         column: Name of the column.
-        title: Head of its panel.
+        title: Title of its panel.
         printed: The paper's number, or None.
-        lowest: Left end of its axis; lower values are drawn there.
+        lowest: Left end of its axis; lower values are drawn at it.
     """
 
     column: str
@@ -63,7 +63,7 @@ STATISTICS = (
 
 
 def draw(study: Study) -> Drawing:
-    """R² of every run beside its nulls, and the coefficient itself, by regime."""
+    """Draw R² of every run with its nulls, and the coefficient itself, by regime."""
     cells = with_table(study, "linearity")
     if not cells:
         return not_measured("linearity")
@@ -144,7 +144,7 @@ def _name_rows(axes: Axes, cells: list[Cell]) -> None:
 
 
 def row_name(cell: Cell) -> str:
-    """Few words for a run: algorithm, learning rate, seed, control."""
+    """Return a short name for a run: algorithm, learning rate, seed, control."""
     rate = "" if cell.learning_rate is None else scientific(cell.learning_rate)
     mark = "" if cell.control == NO_CONTROL else cell.control.split("_")[0]
     parts = (cell.algorithm, rate.replace("e-0", "e−"), f"s{cell.seed}", mark)
@@ -166,10 +166,10 @@ def _coefficients(axes: Axes, part: Group, looks: Looks) -> None:
 
 
 def coefficient_curve(cell: Cell) -> pd.DataFrame | None:
-    """c_1(t) over its last value: median and quartiles over tensors, by step.
+    """Return c_1(t) over its last value: median and quartiles over tensors, by step.
 
     Returns:
-        Columns low, middle, high, indexed by step; None where there are no coefficients.
+        Columns low, middle, high, indexed by step; None if there are no coefficients.
     """
     table = cell.results.tables["coefficients"]
     if table is None:

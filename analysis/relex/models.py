@@ -1,4 +1,4 @@
-"""The models of a run that RELEX's tables and figures compare: which, and how far apart."""
+"""The models that RELEX's tables and figures compare, and differences of their accuracies."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ WITHOUT_WINDOW = (BASE, REAL, "trajectory_oracle", "trajectory_oracle_rank5")
 
 
 def windows_near(results: Results, share: float = PAPER_SHARE) -> list[int]:
-    """The window at a share of the training, else the nearest one on either side of it."""
+    """Return the window at a share of the training, or else the nearest one on either side."""
     exact, final = results.window_near(share), results.final_step
     if exact is not None or final is None:
         return [] if exact is None else [exact]
@@ -30,17 +30,17 @@ def points(
     benchmarks: Sequence[str],
     protocol: str,
 ) -> Interval:
-    """Accuracy of one model minus another's, in points, paired by question.
+    """Return one model's accuracy minus another's, in points, paired by question.
 
     Args:
         results: The run.
         first: Model id, or None.
         second: Model id, or None.
-        benchmarks: Names of benchmarks, which count alike.
+        benchmarks: Names of benchmarks, with equal weight.
         protocol: How answers were drawn.
 
     Returns:
-        NaN where one of them was not scored on all benchmarks, and of a model with itself.
+        NaN if either was not scored on all benchmarks, or if both are the same model.
     """
     if first is None or second is None or first == second:
         return UNDEFINED
@@ -50,7 +50,7 @@ def points(
 
 @once_per_run
 def _family(results: Results) -> tuple[str, ...]:
-    """Base, checkpoints and predictions of a run; not the reconstructions of single updates."""
+    """Return a run's base, checkpoints and predictions, without reconstructions of updates."""
     return tuple(
         str(model) for model in models(results) if model.method in WITHOUT_WINDOW or model.observe
     )
@@ -64,7 +64,7 @@ def _pairing(
         model: min(_questions(results, model, name, protocol) for name in benchmarks)
         for model in names
     }
-    # A model with fewer questions would take them away from all the others.
+    # A model with fewer questions would shrink the set for all the others.
     whole = [model for model in names if 0 < counts[model] == max(counts.values())]
     return paired_accuracy(results, whole, benchmarks, [protocol])
 
@@ -75,5 +75,5 @@ def _questions(results: Results, model: str, benchmark: str, protocol: str) -> i
 
 
 def step_share(results: Results, step: int | None) -> float:
-    """A step as a share of the training."""
+    """Return a step as a share of the training."""
     return math.nan if step is None or not results.final_step else step / results.final_step

@@ -1,4 +1,4 @@
-"""RELEX's printed accuracies, and what a run of the same model and algorithm has beneath them."""
+"""RELEX's printed accuracies, and the matching rows of our runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from rlvr_dynamics.results.study import Cell
 
 Row = dict[str, Any]
 PAPER_STEPS = 500
-# RELEX's benchmarks as printed, and the names under which this package scores them.
+# RELEX's benchmarks as printed, and this package's names for them.
 BENCHMARKS = {
     "math": "math",
     "aime25": "aime25",
@@ -23,7 +23,7 @@ BENCHMARKS = {
     "olympiadbench": "olympiadbench",
     "amc23": "amc23",
 }
-# The paper's names of the methods, and the labels that they have in a run.
+# The paper's names of the methods, and our labels.
 LABELS = {
     "full_rl": "real",
     "relex_rank1_linear": "relex",
@@ -37,7 +37,7 @@ LABELS = {
 
 
 def printed_rows(table: str) -> list[Row]:
-    """The printed accuracies of one of RELEX's tables, as shares, with our label of the method."""
+    """Return one table's printed accuracies as fractions, with our label of the method."""
     return [
         {
             "model": row["base_model"],
@@ -55,12 +55,12 @@ def printed_rows(table: str) -> list[Row]:
 
 
 def readable(label: str) -> str:
-    """The name of a method in rows of the papers, where no run says whether it sees the future."""
+    """Return a method's name for printed rows, where no run says if it sees the future."""
     return "full RL" if label == "real" else method_name(label)
 
 
 def with_gaps(rows: Iterable[Row], beside: str, itself: float = math.nan) -> list[Row]:
-    """Printed rows with their `gap`: points above the row of another method, at the same step.
+    """Add `gap` to printed rows: points above another method's row at the same step.
 
     Args:
         rows: Printed rows of `printed_rows`.
@@ -85,7 +85,7 @@ def _step(row: Row) -> int:
 
 
 def every_step(rows: Sequence[Row], labels: Iterable[str]) -> list[Row]:
-    """Rows of one model by method and step; one without accuracy where nothing is printed."""
+    """Return a row per method and step of one model, without accuracy if nothing is printed."""
     there = {(row["label"], row["step"]): row for row in rows}
     unprinted = {"source": "not printed", "accuracy": math.nan}
     return [
@@ -99,13 +99,13 @@ def every_step(rows: Sequence[Row], labels: Iterable[str]) -> list[Row]:
 def counterpart(
     cell: Cell, label: str, share: float, target: float = 1.0
 ) -> tuple[str | None, float]:
-    """Our model of a printed row, None where it was not scored, and what it observed.
+    """Return our model for a printed row (None if not scored), and its observed share.
 
     Args:
         cell: The run.
         label: Label of the method.
         share: Observed share of the training, as printed.
-        target: The predicted step as a share of the training.
+        target: Predicted step as a share of the training.
     """
     results, final = cell.results, cell.results.final_step
     step = None if final is None else round(target * final)
@@ -117,7 +117,7 @@ def counterpart(
 
 
 def ours_on_math(cell: Cell, row: Row) -> list[Row]:
-    """The row of a run beneath a printed accuracy on MATH."""
+    """Return a run's row below a printed accuracy on MATH."""
     target = row["step"] / PAPER_STEPS if row["step"] > 0 else 1.0
     model, share = counterpart(cell, row["label"], row["share"], target)
     return [
@@ -133,7 +133,7 @@ def ours_on_math(cell: Cell, row: Row) -> list[Row]:
 
 
 def accuracy_cells(found: Score) -> Row:
-    """The columns accuracy, interval, n and samples of a scored model."""
+    """Return the columns accuracy, interval, n and samples of a scored model."""
     return {
         "accuracy": found.accuracy.value,
         "interval": percent_interval(found.accuracy.low, found.accuracy.high),

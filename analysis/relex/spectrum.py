@@ -1,4 +1,4 @@
-"""RELEX: how much of a tensor's trajectory each of its components carries."""
+"""RELEX: the share of a tensor's trajectory in each of its components."""
 
 import numpy as np
 import pandas as pd
@@ -33,18 +33,18 @@ SUBSPACE = 5
 
 
 def shares(cell: Cell) -> pd.DataFrame | None:
-    """σ_i² over the squared length of the trajectory, by tensor and component.
+    """Return σ_i² over the squared length of the trajectory, by tensor and component.
 
     Returns:
         Columns tensor, index, share, and `of_five`: the share among the first five components;
-        None where the trajectory was not decomposed.
+        None if the trajectory was not decomposed.
     """
     table = cell.results.tables[TABLE]
     if table is None:
         return None
     squares = values(table, "sigma") ** 2
     first = table["index"] == 1
-    # Component 1's explained variance is its own share, so it fixes the length of the whole.
+    # Component 1's explained variance is its share, so it determines the total squared length.
     length = squares / values(table, "explained_variance")
     whole = dict(zip(table["tensor"][first], length[first], strict=True))
     rows = pd.DataFrame({"tensor": table["tensor"], "index": table["index"]})
@@ -58,7 +58,7 @@ def shares(cell: Cell) -> pd.DataFrame | None:
 
 
 def draw(study: Study) -> Drawing:
-    """One panel of spectra per regime, and component 1's share among the first five."""
+    """Draw a panel of spectra per regime, and component 1's share among the first five."""
     cells = with_table(study, TABLE)
     if not cells:
         return not_measured(TABLE)
