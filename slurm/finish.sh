@@ -5,7 +5,7 @@ if [ "$ending" = no ]; then
   eval "arguments=($overrides)"
   "${python[@]}" -m rlvr_dynamics.run "${arguments[@]}" "run_dir=$run_dir" "stages=$stages" &
   run=$!
-  # A signal between the start of the run and here has not reached it.
+  # A signal sent between the start of the run and this line has not reached it.
   if [ "$ending" = yes ]; then kill -TERM "$run" 2>/dev/null; fi
   wait_for "$run"
   code=$?

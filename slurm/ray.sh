@@ -1,5 +1,5 @@
 
-# verl on several nodes: one Ray over all of them; ray.init finds it by RAY_ADDRESS.
+# verl on several nodes: one Ray cluster over all of them; ray.init finds it by RAY_ADDRESS.
 ray_steps=()
 # shellcheck disable=SC2317 # called by the trap
 end_ray() {
@@ -12,12 +12,12 @@ start_ray() {
   local nodes head address port cpus ray step others
   mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
   head=${nodes[0]}
-  # This script runs on the first node; Ray knows best by which address the others reach it.
+  # This script runs on the first node; Ray knows best which address the others can reach.
   address=$("${python[@]}" -c 'import ray; print(ray.util.get_node_ip_address())') || return 1
   # Slurm gives a step one processor unless it asks for the job's.
   step=(srun --overlap "--cpus-per-task=$SLURM_CPUS_ON_NODE")
   port=$((20000 + SLURM_JOB_ID % 10000))
-  # The cluster of this job alone: who does not know its token cannot run anything on its nodes.
+  # Only this job can use the cluster: without its token nothing can run on its nodes.
   RAY_AUTH_TOKEN=$("${python[@]}" -c 'import secrets; print(secrets.token_hex(32))') || return 1
   export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
   # Logical processors: verl's helpers ask for more than a small node has.

@@ -15,8 +15,8 @@ record() {
 }
 record start -
 
-# USR1 comes before the time limit: save and go on later. TERM means that Slurm ends or moves the
-# job: save, and leave to Slurm what happens next.
+# USR1 comes before the time limit: save and continue later. TERM means that Slurm ends or moves
+# the job: save, and leave the rest to Slurm.
 run=
 ending=no
 requeue=no
@@ -29,7 +29,7 @@ trap 'requeue=yes; end_run' USR1
 trap 'end_run' TERM INT
 
 wait_for() {
-  # A signal ends `wait` early; what counts is the exit code of the process itself.
+  # A signal ends `wait` early, so wait again for the exit code of the process itself.
   while kill -0 "$1" 2>/dev/null; do wait "$1"; done
   wait "$1"
 }

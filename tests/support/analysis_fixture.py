@@ -1,4 +1,4 @@
-"""Synthetic run directories of a study, quick to write; for tests only."""
+"""Synthetic run directories of a study, fast to write; for tests only."""
 
 import json
 import os
@@ -11,7 +11,7 @@ ALGORITHMS = ("grpo", "rloo", "dapo", "ppo", "dr_grpo", "reinforce_pp", "gspo")
 RATES = (1e-5, 1e-4)
 SEEDS = (0, 1)
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-# What the study's runs hold: methods of a window, and reconstructions of the last checkpoint.
+# Contents of the study's runs: a window's methods, and reconstructions of the last checkpoint.
 WINDOWED = {
     "relex": 0.74,
     "relex_raw": 0.73,
@@ -37,7 +37,7 @@ WHOLE = {
 
 
 def full_accuracy() -> dict[str, float]:
-    """Models of a whole run of the study, with the probability of a correct answer."""
+    """Return the models of a full study run, with the probability of a correct answer."""
     windows = [max(1, round(share * T)) for share in SHARES]
     found = {"base": 0.35, f"step_{T}": 0.74}
     found |= {f"step_{step}": 0.35 + 0.4 * step / T for step in windows}
@@ -52,13 +52,13 @@ def full_accuracy() -> dict[str, float]:
 def build_cells(folder: Path, count: int = 3, *, full: bool = False) -> list[Path]:
     """Write `count` run directories that differ in algorithm, learning rate, seed and model.
 
-    The first is written; the others share its tables (hard links) and have a configuration of
-    their own, so that many take little time and disk.
+    The first is written; the others share its tables (hard links) but have their own
+    configuration, so that many take little time and disk.
 
     Args:
-        folder: Where.
-        count: How many; the last one of four or more is a control with shuffled rewards.
-        full: Give every run the methods and windows of the study, as a test of speed.
+        folder: Where to write them.
+        count: Number of runs; with four or more, the last is a control with shuffled rewards.
+        full: Give every run the methods and windows of the study, for a test of speed.
     """
     first = folder / ".first"
     build_run(first)
@@ -85,7 +85,7 @@ def build_cells(folder: Path, count: int = 3, *, full: bool = False) -> list[Pat
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """The same files under another folder; JSON is copied, because it will be changed."""
+    """Hard-link all files into another folder; JSON is copied, because it will be changed."""
     for path in sorted(source.rglob("*")):
         if path.is_file():
             copy = target / path.relative_to(source)
@@ -103,7 +103,7 @@ def set_config(run: Path, **changes: object) -> None:
 
 
 def remove_stage(run: Path, stage: str) -> None:
-    """Take away what a stage wrote, as if it had not run."""
+    """Remove the output of a stage, as if it had not run."""
     for path in sorted((run / stage).rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (run / stage).rmdir()

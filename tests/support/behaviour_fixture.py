@@ -31,7 +31,7 @@ def build(folder: Path, seed: int, *, tied: bool = True) -> Path:
     )
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(config)
-    with torch.no_grad():  # some answers end before they are cut
+    with torch.no_grad():  # some answers end before they are cut off
         model.get_output_embeddings().weight[STOP_ID] *= 1.5
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

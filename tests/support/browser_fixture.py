@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Page:
-    """One tab, and everything that it asked of the network or wrote to the console."""
+    """One tab, with all its network requests and console messages."""
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
@@ -72,7 +72,7 @@ class Page:
         assert self.loaded, "the page did not load"
 
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression (a promise is awaited)."""
+        """Return the value of a JavaScript expression, awaiting a promise."""
         answer = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -103,10 +103,10 @@ class Page:
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Page]:
-    """A tab of a fresh browser; skips the test where there is none.
+    """Yield a tab of a fresh browser; skips the test if no browser is installed.
 
     Args:
-        profile: An empty folder for the browser's own files.
+        profile: An empty folder for the browser's files.
     """
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
@@ -126,7 +126,7 @@ def chromium(profile: Path) -> Iterator[Page]:
 
 
 def _address(profile: Path) -> str:
-    """Where the tab listens."""
+    """Return the address at which the tab listens."""
     port = profile / "DevToolsActivePort"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:

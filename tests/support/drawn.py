@@ -11,13 +11,13 @@ Array = NDArray[np.float64]
 
 
 def line(axes: Axes, label: str) -> tuple[Array, Array]:
-    """The data of the only line with a label."""
+    """Return the data of the only line with a label."""
     (found,) = [each for each in axes.get_lines() if each.get_label() == label]
     return np.asarray(found.get_xdata(), float), np.asarray(found.get_ydata(), float)
 
 
 def lines(axes: Axes, **look: Any) -> list[Array]:
-    """Points, shape (n, 2), of every line with the given properties, such as `color`."""
+    """Return points, shape (n, 2), of every line with the given properties, such as `color`."""
     found = []
     for each in axes.get_lines():
         if all(getattr(each, f"get_{name}")() == value for name, value in look.items()):
@@ -26,9 +26,9 @@ def lines(axes: Axes, **look: Any) -> list[Array]:
 
 
 def estimates(axes: Axes, along: str = "y") -> dict[str, Array]:
-    """Points with intervals by their label: columns x, y, low, high; the interval is `along` y.
+    """Return points with intervals by label: columns x, y, low, high; intervals along `along`.
 
-    Containers without a label of their own are told apart by a number behind `_`.
+    Containers without a label are keyed by `_` and a number.
     """
     found = {}
     for place, bars in enumerate(axes.containers):
@@ -42,7 +42,7 @@ def estimates(axes: Axes, along: str = "y") -> dict[str, Array]:
 
 
 def bands(axes: Axes) -> list[dict[float, tuple[float, float]]]:
-    """Lower and upper edge of every shaded band, by x."""
+    """Return lower and upper edge of every shaded band, by x."""
     found = []
     for each in axes.collections:
         if isinstance(each, PolyCollection):
@@ -55,7 +55,7 @@ def bands(axes: Axes) -> list[dict[float, tuple[float, float]]]:
 
 
 def spans(axes: Axes) -> list[Array]:
-    """Ends, shape (n, 2, 2), of the separate lines of every collection of lines."""
+    """Return the ends, shape (n, 2, 2), of the separate lines of every line collection."""
     return [
         np.array(each.get_segments())
         for each in axes.collections
@@ -64,6 +64,6 @@ def spans(axes: Axes) -> list[Array]:
 
 
 def quartiles(table: Any, by: str, column: str) -> Any:
-    """Lower quartile, median and upper quartile of a column, by the values of another."""
+    """Return quartiles and median of a column (lower, median, upper), grouped by another."""
     groups = table.dropna(subset=[column]).groupby(by)[column]
     return groups.apply(lambda each: np.quantile(each, [0.25, 0.5, 0.75]))

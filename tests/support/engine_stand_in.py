@@ -1,4 +1,4 @@
-"""Scoring without vLLM: three models of one digit, two benchmarks, and an engine that answers."""
+"""Scoring without vLLM: three one-digit models, two benchmarks, and a fake engine."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ GREEDY = Protocol("greedy", temperature=0.0, top_p=1.0, samples=1, max_tokens=16
 SAMPLED = Protocol("sampled", temperature=1.0, top_p=1.0, samples=4, max_tokens=16)
 SETTINGS = EngineSettings(device="cpu", dtype="float32", max_model_len=256, stall_seconds=60.0)
 
-# The real engine module on top of a stand-in for vLLM, whose model is one digit in a file.
+# The real engine module on a stand-in for vLLM, whose model is one digit in a file.
 FAKE_ENGINE = """
 import json, os, signal, sys, time, types
 from pathlib import Path
@@ -111,7 +111,7 @@ def write_benchmark(path, questions, **columns):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """A run directory with three models and two benchmarks, and the stand-in engine."""
+    """Return a run directory with three models and two benchmarks, and the stand-in engine."""
     models = []
     for digit in range(3):
         folder = tmp_path / "models" / str(digit)
@@ -143,7 +143,7 @@ class Fake:
         (self.root / "mode").write_text(mode)
 
     def run(self, seed=7, **changes):
-        """Score; return the batches that were generated, as (digit of the model, answers)."""
+        """Score; return the generated batches as (digit of the model, answers)."""
         (self.root / "calls").unlink(missing_ok=True)
         (self.root / "params").unlink(missing_ok=True)
         self.work = score_models(
@@ -163,7 +163,7 @@ class Fake:
         return sorted(tuple(map(int, line.split())) for line in lines)
 
     def params(self):
-        """Return what each request may take: (longest answer, further stop tokens)."""
+        """Return each request's limits: (longest answer, further stop tokens)."""
         return [json.loads(line) for line in (self.root / "params").read_text().splitlines()]
 
     def content(self):

@@ -39,7 +39,7 @@ def build(root, weights, dtype=torch.float32, tied=True):
 
 
 def on_a_line(steps, slope=2.0**-9):
-    """Every weight moves on its own line; in powers of two, so that float32 holds it exactly."""
+    """Move every weight on its own line, in powers of two so that float32 is exact."""
     base = {name: (tensor * 8).round() / 8 for name, tensor in gaussian(0).items()}
     direction = {name: (tensor * 4).round() for name, tensor in gaussian(1).items()}
     return {
@@ -49,7 +49,7 @@ def on_a_line(steps, slope=2.0**-9):
 
 
 def wandering(steps):
-    """A line with noise and a random walk on it."""
+    """Return a line plus noise plus a random walk."""
     weights, walk = {0: gaussian(0)}, gaussian(1)
     for step in steps:
         noise = gaussian(100 + step)
@@ -67,7 +67,7 @@ def stack(weights, name, steps):
 
 
 def accuracies(steps):
-    """Rising accuracies of some steps, enough for any method that needs them."""
+    """Return rising accuracies for steps, enough for any method that needs them."""
     return {step: 0.9 - 0.6 * 0.9**step for step in steps}
 
 

@@ -1,7 +1,8 @@
-"""One flipped bit after the other in a finished run: named, healed, or without any effect.
+"""Flips bits in a finished run, one at a time: each must be named, healed, or have no effect.
 
-`python -m tests.support.flips N SEED RUN_DIR COMMAND...` does it to a run of your own: COMMAND is
-what made it, without `python -m rlvr_dynamics.run`. The run directory is put back after every flip.
+`python -m tests.support.flips N SEED RUN_DIR COMMAND...` does this to your own run: COMMAND is the
+command that made it, without `python -m rlvr_dynamics.run`. The run directory is restored after
+every flip.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ class Outcome:
 
 
 def results(run_dir, printed=True):
-    """Everything that a reader or a later stage takes from a run; the report only if `printed`."""
+    """Return all that readers or later stages take from a run; the report only if `printed`."""
     found = {}
     for pattern in (*RESULTS, SAMPLES):
         for path in run_dir.glob(pattern):
@@ -46,7 +47,7 @@ def results(run_dir, printed=True):
 
 
 def different(one, other):
-    """The results in which two runs differ."""
+    """Return the results in which two runs differ."""
     return [
         name
         for name in sorted(one.keys() | other.keys())
@@ -64,7 +65,7 @@ def _equal(one, other):
 
 
 def flip(path, bit, keep_times):
-    """Flip one bit of a file, as a disk does (`keep_times`) or as a program does."""
+    """Flip one bit of a file, like a disk (`keep_times`) or like a program."""
     status = path.stat()
     with path.open("r+b") as file:
         file.seek(bit // 8)
@@ -76,7 +77,7 @@ def flip(path, bit, keep_times):
 
 
 def files_of(run_dir):
-    """All files of a run, the largest too."""
+    """Return all files of a run, including the largest."""
     return sorted(
         path
         for path in run_dir.rglob("*")
@@ -85,7 +86,7 @@ def files_of(run_dir):
 
 
 def call(arguments):
-    """Run the command in this process; exit code and all that it said."""
+    """Run the command in this process; returns exit code and all output."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = main(list(arguments))
@@ -93,18 +94,18 @@ def call(arguments):
 
 
 def try_flip(run_dir, arguments, draw, reference, forget=()):
-    """Flip a random bit of a random file, run the command again, and put everything back.
+    """Flip a random bit of a random file, run the command again, and restore everything.
 
     Args:
         run_dir: A finished run.
         arguments: The command line that made it.
         draw: A `random.Random`.
         reference: `results` of the finished run.
-        forget: Records that are removed first, as if these stages had been killed at their end.
+        forget: Records to remove first, as if these stages had been killed at their end.
     """
     copy = run_dir.with_name(f"{run_dir.name}.whole")
     shutil.copytree(run_dir, copy, symlinks=True)
-    # A stage first, then a file of it: the figures of a report would be most of the files.
+    # Draw a stage first, then one of its files; otherwise most draws would be report figures.
     files = files_of(run_dir)
     part = draw.choice(sorted({path.relative_to(run_dir).parts[0] for path in files}))
     path = draw.choice([path for path in files if path.relative_to(run_dir).parts[0] == part])
@@ -134,7 +135,7 @@ def try_flip(run_dir, arguments, draw, reference, forget=()):
 
 
 def flips(run_dir, arguments, count, seed, forget=()):
-    """Try some flips one after the other."""
+    """Try flips one by one."""
     draw = random.Random(seed)  # noqa: S311
     reference = results(run_dir, not forget)
     for _ in range(count):

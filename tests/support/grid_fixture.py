@@ -1,7 +1,7 @@
-"""Real training cells, small enough for two cores, shared by every test of a session.
+"""Real training cells, small enough for two cores, shared by all tests of a session.
 
-A cell is one algorithm on one family of models. It goes through the command line, so a cell that
-another test has already trained is not trained again: asking for more of its stages only adds them.
+A cell is one algorithm on one model family. It is run by the command line, so a cell that another
+test has trained is not trained again: requesting more of its stages only adds them.
 A base is pretrained once per family and copied into the cells that start from it.
 """
 
@@ -20,8 +20,8 @@ import yaml
 
 from rlvr_dynamics.config import CONFIG_FOLDER
 
-# Algorithm to model: between them every algorithm and every architecture, each of which is trained
-# once. tests/training/test_architectures_training.py goes on with the cells of the architectures.
+# Algorithm to model: together they cover every algorithm and every architecture, each trained
+# once. tests/training/test_architectures_training.py continues with the architectures' cells.
 CELLS = {
     "ppo": "tiny_qwen2",
     "grpo": "tiny",
@@ -33,13 +33,13 @@ CELLS = {
 }
 # `make test` runs these two as well; grpo is in test_end_to_end.py.
 IN_MAKE_TEST = ("ppo", "gspo")
-# One update a step is on-policy, and its loss can be computed by hand; a second one is not, and
-# shows the clipping.
+# With one update per step, training is on-policy and its loss can be computed by hand; a second
+# update is off-policy and shows the clipping.
 OFF_POLICY = ("gspo",)
 STEPS = 3
 PROMPTS = 8
-# Small groups often agree, and long answers come near a limit of 32 tokens: so DAPO has groups to
-# leave out, and answers to punish.
+# Small groups often agree, and long answers come near a limit of 32 tokens, so DAPO has groups to
+# filter and answers to penalise.
 GROUP = dict.fromkeys(CELLS, 8) | {"dapo": 4}
 ANSWER_TOKENS = dict.fromkeys(CELLS, 48) | {"dapo": 32}
 LEARNING_RATE = 1.0e-4
@@ -55,14 +55,14 @@ TABLES = [
     "data.ood_problems=16",
     "data.validation_problems=16",
 ]
-# Bases that are right some of the time, which is what group-relative advantages live on.
+# Bases that are right some of the time, which group-relative advantages need.
 BASE = ["model.steps_clean=260", "model.steps_noisy=10", "model.careful=0.6"]
-# Smaller than the demo's; vLLM's attention on a CPU knows heads of 32 and up.
+# Smaller than the demo's; vLLM's attention on a CPU supports heads of 32 and up.
 SMALL = ["model.hidden=64", "model.layers=2", "model.heads=2", "model.kv_heads=1"]
 
 
 def run(arguments: list[str], *, timeout: float = 1500) -> None:
-    """The command line in a process of its own; a failure shows what it said."""
+    """Run the command line in a separate process; a failure shows its output."""
     command = [sys.executable, "-m", "rlvr_dynamics.run", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -70,14 +70,14 @@ def run(arguments: list[str], *, timeout: float = 1500) -> None:
 
 @pytest.fixture(scope="session")
 def grid_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The session's folder of cells, the same for every test file that imports this fixture."""
+    """Return the session's folder of cells, shared by all test files that import this fixture."""
     folder = tmp_path_factory.getbasetemp() / "grid"
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def settings(algorithm: str) -> dict[str, Any]:
-    """An algorithm's own file."""
+    """Return an algorithm's configuration file."""
     return yaml.safe_load((CONFIG_FOLDER / "algorithm" / f"{algorithm}.yaml").read_text())
 
 
@@ -93,10 +93,10 @@ def run_cell(
 
     Args:
         grid: Folder of all cells (`grid_folder`).
-        algorithm: A file of configs/algorithm.
-        model: A tiny model of configs/model; None for the algorithm's own in `CELLS`.
-        stages: What must be finished afterwards; what is finished already is not repeated.
-        overrides: For later stages only (measure, extrapolation, scoring): a finished cell with
+        algorithm: A file in configs/algorithm.
+        model: A tiny model in configs/model; None for the algorithm's model in `CELLS`.
+        stages: Stages that must be finished afterwards; finished ones are not repeated.
+        overrides: Only for later stages (measure, extrapolation, scoring): a finished cell with
             another training configuration is refused.
     """
     model = model or CELLS[algorithm]
@@ -114,7 +114,7 @@ def run_cell(
         f"trainer.max_response_tokens={ANSWER_TOKENS[algorithm]}",
         f"algorithm.group_size={group}",
         f"trainer.micro_batch_samples={mini * group // 2}",
-        # The demo leaves the reference model out to save time; here it is the algorithm's to say.
+        # The demo omits the reference model to save time; here the algorithm decides.
         f"algorithm.kl_loss_coef={file['kl_loss_coef']}",
         *(["algorithm.critic.warmup_steps=0"] if file["critic"] else []),
     ]
@@ -128,18 +128,18 @@ def run_cell(
     return folder
 
 
-# Ray passes both streams of a process on as it reads them: lines of the error stream can stand
-# between the printed ones, and a printed line that was half written is passed on in two parts.
+# Ray forwards both streams of a process as it reads them: lines of stderr can appear between
+# printed ones, and a half-written printed line is forwarded in two parts.
 ERROR_STREAM = re.compile(r"(INFO|WARNING|ERROR):|.*\w+Warning: |  \w+\.\w+\(")
 
 
 def verl_configuration(folder: Path) -> dict[str, Any]:
-    """The resolved configuration as verl's own process printed it before training."""
+    """Return the resolved configuration that verl's own process printed before training."""
     return printed_configuration((folder / "train" / "verl" / "verl_1.log").read_text())
 
 
 def printed_configuration(log: str) -> dict[str, Any]:
-    """The mapping that begins with `actor_rollout_ref` in what a task runner printed."""
+    """Parse the mapping starting with `actor_rollout_ref` from a task runner's output."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", log)
     lines = [line.split(") ", 1)[1] for line in text.splitlines() if line.startswith("(TaskRunner")]
     lines = [line for line in lines if not ERROR_STREAM.match(line)]
@@ -154,11 +154,11 @@ def printed_configuration(log: str) -> dict[str, Any]:
 
 
 def metrics(folder: Path) -> pd.DataFrame:
-    """What verl reported, one row per step."""
+    """Return verl's metrics, one row per step."""
     return pd.read_parquet(folder / "train" / "metrics.parquet")
 
 
 def rollouts(folder: Path) -> list[dict[str, Any]]:
-    """Every answer that training used, as verl dumped it: input, output, gts, score, step, ..."""
+    """Return all answers used in training, as dumped by verl: input, output, gts, score, ..."""
     files = sorted((folder / "rollouts").glob("*.jsonl"), key=lambda file: int(file.stem))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""A tiny trajectory to publish on the loopback hub, and a base that can be asked."""
+"""A tiny trajectory to publish on the loopback hub, and a base that can be queried."""
 
 import torch
 from safetensors.torch import save_file
@@ -35,7 +35,7 @@ def _draw(seed, rows):
 
 
 def write_trajectory(folder, steps, dtype=torch.float32, shards=2, rows=40):
-    """Write `base` and `step_N` below a folder."""
+    """Write `base` and `step_N` in a folder."""
     save_model(folder / "base", tensors_of(0, dtype, rows))
     write_tokenizer(folder / "base")
     for step in steps:

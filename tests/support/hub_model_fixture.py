@@ -1,4 +1,4 @@
-"""A hub on loopback with one small model on it, and what a run asks it for."""
+"""A hub on loopback with one small model, and a run's requests to it."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ TURNS = "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_e
 
 
 def save_tokenizer(folder, *, begins_with=None, template=TURNS):
-    """A tokenizer of single characters with Qwen's special tokens."""
+    """Save a tokenizer of single characters with Qwen's special tokens."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -39,7 +39,7 @@ def save_tokenizer(folder, *, begins_with=None, template=TURNS):
 
 @pytest.fixture
 def published(tmp_path):
-    """A bfloat16 model in three shards, with files beside it that nobody asked for."""
+    """Save a bfloat16 model in three shards, along with files that no one asks for."""
     folder = save_model(tmp_path / "original", random_tensors(0, torch.bfloat16), shards=3)
     for name in ("tokenizer.json", "chat_template.jinja"):
         (folder / name).unlink()
@@ -55,7 +55,7 @@ def published(tmp_path):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch, published):
-    """A hub on loopback with that model on its main branch, and an empty HF_HOME."""
+    """Start a hub on loopback with that model on its main branch, and an empty HF_HOME."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

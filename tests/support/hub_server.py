@@ -1,7 +1,7 @@
 """A small model hub on loopback that speaks the Hugging Face hub's HTTP interface.
 
 Branches and commits, file trees with LFS hashes, HEAD and GET of files, redirects of large files to
-a second origin (the "CDN"), byte ranges - and faults on demand. As a script it serves folders of
+a second origin (the "CDN"), byte ranges, and faults on demand. As a script it serves folders of
 files for a measurement: ``python tests/support/hub_server.py REPO=FOLDER ...`` prints its address.
 """
 
@@ -35,7 +35,7 @@ class File:
 
     @property
     def lfs(self):
-        """Whether the hub keeps it apart from the repository."""
+        """Whether the hub stores it outside the repository."""
         return self.path.suffix in LFS_SUFFIXES
 
 
@@ -45,7 +45,7 @@ class Fault:
 
     `kind` is an HTTP status such as "429" or "500", or: "cut" (half of the body, then the
     connection ends), "reset" (the connection ends before the first byte), "slow" (a pause in the
-    middle), "wrong" (a byte of the body flipped), "whole" (the asked range is ignored).
+    middle), "wrong" (a byte of the body flipped), "whole" (the requested range is ignored).
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Fault:
 
 @dataclass
 class Request:
-    """What a client asked for."""
+    """A client's request."""
 
     method: str
     origin: str
@@ -64,7 +64,7 @@ class Request:
 
 @dataclass
 class Hub:
-    """Repositories, the faults that wait for the next requests, and a log of all requests.
+    """Repositories, the faults queued for the next requests, and a log of all requests.
 
     `faults` maps a kind of request ("api", "resolve", "cdn") to the faults of the next ones.
     """
@@ -79,9 +79,9 @@ class Hub:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def publish(self, repo, branch, folder, extra=None):
-        """Put a folder's files on a branch as a new commit; returns the commit.
+        """Publish a folder's files on a branch as a new commit; returns the commit.
 
-        `extra` maps names, whatever they look like, to further files of the commit.
+        `extra` maps arbitrary names to further files of the commit.
         """
         files = {
             str(path.relative_to(folder)): _file(path)
@@ -102,7 +102,7 @@ class Hub:
             self.faults.setdefault(where, deque()).extend(Fault(kind, **options) for kind in kinds)
 
     def next_fault(self, where):
-        """Take the fault of this request; None lets it through."""
+        """Take the fault for this request; None means no fault."""
         with self.lock:
             waiting = self.faults.get(where)
             if not waiting:
@@ -113,7 +113,7 @@ class Hub:
 
     @property
     def waiting(self):
-        """Faults that no request has met yet."""
+        """Return the faults that no request has hit yet."""
         return sum(fault.kind != "none" for each in self.faults.values() for fault in each)
 
     def start(self):
@@ -160,7 +160,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request, client_address):
-        pass  # clients that go away in the middle are part of the tests
+        pass  # clients that disconnect midway are part of the tests
 
 
 def _server(hub, origin):
@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.lfs:
             self.bytes_of(file, fault, headers | {"ETag": f'"{file.blob}"'})
             return
-        # Another host name: huggingface_hub asks hosts that are not the hub for nothing but bytes.
+        # Another host name: huggingface_hub requests only bytes from hosts other than the hub.
         place = f"http://localhost:{self.hub.cdn.server_port}/{file.sha256}"
         headers |= {
             "Location": f"{place}?signature={quote(commit)}",
@@ -317,11 +317,11 @@ class _Handler(BaseHTTPRequestHandler):
         return commit
 
     def fails(self, fault):
-        """Answer with the fault's status, or end the connection; False lets the answer come."""
+        """Send the fault's status or end the connection; False if a normal answer should follow."""
         if fault is None or fault.kind in ("cut", "slow", "wrong", "whole"):
             return False
         if fault.kind == "reset":
-            # A reset, not an orderly end.
+            # A reset, not a regular close.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
@@ -402,7 +402,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main():
-    """Serve folders until standard input ends."""
+    """Serve folders until standard input closes."""
     hub = Hub()
     for given in sys.argv[1:]:
         repo, _, folder = given.partition("=")

@@ -1,4 +1,4 @@
-"""A finished run in which no two accuracies are equal and no step is regular; for tests only."""
+"""A finished run with distinct accuracies and irregular steps; for tests only."""
 
 import json
 import zlib
@@ -35,7 +35,7 @@ REAL = dict(zip(STEPS, (0.37, 0.52, 0.46, 0.61, 0.57, 0.74, 0.66, 0.8, 0.71), st
 
 
 def models() -> dict[str, float]:
-    """Every scored model, and how likely it answers right."""
+    """Return every scored model with its probability of a right answer."""
     generator = np.random.default_rng(8)
     found = {"base": 0.33} | {f"step_{step}": chance for step, chance in REAL.items()}
     names = [f"{method}__step_{FINAL}" for method in RECONSTRUCTED]
@@ -53,7 +53,7 @@ def models() -> dict[str, float]:
 
 
 def parse(model: str) -> tuple[str, float, int]:
-    """Method, last observed step (NaN for none) and step of a model id."""
+    """Split a model id into method, last observed step (NaN for none) and step."""
     if model == "base":
         return "base", np.nan, 0
     if model.startswith("step_"):
@@ -74,11 +74,11 @@ def write_run(
     """Write a finished run directory and return it.
 
     Args:
-        folder: Where.
-        seed: Of everything that is drawn, and the run's own.
-        uneven: Whether models lack some of the questions, each another number of them.
+        folder: Where to write it.
+        seed: Seed of all draws and of the run.
+        uneven: Whether models lack some questions, each a different number.
         future: Methods that used the future.
-        config: Keys of its configuration that differ.
+        config: Changed keys of its configuration.
     """
     write_weights(folder, drawn(seed))
     write_scores(folder, models(), seed=seed, uneven=uneven)
@@ -100,7 +100,7 @@ def write_run(
 
 
 def write_config(folder: Path, *, seed: int, **config: object) -> None:
-    """The run's configuration, of which `config` replaces parts."""
+    """Write the run's configuration with parts replaced by `config`."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = {
         "name": "irregular",
@@ -113,7 +113,7 @@ def write_config(folder: Path, *, seed: int, **config: object) -> None:
 
 
 def save(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, and the folder that it lies in."""
+    """Write a table, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path, index=False)
 
@@ -121,7 +121,7 @@ def save(frame: pd.DataFrame, path: Path) -> None:
 def write_scores(
     folder: Path, chances: Mapping[str, float], *, seed: int, uneven: bool = False
 ) -> None:
-    """Samples and scores of every model; questions have a difficulty that all models share."""
+    """Write every model's samples and scores; all models share the questions' difficulty."""
     rows = []
     for benchmark, (split, title, questions) in BENCHMARKS.items():
         generator = np.random.default_rng([seed, zlib.crc32(benchmark.encode())])
@@ -136,9 +136,9 @@ def write_scores(
                 noise = generator.random((questions, count))
                 right = (0.6 * hard[:, None] + 0.4 * noise < here + shift)[kept]
                 given = right.astype(float).ravel()
-                if uneven and count > 1:  # some scores are not known
+                if uneven and count > 1:  # some scores are unknown
                     given[generator.random(right.size) < 0.02] = np.nan
-                order = generator.permutation(right.size)  # rows in no order
+                order = generator.permutation(right.size)  # rows in random order
                 samples["question_id"].append(names[kept].repeat(count)[order])
                 samples["protocol"].append(np.repeat(protocol, right.size))
                 samples["sample"].append(np.tile(np.arange(count), asked)[order])
@@ -153,7 +153,7 @@ def write_scores(
 
 
 def _scored(model, benchmark, title, split, protocol, right, generator) -> dict:
-    """A row of the table of scores; interval and counts are of no formula, so that all differ."""
+    """Return a row of the table of scores, with arbitrary, distinct interval and counts."""
     method, observe, step = parse(model)
     accuracy, n = right.mean(), right.size
     several = right.shape[1] > 1

@@ -1,8 +1,8 @@
-"""Tables of the weights in which no two numbers are equal and no step is regular; for tests only.
+"""Tables of the weights with distinct numbers and irregular steps; for tests only.
 
-Every column is drawn from a range of its own (`RANGES`), skewed so that mean and median differ.
-Rows that no claim should read (an earlier step, a further index, another window) hold other
-numbers than the rows that it should.
+Every column is drawn from its own range (`RANGES`), skewed so that mean and median differ. Rows
+that a claim should not read (an earlier step, a further index, another window) have other numbers
+than the rows it should read.
 """
 
 from collections.abc import Callable
@@ -68,7 +68,7 @@ Column = Callable[[str, int], Array]
 
 
 def drawn(seed: int) -> Column:
-    """Columns of different, skewed numbers within `RANGES`."""
+    """Draw columns of distinct, skewed numbers within `RANGES`."""
     generator = np.random.default_rng(seed)
 
     def column(name: str, count: int) -> Array:
@@ -79,7 +79,7 @@ def drawn(seed: int) -> Column:
 
 
 def tensors() -> pd.DataFrame:
-    """tensor, module, layer, m, n of every tensor, the embedding last."""
+    """Return tensor, module, layer, m, n of every tensor, with the embedding last."""
     rows = [
         (
             f"model.layers.{layer}.{'mlp' if module in MLP else 'self_attn'}.{module}.weight",
@@ -94,13 +94,13 @@ def tensors() -> pd.DataFrame:
 
 
 def matrices() -> pd.DataFrame:
-    """The tensors inside the blocks."""
+    """Return the tensors inside the blocks."""
     found = tensors()
     return found[found["layer"].notna()].reset_index(drop=True)
 
 
 def lacking(values: Array, *places: int) -> Array:
-    """The same with missing values at some places."""
+    """Return a copy with some values missing."""
     values = np.array(values, dtype=np.float64)
     values[list(places)] = np.nan
     return values
@@ -119,12 +119,12 @@ def write_weights(folder: Path, column: Column) -> None:
         place = "predictions" if name == "forecast" else "measure"
         path = folder / place / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Rows in no order, so that none is found by its place.
+        # Rows in random order, so that none can be found by position.
         table.sample(frac=1, random_state=1).to_parquet(path, index=False)
 
 
 def _by_step(frame: pd.DataFrame, steps, columns: Callable[[int, float], dict]) -> pd.DataFrame:
-    """A frame for every step; the second argument is 1 at the last and below it earlier."""
+    """Make a frame for every step; the second argument is 1 at the last step and lower before."""
     parts = [columns(step, (step / FINAL) ** 0.7) for step in steps]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     whole = pd.concat([frame] * len(parts), ignore_index=True)
@@ -273,7 +273,7 @@ def _directions(column: Column) -> dict[str, pd.DataFrame]:
 
 
 def _forecast(column: Column, norms: pd.DataFrame) -> pd.DataFrame:
-    """Skill, direction and length; the distance to the held checkpoint follows from its cosine."""
+    """Draw skill, direction and length; the held checkpoint's cosine gives its distance."""
     label = tensors()[["tensor", "module", "layer"]]
     length = norms.pivot(index="tensor", columns="step", values="update_norm").loc[label["tensor"]]
     keys = list(product(FORECASTS, WINDOWS, (160, FINAL)))
@@ -286,7 +286,7 @@ def _forecast(column: Column, norms: pd.DataFrame) -> pd.DataFrame:
         skill = near * column(f"skill_{method}", len(label))
         if method in ("relex", "momentum"):
             skill = lacking(skill, 2, 13)
-        if method == "weight_extrapolation":  # keeps two tensors as last observed
+        if method == "weight_extrapolation":  # leaves two tensors as last observed
             skill[[4, 9]] = 0.0
         cosine = lacking(near * column("cosine", len(label)), 1, 4, 9, 16)
         ratio = lacking(near * column("magnitude_ratio", len(label)), 7, 8)

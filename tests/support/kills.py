@@ -1,8 +1,8 @@
-"""The real command, killed at random moments: nothing lost, nothing half.
+"""Kills the real command at random moments: nothing may be lost or half-written.
 
-`python -m tests.support.kills N SEED RUN_DIR COMMAND...` does it to a finished run of your own:
-COMMAND is what made it, without `python -m rlvr_dynamics.run`. For each kill the stages in FORGET
-(measure, extrapolate, report unless it says otherwise) begin anew.
+`python -m tests.support.kills N SEED RUN_DIR COMMAND...` does this to your own finished run:
+COMMAND is the command that made it, without `python -m rlvr_dynamics.run`. For each kill, the
+stages in FORGET (default: measure, extrapolate, report) start again.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.support.flips import different, results
 
 
 def start(arguments):
-    """Start the command in a process group of its own."""
+    """Start the command in its own process group."""
     return subprocess.Popen(
         [sys.executable, "-m", "rlvr_dynamics.run", *arguments],
         stdout=subprocess.PIPE,
@@ -30,23 +30,23 @@ def start(arguments):
 
 
 def halves(run_dir):
-    """What is under the name of a result and cannot be read."""
+    """Return the files that have the name of a result but cannot be read."""
     try:
         results(run_dir)
-    except Exception as error:  # whatever the reader says of half a file
+    except Exception as error:  # whatever the reader raises for half a file
         return f"half a file: {error}"
     return ""
 
 
 def kill_at_random(run_dir, arguments, count, seed, again=("measure", "extrapolate", "report")):
-    """Kill the command `count` times, then let it end; yield (seconds, what was wrong) of each.
+    """Kill the command `count` times, then let it end; yield (seconds, what was wrong) for each.
 
     Args:
         run_dir: A finished run, which stays finished.
         arguments: The command line that made it.
-        count: How often.
-        seed: Of the moments.
-        again: Stages that begin anew each time.
+        count: Number of kills.
+        seed: Seed of the moments.
+        again: Stages that start again each time.
     """
     draw, reference = random.Random(seed), results(run_dir)  # noqa: S311
     begin = time.monotonic()

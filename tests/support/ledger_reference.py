@@ -1,6 +1,6 @@
-"""The numbers of the ledger, computed from stored tables by other means than the package's.
+"""The numbers of the ledger, computed from stored tables independently of the package.
 
-Values are plain numpy and pandas; 95 % intervals are bootstraps of their own. For tests only.
+Values use plain numpy and pandas; 95 % intervals use separate bootstraps. For tests only.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ RESAMPLES = 4_000
 
 @dataclass(frozen=True)
 class Expected:
-    """What a row of the ledger should hold; `slack` is how far an end may be off, in widths."""
+    """The expected row of the ledger; `slack` is the tolerance of interval ends, in widths."""
 
     value: float
     low: float
@@ -83,18 +83,18 @@ def ratio(m: Any) -> Any:
 
 
 def gain(m: Any) -> Any:
-    """Share of what the second gained over the third that the first has."""
+    """Share of the second's gain over the third that the first reaches."""
     return (m[0] - m[2]) / (m[1] - m[2])
 
 
 @dataclass(frozen=True)
 class Accuracies:
-    """A formula of the mean accuracies of some models; benchmarks count alike.
+    """A formula of models' mean accuracies; benchmarks have equal weight.
 
     Attributes:
-        formula: Of an array whose first axis is the models.
+        formula: Function of an array whose first axis is the models.
         models: Their ids.
-        control: The model that takes the first one's place for the null.
+        control: The model that replaces the first one for the null.
         split: The benchmarks.
     """
 
@@ -127,7 +127,7 @@ class Accuracies:
         return Expected(value, low, high, sum(group.shape[1] for group in groups), null)
 
     def error(self, groups: Sequence[Array]) -> float:
-        """Standard error with two imaginary questions in each benchmark, one won and one lost."""
+        """Standard error with two extra questions per benchmark, one won and one lost."""
         means = np.mean([group.mean(axis=1) for group in groups], axis=0)
         nudges = 1e-6 * np.eye(len(means))
         slopes = [(self.formula(means + d) - self.formula(means - d)) / 2e-6 for d in nudges]
@@ -138,7 +138,7 @@ class Accuracies:
         return float(np.sqrt(variance) / len(groups))
 
     def value(self, run: Stored) -> float:
-        """The number alone."""
+        """The number only."""
         groups = [run.answers(self.models, name) for name in run.benchmarks(self.split)]
         return float(self.formula(np.mean([group.mean(axis=1) for group in groups], axis=0)))
 
@@ -148,9 +148,9 @@ class OverTensors:
     """Mean or median over the rows of a table.
 
     Attributes:
-        rows: From a run, a frame with `value` and perhaps `null`, one row per tensor.
-        median: Whether it is the median.
-        null: A number where the null is one by definition.
+        rows: Makes a frame from a run, with `value` and perhaps `null`, one row per tensor.
+        median: Whether to take the median instead of the mean.
+        null: A number if the null is known by definition.
     """
 
     rows: Callable[[Stored], pd.DataFrame]
@@ -165,7 +165,7 @@ class OverTensors:
         null = frame["null"].mean() if "null" in frame else self.null
         if self.median:
             assert n % 2, "the median of an odd number is one of them"
-            # The median of a resample is at most the k-th value if more than half come from there.
+            # A resample's median is at most the k-th value if most draws are among the first k.
             chance = 1 - binom.cdf(n // 2, n, np.arange(1, n + 1) / n)
             ends = [values[np.searchsorted(chance, tail)] for tail in (0.025, 0.975)]
             return Expected(values[n // 2], *ends, n, null, slack=0.01)
@@ -175,7 +175,7 @@ class OverTensors:
 
 @dataclass(frozen=True)
 class ShareAbove:
-    """Share of tensors whose value is above a cut, with Wilson's interval.
+    """Share of tensors with a value above a cut, with Wilson's interval.
 
     Attributes:
         table: Name of the table.

@@ -1,7 +1,7 @@
-"""A run in which every accuracy and every column has the level that a test gives; for tests only.
+"""A run in which a test sets the level of every accuracy and column; for tests only.
 
-Of 4,000 questions a model of level a answers the first a right, so that two models differ on
-|a - b| questions, and a difference of a few tells on which side of a threshold a claim lies.
+A model of level a answers the first a of 4,000 questions right, so two models differ on |a - b|
+questions, and a difference of a few decides on which side of a threshold a claim lies.
 """
 
 import os
@@ -19,7 +19,7 @@ BENCHMARKS = {"sums": "in_domain", "chains": "out_of_domain"}
 
 
 def constant(levels: Mapping[str, float]) -> Column:
-    """Columns of one value each: the given one, or the middle of its range."""
+    """Return columns of one value each: the given one, or the middle of its range."""
     assert set(levels) <= set(RANGES)
     middle = {name: (low + high) / 2 for name, (low, high) in RANGES.items()} | dict(levels)
     return lambda name, count: np.full(count, middle[name], dtype=np.float64)
@@ -34,10 +34,10 @@ def write_levels(
     """Write a run directory and return it.
 
     Args:
-        folder: Where.
-        right: Of each model, how many questions it answers right.
-        columns: Levels of columns of `irregular_weights`.
-        config: Keys of the run's configuration that differ.
+        folder: Where to write it.
+        right: Number of questions that each model answers right.
+        columns: Levels of the columns in `irregular_weights`.
+        config: Changed keys of the run's configuration.
     """
     write_weights(folder, constant(columns))
     write_config(folder, seed=1, report={"bootstrap_draws": 100}, **config)
@@ -62,7 +62,7 @@ def write_levels(
 
 
 def write_behaviour(folder: Path, levels: Mapping[str, float]) -> None:
-    """The tables of the stage `behaviour`, as far as claims rest on them.
+    """Write the tables of the stage `behaviour` that claims use.
 
     Args:
         folder: The run directory.
@@ -84,7 +84,7 @@ def write_behaviour(folder: Path, levels: Mapping[str, float]) -> None:
     frame = frame.assign(
         non_greedy_tokens=90, low=frame["value"] - 0.001, high=frame["value"] + 0.002
     )
-    # What another model reads says nothing here.
+    # Readings by other models do not matter here.
     other = frame.assign(reader="rank1_recovery", value=0.5, answers=3)
     save(pd.concat([other, frame]), folder / "behaviour" / "summary.parquet")
     base, trained = 0.2, 0.8

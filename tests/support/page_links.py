@@ -1,4 +1,4 @@
-"""What is wrong with the links and names of a folder of pages; for tests only."""
+"""Finds faults in the links and names of a folder of pages; for tests only."""
 
 from collections import Counter
 from html.parser import HTMLParser
@@ -25,7 +25,7 @@ class Links(HTMLParser):
 
 
 def faults(folder: Path) -> list[str]:
-    """Names given twice, pictures from elsewhere, and links that lead nowhere."""
+    """Return duplicate names, external pictures, and dead links."""
     pages = {path: Links(path) for path in (folder / "index.html", *folder.glob("cells/*.html"))}
     found = []
     for path, page in pages.items():

@@ -25,7 +25,7 @@ MODULES = {
 }
 STATUSES = ["correct", "incorrect", "no_answer", "truncated", "limit", "timeout", "crash"]
 
-# Probability of a correct in-domain answer; out of domain it is half of it.
+# Probability of a correct in-domain answer; out of domain it is half of that.
 ACCURACY = {
     "base": 0.35,
     "step_3": 0.46,
@@ -50,12 +50,12 @@ ACCURACY = {
 
 
 RECONSTRUCTIONS = ("rank1_recovery", "random_update")
-HELD_COSINE = 0.7  # of the last observed update with the true one
+HELD_COSINE = 0.7  # cosine of the last observed update with the true one
 FUTURE = {*RECONSTRUCTIONS, "trajectory_oracle", "alpharl"}
 
 
 def tensors(layers: int = 3) -> list[tuple[str, str, float, int, int]]:
-    """Name, module, layer, m, n of every tensor."""
+    """Return name, module, layer, m, n of every tensor."""
     found = [("model.embed_tokens.weight", "embed_tokens", float("nan"), 40, 16)]
     for layer in range(layers):
         for module, (m, n) in MODULES.items():
@@ -226,12 +226,12 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
 
 
 def spread(prefix: str, mean: float, low: float, high: float) -> dict[str, float]:
-    """The three columns of a null."""
+    """Return the three columns of a null."""
     return {f"{prefix}_mean": mean, f"{prefix}_low": low, f"{prefix}_high": high}
 
 
 def write_directions(folder: Path, layers: int = 3, steps: int = T) -> None:
-    """The tables that an older run directory lacks."""
+    """Write the tables that an older run directory lacks."""
     generator = np.random.default_rng(4)
     shares, ranks, alignment, pls, oracle, drift = [], [], [], [], [], []
     for name, module, layer, m, n in tensors(layers):
@@ -361,7 +361,7 @@ def write_forecast(
     skill: dict[str, float] = SKILL,
     windows: tuple[int, ...] = WINDOWS,
 ) -> None:
-    """Forecast and index; reconstructions are in the index alone."""
+    """Write forecast and index; reconstructions are only in the index."""
     generator = np.random.default_rng(3)
     norms = pd.read_parquet(folder / "measure" / "norms.parquet")
     norm = {(row["tensor"], row["step"]): row["update_norm"] for row in norms.to_dict("records")}
@@ -411,7 +411,7 @@ def write_forecast(
 
 
 def parse_model(model: str) -> tuple[str, float, int]:
-    """Method, observed step and step of a model id."""
+    """Split a model id into method, observed step and step."""
     if model == "base":
         return "base", float("nan"), 0
     if model.startswith("step_"):
@@ -422,9 +422,9 @@ def parse_model(model: str) -> tuple[str, float, int]:
 
 
 def write_scores(folder: Path, accuracy: dict[str, float], response: str = "\\boxed{1}") -> None:
-    """Samples and scores; all models share each question's luck, so differences are paired.
+    """Write samples and scores; all models share each question's luck, so differences are paired.
 
-    One sampled answer in fifty is cut off, of those that are wrong; the others are whole.
+    One sampled answer in fifty, among the wrong ones, is cut off; the others are complete.
     """
     rows = []
     for benchmark, (split, title, questions) in BENCHMARKS.items():
@@ -502,13 +502,13 @@ def write_scores(folder: Path, accuracy: dict[str, float], response: str = "\\bo
 
 
 def votes(name: str, share: float, several: bool) -> dict[str, float]:
-    """A number of all samples of a question with its interval, missing with one sample."""
+    """Return a statistic over a question's samples with its interval, missing for one sample."""
     found = (share, share - 0.05, share + 0.05) if several else (np.nan,) * 3
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
 def write_selection(folder: Path) -> None:
-    """A grid of one method, decided on the validation problems."""
+    """Write a grid of one method, selected on the validation problems."""
     rows = [
         {
             "method": f"expo_alpha_{value}",

@@ -1,4 +1,4 @@
-"""Random models of a few kilobytes, as they lie on the disk."""
+"""Random models of a few kilobytes, as stored on disk."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Going through stages of a test's own, as the flow goes through the product's."""
+"""Runs a test's own stages, as the flow runs the product's."""
 
 from rlvr_dynamics.flow.execute import execute
 from rlvr_dynamics.flow.pipeline import Known, plan_stage
@@ -6,7 +6,7 @@ from rlvr_dynamics.run_directory.lock import locked
 
 
 def do_all(run, stages, identities=None):
-    """Execute what is not done; returns the names of the stages that worked."""
+    """Execute unfinished stages; returns the names of those that did work."""
     worked, known = [], Known(identities or {})
     with locked(run.folder):
         for stage in stages:

@@ -1,4 +1,4 @@
-"""What the tests of the ledger and of the regime map change in a synthetic run; for tests only."""
+"""Settings that ledger and regime-map tests change in a synthetic run; for tests only."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ def configure(
     shuffled: bool = False,
     repo: str | None = None,
 ) -> Path:
-    """Say in the run's configuration what tells it from other runs."""
+    """Set the keys of the run's configuration that distinguish it from other runs."""
     path = run / "config.json"
     config = json.loads(path.read_text())
     config["seed"] = seed

@@ -1,4 +1,4 @@
-"""A supervised command with a grandchild in a session of its own."""
+"""A supervised command with a grandchild in its own session."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rlvr_dynamics.system import processes
 
-# A command that starts a grandchild in a session of its own, as Ray does, and then waits.
+# A command that starts a grandchild in its own session, as Ray does, and then waits.
 ESCAPING = (
     "import subprocess, sys, time; "
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "

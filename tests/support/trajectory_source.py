@@ -1,4 +1,4 @@
-"""Checkpoints of somebody's run on the disk, and `+exp=trajectory` on them."""
+"""Checkpoints of an external run on disk, and `+exp=trajectory` on them."""
 
 import shutil
 
@@ -18,7 +18,7 @@ FEW = (
 
 @pytest.fixture
 def source(tmp_path):
-    """A base and ten steps along one direction with a little noise."""
+    """Return a base and ten steps along one direction with a little noise."""
     base, direction = random_tensors(0), random_tensors(1)
     save_model(tmp_path / "base", base)
     for step in range(1, STEPS + 1):
@@ -46,7 +46,7 @@ def go(source, *overrides):
 
 
 def write_source(folder, seed, steps=4, base=None):
-    """A base and a run from it, along a direction of its own."""
+    """Write a base and a run from it, along its own direction."""
     base = random_tensors(seed) if base is None else base
     direction = random_tensors(seed + 1)
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The annotations of the mathematics hold in every test: shapes by jaxtyping, types by beartype."""
+"""Checks annotations of the numerical code in all tests: shapes (jaxtyping), types (beartype)."""
 
 import ast
 import sys
@@ -20,7 +20,7 @@ def checked(annotated: Any) -> Any:
 
 
 def _complete(module: str) -> None:
-    """Import what a light module imports for type checkers alone, so that its names are known."""
+    """Import what a light module imports only for type checkers, so that names resolve."""
     if module in _completed:
         return
     _completed.add(module)

@@ -1,7 +1,7 @@
-"""Stands for verl's trainer: writes its folders and metrics from a base, step by step.
+"""Stand-in for verl's trainer: writes its folders and metrics from a base, step by step.
 
-``python verl_stand_in.py BASE CHECKPOINTS STEPS THEN``: goes on from the newest step, and after the
-last one ends (THEN=end) or waits in the middle of the next save, deaf to SIGTERM (THEN=wait).
+``python verl_stand_in.py BASE CHECKPOINTS STEPS THEN`` continues from the newest step, and after
+the last one ends (THEN=end) or waits in the middle of the next save, ignoring SIGTERM (THEN=wait).
 """
 
 import json
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 
 def stand_in_command(steps, then):
-    """What replaces `verl_command`: one argument of code, for the rest is checked as verl's."""
+    """Replace `verl_command`, with one argument of code: the others are checked as verl's."""
 
     def command(_config, *, prepare, output, temporary):
         words = [
@@ -61,7 +61,7 @@ def main():
     base, checkpoints = Path(base), Path(checkpoints)
     latest = checkpoints / "latest_checkpointed_iteration.txt"
     start = int(latest.read_text()) if latest.exists() else 0
-    # As Ray's daemons, in a session of its own.
+    # In its own session, like Ray's daemons.
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     for step in range(start + 1, int(steps) + 1):
         save_step(base, checkpoints, step)
