@@ -1,7 +1,8 @@
-"""Predicting later weights from earlier ones, and the reconstructions they are judged against.
+"""Predict later weights from earlier ones, and the reconstructions to compare them with.
 
-An extrapolator sees the first steps only. A reconstruction sees the step it rebuilds, and says so.
-Importing this package needs no torch: the registries can be listed and checked without it.
+An extrapolator sees only the first steps. A reconstruction sees the step it rebuilds and declares
+it. Importing this package does not load torch, so the registries can be listed and checked
+without it.
 """
 
 from rlvr_dynamics.extrapolation.alpharl import ALPHARL

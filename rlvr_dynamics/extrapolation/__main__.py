@@ -1,4 +1,4 @@
-"""Print every method in Markdown, as docs/methods.md shows it."""
+"""Print every method as Markdown, as in docs/methods.md."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Declarat
 
 
 def methods_in_markdown() -> str:
-    """One table of the extrapolators and one of the reconstructions, from the registry."""
+    """Return a table of the extrapolators and one of the reconstructions, from the registry."""
     return "\n".join(
         [
             "### Extrapolators\n",

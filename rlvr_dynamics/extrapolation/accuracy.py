@@ -1,8 +1,8 @@
-"""Accuracies of checkpoints: checked, and continued by a saturating curve.
+"""Check accuracies of checkpoints and extrapolate them with a saturating curve.
 
-The curve is ours: AlphaRL inverts its fit at the final model's accuracy, which nobody knows at the
-time of the prediction. y(t) = y_inf - (y_inf - y_0) exp(-t / tau), with y_0 and y_inf in [0, 1],
-is fitted to the observed steps alone.
+The curve is ours: AlphaRL inverts its fit at the final model's accuracy, which is unknown when
+predicting. y(t) = y_inf - (y_inf - y_0) exp(-t / tau), with y_0 and y_inf in [0, 1], is fitted to
+the observed steps only.
 """
 
 import math
@@ -19,17 +19,17 @@ _WAY_OUT = "give source.accuracy=FILE with columns step, accuracy"
 def check_accuracy(
     method: str, accuracy: Mapping[int, float] | None, steps: Sequence[int], last: int | None
 ) -> dict[int, float]:
-    """Return the accuracies up to a step, in rising order of steps, or refuse them.
+    """Check accuracies and return those up to a step, in ascending order of steps.
 
     Args:
-        method: Who needs them, for the message.
+        method: The method that needs them, for the message.
         accuracy: Accuracy by step number; step 0 is the base.
         steps: Observed steps.
         last: Last step whose accuracy may be known; None for no limit.
 
     Raises:
         UserError: Fewer than three observed steps have an accuracy, one is not a number in [0, 1],
-            or those of the observed steps are all the same.
+            or all observed accuracies are equal.
     """
     given = {
         step: float(value)
@@ -63,12 +63,12 @@ def saturating_curve(
     """Fit a saturating exponential and evaluate it.
 
     Args:
-        steps: Step numbers, shape (n,), n of at least 3.
+        steps: Step numbers, shape (n,), n at least 3.
         values: Accuracies in [0, 1], shape (n,).
         targets: Where to evaluate, shape (targets,).
 
     Returns:
-        Shape (targets,), or None when the least squares did not converge.
+        Shape (targets,), or None if the least-squares fit did not converge.
     """
     from scipy.optimize import least_squares
 
@@ -100,7 +100,7 @@ def saturating_curve(
 def accuracy_line(
     steps: Sequence[int], values: Sequence[float], targets: Sequence[int]
 ) -> np.ndarray:
-    """Return a least-squares line at the targets, kept within [0, 1], shape (targets,)."""
+    """Return a least-squares line at the targets, clipped to [0, 1], shape (targets,)."""
     line = np.polynomial.Polynomial.fit(steps, values, 1)
     return np.clip(line(np.asarray(targets, dtype=np.float64)), 0.0, 1.0)
 
@@ -108,13 +108,13 @@ def accuracy_line(
 def wanted_accuracies(
     accuracy: Mapping[int, float], observe: int, targets: Sequence[int], remarks: list[str]
 ) -> list[float]:
-    """Return the accuracy to expect at each target from those up to the last observed step.
+    """Return the expected accuracy at each target, from those up to the last observed step.
 
     Args:
         accuracy: Accuracy by step number.
         observe: Last observed step.
         targets: Target steps.
-        remarks: Gets a line when the curve did not converge and a straight line stands in.
+        remarks: Receives a line if the curve did not converge and a straight line was used.
     """
     steps = [step for step in accuracy if step <= observe]
     values = [accuracy[step] for step in steps]

@@ -1,24 +1,24 @@
-"""AlphaRL: the leading rank-1 update of every matrix, moved to where the accuracy should be.
+"""AlphaRL: extrapolate the leading rank-1 update of every matrix to a given accuracy.
 
 For every matrix of the layers (`checkpoints.structure`) the features of a step are
 x(t) = a(t) σ1(t) u1(t), with a = ‖ΔW‖_F / σ1, so that x = ‖ΔW‖_F u1, signs aligned from the last
-step to the first. One PLS component and a line tie x to the accuracy y(t); inverted at the wanted
-accuracy y* they give x*, and the predicted update is x* v1ᵀ with v1 of the last observed step.
-Everything else stays.
+step to the first. One PLS component and a line relate x to the accuracy y(t); inverted at the
+target accuracy y* they give x*, and the predicted update is x* v1ᵀ with v1 of the last observed
+step. All other tensors stay unchanged.
 Source: AlphaRL, arXiv 2510.00553, section 4. Released code: github.com/caiyuchen-ustc/Alpha-RL.
 
-Two variants, because text and code disagree:
+There are two variants, because paper and code disagree:
 
-- paper: the features as above, the base as one more point (x = 0) where its accuracy is known, and
-  x* v1ᵀ added to the base.
+- paper: features as above, with the base as an additional point (x = 0) if its accuracy is known,
+  and x* v1ᵀ added to the base.
 - released: x = σ1 u1 without a, no base point, and x* v1ᵀ added to the last observed checkpoint.
 
-And three sources of y*, because the text inverts at the accuracy of the final model, which is not
-known at prediction time:
+There are three sources of y*, because the paper inverts at the accuracy of the final model, which
+is unknown at prediction time:
 
-- curve: a saturating curve through the observed accuracies, read off at the target step.
-- final: the last accuracy given, whenever it was measured. This looks into the future, and says so.
-- y_star: a number of the user's own, as in the released code.
+- curve: a saturating curve fitted to the observed accuracies, evaluated at the target step.
+- final: the last given accuracy, whenever it was measured. It uses the future and is marked so.
+- y_star: a number given by the user, as in the released code.
 
 Legend: T fitted steps, m x n a weight matrix.
 """
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
     from rlvr_dynamics.dynamics import UpdateSVD
 
-_ROWS_BYTES = 64 << 20  # updates are taken one at a time, so the stack is held only when small
+_ROWS_BYTES = 64 << 20  # updates are read one at a time; the stack is kept only if small
 
 
 def uses_future(parameters: Mapping[str, Any]) -> bool:
-    """Return whether y* is an accuracy that is measured after the window."""
+    """Return whether y* is an accuracy measured after the window."""
     return parameters["target"] == "final" and parameters["y_star"] < 0.0
 
 
@@ -65,8 +65,8 @@ def tensor_changes(
         name: The tensor.
         targets: Target steps, shape (targets,).
         parameters: The declared settings.
-        accuracy: Accuracy by step number, checked; later than the window only for target=final.
-        remarks: Gets what should be on record.
+        accuracy: Checked accuracy by step number; after the window only for target=final.
+        remarks: Receives lines to be recorded.
     """
     import torch
 
@@ -101,17 +101,17 @@ def rank1_features(
 ) -> tuple[np.ndarray, "Tensor"]:
     """Return the sign-aligned features of some steps and v1 of the last observed step.
 
-    Signs are aligned through all observed steps, also those that are not fitted.
+    Signs are aligned over all observed steps, including those that are not fitted.
 
     Args:
         window: The trajectory of the observed steps.
         matrix: A matrix of a layer.
-        fitted: The steps whose features are wanted, at least one.
+        fitted: The steps whose features are returned, at least one.
         rescaled: ‖ΔW‖_F u1 if true, else σ1 u1.
 
     Returns:
-        Features, shape (len(fitted), m), and v1, shape (n,), both float64, with signs that belong
-        together: the last observed step is never flipped.
+        Features, shape (len(fitted), m), and v1, shape (n,), both float64, with consistent signs:
+        the last observed step is never flipped.
     """
     from rlvr_dynamics.checkpoints.differences import Differences
     from rlvr_dynamics.dynamics import align_signs, update_svd

@@ -1,4 +1,4 @@
-"""What an extrapolator is: a declared rule that predicts later weights from a window of steps."""
+"""The extrapolator: a declared rule that predicts later weights from a window of steps."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Extrapolator(Declaration, Rule):
     Attributes:
         needs_accuracy: Whether accuracies of the observed steps must be given.
         fewest_steps: Function from parameters to the smallest T that works.
-        last_steps: Function from parameters to how many of the last observed steps are used; 0 for
-            all.
+        last_steps: Function from parameters to the number of last observed steps that are used; 0
+            for all.
     """
 
     needs_accuracy: bool = False
@@ -51,25 +51,24 @@ class Extrapolator(Declaration, Rule):
     ) -> list[Prediction]:
         """Predict every target from the steps up to `observe` and write the checkpoints.
 
-        A target that was made before from the same window with the same settings is returned as
-        it is.
+        A target predicted before from the same window with the same settings is reused.
 
         Args:
             trajectory: Base and checkpoints; steps after `observe` are not read.
             observe: Last observed step, one of the trajectory's.
             targets: Steps to predict.
-            out_root: Folder that gets `<method>/observe_<K>/step_<N>`.
+            out_root: Folder to write `<method>/observe_<K>/step_<N>` to.
             reconstruct: Allow targets inside the window.
             label: Name to store under instead of `name`, for a variant.
             accuracy: Accuracy in [0, 1] by step number, for methods that need it. Steps after
-                `observe` are kept from a method that does not declare to use the future.
+                `observe` are hidden from methods that do not declare using the future.
             budget_bytes: Memory for the stacks of updates of all threads together.
-            threads: Tensors worked on at a time.
-            progress: Show a bar.
+            threads: Tensors processed at a time.
+            progress: Whether to show a progress bar.
             **parameters: The method's declared settings.
 
         Returns:
-            One entry per target, in rising order.
+            One entry per target, in ascending order.
 
         Raises:
             UserError: Target inside the window, window too short, unknown parameter, missing or
@@ -111,11 +110,11 @@ class Extrapolator(Declaration, Rule):
 def check_window(
     steps: tuple[int, ...], observe: int, targets: Iterable[int], reconstruct: bool
 ) -> list[int]:
-    """Return the targets in rising order, each checked against the observed window.
+    """Return the targets in ascending order, each checked against the observed window.
 
     Raises:
-        UserError: `observe` is no step of the trajectory, there are no targets, or a target is not
-            after the window.
+        UserError: `observe` is not a step of the trajectory, there are no targets, or a target is
+            not after the window.
     """
     if observe not in steps:
         near = ", ".join(map(str, sorted(steps, key=lambda step: abs(step - observe))[:3]))

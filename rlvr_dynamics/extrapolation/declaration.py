@@ -1,6 +1,6 @@
-"""What a method says about itself: its names, its source, its settings, and how it is drawn.
+"""The declaration of a method: its names, source, settings and look.
 
-Tables, figures and documents take all of it from here, through the registry.
+Tables, figures and documents take all of these from here, through the registry.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ class Look:
 
     Attributes:
         colour: One of `system.palette`.
-        marker: A marker of matplotlib.
-        line: A line style of matplotlib, for figures that draw lines.
+        marker: A matplotlib marker.
+        line: A matplotlib line style, for figures that draw lines.
     """
 
     colour: str
@@ -26,7 +26,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """A method as its readers know it.
+    """A method as tables, figures and documents see it.
 
     Attributes:
         name: Its key in the registry and in a run's configuration.
@@ -34,9 +34,9 @@ class Declaration:
         paper: Where it is described.
         summary: What it does, in one line.
         look: How figures draw it.
-        labels: Titles of the variants that have a label of their own: a pattern that matches the
-            whole label, and a title whose braces take the pattern's groups.
-        principal: Whether it stays in a figure that has no room for all methods.
+        labels: Titles of variants with their own label: a pattern that matches the full label, and
+            a title whose braces are filled with the pattern's groups.
+        principal: Whether it stays in figures that cannot show all methods.
         parameters: Declared settings.
     """
 

@@ -1,8 +1,8 @@
-"""ExPO: amplify the last observed update, W_s + α (W_s - W_0), whatever the target step.
+"""ExPO: amplify the last observed update, W_s + α (W_s - W_0), for any target step.
 
-α is chosen on a validation split, which is not done here: give the method a `grid` of α in the
-configuration. The authors advise 0.3 or 0.5 for a fully trained model; an early window needs more,
-a fifth of the training 4 to reach its end in a line.
+α is meant to be chosen on a validation split, which is not done here: give the method a `grid` of α
+in the configuration. The authors recommend 0.3 or 0.5 for a fully trained model; an early window
+needs more: after a fifth of the training, a line reaches its end with α = 4.
 Source: arXiv 2404.16792. Released code: github.com/chujiezheng/LLM-Extrapolation.
 """
 

@@ -1,7 +1,7 @@
 """First update: the first observed update, magnified. W(t) = W_0 + λ (W_1st - W_0).
 
-A control of ours, after an independent replication of RELEX in which one early update times some
-hundreds came close to methods that had seen many steps.
+Our control, after an independent replication of RELEX in which one early update times a few
+hundred came close to methods that use many steps.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Curves through a series of values by step number, continued to later steps.
+"""Curves fitted to a series of values by step number and extrapolated to later steps.
 
-A polynomial fit is linear in the values, so it is a matrix on them (a smoother) that is the same
-for every tensor. A sinusoid is not.
+A polynomial fit is linear in the values, so it is a matrix (a smoother) that is the same for every
+tensor. A sinusoid is not linear.
 
 Legend: T observed steps, k series.
 """
@@ -12,14 +12,14 @@ from functools import lru_cache
 import numpy as np
 
 Evaluate = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-_EVALUATIONS = 10_000  # as the released code of RELEX
+_EVALUATIONS = 10_000  # as in RELEX's released code
 
 
 def polynomial_smoother(steps: np.ndarray, targets: np.ndarray, degree: int) -> np.ndarray:
-    """Return H with H @ y the value at the targets of the polynomial fitted to y.
+    """Return H such that H @ y are the values at the targets of the polynomial fitted to y.
 
-    Steps are shifted and scaled to [-1, 1] first, which changes no prediction and keeps the
-    problem well conditioned for late targets.
+    Steps are first shifted and scaled to [-1, 1], which does not change the predictions and keeps
+    the problem well conditioned for late targets.
 
     Args:
         steps: Observed step numbers, shape (T,), T > degree.
@@ -40,14 +40,14 @@ def polynomial_smoother(steps: np.ndarray, targets: np.ndarray, degree: int) -> 
 def continue_series(
     steps: np.ndarray, values: np.ndarray, targets: np.ndarray, evaluate: Evaluate, refit_after: int
 ) -> np.ndarray:
-    """Evaluate a fitted curve at the targets, refitting on its own predictions if asked.
+    """Evaluate a fitted curve at the targets, optionally refitting on its own predictions.
 
-    With `refit_after` = h, the curve serves the next h steps only. Its values there are appended
-    as if they had been observed, the earliest ones are dropped so that T remain, and the curve is
-    fitted again. Predicted steps are spaced as the observed ones are (median).
+    With `refit_after` = h, the curve is used only for the next h steps. Its values there are
+    appended as if observed, the earliest ones are dropped so that T remain, and the curve is fitted
+    again. Predicted steps have the median spacing of the observed ones.
 
     Args:
-        steps: Observed step numbers, shape (T,), rising.
+        steps: Observed step numbers, shape (T,), ascending.
         values: Shape (T, k).
         targets: Step numbers to evaluate at, shape (targets,).
         evaluate: Function of (steps, values, targets) that fits and evaluates.
@@ -78,9 +78,9 @@ def continue_series(
 def polynomial_continuation(
     steps: tuple[int, ...], targets: tuple[int, ...], degree: int, refit_after: int = 0
 ) -> np.ndarray:
-    """Return H with H @ y the continued polynomial at the targets, shape (targets, T).
+    """Return H such that H @ y is the extrapolated polynomial at the targets, shape (targets, T).
 
-    Remembered, because it is the same for every tensor of a window; do not write to it.
+    Cached, because it is the same for every tensor of a window; do not write to it.
     """
 
     def evaluate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def polynomial_continuation(
 
 
 def _sinusoid_near(frequency: float, times: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return A, f, φ, C of the best of nine sinusoids within one bin of a frequency."""
+    """Return A, f, φ, C of the best of nine sinusoids within one frequency bin."""
     best, least = np.array([0.0, frequency, 0.0, y.mean()]), np.inf
     for near in frequency + np.linspace(-0.9, 0.9, 9) / len(y):
         angle = 2.0 * np.pi * near * times
@@ -112,24 +112,24 @@ def sinusoid(
 ) -> np.ndarray:
     """Fit A sin(2π f t + φ) + C to every series and evaluate it.
 
-    Levenberg-Marquardt from the best of nine frequencies within one bin of the largest Fourier
-    coefficient, A, φ and C by linear least squares for each. The released code of RELEX starts at
-    that coefficient with φ = 0, which ends in a wrong minimum for many phases. Where the iteration
-    does not converge the start values stand. Unevenly spaced series are interpolated for the
-    Fourier coefficients only.
+    Levenberg-Marquardt starts from the best of nine frequencies within one bin of the largest
+    Fourier coefficient, with A, φ and C by linear least squares for each. RELEX's released code
+    starts at that coefficient with φ = 0, which leads to a wrong minimum for many phases. If the
+    iteration does not converge, the start values are used. Unevenly spaced series are interpolated
+    only for the Fourier coefficients.
 
     Args:
-        steps: Step numbers, shape (T,), rising, T of at least 4.
+        steps: Step numbers, shape (T,), ascending, T at least 4.
         values: Shape (T, k).
         targets: Shape (targets,).
-        remarks: Gets a line for each series that kept its start values.
+        remarks: Receives a line for each series that kept its start values.
 
     Returns:
         Shape (targets, k), float64.
     """
     from scipy.optimize import least_squares
 
-    # In units of the mean spacing, frequencies are of order one whatever the step numbers are.
+    # In units of the mean spacing, frequencies are of order one for any step numbers.
     spacing = (steps[-1] - steps[0]) / (len(steps) - 1)
     times, wanted = (steps - steps[0]) / spacing, (targets - steps[0]) / spacing
 

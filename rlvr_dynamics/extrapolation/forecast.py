@@ -26,17 +26,17 @@ def forecast_errors(
 
     Args:
         trajectory: Base and real checkpoints.
-        predictions: (method, observe, step, folder); those whose step was never saved are left
-            out. Observe 0 means that holding the last checkpoint is holding the base.
-        progress: Show a bar.
+        predictions: (method, observe, step, folder); those whose step was never saved are skipped.
+            With observe 0, holding the last checkpoint means holding the base.
+        progress: Whether to show a progress bar.
 
     Returns:
-        One row per prediction and tensor, with the columns of the table `forecast` but
-        `uses_future`, which is the caller's to add. A ratio with a zero below is NaN.
+        One row per prediction and tensor, with the columns of the table `forecast` except
+        `uses_future`, which the caller adds. A ratio with a zero denominator is NaN.
 
     Raises:
-        UserError: A prediction is not the model of the base, a shard differs from its manifest, a
-            weight is NaN or infinite, or `observe` was not saved.
+        UserError: A prediction is not of the same model as the base, a shard differs from its
+            manifest, a weight is NaN or infinite, or `observe` was not saved.
     """
     trajectory.prove_on_reading()
     known = [entry for entry in predictions if entry[2] in trajectory.steps]

@@ -1,6 +1,6 @@
-"""Predict that nothing changes any more: the last observed checkpoint stands for every target.
+"""Predict no further change: the last observed checkpoint for every target.
 
-The forecast that any other must beat.
+The baseline that any other forecast must beat.
 """
 
 from collections.abc import Mapping

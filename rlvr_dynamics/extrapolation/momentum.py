@@ -1,7 +1,7 @@
-"""Momentum: go on as between the last two observed checkpoints.
+"""Momentum: extrapolate the change between the last two observed checkpoints.
 
-W(t) = W_T + (t - T) / (T - T') (W_T - W_T'). A control of ours; an independent replication of
-RELEX found it hard to beat a few steps ahead.
+W(t) = W_T + (t - T) / (T - T') (W_T - W_T'). Our control; an independent replication of RELEX found
+it hard to beat a few steps ahead.
 """
 
 from collections.abc import Mapping

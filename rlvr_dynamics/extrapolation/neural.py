@@ -1,8 +1,8 @@
 """RELEX with a small neural network instead of a line: c(t) from a multilayer perceptron.
 
-The ablation of arXiv 2605.21468; its network is not described and not in the released code. Ours
-has one hidden layer of rectified linear units, so it continues in a straight line beyond the last
-observed step. Steps and coefficients are standardised. Equal seeds give equal networks.
+An ablation of arXiv 2605.21468, whose network is neither described nor in the released code. Ours
+has one hidden ReLU layer, so it extrapolates linearly beyond the last observed step. Steps and
+coefficients are standardised. Equal seeds give equal networks.
 
 Legend: T observed steps, r rank.
 """
@@ -27,10 +27,10 @@ def network_values(
 
     Args:
         steps: Step numbers, shape (T,), at least two.
-        coefficients: Shape (T, r); one that is constant stays so.
+        coefficients: Shape (T, r); constant ones stay constant.
         targets: Step numbers to evaluate at, shape (targets,).
-        hidden: Units of the hidden layer.
-        seed: Seed of the start weights.
+        hidden: Units in the hidden layer.
+        seed: Seed of the initial weights.
 
     Returns:
         Shape (targets, r), float64.
@@ -53,7 +53,7 @@ def network_values(
     )
     scaled = (coefficients - mean)[:, moving] / spread[moving]
     centre, width = steps.mean(), steps.std()
-    # scikit-learn wants a single series without its second axis.
+    # scikit-learn expects a single series without a second axis.
     network.fit(((steps - centre) / width)[:, None], scaled if moving.sum() > 1 else scaled[:, 0])
     found = np.asarray(network.predict(((targets - centre) / width)[:, None]))
     result[:, moving] = mean[moving] + spread[moving] * found.reshape(len(targets), -1)

@@ -1,4 +1,4 @@
-"""Declared settings of a method: defaults, types and ranges, checked before anything is read."""
+"""Declared settings of a method: defaults, types and ranges, checked before reading any weights."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from rlvr_dynamics.errors import UserError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A declared setting of a method: its default and what is allowed.
+    """A declared setting of a method: its default and allowed values.
 
     Attributes:
-        default: Value when nothing is given; its type is the type that is allowed, and a float
-            also accepts whole numbers.
+        default: Value when nothing is given; its type is the allowed type, and a float also
+            accepts whole numbers.
         summary: What it does, in one line.
         choices: Allowed values, or empty.
         minimum: Smallest allowed number, or None.
@@ -28,10 +28,10 @@ class Parameter:
     maximum: float | None = None
 
     def check(self, method: str, name: str, value: Any) -> Any:
-        """Return the value in the declared type, or refuse it.
+        """Check a value and return it in the declared type.
 
         Raises:
-            UserError: Names the method, the parameter, what was given and what is allowed.
+            UserError: It is not allowed; names method, parameter, given value and allowed values.
         """
         kind = type(self.default)
         if kind is float and type(value) is int:
@@ -68,7 +68,7 @@ class Parameter:
 def complete_parameters(
     method: str, declared: Mapping[str, Parameter], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the declared defaults overridden by what was given, all checked.
+    """Return the declared defaults overridden by the given values, all checked.
 
     Raises:
         UserError: An unknown parameter, or a value that is not allowed.

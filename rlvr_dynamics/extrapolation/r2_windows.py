@@ -1,9 +1,9 @@
-"""Sliding windows over the modules, sorted by how well their u1(t) accounts for the accuracy.
+"""Sliding windows over the modules, sorted by how well their u1(t) explains the accuracy.
 
-Each matrix gets the in-sample R² of one PLS component of its sign-aligned u1(t) against the
-accuracy; matrices are sorted by it, falling, and a window takes a third of them. Seven windows are
-spread evenly from the best third to the worst, all of one size. The paper's stride, "about 1/7" of
-the modules, would leave the last windows shorter.
+Each matrix is scored by the in-sample R² of one PLS component of its sign-aligned u1(t) against the
+accuracy. Matrices are sorted by R², descending, and a window takes a third of them. Seven windows
+of equal size are spaced evenly from the best third to the worst. The paper's stride, "about 1/7"
+of the modules, would make the last windows shorter.
 Source: AlphaRL, arXiv 2510.00553, figure 6c.
 """
 
@@ -34,13 +34,13 @@ def matrices_of_window(
     """Return the matrices of one window of the R² ranking, the best first.
 
     Args:
-        trajectory: Base and all checkpoints: every step with an accuracy counts.
-        matrices: Those that are ranked.
-        window: From 1, the best third, to 7, the worst.
+        trajectory: Base and all checkpoints: every step with an accuracy is used.
+        matrices: The matrices to rank.
+        window: 1 (the best third) to 7 (the worst).
         accuracy: Accuracy in [0, 1] by step number.
 
     Raises:
-        TooLittle: Fewer than three steps have an accuracy, or all have the same.
+        TooLittle: Fewer than three steps have an accuracy, or all accuracies are equal.
     """
     known = check_accuracy("rank_recovery", accuracy, trajectory.steps, None)
     scores = module_r2(trajectory, tuple(known.items()))
@@ -54,7 +54,7 @@ def matrices_of_window(
 def module_r2(
     trajectory: "Trajectory", accuracy: tuple[tuple[int, float], ...]
 ) -> dict[str, float]:
-    """Return the R² of every matrix by its label; minus infinity where none can be had.
+    """Return the R² of every matrix by label; minus infinity if it is undefined.
 
     Args:
         trajectory: Base and all checkpoints.
@@ -68,7 +68,7 @@ def module_r2(
     for matrix in trajectory.matrices:
         features, _ = rank1_features(trajectory, matrix, fitted, rescaled=False)
         length = np.linalg.norm(features, axis=1)
-        moved = length > 0.0  # an update of zero has no direction
+        moved = length > 0.0  # a zero update has no direction
         y = np.array([known[step] for step in fitted])[moved]
         scores[matrix.label] = -math.inf
         if len(y) >= FEWEST_ACCURACIES and np.ptp(y) > 0.0:

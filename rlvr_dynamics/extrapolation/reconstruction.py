@@ -1,7 +1,7 @@
-"""What a reconstruction is: a real step rebuilt from part of what is known about it.
+"""The reconstruction: a real step rebuilt from part of its own update.
 
-It looks at the step that it rebuilds, so it answers "what is in the update", not "could it have
-been foreseen". Predictions are stored with 0 for the last observed step.
+It uses the step that it rebuilds, so it answers "what is in the update", not "could it have been
+predicted". It is stored with 0 as the last observed step.
 
 Legend: m x n a weight matrix.
 """
@@ -37,7 +37,7 @@ _PIECE = 1 << 20  # elements copied at a time
 
 @dataclass(frozen=True)
 class Means:
-    """Where rebuilt checkpoints go, under which name, and what may be used for them.
+    """Where to write rebuilt checkpoints, under which name, and the resources to use.
 
     Attributes:
         out_root: The predictions folder.
@@ -59,7 +59,7 @@ class Reconstruction(Declaration, ABC):
     """A way to rebuild a real checkpoint.
 
     Attributes:
-        uses_future: Always true: the rebuilt step itself is looked at.
+        uses_future: Always true: the rebuilt step itself is used.
     """
 
     uses_future: bool = True
@@ -78,23 +78,23 @@ class Reconstruction(Declaration, ABC):
     ) -> list[Prediction]:
         """Rebuild every target step and write `<method>/observe_0/step_<N>`.
 
-        A step that was rebuilt before with the same settings is returned as it is.
+        A step rebuilt before with the same settings is reused.
 
         Args:
             trajectory: Base and checkpoints.
-            targets: Steps to rebuild, each one of the trajectory's.
+            targets: Steps to rebuild, all from the trajectory.
             out_root: The predictions folder.
             label: Name to store under instead of `name`, for a variant.
             accuracy: Accuracy in [0, 1] by step number, for settings that need it.
-            budget_bytes: Memory for stored weights; a single matrix's update must fit anyway.
-            threads: Tensors at a time, where more than one can be.
+            budget_bytes: Memory for stored weights; a single matrix's update must fit in any case.
+            threads: Tensors at a time, where parallel work is possible.
             **parameters: The declared settings.
 
         Returns:
-            One entry per target, in rising order.
+            One entry per target, in ascending order.
 
         Raises:
-            UserError: A target that was not saved, an unknown parameter, settings that fit no
+            UserError: A target that was not saved, an unknown parameter, settings that match no
                 tensor of this model, damaged or non-finite weights.
         """
         settings = complete_parameters(self.name, self.parameters, parameters)
@@ -117,14 +117,14 @@ class Reconstruction(Declaration, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixReconstruction(Reconstruction):
-    """A reconstruction that replaces the update of some matrices and leaves the rest at the base.
+    """A reconstruction that replaces the update of some matrices and keeps the others at the base.
 
     Attributes:
         rebuild: Function of (update of shape (m, n), the matrix's label, parameters) that returns
-            the replacing update, shape (m, n), float64.
+            the new update, shape (m, n), float64.
         selects: Function of (trajectory, parameters, accuracy) that returns the matrices whose
             update is replaced.
-        needs_accuracy: Function from parameters to whether the choice rests on accuracies.
+        needs_accuracy: Function from parameters to whether the selection depends on accuracies.
     """
 
     rebuild: Callable[["Tensor", str, Mapping[str, Any]], "Tensor"]

@@ -1,9 +1,9 @@
 """Rank-k recovery of a step's updates, and a random update of the same size.
 
-The matrices of the layers change, all or some of them; everything else stays at the base.
+All or some matrices of the layers change; everything else stays at the base.
 Source: AlphaRL, arXiv 2510.00553, equations 1 to 3 (rank k), figure 4b (scaling by λ), figures 4a
-and 11 (one singular triple alone), figure 6c (modules by their R²). The random update is a
-control of ours.
+and 11 (a single singular triple), figure 6c (modules by their R²). The random update is our
+control.
 
 Legend: m x n a weight matrix, k rank.
 """
@@ -39,20 +39,19 @@ _LAYERS = re.compile(r"(\d+)-(\d+)")
 def selected(
     trajectory: "Trajectory", parameters: Mapping[str, Any], accuracy: Mapping[int, float] | None
 ) -> tuple["Matrix", ...]:
-    """Return the matrices of the wanted modules and layers.
+    """Return the matrices of the selected modules and layers.
 
     Args:
         trajectory: Base and all checkpoints.
-        parameters: `modules` ("all", a part of `PARTS` or a projection such as "q_proj"), `layers`
-            ("all" or "a-b", both ends included) and `r2_window` (which of them by R²; 0 for all).
+        parameters: `modules` ("all", a part in `PARTS` or a projection such as "q_proj"), `layers`
+            ("all" or "a-b", inclusive) and `r2_window` (a window by R²; 0 for all).
         accuracy: Accuracy by step number, for `r2_window`.
 
     Raises:
         TooLittle: `r2_window` without enough accuracies.
-        TooLittle: `modules` is a part or a projection that other families have and this model has
-            not.
-        UserError: No matrix is left, `layers` is not of that form, or more than one of rank,
-            percent and subspace was chosen.
+        TooLittle: `modules` is a part or a projection that only other model families have.
+        UserError: No matrix is left, `layers` has another form, or more than one of rank, percent
+            and subspace is set.
     """
     rank, percent, index = parameters["rank"], parameters["percent"], parameters["subspace"]
     if (rank != 1) + (percent > 0.0) + (index > 0) > 1:
@@ -78,7 +77,7 @@ def selected(
         have = sorted({module_of(matrix.tensor) for matrix in known})
         parts = {part_of(matrix.tensor) for matrix in known}
         numbers = [int(layer_of(matrix.tensor)) for matrix in known]
-        # What another family has is no mistake of spelling: one list serves every family.
+        # A name from another family is not a typo: one list of settings serves every family.
         elsewhere = (*PARTS, *ATTENTION_PROJECTIONS, *MLP_PROJECTIONS)
         missing = modules in elsewhere and modules not in (*parts, *have)
         raise (TooLittle if missing else UserError)(
@@ -92,10 +91,10 @@ def selected(
 
 
 def rank_part(update: "Tensor", name: str, parameters: Mapping[str, Any]) -> "Tensor":
-    """Return λ times the wanted part of an update, rescaled to the norm of the whole.
+    """Return λ times the selected part of an update, rescaled to the norm of the full update.
 
     Raises:
-        UserError: There is no singular triple of the wanted index.
+        UserError: There is no singular triple with the given index.
     """
     from rlvr_dynamics import dynamics
 
@@ -122,7 +121,7 @@ def _rank_k(update: "Tensor", name: str, parameters: Mapping[str, Any]) -> "Tens
 
 
 def _random(update: "Tensor", name: str, parameters: Mapping[str, Any]) -> "Tensor":
-    """Return a Gaussian matrix of the update's Frobenius norm, seeded by seed and name."""
+    """Return a Gaussian matrix with the update's Frobenius norm, seeded by seed and name."""
     import numpy as np
     import torch
 

@@ -2,10 +2,10 @@
 
 W(t) = W_0 + Σ_i c_i(t) v_i, with v_i and c_i from the trajectory SVD of the observed steps and
 each c_i continued by a least-squares line, a polynomial or a sinusoid in the step number.
-Source: arXiv 2605.21468. Released code: github.com/weizhepei/RELEX. It fits on the position in the
-window; on evenly spaced steps the two are the same. Its `--window` narrows the fit and leaves the
-SVD on all steps, where ours narrows both; between two refits (`autoregressive` above 1) it repeats
-one value, where ours follows the curve.
+Source: arXiv 2605.21468. Released code: github.com/weizhepei/RELEX. That code fits on the position
+in the window, which is equivalent for evenly spaced steps. Its `--window` restricts only the fit
+and keeps the SVD on all steps; ours restricts both. Between two refits (`autoregressive` above 1)
+it repeats one value; ours follows the curve.
 
 Legend: T observed steps, r rank.
 """
@@ -35,7 +35,7 @@ def fit_degree(parameters: Mapping[str, Any]) -> int:
 
 
 def fewest_steps(parameters: Mapping[str, Any]) -> int:
-    """Return how many observed steps the curve needs."""
+    """Return the number of observed steps that the curve needs."""
     return _SINUSOID_PARAMETERS if parameters["fit"] == "sinusoid" else fit_degree(parameters) + 1
 
 
@@ -44,8 +44,8 @@ def row_weights(
 ) -> np.ndarray:
     """Return A with prediction = W_0 + A M, shape (targets, T).
 
-    When reconstructing, a target that was observed keeps its own coefficients (the projection on
-    the leading directions); one between observed steps gets the fitted ones.
+    When reconstructing, an observed target keeps its own coefficients (the projection on the
+    leading directions); a target between observed steps gets the fitted ones.
     """
     import torch
 

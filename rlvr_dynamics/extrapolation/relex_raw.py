@@ -1,6 +1,6 @@
-"""A least-squares line for every weight by itself, without any SVD.
+"""A separate least-squares line for every weight, without SVD.
 
-The ablation that asks what the rank-1 projection of RELEX adds. Source: the "raw delta" rows of
+This ablation shows what RELEX's rank-1 projection adds. Source: the "raw delta" rows of
 arXiv 2605.21468; not in its released code.
 """
 

@@ -1,9 +1,9 @@
-"""How later weights follow from observed updates: the part of a method that one pass carries out.
+"""Rules that compute later weights from observed updates in one streaming pass.
 
 Most methods predict W_0 + A M, where M (T x d) holds the observed updates of a tensor and A
 (targets x T) depends on M only through its Gram matrix. Such a method is a small function that
-returns A, and one streaming pass over the files serves all targets of a window. A method that has
-to see the matrices themselves returns low-rank changes of a saved step instead.
+returns A, and one streaming pass over the files serves all targets of a window. A method that
+needs the matrices themselves returns low-rank changes of a saved step instead.
 
 Legend: T observed steps, d elements of one tensor, m x n a weight matrix, k rank.
 """
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Window:
-    """What a method may look at, for one tensor.
+    """What a method may use, for one tensor.
 
     Attributes:
-        steps: Observed step numbers, shape (T,), rising.
-        gram: M Mᵀ, shape (T, T), float64; None when the method did not ask for it.
+        steps: Observed step numbers, shape (T,), ascending.
+        gram: M Mᵀ, shape (T, T), float64; None if the method does not need it.
         tensor: Name of the tensor.
-        remarks: What the method wants on record, such as a fit that fell back to something else;
-            equal remarks are counted over the tensors and stored in the manifest.
+        remarks: Lines to record, such as a fit that used a fallback; equal remarks are counted
+            over the tensors and stored in the manifest.
     """
 
     steps: np.ndarray
@@ -43,7 +43,7 @@ class LowRank:
     """A change left rightᵀ of one matrix of a tensor.
 
     Attributes:
-        start: The matrix's first element in the flattened tensor.
+        start: Index of the matrix's first element in the flattened tensor.
         left: Shape (m, k), float64.
         right: Shape (n, k), float64.
     """
@@ -54,7 +54,7 @@ class LowRank:
 
     @property
     def stop(self) -> int:
-        """One past the matrix's last element."""
+        """One past the index of the matrix's last element."""
         return self.start + len(self.left) * len(self.right)
 
 
@@ -64,8 +64,8 @@ class Change:
 
     Attributes:
         origin: A step of the window, or 0 for the base.
-        parts: What is added to which of its matrices, in their order; the rest of the tensor stays
-            as it is at `origin`.
+        parts: The changes to add to its matrices, in order; the remaining elements stay as at
+            `origin`.
     """
 
     origin: int
@@ -81,7 +81,7 @@ TensorChanges = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule from observed updates to weights; one of `row_weights`, `tensor_changes` is given.
+    """A rule from observed updates to weights; set either `row_weights` or `tensor_changes`.
 
     Attributes:
         name: The method's name.
@@ -89,10 +89,10 @@ class Rule:
             (targets, T), float64.
         tensor_changes: Function of (trajectory of the window, tensor, targets, parameters,
             accuracy, remarks) that returns one `Change` per target.
-        needs_gram: Whether the window must carry the Gram matrix (one more pass over the files
-            when the stack does not fit the memory budget).
-        uses_future: Function from parameters to whether anything after the window is looked at.
-        holds: Whether a tensor, by its name, stays as last observed, whatever the window.
+        needs_gram: Whether the method needs the Gram matrix (one more pass over the files if the
+            stack does not fit the memory budget).
+        uses_future: Function from parameters to whether anything after the window is used.
+        holds: Function from a tensor's name to whether it always stays as last observed.
     """
 
     name: str

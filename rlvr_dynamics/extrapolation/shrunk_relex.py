@@ -1,19 +1,21 @@
-"""RELEX, pulled back towards the last checkpoint as far as its own past errors advise.
+"""RELEX, shrunk towards the last checkpoint by a factor learned from its own past errors.
 
-W(t) = W_K + s (RELEX(t) - W_K), with one s in [0, 1] for each tensor and target. Ours: several
-replications report that far extrapolation collapses outside its home task, that a smaller λ helps,
-and that holding the last checkpoint is hard to beat; but a λ tuned on the test set proves nothing.
+W(t) = W_K + s (RELEX(t) - W_K), with one s in [0, 1] for each tensor and target. The method is
+ours: several replications report that far extrapolation collapses outside its home task, that a
+smaller λ helps, and that holding the last checkpoint is hard to beat; but a λ tuned on the test set
+proves nothing.
 
-s comes from the window itself. From rolling origins o, RELEX is fitted to the steps up to o and
+s is estimated from the window. From rolling origins o, RELEX is fitted to the steps up to o and
 predicts one later observed step u, the one nearest to o t / K: as far ahead relative to o as the
 target t is relative to K. With p = RELEX(u) - W_o and y = W_u - W_o, summed over the origins,
 
     s = clip(Σ <y, p> / Σ <p, p>, 0, 1),
 
-the least-squares factor. All these vectors are row combinations of M, so their products follow
-from the Gram matrix and no file is read again. Origins lie in the last two thirds of the window,
-16 at most. With fewer than four steps nothing can be held out and s is 0: the last checkpoint
-stands. Beyond three times K no origin reaches as far as the target, and s is too hopeful.
+which is the least-squares factor. All these vectors are row combinations of M, so their products
+follow from the Gram matrix and no file is read again. There are at most 16 origins, in the last two
+thirds of the window. With fewer than four steps nothing can be held out and s is 0: the last
+checkpoint is kept. Beyond three times K no origin reaches as far as the target, and s is too
+optimistic.
 
 Legend: T observed steps, K the last of them.
 """
@@ -38,7 +40,7 @@ _ORIGINS = 16
 def shrinkage(window: Window, targets: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
     """Return s for each target, shape (targets,), float64 in [0, 1].
 
-    0 where there are too few steps to hold any out, or nothing moved.
+    0 if there are too few steps to hold any out, or nothing moved.
     """
     gram, steps = window.gram, window.steps
     count = len(steps)
@@ -72,7 +74,7 @@ def row_weights(
 ) -> np.ndarray:
     """Return A with prediction = W_0 + A M, shape (targets, T).
 
-    When reconstructing, targets inside the window are those of RELEX, unshrunk.
+    When reconstructing, targets inside the window are RELEX's, without shrinkage.
     """
     weights = np.zeros((len(targets), len(window.steps)))
     weights[:, -1] = 1.0

@@ -1,4 +1,4 @@
-"""Where predictions lie, and which of them need not be made again."""
+"""Where predictions are stored, and which of them can be reused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class Prediction:
     """One predicted checkpoint on disk.
 
     Attributes:
-        method: Name under which it is stored and reported.
+        method: Name to store and report it under.
         observe: Last observed step; 0 for reconstructions, which observe the step they rebuild.
         step: Target step.
         folder: The Hugging Face folder.
         identity: Identity of its weights.
-        uses_future: Whether anything of the target step or later was looked at.
-        moved: Parameters that the method predicts; the others stay as they were.
-        parameters: Parameters of the model.
+        uses_future: Whether anything from the target step or later was used.
+        moved: Number of parameters that the method predicts; the others stay unchanged.
+        parameters: Number of parameters of the model.
     """
 
     method: str
@@ -37,21 +37,21 @@ class Prediction:
 
 
 def prediction_folder(out_root: Path, method: str, observe: int, step: int) -> Path:
-    """Return where a prediction lives below the predictions folder."""
+    """Return the folder of a prediction below the predictions folder."""
     return Path(out_root) / method / f"observe_{observe}" / f"step_{step}"
 
 
 def source_text(
     label: str, method: str, settings: Mapping[str, Any], seen: str, **facts: Any
 ) -> str:
-    """Return where a prediction comes from, in words, with a key of all that it rests on.
+    """Return a text on where a prediction comes from, with a key of everything it depends on.
 
     Args:
         label: Name it is stored under.
         method: The method's name.
         settings: All parameters of the method.
-        seen: What was looked at, in words.
-        **facts: What else the weights depend on; plain values that JSON can hold.
+        seen: The data that was used, in words.
+        **facts: Other values that the weights depend on; must be JSON values.
     """
     words = ", ".join(f"{key}={value}" for key, value in settings.items()) or "no settings"
     key = digest({"method": method, "settings": settings, **facts})[:16]
@@ -59,11 +59,11 @@ def source_text(
 
 
 def made_before(folder: Path, source: str) -> str | None:
-    """Return the identity of a prediction that exists already with the same source, or None.
+    """Return the identity of an existing prediction with the same source, or None.
 
-    Folders appear whole or not at all, so one with a manifest is finished. Remarks that a method
-    adds behind the source do not count. One that is damaged, as far as that shows without reading
-    its weights, is made again; weights are proved by whoever reads them.
+    Folders are published atomically, so one with a manifest is finished. Remarks that a method
+    appends to the source are ignored. A prediction that is visibly damaged without reading its
+    weights is made again; the weights are verified when read.
     """
     try:
         manifest = read_manifest(folder) if folder.is_dir() else None

@@ -1,8 +1,8 @@
-"""One pass over the files of a window, many predicted checkpoints out, a few tensors at a time.
+"""Predict many checkpoints in one pass over a window's files, a few tensors at a time.
 
-Each tensor is a task of its own on a small pool of threads. A checkpoint writer is safe for that:
-it writes at given places of open files and its bookkeeping is per tensor, and no tensor is ever in
-two tasks.
+Each tensor is a separate task on a small thread pool. Checkpoint writers are safe to share: they
+write at given positions of open files, their bookkeeping is per tensor, and no tensor is in two
+tasks.
 
 Legend: T observed steps, d elements of one tensor.
 """
@@ -45,16 +45,16 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is predicted from what.
+    """What to predict and from which steps.
 
     Attributes:
         method: The rule of the method.
-        window: The trajectory cut to the steps that the method may use.
+        window: The trajectory restricted to the steps that the method may use.
         observe: Last observed step; 0 for a reconstruction, which observes what it rebuilds.
-        targets: Step numbers, rising.
+        targets: Step numbers, ascending.
         settings: All parameters of the method.
-        reconstruct: Whether targets inside the window keep what was observed of them.
-        accuracy: Accuracy by step number, empty when the method needs none.
+        reconstruct: Whether targets inside the window keep their observed coefficients.
+        accuracy: Accuracy by step number, empty if the method does not need it.
         label: Name to store under.
     """
 
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def moved(self) -> int:
-        """Parameters that the method predicts: of the layers' matrices, if it sees matrices."""
+        """Number of parameters predicted: of the layers' matrices, if the method uses matrices."""
         if self.method.tensor_changes is None:
             names = (name for name in self.window.names if not self.method.holds(name))
             return sum(self.window.numel(name) for name in names)
@@ -77,7 +77,7 @@ class Job:
 
     @property
     def source(self) -> str:
-        """The words and key by which a finished prediction is recognised."""
+        """The text and key that identify a finished prediction."""
         chosen = [each.label for each in self.window.matrices if self.method.tensor_changes]
         return source_text(
             self.label,
@@ -95,14 +95,14 @@ class Job:
 def stream_predictions(
     job: Job, out_root: Path, *, budget_bytes: int, threads: int, show_progress: bool
 ) -> list[Prediction]:
-    """Write the predicted checkpoint of every target; none appears unless all succeed.
+    """Write the predicted checkpoint of every target; none is published unless all succeed.
 
     Args:
         job: What to predict.
         out_root: The predictions folder.
         budget_bytes: Memory for the stacks of updates of all threads together.
-        threads: Tensors worked on at a time.
-        show_progress: Show a bar of the bytes read.
+        threads: Tensors processed at a time.
+        show_progress: Whether to show a bar of the bytes read.
     """
     folders = {
         target: prediction_folder(out_root, job.label, job.observe, target)
@@ -159,7 +159,7 @@ def _write_all(
     threads: int,
     show_progress: bool,
 ) -> list[str]:
-    """Predict every tensor, largest first, and return what the method put on record."""
+    """Predict every tensor, largest first, and return the method's remarks."""
     window, budget = job.window, budget_bytes // threads
     names = sorted(window.names, key=lambda name: (-window.numel(name), name))
     tasks = [_Task(job, name, targets, writers, budget) for name in names]
@@ -198,8 +198,8 @@ def _write_all(
 class _Task:
     """The predictions of one tensor.
 
-    Row weights that need no Gram matrix are known before anything is read, and then only the steps
-    with a weight are read.
+    Row weights that do not need the Gram matrix are known before reading, and then only the steps
+    with a non-zero weight are read.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class _Task:
             self.window = job.window.only(np.array(job.window.steps)[used].tolist())
         stored = job.window.numel(name) * ITEM_BYTES[job.window.dtype_of(name)]
         self.bytes_to_read = passes * stored * (len(self.window.steps) + 1)
-        # A method that sees the matrices forms whole updates: stored, in float32, and room to work.
+        # A method that uses matrices needs full updates: stored, in float32, and workspace.
         matrices = job.window.structure.matrices_of(name)
         largest = max((each.m * each.n for each in matrices), default=job.window.numel(name))
         whole = _UPDATE_BYTES * largest if job.method.tensor_changes else 0
@@ -247,7 +247,7 @@ class _Task:
         return self.remarks
 
     def _write_combinations(self, differences: Differences) -> None:
-        """Write W_0 + A M; a row of A that repeats one step, or the base, is copied bit for bit."""
+        """Write W_0 + A M; where a row of A selects one step or the base, copy it bit for bit."""
         weights = self.weights
         if weights is None:
             gram = prediction_gram(
@@ -311,7 +311,7 @@ class _Task:
     def _copy(
         self, step: int, writer: CheckpointWriter, start: int = 0, stop: int | None = None
     ) -> None:
-        """Write a saved step, or the base, bit for bit, from one element to another."""
+        """Copy elements `start` to `stop` of a saved step, or the base, bit for bit."""
         trajectory = self.job.window
         d = trajectory.numel(self.name) if stop is None else stop
         for low in range(start, d, _PIECE):
@@ -322,7 +322,7 @@ class _Task:
 
 
 def _held_step(row: np.ndarray, steps: Sequence[int]) -> int | None:
-    """Return the one step that a row of weights repeats, 0 for the base, or None."""
+    """Return the single step that a row of weights selects, 0 for the base, or None."""
     nonzero: Sequence[int] = np.flatnonzero(row).tolist()
     if not nonzero:
         return 0

@@ -1,7 +1,7 @@
-"""Trajectory oracle: a step projected on the leading directions of the whole run.
+"""Trajectory oracle: a step projected on the leading directions of the full run.
 
-No curve is fitted: the coefficients of the rebuilt step are its own, and the directions come from
-all steps, later ones included. It bounds what any extrapolation of that rank could reach.
+No curve is fitted: the rebuilt step has its own coefficients, and the directions come from all
+steps, including later ones. It bounds what any extrapolation of that rank can reach.
 Source: the oracle reconstruction of RELEX, arXiv 2605.21468.
 """
 
@@ -58,7 +58,7 @@ class TrajectoryOracle(Reconstruction):
 def _project(
     window: Window, targets: np.ndarray, parameters: Mapping[str, Any], reconstruct: bool
 ) -> np.ndarray:
-    """Return A with W_0 + A M the projections of observed steps, shape (targets, T)."""
+    """Return A such that W_0 + A M are the projections of observed steps, shape (targets, T)."""
     import torch
 
     from rlvr_dynamics.dynamics import svd_of_gram

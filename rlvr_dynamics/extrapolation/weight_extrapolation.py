@@ -1,6 +1,6 @@
 """Weight Extrapolation: the line through the base and the last observed checkpoint.
 
-W(t) = W_0 + (t / s) (W_s - W_0), with the layers of normalisation taken from W_s as they are.
+W(t) = W_0 + (t / s) (W_s - W_0), with normalisation layers copied from W_s.
 Source: arXiv 2601.04537. Released code: github.com/Miaow-Lab/RLVR-Linearity.
 """
 

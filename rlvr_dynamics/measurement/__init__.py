@@ -1,4 +1,4 @@
-"""What a trajectory's weights say, as tidy tables: each tensor is read once."""
+"""Measure a trajectory's weights and write tidy tables; each tensor is read once."""
 
 from rlvr_dynamics.measurement.measure import measure
 from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings

@@ -1,7 +1,7 @@
-"""Reading every tensor once: on threads of this machine, or on a Ray cluster.
+"""Read every tensor once: with threads on this machine, or on a Ray cluster.
 
-The work splits by tensor. A task publishes its file and returns nothing, so a killed measurement
-goes on with the tensors that have none, wherever the tasks run.
+The work is split by tensor. A task publishes its file and returns nothing, so an interrupted
+measurement resumes with the tensors that have no file, wherever the tasks run.
 """
 
 import socket
@@ -22,8 +22,8 @@ from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import Memory, one_thread_each
 
 Update = Callable[[int], Any]
-_UPDATE_BYTES = 12  # an element of an update: as stored, in float32, and room to work
-_SPECTRUM_BYTES = 32  # an element of the Gram matrix of the smaller side and its eigenvectors
+_UPDATE_BYTES = 12  # per element of an update: stored, in float32, and workspace
+_SPECTRUM_BYTES = 32  # per element of the smaller side's Gram matrix and eigenvectors
 
 
 def bytes_of(trajectory: Trajectory, name: str) -> int:
@@ -38,14 +38,14 @@ def measured_names(trajectory: Trajectory) -> list[str]:
 
 
 def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) -> int:
-    """Return the bytes that measuring one tensor holds: its stored values, updates and spectra."""
+    """Return the memory for measuring one tensor: stored values, updates and spectra, in bytes."""
     stored = bytes_of(trajectory, name)
     share = settings.budget_bytes // settings.threads
     held = stored if stored <= share else share // SHARE_OF_BLOCKS
     matrices = trajectory.structure.matrices_of(name)
     if not matrices:
         return held
-    m, n = matrices[0].m, matrices[0].n  # the experts of a tensor are alike, one at a time
+    m, n = matrices[0].m, matrices[0].n  # experts have equal shapes and are measured one at a time
     whole = trajectory.numel(name) if stored <= share else m * n
     return held + _UPDATE_BYTES * whole + _SPECTRUM_BYTES * min(m, n) ** 2
 
@@ -58,7 +58,7 @@ def collect_all(
     Raises:
         UserError: A weight is NaN or infinite, or Ray cannot be used.
     """
-    # The largest first, so that no thread is left alone with it at the end.
+    # Largest first, so that no thread works alone on it at the end.
     names = sorted(measured_names(trajectory), key=lambda name: (-trajectory.numel(name), name))
     total = sum(bytes_of(trajectory, name) for name in names)
     run = _on_ray if settings.engine == "ray" else _on_threads
@@ -76,8 +76,8 @@ def _on_threads(
 ) -> None:
     memory, rooms = Memory(settings.budget_bytes), rooms_for(settings.threads)
     if device_of(settings) == "cuda":
-        # PyTorch loads the GPU's linear algebra at the first call, and fails if two threads are
-        # the first together ("lazy wrapper should be called at most once").
+        # PyTorch loads the GPU's linear algebra at the first call, and fails if two threads make
+        # it at the same time ("lazy wrapper should be called at most once").
         torch.linalg.eigh(torch.eye(1, device="cuda"))
 
     def collect(name: str) -> None:
@@ -105,7 +105,7 @@ def _collect_remotely(
 
 
 def _check_address(address: str | None) -> None:
-    """Refuse a cluster that does not answer; Ray itself would wait for minutes without a word."""
+    """Check that the cluster answers; Ray itself would wait silently for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # started here, or found by Ray itself ("auto")
@@ -134,7 +134,7 @@ def _on_ray(
         _check_address(settings.ray_address)
         try:
             ray.init(
-                # Left to itself, Ray joins any cluster that RAY_ADDRESS or a file in /tmp names.
+                # By default Ray joins any cluster named in RAY_ADDRESS or a file in /tmp.
                 address=settings.ray_address or "local",
                 num_cpus=None if settings.ray_address else settings.threads,
                 include_dashboard=False,

@@ -39,16 +39,16 @@ def measure(
 ) -> None:
     """Measure every tensor and write the tables and the leading directions.
 
-    Writes the tables `MEASURED` as parquet; `statistics/`, what was read of each tensor, from which
-    an interrupted or longer measurement goes on; and `directions/`, v1 of each tensor in its shape,
-    float32.
+    Writes the tables `MEASURED` as parquet; `statistics/`, the statistics of each tensor, from
+    which an interrupted or extended measurement resumes; and `directions/`, v1 of each tensor in
+    its shape, float32.
 
     Args:
         trajectory: What to measure.
-        settings: How.
-        folder: Where the tables go; each file appears whole or not at all.
+        settings: How to measure it.
+        folder: Where to write the tables; each file is published atomically.
         accuracy: Accuracy of the checkpoints; without it the table `pls` is empty.
-        progress: Show bars.
+        progress: Whether to show progress bars.
 
     Raises:
         UserError: A shard differs from its manifest, a weight is NaN or infinite (names tensor and
@@ -95,7 +95,7 @@ def measure(
 
 
 def _joined(pieces: Iterable[Table], table: TableFile) -> pd.DataFrame:
-    """Pieces of a table; one without rows still has its columns."""
+    """Join the pieces of a table; an empty table still has its columns."""
     frames = [pd.DataFrame(piece) for piece in pieces if piece]
     if not frames:
         return pd.DataFrame(columns=table.names)
@@ -103,7 +103,7 @@ def _joined(pieces: Iterable[Table], table: TableFile) -> pd.DataFrame:
 
 
 def _checkpoints(trajectory: Trajectory) -> pd.DataFrame:
-    """Return identity and repetitions of every checkpoint."""
+    """Return the identity of every checkpoint and which earlier one it repeats."""
     repeats = {later: earlier for earlier, later in trajectory.repeats}
     steps = (0, *trajectory.steps)
     return pd.DataFrame(
@@ -118,7 +118,7 @@ def _checkpoints(trajectory: Trajectory) -> pd.DataFrame:
 
 
 def _remove_other_tensors(folder: Path, names: list[str]) -> None:
-    """Remove files of tensors that an earlier model of this folder had."""
+    """Remove files of tensors that belong to an earlier model in this folder."""
     for below in ("statistics", "directions"):
         if not (folder / below).is_dir():
             continue

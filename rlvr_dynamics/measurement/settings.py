@@ -1,4 +1,4 @@
-"""What is measured, and with how much of the machine."""
+"""What is measured, and with which resources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ class MeasureSettings:
     Attributes:
         top_k: Singular values kept per tensor, and the dimension of the subspaces compared with
             the base weight's.
-        update_steps: Number of steps, evenly spread and with the last, whose updates get their
-            leading singular triples; or "all", or the step numbers themselves.
-        spectrum_steps: Number of steps, evenly spread and with the last, whose updates get their
-            full spectrum.
-        draws: Draws per tensor behind every null.
-        seed: Seed of the nulls; each tensor draws its own from it.
+        update_steps: Number of steps, evenly spaced and including the last, for which to compute
+            the leading singular triples of the updates; or "all", or the step numbers.
+        spectrum_steps: Number of steps, evenly spaced and including the last, for which to compute
+            the full spectrum of the updates.
+        draws: Draws per tensor for every null.
+        seed: Seed of the nulls; each tensor derives its own.
         threads: Tensors measured at a time on one machine.
         budget_bytes: Memory for the stored weights of all threads together.
-        device: "auto" takes a GPU when there is one.
+        device: "auto" uses a GPU if there is one.
         engine: "local" threads, or "ray": the same tasks on a Ray cluster.
         ray_address: Address of a running cluster; None starts one on this machine.
-        directions: Write v1 of every tensor, float32, which takes the model's size on disk.
+        directions: Write v1 of every tensor, float32, which takes as much disk as the model.
     """
 
     top_k: int = 8
@@ -45,7 +45,7 @@ class MeasureSettings:
 
 @dataclass(frozen=True)
 class AccuracySeries:
-    """Accuracy of checkpoints, for what relates weights to it.
+    """Accuracy of checkpoints, for measurements that relate weights to it.
 
     Attributes:
         values: Step number to accuracy in [0, 1].
@@ -57,16 +57,16 @@ class AccuracySeries:
 
 
 def evenly_spread(steps: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """Return `count` of the steps at even positions, the last among them."""
+    """Return `count` evenly spaced steps, including the last."""
     count = min(count, len(steps))
     return tuple(steps[len(steps) * (index + 1) // count - 1] for index in range(count))
 
 
 def update_steps_of(settings: MeasureSettings, steps: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the steps whose updates get their leading singular triples, rising.
+    """Return the steps for which to compute leading singular triples, in ascending order.
 
     Raises:
-        UserError: A step that is asked for by number was not saved.
+        UserError: A requested step was not saved.
     """
     wanted = settings.update_steps
     if wanted == "all":

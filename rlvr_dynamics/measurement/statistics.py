@@ -1,8 +1,8 @@
-"""What has to be read from the weights of one tensor, and is enough for every table.
+"""Statistics of one tensor's weights, sufficient for every table.
 
-The Gram matrix of the updates, norms of the increments, counts of changed elements, and for
-the matrices of the layers the singular triples of their updates. A file of them per tensor makes
-a measurement resumable, and lets a longer trajectory start from a shorter one.
+They are the Gram matrix of the updates, norms of the increments, counts of changed elements and,
+for the matrices of the layers, the singular triples of their updates. One file per tensor makes a
+measurement resumable and lets a longer trajectory extend a shorter one.
 
 Legend: T observed steps, d elements of one tensor, m x n a weight matrix, s = min(m, n), k rank,
 P steps with leading singular triples, S steps with full spectra.
@@ -41,7 +41,7 @@ from rlvr_dynamics.system.keyed import read_arrays, write_arrays
 from rlvr_dynamics.system.sealed import UNSEALED, is_whole, seal
 
 VERSION = 2
-LONGEST_NAME = 160  # of a file; systems end at 255, and a temporary name is longer
+LONGEST_NAME = 160  # of a file name; the limit is 255, and temporary names are longer
 METHODS = ("gram", "krylov", "full")
 
 _FUSED_EXPERT = re.compile(r"(?P<tensor>.+)\[(?P<expert>[0-9]+)\]", re.DOTALL)
@@ -52,14 +52,14 @@ class UpdateStatistics:
     """Singular values and vectors of one matrix's updates.
 
     Attributes:
-        steps: Shape (P,): steps with leading singular triples, rising.
-        sigma: Shape (P, k), float64, falling.
+        steps: Shape (P,): steps with leading singular triples, ascending.
+        sigma: Shape (P, k), float64, descending.
         frobenius: ‖ΔW‖_F, shape (P,), float64.
         residual: Largest residual of the triples relative to σ1, shape (P,), float64.
-        method: Position in `METHODS` of how each was found, shape (P,).
+        method: Index in `METHODS` of the method that computed each, shape (P,).
         u1: Leading output-side vectors, shape (P, m), float32, signs arbitrary.
         spectrum_steps: Shape (S,): steps with full spectra.
-        spectrum: Shape (S, s), float64, falling.
+        spectrum: Shape (S, s), float64, descending.
         base_cosines: Largest principal cosine between the leading subspaces of update and base
             weight, output side and input side, shape (S, 2), float64.
         base_norm: ‖W_0‖_F of the matrix, shape (), float64.
@@ -79,16 +79,16 @@ class UpdateStatistics:
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """Everything that is read from one tensor's trajectory.
+    """All statistics of one tensor's trajectory.
 
     Attributes:
-        steps: Step numbers, shape (T,), rising.
+        steps: Step numbers, shape (T,), ascending.
         gram: M Mᵀ of the updates from the base, shape (T, T), float64.
         step_norms: ‖W_t - W_{t-1}‖ of every increment, shape (T,), float64.
         changed: Elements that differ from the base as stored, shape (T,), int64.
         step_changed: Elements that differ from the step before as stored, shape (T,), int64.
         base_norm: ‖W_0‖, shape (), float64.
-        updates: One for every matrix of the tensor: none, one, or one per expert.
+        updates: One entry per matrix of the tensor: none, one, or one per expert.
     """
 
     steps: np.ndarray
@@ -101,7 +101,7 @@ class TensorStatistics:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Return the file of a tensor below a folder; no name leads out of it, or is too long."""
+    """Return a tensor's file in a folder; no name escapes the folder or is too long."""
     shown = quote(name, safe="")
     if len(shown) > LONGEST_NAME:
         shown = f"{shown[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
@@ -109,11 +109,11 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def load_updates(folder: Path, label: str) -> UpdateStatistics | None:
-    """Return what was read of one matrix, by its label in the tables; None where nothing was.
+    """Return the statistics of one matrix by its label in the tables; None if there are none.
 
     Args:
-        folder: Where the statistics of the tensors lie.
-        label: The tensor's name, with `[e]` behind it for expert e of a fused tensor.
+        folder: Folder with the statistics of the tensors.
+        label: The tensor's name, followed by `[e]` for expert e of a fused tensor.
     """
     tensor, expert = label, 0
     fused = _FUSED_EXPERT.fullmatch(label)
@@ -125,7 +125,7 @@ def load_updates(folder: Path, label: str) -> UpdateStatistics | None:
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
-    """Publish the statistics of one tensor with what they were made from."""
+    """Publish the statistics of one tensor with the key they were made from."""
     arrays = {
         field.name: np.asarray(getattr(statistics, field.name), order="C")
         for field in fields(statistics)
@@ -140,7 +140,7 @@ def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
 
 
 def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
-    """Return the statistics of a file and what they were made from; None without a whole file."""
+    """Return the statistics in a file and their key; None if it is missing or damaged."""
     found = read_arrays(path)
     if found is None:
         return None
@@ -152,12 +152,12 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
     try:
         updates = tuple(UpdateStatistics(**inner[number]) for number in range(len(inner)))
         return TensorStatistics(**arrays, updates=updates), key
-    except (TypeError, KeyError):  # of another version
+    except (TypeError, KeyError):  # from another version
         return None
 
 
 def key_of(trajectory: Trajectory, name: str, settings: MeasureSettings) -> dict[str, str]:
-    """Return what the statistics of a tensor depend on; equal keys mean equal statistics."""
+    """Return the key of all that a tensor's statistics depend on; equal keys, equal statistics."""
     identities = trajectory.identities
     steps = [[step, identities[step]] for step in trajectory.steps]
     chosen = {
@@ -177,7 +177,7 @@ def key_of(trajectory: Trajectory, name: str, settings: MeasureSettings) -> dict
 def is_collected(
     trajectory: Trajectory, name: str, settings: MeasureSettings, folder: Path
 ) -> bool:
-    """Return whether the statistics of a tensor, and its direction if wanted, are there."""
+    """Return whether a tensor's statistics, and its direction if requested, are stored."""
     found = load(file_of(folder / "statistics", name))
     direction = file_of(folder / "directions", name)
     return (
@@ -195,10 +195,10 @@ def collect_to_file(
     on_read: Callable[[int], None] | None = None,
     room: Room | None = None,
 ) -> None:
-    """Read one tensor and publish its statistics, and its direction if that is wanted.
+    """Read one tensor and publish its statistics, and its direction if requested.
 
-    Nothing is read when the file is there with the same key. A file of a shorter run of the same
-    trajectory gives the rows of the Gram matrix and the singular triples that it has.
+    Nothing is read if a file with the same key exists. Gram matrix rows and singular triples are
+    reused from a file of a shorter run of the same trajectory.
 
     Raises:
         UserError: A weight is NaN or infinite.
@@ -209,7 +209,7 @@ def collect_to_file(
     if found is not None and found[1] == key and (is_whole(direction) or not settings.directions):
         return
     old = found[0] if found is not None and _is_shorter(found[1], key) else None
-    direction.unlink(missing_ok=True)  # of other steps, or not wanted any more
+    direction.unlink(missing_ok=True)  # for other steps, or no longer requested
     differences = Differences(
         trajectory,
         name,
@@ -240,14 +240,14 @@ def collect_to_file(
 
 
 def device_of(settings: MeasureSettings) -> str:
-    """Return the device that updates are formed on."""
+    """Return the device on which updates are computed."""
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
-    """Whether the old file is of the same tensor and of the first steps of the new trajectory."""
+    """Whether the old file has the same tensor and a prefix of the new trajectory's steps."""
     if any(old.get(field) != new[field] for field in ("version", "tensor", "base")):
         return False
     known, wanted = json.loads(old["steps"]), json.loads(new["steps"])
@@ -256,7 +256,7 @@ def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
 
 
 def _first_pass(differences: Differences, old: TensorStatistics | None) -> TensorStatistics:
-    """Read every value once; everything but the singular triples comes of it."""
+    """Read every value once and compute everything except the singular triples."""
     steps, count = np.array(differences.trajectory.steps), differences.T
     if old is not None and len(old.steps) == count:
         return replace(old, updates=())
@@ -271,7 +271,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         accumulate_gram(corner, updates[known:])
         if known:
             accumulate_products(products, updates[:known], updates[known:])
-        # From the increments themselves: out of the Gram matrix they would cancel.
+        # From the increments themselves, because from the Gram matrix they would cancel.
         moves = updates[known:].clone()
         moves[int(known == 0) :] -= updates[max(0, known - 1) : -1]
         squares += _row_squares(moves)
@@ -311,7 +311,7 @@ def _nonzero(different: torch.Tensor) -> torch.Tensor:
 
 
 def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> None:
-    """Publish v1 of the trajectory in the tensor's shape, float32, read back by its name."""
+    """Publish v1 of the trajectory in the tensor's shape, float32, under the tensor's name."""
     steps = np.array(differences.trajectory.steps)
     weights = svd_of_gram(torch.from_numpy(gram), 1, steps).rows_to_directions
     shapes = {"trajectory_v1": differences.trajectory.shape(differences.name)}
@@ -332,7 +332,7 @@ def _updates(
     old: UpdateStatistics | None,
     base_norm: np.ndarray | None,
 ) -> UpdateStatistics:
-    """Decompose the updates of one matrix; its base norm is formed where it is not given."""
+    """Decompose the updates of one matrix; compute its base norm if not given."""
     trajectory, name = differences.trajectory, differences.name
     m, n, part = matrix.m, matrix.n, (matrix.start, matrix.stop)
     k = min(settings.top_k, m, n)

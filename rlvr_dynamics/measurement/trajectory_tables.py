@@ -1,4 +1,4 @@
-"""Tables about the trajectory of every tensor, from its Gram matrix and the norms of its steps.
+"""Tables about the trajectory of every tensor, from its Gram matrix and step norms.
 
 Legend: T observed steps, d elements of one tensor, k rank.
 """
@@ -33,7 +33,7 @@ Table = dict[str, Any]
 
 
 def quantiles(sample: np.ndarray, prefix: str) -> dict[str, float]:
-    """Return mean and the 2.5 % and 97.5 % quantiles of a null, NaN where it is undefined."""
+    """Return the mean and the 2.5 % and 97.5 % quantiles of a null; NaN if undefined."""
     usable = sample[np.isfinite(sample)]
     if len(usable) == 0:
         return {f"{prefix}_{key}": math.nan for key in ("mean", "low", "high")}
@@ -42,7 +42,7 @@ def quantiles(sample: np.ndarray, prefix: str) -> dict[str, float]:
 
 
 def seeds_of(settings: MeasureSettings, name: str) -> list[int]:
-    """Return the seed of a tensor's nulls: the run's, and one of the tensor's own."""
+    """Return the seed of a tensor's nulls: the run's seed and one derived from the name."""
     return [settings.seed, zlib.crc32(name.encode())]
 
 
@@ -55,7 +55,7 @@ def trajectory_tables(
         labels: Columns `tensor`, `module` and `layer`.
         d: Number of elements.
         dtype: Stored dtype.
-        statistics: What was read from the weights.
+        statistics: The tensor's statistics.
         settings: Seeds, draws and ranks.
     """
     steps, gram = statistics.steps, statistics.gram

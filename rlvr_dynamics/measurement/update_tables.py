@@ -30,7 +30,7 @@ from rlvr_dynamics.measurement.statistics import METHODS, UpdateStatistics
 from rlvr_dynamics.measurement.trajectory_tables import Table, quantiles, seeds_of
 
 FEWEST_ACCURACIES = 4
-_TIE = 1e-9  # the same R² reached by another order of sums
+_TIE = 1e-9  # R² values this close are equal up to summation order
 _GAUSSIAN_DRAWS = 16
 _COSINE_DRAWS = 64
 _EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # spacing at 1
@@ -57,17 +57,17 @@ def update_tables(
     """Return the rows of one matrix in every table about updates.
 
     Args:
-        labels: Columns `tensor`, `module` and `layer` of its tensor; the matrix's own label takes
-            the tensor's place.
+        labels: Columns `tensor`, `module` and `layer` of its tensor; the matrix's label replaces
+            the tensor's name.
         matrix: The matrix.
         dtype: Stored dtype.
-        updates: What was read from the weights.
+        updates: The statistics of the matrix's updates.
         settings: Seeds, draws and ranks.
         accuracy: Accuracy of the checkpoints, for partial least squares.
     """
     labels = labels | {"tensor": matrix.label}
     m, n = matrix.m, matrix.n
-    # An update of zero has no direction; alignment passes over vectors of zero.
+    # A zero update has no direction; alignment skips zero vectors.
     moved = updates.sigma[:, :1] > 0.0
     aligned, flipped = align_signs(updates.u1.astype(np.float64) * moved)
     floor = rounding_floor(m, n, _EPS[dtype], float(updates.base_norm))
@@ -103,7 +103,7 @@ def _triples(labels: Table, m: int, n: int, dtype: str, updates: UpdateStatistic
 
 
 def _shares_of_gaussian(m: int, n: int, k: int) -> np.ndarray:
-    """Mean of σ_i / ‖·‖_F over Gaussian matrices, for the first k indices."""
+    """Return the mean of σ_i / ‖·‖_F over Gaussian matrices for the first k indices."""
     spectra = _gaussian(m, n)
     norms = np.linalg.norm(spectra, axis=1, keepdims=True)
     return (spectra / norms).mean(axis=0)[:k]
@@ -183,7 +183,7 @@ def _pls(
     settings: MeasureSettings,
     accuracy: AccuracySeries | None,
 ) -> Table:
-    """Partial least squares of accuracy on u1(t), with what chance and any trend would score."""
+    """Partial least squares of accuracy on u1(t), with permutation and random-walk nulls."""
     if accuracy is None:
         return {}
     usable = (updates.sigma[:, 0] > 0.0) & np.isin(updates.steps, list(accuracy.values))

@@ -1,1 +1,1 @@
-"""A run's directory on disk: its folders and what is recorded in each."""
+"""A run's directory on disk: its folders and the records in them."""

@@ -1,4 +1,4 @@
-"""Accuracy of every checkpoint: from a run's own rollouts, or from a table that the user gives."""
+"""Accuracy of every checkpoint, from the run's own rollouts or a table given by the user."""
 
 import csv
 import re
@@ -20,15 +20,15 @@ WAY_OUT = "give a csv, tsv, jsonl or parquet file with the columns step and accu
 def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySeries | None:
     """Return the accuracy of the checkpoints; None if it was not measured.
 
-    The rollouts of training step t + 1 are drawn from the weights of step t, so their mean score is
-    the accuracy of checkpoint t on training problems, at no cost.
+    The rollouts of training step t + 1 are sampled from the weights of step t, so their mean score
+    is the accuracy of checkpoint t on training problems, at no extra cost.
 
     Args:
         run: The run.
-        steps: Its checkpoints, of which a given table must have some.
+        steps: Its checkpoints, some of which a given table must contain.
 
     Raises:
-        UserError: `source.accuracy` is not such a table, or has other steps.
+        UserError: `source.accuracy` is not such a table, or has none of these steps.
     """
     given = run.config.source.accuracy
     if given is not None:
@@ -88,10 +88,10 @@ def _read(path: Path) -> AccuracySeries:
 
 
 def _columns(path: Path) -> dict[str, list[Any]]:
-    """Columns of a table by name, in lower case and stripped.
+    """Return the columns of a table by name, lower-cased and stripped.
 
     Raises:
-        ValueError: A name occurs twice, or a row has more or fewer fields than the head.
+        ValueError: A name occurs twice, or a row has more or fewer fields than the header.
     """
     import pandas as pd
 
@@ -109,7 +109,7 @@ def _columns(path: Path) -> dict[str, list[Any]]:
 
 
 def _rows(text: str) -> list[list[str]]:
-    """Rows of a text table whose fields are separated by tabs, semicolons, commas or spaces."""
+    """Return the rows of a text table separated by tabs, semicolons, commas or spaces."""
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError("nothing in it")
@@ -122,7 +122,7 @@ def _rows(text: str) -> list[list[str]]:
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise ValueError(f"row {number} has {len(row)} fields, the head has {len(rows[0])}")
-    if mark in ("\t", ";"):  # a comma is the decimal mark there
+    if mark in ("\t", ";"):  # the comma is then the decimal mark
         rows[1:] = [
             [DECIMAL_COMMA.sub(r"\1.\2", field.strip()) for field in row] for row in rows[1:]
         ]

@@ -1,8 +1,8 @@
-"""config.json of a run directory, typed, for everyone who reads a finished run.
+"""Typed config.json of a run directory, for readers of finished runs.
 
-`RunConfig` describes the runs of today and refuses all else. A run directory may be older: these
-types hold the keys that readers use, ignore the others, and give a key that is missing (or null)
-the meaning that its absence had.
+`RunConfig` describes current runs and rejects anything else. A run directory may be older: these
+types have the keys that readers use, ignore all others, and give a missing (or null) key the
+meaning that its absence had.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ class RecordedData(_Part):
 
 
 class RecordedTrainer(_Part):
-    """How long it was trained."""
+    """How long the model was trained."""
 
     steps: int = 0
 
@@ -64,7 +64,7 @@ class RecordedPublished(_Part):
 
 
 class RecordedSource(_Part):
-    """Where the checkpoints come from, if not from a training of this run."""
+    """Where the checkpoints come from, if this run did not train them."""
 
     base: str | None = None
     checkpoints: str | None = None
@@ -92,7 +92,7 @@ class RecordedWandb(_Part):
 
 
 class RecordedConfig(_Part):
-    """The configuration of a run, as far as its readers ask; the names are those of `RunConfig`."""
+    """The part of a run's configuration that readers use; names are those of `RunConfig`."""
 
     name: str | None = None
     run_dir: str = "outputs/run"
@@ -110,7 +110,7 @@ class RecordedConfig(_Part):
 
 
 def check_has_config(run_dir: Path) -> None:
-    """Refuse a folder that no run wrote.
+    """Check that a folder was written by a run.
 
     Raises:
         UserError: It has no config.json.
@@ -122,10 +122,10 @@ def check_has_config(run_dir: Path) -> None:
 
 
 def read_config(run_dir: Path) -> RecordedConfig:
-    """The configuration of a run.
+    """Read the configuration of a run.
 
     Raises:
-        UserError: There is none, it is damaged, or it is the configuration of something else.
+        UserError: It is missing, damaged, or not the configuration of a run.
     """
     check_has_config(run_dir)
     path = run_dir / CONFIG_FILE

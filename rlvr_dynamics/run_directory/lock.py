@@ -1,4 +1,4 @@
-"""One process at a time in a run directory, and no run where it would replace something else."""
+"""Allow one process at a time in a run directory, and no run that would overwrite another."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,10 +14,10 @@ from rlvr_dynamics.system.locks import LOCK, Busy, held, is_held
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run directory; leftovers of a killed run are removed.
+    """Lock the run directory and remove leftovers of a killed run.
 
     Raises:
-        UserError: Another process works in this folder, it cannot be written, or another run would
+        UserError: Another process works in this folder, it is not writable, or another run would
             replace it.
     """
     _refuse_inside_a_stage(folder)
@@ -45,12 +45,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process works in a run directory; changes nothing in it."""
+    """Whether a process works in a run directory; does not change it."""
     return is_held(folder / LOCK)
 
 
 def _refuse_inside_a_stage(folder: Path) -> None:
-    """A stage's folder is replaced as a whole, with everything that lies in it."""
+    """Refuse a run inside a stage's folder, which is replaced as a whole."""
     for inner, outer in pairwise((folder.absolute(), *folder.absolute().parents)):
         if inner.name in FOLDERS.values() and (outer / LOCK).is_file():
             raise UserError(
@@ -61,7 +61,7 @@ def _refuse_inside_a_stage(folder: Path) -> None:
 
 
 def _refuse_a_model(folder: Path) -> None:
-    # A run writes its own config.json, in whose place the model's would be lost.
+    # A run writes its own config.json, which would overwrite the model's.
     if folder.is_dir() and (holds_weights(folder) or holds_adapter(folder)):
         raise UserError(
             "run_dir is the folder of a model, whose files a run would replace",

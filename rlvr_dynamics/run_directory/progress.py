@@ -1,4 +1,4 @@
-"""How far a run has come: its log, and the state that follows from its directory alone."""
+"""The progress of a run: its log, and the state derived from its directory."""
 
 import json
 import time
@@ -23,8 +23,8 @@ class Progress:
 
     Attributes:
         state: ``done`` when every stage is finished; ``running`` while a process holds the
-            directory; ``failed`` and ``interrupted`` when the last stage ended so (a killed process
-            counts as interrupted); else ``missing``, with or without finished stages.
+            directory; ``failed`` or ``interrupted`` if the last stage ended that way (a killed
+            process counts as interrupted); else ``missing``, with or without finished stages.
         stage: The stage that runs, failed or was interrupted; for a missing run the last finished
             one, or None.
         error: The message of a failed stage.
@@ -45,7 +45,7 @@ def append_log(folder: Path, event: dict[str, Any]) -> None:
 
 
 def events(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of the log, newest first; a line that a full disk cut off is skipped."""
+    """Yield the events of the log, newest first; skip lines truncated by a full disk."""
     try:
         lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -60,16 +60,16 @@ def events(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def finished_stages(folder: Path, stages: tuple[str, ...]) -> list[str]:
-    """Those of the stages that are finished in a run directory."""
+    """Return the stages that are finished in a run directory."""
     return [name for name in stages if read_record(folder / FOLDERS[name]).get("finished") is True]
 
 
 def progress(folder: Path, stages: tuple[str, ...]) -> Progress:
-    """Read the state of a run directory; changes nothing in it.
+    """Read the state of a run directory without changing it.
 
     Args:
         folder: The run directory; need not exist.
-        stages: The stages that the run is to do, in order.
+        stages: The stages of the run, in order.
     """
     last = next(events(folder), {})
     stage, event = last.get("stage"), last.get("event")

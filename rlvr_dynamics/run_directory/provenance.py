@@ -1,4 +1,4 @@
-"""Where a result comes from: command, versions, commit, seed, hardware, time per stage."""
+"""The provenance of results: command, versions, commit, seed, hardware, time per stage."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def write_provenance(run: Run, command: str) -> None:
 
 
 def restore_provenance(run: Run, command: str) -> None:
-    """Write config.json and provenance.json again if one of them is damaged, and say so."""
+    """Rewrite config.json and provenance.json if one of them is damaged, and say so."""
     for name in ("config.json", "provenance.json"):
         try:
             read_sealed_json(run.folder / name)
@@ -61,7 +61,7 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _regime(config: RunConfig) -> str:
-    """Where the checkpoints come from, as text."""
+    """Describe where the checkpoints come from."""
     published = config.source.published
     if published is not None:
         return f"published checkpoints of {published.repo}, steps {shortened(published.steps)}"

@@ -1,8 +1,8 @@
 """The files that a finished stage published, and which of them have changed since.
 
-Small files are compared by their hash whenever a stage counts as done. Weights are not read for
-that unless their size, times or inode changed; then they are compared with their manifest. Without
-it they are proved by whoever reads them.
+Small files are compared by hash whenever a stage is checked for being done. Weights are read only
+if their size, times or inode changed, and then compared with their manifest. Without a manifest
+they are verified when read.
 """
 
 import os
@@ -18,8 +18,8 @@ from rlvr_dynamics.system.sealed import hash_of_file, is_whole
 
 WEIGHTS = ".safetensors"
 READ_AT_MOST = 8 << 30
-"""Most bytes of weights with changed times that are read to decide whether a stage is done."""
-# Not read once the stage is finished, or verified by whoever reads it.
+"""Most bytes of weights with changed times to read when deciding whether a stage is done."""
+# Not read once the stage is finished, or verified when read.
 _UNREAD = {"train": ("verl", "incoming"), "measure": ("statistics",)}
 _UNREAD_SUFFIXES = (".log",)
 
@@ -29,9 +29,9 @@ class Changes:
     """The files that have changed since they were published.
 
     Attributes:
-        damaged: Files that are gone or have another content, below the stage's folder.
-        marks: New marks of weights that turned out to be the same.
-        unread: Bytes of weights with another time that were not read.
+        damaged: Files in the stage's folder that are missing or have changed.
+        marks: New marks of weights that turned out to be unchanged.
+        unread: Bytes of weights with changed times that were not read.
     """
 
     damaged: list[str] = field(default_factory=list)
@@ -43,9 +43,9 @@ def take_stock(stage: str, folder: Path, *, streamed: bool = False) -> dict[str,
     """Return the part of a finished stage's record that describes its files.
 
     Args:
-        stage: Its name.
-        folder: What it published.
-        streamed: Its weights are only in part on this disk at a time.
+        stage: The stage's name.
+        folder: The folder it published.
+        streamed: Whether only a part of its weights is on this disk at a time.
     """
     files: dict[str, str] = {}
     weights: dict[str, list[int]] = {}

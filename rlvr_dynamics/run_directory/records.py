@@ -1,7 +1,7 @@
 """`stage.json`: what a stage was made from, whether it is finished, and which files it published.
 
-The records of one run directory must agree. A stage that was made from inputs other than the
-present ones describes something else, even if its files are intact.
+The records of a run directory must agree. A stage made from inputs other than the present ones is
+invalid, even if its files are intact.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ FOLDERS = {
     "behaviour": "behaviour",
     "report": "report",
 }
-# Hours of training: never discarded because a configuration changed.
+# Hours of training: never discarded because of a changed configuration.
 PRECIOUS = ("prepare", "train")
 WRITE_AGAIN = (
     "run the command of this directory again, which writes it anew, or put it back from a copy"
@@ -36,7 +36,7 @@ def read_our_json(path: Path, way_out: str = WRITE_AGAIN) -> dict[str, Any]:
         way_out: What the user can do if it is damaged.
 
     Raises:
-        UserError: It cannot be read, or its content is not what was written.
+        UserError: It cannot be read, or has changed since it was written.
     """
     try:
         return read_sealed_json(path)
@@ -45,7 +45,7 @@ def read_our_json(path: Path, way_out: str = WRITE_AGAIN) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Content of a stage's `stage.json`; empty if it does not exist.
+    """Read a stage's `stage.json`; empty if it does not exist.
 
     Raises:
         UserError: It is damaged.
@@ -59,7 +59,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
-    """Yield `key: old there, new now` for every leaf in which two JSON values differ."""
+    """Yield `key: old there, new now` for every leaf that differs between two JSON values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from differences(old.get(key), new.get(key), f"{prefix}{key}.")
@@ -68,22 +68,22 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
 
 
 def inputs_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Identities of the inputs that a stage was made from, by stage."""
+    """Return the identities of a stage's inputs, by the stage that made them."""
     material = record.get("material")
     inputs = material.get("inputs") if isinstance(material, Mapping) else None
     return dict(inputs) if isinstance(inputs, Mapping) else {}
 
 
 def disagreements(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Find the finished stages that were made from inputs other than those in the run directory.
+    """Find the finished stages made from inputs other than those in the run directory.
 
-    Stages that were made from the same input must agree on it even if it is no longer there.
+    Stages made from the same input must agree on it even if it no longer exists.
 
     Args:
-        records: Stage to record, in the order of the stages; {} where there is none.
+        records: Stage to record, in the order of the stages; {} if there is none.
 
     Returns:
-        Stage to a description of what is wrong with it.
+        Stage to a description of the disagreement.
     """
     made = {name: each["identity"] for name, each in records.items() if each.get("finished")}
     first: dict[str, str] = {}
@@ -103,15 +103,15 @@ def disagreements(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def check_records(run_dir: Path, there: set[str]) -> None:
-    """Refuse a run directory whose stages do not fit together.
+    """Check that the stages of a run directory fit together.
 
     Args:
         run_dir: The run directory.
         there: Stages whose tables are read.
 
     Raises:
-        UserError: A stage was made from inputs other than the present ones, or has not finished,
-            so that its tables may belong to another run.
+        UserError: A stage was made from inputs other than the present ones, or is unfinished, so
+            its tables may belong to another run.
     """
     records = {name: read_record(run_dir / folder) for name, folder in FOLDERS.items()}
     wrong = disagreements(records)
@@ -119,7 +119,7 @@ def check_records(run_dir: Path, there: set[str]) -> None:
         # A training in progress adds rows to its table; every other stage writes tables last.
         if name in there and name != "train" and record and not record.get("finished"):
             wrong.setdefault(name, f"{name} has not finished, and its tables may be earlier ones")
-    wrong.pop("report", None)  # it is read from the others, and is not read here
+    wrong.pop("report", None)  # it is made from the others and not read here
     if not wrong:
         return
     name, what = next(iter(wrong.items()))

@@ -15,7 +15,7 @@ class Run:
     folder: Path
 
     def of(self, stage: str) -> Path:
-        """Folder that a stage publishes."""
+        """Return the folder that a stage publishes."""
         return self.folder / FOLDERS[stage]
 
     @property

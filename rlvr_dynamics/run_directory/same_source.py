@@ -1,8 +1,8 @@
-"""A run directory holds the results of one set of foreign checkpoints; a second set is refused.
+"""Keep a run directory to one set of external checkpoints; a second set is rejected.
 
-Folders that moved, steps that were added or removed, and single steps that were repaired in place
-count as the same trajectory. Another base, or other weights under the same step numbers, do not:
-their results would replace the existing ones.
+Moved folders, added or removed steps, and single steps repaired in place count as the same
+trajectory. Another base, or other weights under the same step numbers, do not: their results would
+replace the existing ones.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,9 @@ _OF_SOURCE = ("measure", "extrapolate", "score")
 
 
 def check_same_source(run: Run, trajectory: "Trajectory") -> None:
-    """Refuse checkpoints other than those whose results this run directory holds.
+    """Check that the checkpoints are those whose results this run directory holds.
 
-    Their identities are kept in `source.json`.
+    Their identities are stored in `source.json`.
 
     Raises:
         UserError: They belong to another trajectory.
@@ -38,7 +38,7 @@ def check_same_source(run: Run, trajectory: "Trajectory") -> None:
     path = run.folder / SOURCE_FILE
     try:
         then = read_sealed_json(path)
-    except FileNotFoundError:  # a new run, or one of an earlier version
+    except FileNotFoundError:  # a new run, or one from an earlier version
         then = _measured(run)
         if not then and _has_results(run) and not _made_from(run, trajectory.identity):
             raise UserError(
@@ -71,7 +71,7 @@ def check_same_source(run: Run, trajectory: "Trajectory") -> None:
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    """The checkpoints that a measurement's table lists; empty without a measurement."""
+    """Return the checkpoints listed in a measurement's table; empty without a measurement."""
     path = run.of("measure") / "checkpoints.parquet"
     if not path.is_file():
         return {}
@@ -87,7 +87,7 @@ def _measured(run: Run) -> dict[str, Any]:
 
 
 def _has_results(run: Run) -> bool:
-    """Whether a stage has written anything besides its record."""
+    """Whether a stage has written anything except its record."""
     for name in _OF_SOURCE:
         folder = run.folder / FOLDERS[name]
         if folder.is_dir() and any(path.name != RECORD for path in folder.iterdir()):
@@ -96,13 +96,13 @@ def _has_results(run: Run) -> bool:
 
 
 def _made_from(run: Run, identity: str) -> bool:
-    """Whether all results were made from the checkpoints of this identity."""
+    """Whether all results were made from the checkpoints with this identity."""
     records = [read_record(run.folder / FOLDERS[name]) for name in _OF_SOURCE]
     return all(inputs_of(record).get("train") == identity for record in records if record)
 
 
 def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:
-    """How two trajectories differ, in words; empty if they are the same."""
+    """Describe how two trajectories differ; empty if they are the same."""
     if then["base"] != now["base"]:
         return f"their base is {then['base_folder']}, with other weights than the one given now"
     common = then["steps"].keys() & now["steps"].keys()

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: opened, and named by what they hold."""
+"""Open the checkpoints of a run and identify them by content."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_trajectory(run: Run) -> "Trajectory":
-    """Base and checkpoints of a run; hashes of foreign folders are remembered in the run."""
+    """Open base and checkpoints of a run; hashes of external folders are cached in the run."""
     from rlvr_dynamics.checkpoints import Trajectory
 
     source = run.config.source
@@ -19,7 +19,7 @@ def open_trajectory(run: Run) -> "Trajectory":
         run.base,
         run.checkpoints,
         pattern=source.pattern,
-        # The steps of a published trajectory are named one by one, so a gap is meant.
+        # The steps of a published trajectory are listed one by one, so a gap is intended.
         allow_gaps=source.allow_gaps or published is not None,
         cache=None if run.config.dry_run else run.folder / "identities.json",
         trusted=published.steps if published is not None and published.stream else (),
@@ -27,16 +27,16 @@ def open_trajectory(run: Run) -> "Trajectory":
 
 
 def external_identities(run: Run) -> dict[str, str]:
-    """Identity of checkpoints that this run did not train."""
+    """Return the identity of checkpoints that this run did not train."""
     if run.config.source.base is None:
         return {}
     if run.config.dry_run and not run.folder.exists():
-        return {"train": "not read yet"}  # nothing can be cached, and a plan reads no weights
+        return {"train": "not read yet"}  # nothing can be cached, and planning reads no weights
     trajectory = open_trajectory(run)
     check_same_source(run, trajectory)
     return {"train": trajectory.identity}
 
 
 def trained_now(run: Run) -> dict[str, str]:
-    """Identity of the checkpoints as they are now."""
+    """Return the current identity of the checkpoints."""
     return {"train": open_trajectory(run).identity}

@@ -1,4 +1,4 @@
-"""The typed, frozen configuration: every key, its type and what is allowed."""
+"""The typed, frozen configuration: every key, its type and allowed values."""
 
 from rlvr_dynamics.schema.analyses import Behaviour, Extrapolation, Method, Rebuilt, Scoring, Wandb
 from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable

@@ -1,4 +1,4 @@
-"""What follows training: measure, predict and rebuild, score, report, sinks."""
+"""Stages after training: measure, predict and rebuild, score, report, sinks."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from rlvr_dynamics.schema.types import Count, Frozen, Label, Name, Positive, Sha
 
 
 class Measure(Frozen):
-    """What the analysis of a trajectory computes, and with how much of which machine."""
+    """What the analysis of a trajectory computes, and with which resources."""
 
     top_k: Count
     update_steps: Literal["all"] | Count
@@ -30,8 +30,8 @@ Setting = bool | int | float | str
 class Method(Frozen):
     """One way of predicting weights; windows and targets are shares of all training steps.
 
-    `label` names a variant in tables; `grid` lists values of one parameter from which the
-    validation problems choose.
+    `label` names a variant in tables; `grid` lists values of one parameter, to be selected on the
+    validation problems.
     """
 
     name: Name
@@ -48,7 +48,7 @@ class Method(Frozen):
 
     @property
     def variants(self) -> dict[str, dict[str, Any]]:
-        """Label to parameters: the method itself, or one variant per value of its grid."""
+        """Map labels to parameters: the method itself, or one variant per value of its grid."""
         if not self.grid:
             return {self.title: dict(self.parameters)}
         return {
@@ -100,7 +100,7 @@ class Extrapolation(Frozen):
             raise ValueError(f"{twice[0]} is listed twice: give one of them another label")
         for method in self.methods:
             windows, targets = method.windows or self.windows, method.targets or self.targets
-            # Of a grid of windows and targets the pairs that look ahead are predicted.
+            # Only pairs with the target after the window are predicted.
             if max(targets) <= max(windows):
                 raise ValueError(
                     f"targets of {method.title} must lie after every observed window: "
@@ -125,9 +125,9 @@ class Protocol(Frozen):
 class Scoring(Frozen):
     """Which checkpoints vLLM scores, and how.
 
-    `template` says how a question is put: by the model's own chat template (``model``; the bare
-    question where it has none) or by a named text. `system_prompt` stands before it, null for the
-    template's own; `thinking` is the chat template's ``enable_thinking``, null to leave it alone.
+    `template` formats a question: the model's chat template (``model``; the bare question if it has
+    none) or a named text. `system_prompt` precedes it, null for the template's own; `thinking` sets
+    the chat template's ``enable_thinking``, null to leave it unset.
     """
 
     ladder: sequence(Annotated[float, Field(gt=0, le=1)], min_length=1)  # pyright: ignore[reportInvalidTypeForm]
@@ -150,16 +150,17 @@ class Scoring(Frozen):
 class Behaviour(Frozen):
     """What the base, the trained model and its rank-1 part say, token by token.
 
-    Questions are put as in `Scoring` and answered greedily.
+    Questions are formatted as in `Scoring` and answered greedily.
 
     Attributes:
-        benchmark: One of the run's benchmarks; None for the first one that is in domain.
-        limit: Only the first questions; None for all. AlphaRL's code takes 10 of MATH-500.
+        benchmark: One of the run's benchmarks; None for the first in-domain one.
+        limit: Number of questions, from the first on; None for all. AlphaRL's code uses 10 of
+            MATH-500.
         max_new_tokens: Longest answer in tokens; None for that of the scoring.
         guide_tokens: Lengths of the prefixes that a model gives the base; None for 0, 1, 2, 5, 10,
-            20, 40, ... until the longest answer of the trained model is used up.
+            20, 40, ... up to the longest answer of the trained model.
         dtype: Precision in which the models run; None for that of the scoring.
-        device: ``auto`` takes a GPU where there is one.
+        device: ``auto`` uses a GPU if there is one.
         batch: Answers generated at once.
     """
 
@@ -180,10 +181,10 @@ class Behaviour(Frozen):
 
 
 class Wandb(Frozen):
-    """A copy of the run on Weights & Biases (`sinks`); the files are the truth.
+    """A copy of the run on Weights & Biases (`sinks`); the files are authoritative.
 
-    `offline` copies into run_dir/wandb, from where `wandb sync` sends it; `online` sends it when a
-    stage is finished.
+    `offline` writes to run_dir/wandb, which `wandb sync` uploads; `online` uploads whenever a stage
+    is finished.
     """
 
     mode: Literal["disabled", "offline", "online"]
@@ -192,6 +193,6 @@ class Wandb(Frozen):
 
 
 class Reporting(Frozen):
-    """How intervals on the page are computed."""
+    """How intervals in the report are computed."""
 
     bootstrap_draws: Annotated[int, Field(ge=100)]

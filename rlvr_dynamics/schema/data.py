@@ -8,10 +8,10 @@ from rlvr_dynamics.schema.types import Count, Frozen, Name, sequence
 
 
 class TrainingData(Frozen):
-    """What every kind of training data has.
+    """Settings common to all kinds of training data.
 
-    With `shuffle_answers` each training problem is given another one's answer, drawn by the seed:
-    a control whose reward says nothing about the task. Validation and benchmarks stay as they are.
+    With `shuffle_answers` each training problem gets the answer of another one, drawn by the seed:
+    a control whose reward is unrelated to the task. Validation and benchmarks are unchanged.
     """
 
     shuffle_answers: bool = False
@@ -28,7 +28,7 @@ class ArithmeticData(TrainingData):
 
 
 class SumsData(TrainingData):
-    """Generated sums for a language model to complete, with other forms as benchmarks."""
+    """Generated sums for a language model to complete, with other formats as benchmarks."""
 
     kind: Literal["sums"]
     train_problems: Count
@@ -46,10 +46,10 @@ Columns = Annotated[
 class HubTable(Frozen):
     """A table of problems: a hub id, or the path of a local parquet, jsonl, json or csv file.
 
-    `question` and `answer` name a column, or several of which the first that exists is taken.
+    `question` and `answer` name a column, or several of which the first existing one is used.
     `extract` lists the rules that turn a cell into the answer, and `exceptions` the ids of
-    questions that are left out. `revision` is a commit, branch or tag; without one the newest
-    commit is taken, recorded in benchmarks.lock.json and kept to from then on.
+    questions to skip. `revision` is a commit, branch or tag; without one the newest commit is used
+    and pinned in benchmarks.lock.json.
     """
 
     repo: str
@@ -68,7 +68,7 @@ class HubTable(Frozen):
 class HubData(TrainingData):
     """Training problems from a published table.
 
-    `instruction` follows the question, unless `{question}` stands in it: then it is the whole text.
+    `instruction` follows the question; if it contains `{question}`, it is the whole text.
     """
 
     kind: Literal["hub"]
@@ -77,7 +77,7 @@ class HubData(TrainingData):
     validation_problems: Count
 
     def ask(self, question: str) -> str:
-        """Return what the user says: a question with the instruction."""
+        """Return the user turn: a question with the instruction."""
         if "{question}" in self.instruction:
             return self.instruction.replace("{question}", question)
         return f"{question}\n{self.instruction}"
@@ -86,9 +86,9 @@ class HubData(TrainingData):
 class Benchmark(HubTable):
     """A published or generated benchmark; `instruction` follows the question in the user turn.
 
-    Multiple choice (kind letter) names the columns of the `wrong` choices; `seed` shuffles. The
-    puzzles of kind reasoning_gym have a family as `subset`, and `parameters` and `seed` for its
-    generator; `revision` is the version of the package.
+    For multiple choice (kind letter), `wrong` names the columns of the wrong choices and `seed`
+    shuffles. For kind reasoning_gym, `subset` is the puzzle family, `parameters` and `seed` go to
+    its generator, and `revision` is the version of the package.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The name of a model that is scored: the base, a checkpoint of the training, or a prediction."""
+"""The name of a scored model: the base, a training checkpoint, or a prediction."""
 
 import re
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class ModelId:
-    """Which model, as a text in tables and file names.
+    """The id of a model, as text in tables and file names.
 
     The text is `base`, `step_<N>`, `<method>__step_<N>` or `<method>__observe_<K>__step_<N>`.
 
     Attributes:
-        method: `base`, `real` (a checkpoint of the training) or the label of a method.
-        observe: Last observed step, 0 where the method has no window.
+        method: `base`, `real` (a training checkpoint) or the label of a method.
+        observe: Last observed step; 0 if the method has no window.
         step: Step of the checkpoint, or target step of the prediction; 0 for the base.
     """
 
@@ -30,20 +30,20 @@ class ModelId:
 
     @classmethod
     def base(cls) -> "ModelId":
-        """The model before training."""
+        """Return the id of the model before training."""
         return cls(BASE, 0, 0)
 
     @classmethod
     def checkpoint(cls, step: int) -> "ModelId":
-        """A checkpoint of the training."""
+        """Return the id of a training checkpoint."""
         return cls(REAL, 0, step)
 
     @classmethod
     def parse(cls, text: str) -> "ModelId":
-        """Read a name.
+        """Parse a name.
 
         Raises:
-            UserError: The name has another form.
+            UserError: It has another form.
         """
         if text == BASE:
             return cls.base()
@@ -56,7 +56,7 @@ class ModelId:
         return cls(match["method"] or REAL, int(match["observe"] or 0), int(match["step"]))
 
     def __str__(self) -> str:
-        """Write the name."""
+        """Return the name."""
         if self.method == BASE:
             return BASE
         method = "" if self.method == REAL else f"{self.method}__"

@@ -1,4 +1,4 @@
-"""Models: tiny ones that are made here, published ones, and what they need of a machine."""
+"""Models: tiny ones made here, published ones, and their hardware requirements."""
 
 from typing import Annotated, Literal
 
@@ -15,9 +15,9 @@ _NORMS_PER_LAYER = {"qwen2": 2, "qwen3": 2, "llama": 2, "glm4": 4}
 
 
 class TinyModel(Frozen):
-    """A small model of a family, pretrained on the spot by supervised learning.
+    """A small model of a family, pretrained in the run by supervised learning.
 
-    With no pretraining steps it stays random, which is enough to exercise an architecture.
+    Without pretraining steps it stays random, which is enough to test an architecture.
     """
 
     kind: Literal["tiny"]
@@ -40,11 +40,11 @@ class TinyModel(Frozen):
 
 
 class Architecture(Frozen):
-    """The shapes of a decoder; parameters, memory and disk follow from them (`estimates`).
+    """The shapes of a decoder, from which parameters, memory and disk are computed (`estimates`).
 
-    The values are those of the model's config.json. `vocabulary` counts the rows of the embedding,
-    padding included. `context` is its longest prompt and response together, in tokens. `tied`: the
-    output head is the embedding. Biases and q/k norms follow from the family.
+    The values are those of the model's config.json. `vocabulary` is the number of rows of the
+    embedding, including padding. `context` is the maximum length of prompt plus response, in
+    tokens. `tied`: the output head is the embedding. Biases and q/k norms follow from the family.
     """
 
     family: Family
@@ -60,7 +60,7 @@ class Architecture(Frozen):
 
     @property
     def layer_parameters(self) -> int:
-        """Elements of one decoder layer."""
+        """Number of elements of one decoder layer."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = self.hidden * (2 * q + 2 * kv)
         if _QKV_BIAS[self.family]:
@@ -72,17 +72,17 @@ class Architecture(Frozen):
 
     @property
     def parameters(self) -> int:
-        """Elements of all tensors; a tied head counts once."""
+        """Number of elements of all tensors; a tied head counts once."""
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return self.layers * self.layer_parameters + embeddings + self.hidden
 
 
 class Hardware(Frozen):
-    """How a model is laid out on GPUs; trainer=gpu_node and scoring=gpu read it.
+    """How a model is distributed over GPUs; used by trainer=gpu_node and scoring=gpu.
 
-    `shard` is the number of GPUs that share one copy of the training state (FSDP size); the whole
-    job when it equals nodes x gpus_per_node. `offload` moves that state to host memory between
-    phases. `scoring_parallel` is vLLM's tensor parallelism when checkpoints are scored.
+    `shard` is the number of GPUs that share one copy of the training state (FSDP size); with
+    nodes x gpus_per_node it spans the whole job. `offload` moves that state to host memory between
+    phases. `scoring_parallel` is vLLM's tensor parallelism for scoring checkpoints.
     """
 
     nodes: Count
@@ -96,9 +96,9 @@ class Hardware(Frozen):
 
 
 class GgufPackage(Frozen):
-    """A package of the Python registry that carries a model's weights as one GGUF file.
+    """A Python package that contains a model's weights as one GGUF file.
 
-    `sha256` is that file's, and checked where it is given.
+    `sha256` is the file's hash, checked if given.
     """
 
     name: str
@@ -110,11 +110,10 @@ class GgufPackage(Frozen):
 class HubModel(Frozen):
     """A published model: a hub id, or the path of a local Hugging Face folder.
 
-    `revision` is a commit, branch or tag; without one the newest commit is taken, recorded in
-    models.lock.json and kept to from then on. `package` is where the weights come from when the
-    hub does not answer. `prompt` says how a problem is put to the model in training and scoring:
-    by the tokenizer's own chat template, or as the bare text. `stop_tokens` end a response beside
-    the model's own end token.
+    `revision` is a commit, branch or tag; without one the newest commit is used and pinned in
+    models.lock.json. `package` provides the weights if the hub does not answer. `prompt` sets how
+    a problem is formatted in training and scoring: with the tokenizer's chat template, or as plain
+    text. `stop_tokens` end a response, in addition to the model's own end token.
     """
 
     kind: Literal["hub"]

@@ -1,7 +1,7 @@
-"""`key=value` as a shell passes it, in Hydra's grammar.
+"""Convert `key=value` as a shell passes it to Hydra's grammar.
 
-Hydra gives `=`, commas, brackets, `#`, `~` and letters beyond ASCII a meaning of their own. Where a
-key holds text (a path, a name, a pattern) what was typed is the value, as it stands.
+Hydra treats `=`, commas, brackets, `#`, `~` and non-ASCII letters specially. If a key holds text (a
+path, a name, a pattern), the value is taken literally as typed.
 """
 
 import re
@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from rlvr_dynamics.system.command_line import unquoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
-_ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")  # what Hydra lets a backslash stand before
+_ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")  # what Hydra lets a backslash escape
 
 
 def quoted(value: object) -> str:
-    """A value as Hydra's grammar reads it back: quoted where it holds more than plain letters."""
+    """Return a value in Hydra's grammar: quoted if it has more than plain characters."""
     text = str(value)
     if _PLAIN.fullmatch(text):
         return text
@@ -27,21 +27,21 @@ def quoted(value: object) -> str:
 
 
 def _doubled(found: re.Match[str]) -> str:
-    # Before a quote, and at the end, backslashes count twice.
+    # Backslashes must be doubled before a quote and at the end.
     return found[1] * 2 + ("\\'" if found[2] else "")
 
 
 def key_of(override: str) -> str:
-    """The key of `key=value`, also with `+` or `~` in front."""
+    """Return the key of `key=value`, also with a leading `+` or `~`."""
     return override.lstrip("+~").partition("=")[0]
 
 
 def changed(command: str, values: Mapping[str, object]) -> str:
-    """A command with other values of some keys, in their old place or at its end.
+    """Return a command with some values changed, in place or appended.
 
     Args:
-        command: As it was typed.
-        values: By key; one with None is left out.
+        command: The command as typed.
+        values: New values by key; None removes the key.
     """
     parts, left = [], dict(values)
     for part in shlex.split(command):
@@ -56,14 +56,14 @@ def changed(command: str, values: Mapping[str, object]) -> str:
 
 
 def as_typed(override: str, config: type[BaseModel]) -> str:
-    """An override whose value Hydra reads as it was typed, where the key holds text.
+    """Return an override whose value Hydra reads as typed, if the key holds text.
 
-    Quotes, and backslashes before what Hydra gives a meaning, are read as Hydra reads them;
-    `${...}` stays a reference.
+    Quotes, and backslashes before special characters, keep their meaning in Hydra; `${...}` stays a
+    reference.
 
     Args:
-        override: `key=value`, also with `+` in front.
-        config: The typed configuration, which says what a key holds.
+        override: `key=value`, also with a leading `+`.
+        config: The typed configuration, which gives the type of a key.
     """
     key, equals, value = override.partition("=")
     if not equals or key.startswith("~") or unquoted(value) != value:
@@ -72,13 +72,13 @@ def as_typed(override: str, config: type[BaseModel]) -> str:
     if not holds_text or value.strip().lower() == "null":
         return override
     text = quoted(_ESCAPED.sub(r"\1", value))
-    # A number, `true` and the like would be read as what they look like.
+    # Otherwise numbers, `true` and the like would not be read as text.
     in_quotes = text if text.startswith("'") else f"'{text}'"
     return f"{key}={in_quotes}"
 
 
 def _kinds(path: list[str], annotations: list[Any]) -> list[Any]:
-    """What stands at a dotted key: types, unions taken apart; empty for an unknown key."""
+    """Return the types at a dotted key, with unions split; empty for an unknown key."""
     found = [kind for annotation in annotations for kind in _members(annotation)]
     if not path:
         return found

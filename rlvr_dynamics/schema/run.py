@@ -1,4 +1,4 @@
-"""One run: all parts, and what they demand of one another."""
+"""One run: all parts, and the constraints between them."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from rlvr_dynamics.schema.types import Frozen, Name, StageName, sequence
 
 
 class RunConfig(Frozen):
-    """One run: a cell of the grid, the demo, or somebody else's trajectory."""
+    """One run: a cell of the grid, the demo, or an external trajectory."""
 
     name: Name
     run_dir: Annotated[str, Field(min_length=1)]
@@ -39,12 +39,12 @@ class RunConfig(Frozen):
     report: Reporting
     source: Source
     wandb: Wandb
-    tensorboard: bool = False  # whether finished stages go to run_dir/tensorboard (`sinks`)
-    reuse: str | None  # a run directory whose `prepare` is taken over where it is the same
+    tensorboard: bool = False  # copy finished stages to run_dir/tensorboard (`sinks`)
+    reuse: str | None  # a run directory whose `prepare` stage is reused if identical
 
     @property
     def trains(self) -> bool:
-        """Whether the stage `train` really trains: published steps are fetched instead."""
+        """Whether the stage `train` trains; published steps are fetched instead."""
         return "train" in self.stages and self.source.published is None
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class RunConfig(Frozen):
         return self
 
     def _check_context(self) -> None:
-        """The tokens of training and scoring fit into a published model's context."""
+        """Check that the tokens of training and scoring fit a published model's context."""
         if self.model.kind != "hub":
             return
         context, name = self.model.architecture.context, self.model.name

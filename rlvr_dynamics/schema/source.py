@@ -1,4 +1,4 @@
-"""Somebody else's checkpoints, or published ones."""
+"""External checkpoints: on this disk, or published on the hub."""
 
 from typing import Annotated, Any
 
@@ -6,14 +6,14 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, sequence
 
-PLACE = "{step}"  # stands for the number of a step
+PLACE = "{step}"  # placeholder for the step number
 
 
 def check_pattern(pattern: str) -> str:
-    """Return a pattern that can name the folders of steps.
+    """Check that a pattern can name step folders, and return it.
 
     Raises:
-        ValueError: It has not exactly one `{step}`, other braces, or leaves its folder.
+        ValueError: It does not have exactly one `{step}`, has other braces, or leaves its folder.
     """
     parts = pattern.split("/")
     if pattern.count(PLACE) != 1 or "{" in pattern.replace(PLACE, "").replace("}", "{"):
@@ -26,7 +26,7 @@ def check_pattern(pattern: str) -> str:
 
 
 def _ranges(value: Any) -> Any:
-    """Write out ranges of steps such as `1-75`."""
+    """Expand ranges of steps such as `1-75`."""
     if not isinstance(value, (list, tuple)):
         return value
     steps: list[Any] = []
@@ -40,15 +40,15 @@ def _ranges(value: Any) -> Any:
 
 
 class Published(Frozen):
-    """A trajectory on the hub, fetched in place of training; the base is the run's model.
+    """A trajectory on the hub, fetched instead of training; the base is the run's model.
 
     `{step}` in `repo`, `revision` or `folder` stands for the step number: one repository with a
-    branch (or folder) per step, or one repository per step. `steps` lists the steps that are
-    fetched, ranges as `1-75`; they may be uneven. The last of them may stand under a name of its
-    own, `final_revision`. Every revision is resolved to its commit once and recorded in
-    published.lock.json. With `stream` no more than `stream_gib` of the steps' weights is on disk
-    at a time: they are measured group by group and deleted. `method` names what trained them (sft,
-    dist, dpo) where the run's algorithm did not.
+    branch (or folder) per step, or one repository per step. `steps` lists the steps to fetch, with
+    ranges as `1-75`; they may be uneven. The last step may have a different revision,
+    `final_revision`. Every revision is resolved to its commit once and recorded in
+    published.lock.json. With `stream`, at most `stream_gib` of the steps' weights is on disk at a
+    time: they are measured in groups and deleted. `method` names how they were trained (sft, dist,
+    dpo) if not by the run's algorithm.
     """
 
     repo: str
@@ -72,10 +72,10 @@ class Published(Frozen):
 
 
 class Source(Frozen):
-    """Somebody else's checkpoints, measured without training: on this disk, or on the hub.
+    """External checkpoints, measured without training: on this disk, or on the hub.
 
-    `pattern` names a step's folder below `checkpoints`, with `{step}` for the number, where its
-    name is none that is known: `run-{step}/hf`.
+    `pattern` names a step's folder below `checkpoints`, with `{step}` for the number, if it does
+    not follow a known convention: `run-{step}/hf`.
     """
 
     base: str | None
@@ -87,7 +87,7 @@ class Source(Frozen):
 
     @property
     def is_given(self) -> bool:
-        """Whether the checkpoints are somebody else's."""
+        """Whether the checkpoints are external."""
         return self.base is not None or self.published is not None
 
     @model_validator(mode="after")

@@ -8,9 +8,9 @@ from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, seq
 
 
 class Critic(Frozen):
-    """PPO's value model: it starts from the base and has an optimizer of its own.
+    """PPO's value model, which starts from the base and has its own optimizer.
 
-    `warmup_steps` are those of its learning rate; the policy learns from the first step on.
+    `warmup_steps` apply to its learning rate; the policy learns from the first step on.
     """
 
     learning_rate: Positive
@@ -18,10 +18,10 @@ class Critic(Frozen):
 
 
 class Overlong(Frozen):
-    """DAPO's soft punishment of long responses.
+    """DAPO's soft penalty on long responses.
 
-    From `buffer_share` of the longest allowed response before its end, the reward falls linearly
-    to minus `penalty` (arXiv 2503.14476, section 3.4).
+    Over the last `buffer_share` of the longest allowed response, the reward falls linearly to
+    minus `penalty` (arXiv 2503.14476, section 3.4).
     """
 
     buffer_share: Annotated[float, Field(gt=0, le=1)]
@@ -29,11 +29,10 @@ class Overlong(Frozen):
 
 
 class Algorithm(Frozen):
-    """What distinguishes one policy-gradient method from another, in verl's terms.
+    """The settings that distinguish policy-gradient methods, in verl's terms.
 
-    `kl_loss_coef` weighs a KL term in the loss, `kl_reward_coef` one in the reward; 0 leaves the
-    reference model out. `dynamic_sampling` draws until every group has both right and wrong
-    answers.
+    `kl_loss_coef` weights a KL term in the loss, `kl_reward_coef` one in the reward; 0 omits the
+    reference model. `dynamic_sampling` samples until every group has both right and wrong answers.
     """
 
     name: Name
@@ -75,8 +74,8 @@ class Algorithm(Frozen):
 class Trainer(Frozen):
     """How verl runs: hardware, batch sizes, lengths, precision, and when it counts as stuck.
 
-    `checkpoint_dtype` is what is kept on disk of the float32 weights that verl gathers; bfloat16
-    halves the disk and hides changes below its rounding. The base is kept in the same dtype.
+    `checkpoint_dtype` is the dtype on disk of the float32 weights that verl gathers; bfloat16
+    halves the disk space and hides changes below its rounding. The base has the same dtype.
     """
 
     device: Literal["cpu", "cuda"]

@@ -1,4 +1,4 @@
-"""What the parts of the configuration have in common."""
+"""Shared types of the configuration."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -13,7 +13,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
 def _tells_apart(label: str) -> str:
-    """A label is part of the name of a model: METHOD__observe_K__step_N."""
+    """Check that a label is unambiguous in a model's name, METHOD__observe_K__step_N."""
     if label in (BASE, REAL):
         raise ValueError(f"{label} is the name of other models: give another label")
     if "__" in label or label.endswith("_") or label.startswith(("observe_", "step_")):
@@ -28,11 +28,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):
-    """Unknown keys and wrong types are errors; nothing changes after loading."""
+    """Base of all settings: unknown keys and wrong types are errors; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 def sequence(item: Any, **constraints: Any) -> Any:
-    """A tuple of items, also from a YAML list: the only place where a type is converted."""
+    """Return the type of a tuple that also accepts a YAML list: the only type conversion."""
     return Annotated[tuple[item, ...], Field(strict=False, **constraints)]

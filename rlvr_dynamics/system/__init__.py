@@ -1,1 +1,1 @@
-"""Files, threads, processes, progress and the command line: what knows nothing of models."""
+"""Files, threads, processes, progress and the command line; independent of models."""

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: temporary name, fsync, rename."""
+"""Publish files and folders atomically: temporary name, fsync, rename."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _fsync(path: Path) -> None:
 
 @contextmanager
 def full_disk_is_a_user_error(path: Path) -> Iterator[None]:
-    """Turn 'no space left on device' (a quota, a limit) into a UserError that names the place."""
+    """Turn 'no space left on device' (or a quota or limit) into a UserError that names the path."""
     try:
         yield
     except UserError:
@@ -45,16 +45,16 @@ def full_disk_is_a_user_error(path: Path) -> Iterator[None]:
 
 def _temporary(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name may be as long as the system allows; the temporary one is no longer.
+    # Keep the temporary name within the system's limit, however long the name is.
     return path.parent / f".{path.name[:40]}{TEMPORARY_MARK}{own_mark()}-{uuid.uuid4().hex[:8]}"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it onto `path` when the block succeeds.
+    """Yield a temporary path next to `path`; rename it to `path` when the block succeeds.
 
     Args:
-        path: The file to publish. An existing file is replaced in one step.
+        path: The file to publish. An existing file is replaced atomically.
 
     Raises:
         UserError: The disk is full.
@@ -73,11 +73,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it becomes `path` when the block succeeds.
+    """Yield a temporary folder next to `path`; it becomes `path` when the block succeeds.
 
     Args:
-        path: The folder to publish. An existing one is moved aside first and removed last, so at
-            no moment does a half-written folder carry the name.
+        path: The folder to publish. An existing one is moved aside first and removed last, so the
+            name never refers to a half-written folder.
 
     Raises:
         UserError: The disk is full.
@@ -95,7 +95,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def publish_folder(finished: Path, path: Path) -> None:
-    """Rename a finished folder onto `path`, replacing what was there."""
+    """Rename a finished folder to `path`, replacing any existing one."""
     _fsync(finished)
     _open_up(finished)
     old = _temporary(path)
@@ -107,7 +107,7 @@ def publish_folder(finished: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder, which loses its name first: none is ever half there."""
+    """Remove a file, link or folder; a folder is renamed first, so it never exists in part."""
     if path.is_dir() and not path.is_symlink():
         old = _temporary(path)
         path.rename(old)
@@ -126,8 +126,8 @@ def _clear(path: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files and folders that a killed process left under `folder`.
 
-    What a living process writes is left alone, and so are folders with a lock of their own, which
-    are other runs', and what links lead to.
+    Files of living processes, folders with their own lock (other runs) and targets of links are
+    left alone.
     """
     for place, folders, files in os.walk(folder):
         inside = Path(place)
@@ -143,27 +143,27 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _is_anothers(mark: str) -> bool:
-    """Whether what has this mark is being written by another process."""
+    """Whether a file with this mark is being written by another process."""
     maker = mark.rpartition("-")[0]
     return maker != own_mark() and is_alive(maker)
 
 
 def _open_up(path: Path) -> None:
-    """Give a file, or a folder with all in it, the modes that the umask gives.
+    """Set the modes given by the umask on a file, or on a folder and its contents.
 
-    What libraries make under temporary names is for its owner alone.
+    Libraries create temporary files that only their owner can access.
     """
     for each in (path, *(path.rglob("*") if path.is_dir() else ())):
         if not each.is_symlink():
             mode = stat.S_IMODE(each.stat().st_mode)
             wanted = mode | ((0o777 if each.is_dir() else 0o666) & ~_umask())
             if wanted != mode:
-                with suppress(PermissionError):  # a hard link to what another user owns
+                with suppress(PermissionError):  # a hard link to another user's file
                     each.chmod(wanted)
 
 
 def _umask() -> int:
-    # Asking the system sets it, for all threads.
+    # Reading the umask means setting it, for all threads.
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return int(status.partition("Umask:")[2].split()[0], 8)
@@ -183,11 +183,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_sealed_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Publish a JSON object with a digest of everything in it, so that damage shows."""
+    """Publish a JSON object with a digest of its content, so that damage is detected."""
     write_json(path, sealed_json(value))
 
 
 def write_parquet(path: Path, table: "pd.DataFrame") -> None:
-    """Publish a parquet file without its index, sealed (`rlvr_dynamics.system.sealed`)."""
+    """Publish a table as a sealed parquet file (`system.sealed`), without its index."""
     with atomic_path(path) as temporary:
         write_sealed_parquet(temporary, table)

@@ -1,7 +1,7 @@
-"""Processes that end with this one: how they are started, notice its end, and are ended.
+"""Child processes that end when this process ends.
 
-Each is the leader of a process group of its own, so an interrupt at the terminal is this process's
-to handle, and ending one ends all that it started.
+Each child leads its own process group, so only this process receives an interrupt at the terminal,
+and ending a child ends all processes that it started.
 """
 
 import ctypes
@@ -23,9 +23,10 @@ def start(
 
     Args:
         command: The program and its arguments.
-        watches_input: Whether it ends by itself then (`end_with_parent`, `system.supervise`). One
-            that does not is sent SIGTERM by the kernel when the thread that started it ends.
-        settings: As `subprocess.Popen`.
+        watches_input: Whether the command then ends by itself (`end_with_parent`,
+            `system.supervise`). If not, the kernel sends it SIGTERM when the thread that started
+            it ends.
+        settings: Further arguments of `subprocess.Popen`.
     """
     if not watches_input:
         settings |= {"stdin": subprocess.DEVNULL, "preexec_fn": _die_with_parent}
@@ -34,14 +35,14 @@ def start(
 
 
 def end(process: subprocess.Popen[bytes], patience: float = 0.0) -> bool:
-    """Wait for a child, then kill what is left of its process group.
+    """Wait for a child, then kill the remaining processes of its group.
 
     Args:
-        process: What `start` returned.
-        patience: Seconds that it is given to end by itself.
+        process: The child returned by `start`.
+        patience: Seconds to wait for it to end by itself.
 
     Returns:
-        Whether it did.
+        Whether it ended by itself.
     """
     try:
         process.wait(patience)
@@ -57,17 +58,17 @@ def end(process: subprocess.Popen[bytes], patience: float = 0.0) -> bool:
 
 
 def close_input(process: subprocess.Popen[bytes]) -> None:
-    """Close a child's standard input: there is no more to do."""
-    with suppress(OSError):  # it has ended, and something written to it was never read
+    """Close a child's standard input, to tell it that there is no more work."""
+    with suppress(OSError):  # it has ended without reading all its input
         if process.stdin is not None:
             process.stdin.close()
 
 
 def end_with_parent() -> None:
-    """Inside a child: end it and all that it started as soon as its standard input closes."""
+    """In a child: end it and all that it started as soon as its standard input closes."""
 
     def watch() -> None:
-        # Not through sys.stdin, whose lock would be in the way of an ordinary exit.
+        # Not through sys.stdin, whose lock would block a normal exit.
         while os.read(0, 1):
             pass
         if os.getpgrp() == os.getpid():

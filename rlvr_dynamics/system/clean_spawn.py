@@ -1,8 +1,8 @@
 """Spawned processes that do not import the parent's main script.
 
-Spawn runs the main script again in every child, which fails for a script from standard input,
-repeats its work if it has no main guard, and loads far too much inside a Ray worker. Our workers
-need nothing from it: what they run lives in modules.
+Spawn runs the main script again in every child. That fails for a script from standard input,
+repeats the script's work if it has no main guard, and imports far too much inside a Ray worker.
+Our workers do not need it, because their code is in modules.
 """
 
 import threading
@@ -34,7 +34,7 @@ def _popen(process: BaseProcess) -> popen_spawn_posix.Popen:
 
 
 class CleanProcess(SpawnProcess):
-    """A spawned process that knows nothing of the parent's main script."""
+    """A spawned process that does not import the parent's main script."""
 
     _Popen = staticmethod(_popen)  # pyright: ignore[reportAssignmentType]
 

@@ -1,4 +1,4 @@
-"""What every command line has in common: its grammar, the terminal, how it ends."""
+"""Shared parts of every command line: grammar, terminal output, exit."""
 
 import argparse
 import os
@@ -29,16 +29,16 @@ _KEY = re.compile(r"\w+")
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Write a text to the terminal with its control characters made visible."""
+    """Write text to the terminal with control characters made visible."""
     print(shown(text), file=stream or sys.stdout, flush=True)
 
 
 def aligned(rows: Iterable[Sequence[object]], right: Container[int] = ()) -> list[str]:
-    """Lines of a table, two blanks between its columns.
+    """Return the lines of a table, with two spaces between columns.
 
     Args:
         rows: The cells, row by row.
-        right: Columns that are aligned at their right edge.
+        right: Indices of right-aligned columns.
     """
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
@@ -52,18 +52,18 @@ def aligned(rows: Iterable[Sequence[object]], right: Container[int] = ()) -> lis
 
 
 def unquoted(text: str) -> str:
-    """A value as it stands, or what the quotes hold that its shell has left around it."""
+    """Return a value without the quotes that a shell may have left around it."""
     quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
     return text[1:-1] if quoted else text
 
 
 def path_of(text: str) -> Path:
-    """The type of an option that takes a path."""
+    """Parse an option's path."""
     return Path(unquoted(text))
 
 
 def count_of(text: str) -> int:
-    """The type of an option that takes a whole number of at least 1."""
+    """Parse an option's whole number, at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"given {text!r}, allowed: 1, 2, 3, ...")
     return int(text)
@@ -72,7 +72,7 @@ def count_of(text: str) -> int:
 class Parser(argparse.ArgumentParser):
     """The grammar of all commands: words and options in any order, `key=value` for `--key value`.
 
-    A mistake is a UserError that names the word and what was probably meant.
+    A mistake raises a UserError that names the word and a likely correction.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class Parser(argparse.ArgumentParser):
         """Describe a command line.
 
         Args:
-            overrides: Whether `key=value` with a key that is no option is a word of the command.
-            hints: Options that users may expect here, and the way out for each.
-            settings: As argparse.
+            overrides: Whether `key=value` is accepted as a word if the key is not an option.
+            hints: Options that users may expect here, and what to use instead.
+            settings: Further arguments of `argparse.ArgumentParser`.
         """
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         epilog = "\n".join(filter(None, [KEYS, settings.pop("epilog", None)]))
@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(VERSION, action="store_true", help="say which version this is")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, but nothing unknown is left over, and --version answers before all else.
+        """Parse as argparse does, but reject unknown arguments and handle --version first.
 
         Raises:
             UserError: The command line has a mistake.
@@ -122,7 +122,7 @@ class Parser(argparse.ArgumentParser):
         return found, []
 
     def _keys_as_options(self, given: Sequence[str]) -> list[str]:
-        """Spell `key=value` as the option it stands for."""
+        """Rewrite `key=value` as the option it stands for."""
         options = {
             name.lstrip("-").replace("-", "_"): (name, action.nargs == 0)
             for name, action in self._option_string_actions.items()
@@ -169,7 +169,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        # Words that may be left out arrive as an empty list.
+        # Optional words arrive as an empty list.
         if action.choices is not None and value != [] and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             raise UserError(
@@ -187,11 +187,11 @@ def end(
     work: Callable[[], int],
     interrupted: str = "interrupted: run the same command again to go on",
 ) -> int:
-    """Do the work of a command line; returns the exit code, however it ends.
+    """Run a command's work and return its exit code, however it ends.
 
     Args:
-        work: Returns the exit code.
-        interrupted: What is said after Ctrl-C or a scheduler's signal.
+        work: Does the work and returns the exit code.
+        interrupted: Message after Ctrl-C or a scheduler's signal.
     """
     _settle()
     try:
@@ -203,7 +203,7 @@ def end(
         say(interrupted, stream=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); the interpreter would complain again.
+        # The reader of our output has gone (`| head`); the interpreter would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:
@@ -215,25 +215,25 @@ def end(
 
 
 def _settle() -> None:
-    """Make do with the terminal and the user that there are."""
+    """Adapt to terminals with limited encodings and to users without a name."""
     if sys.getfilesystemencoding().lower() != "utf-8":
         _begin_again_in_utf8()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A terminal that cannot show a letter must not end a run that is finished.
+            # A terminal that cannot show a character must not fail a finished run.
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     encoding = os.environ.get(ENCODING, "")
     if encoding and ":" not in encoding:
-        os.environ[ENCODING] = f"{encoding}:backslashreplace"  # for the processes we start
+        os.environ[ENCODING] = f"{encoding}:backslashreplace"  # for child processes
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
-        # Libraries ask for a user's name, which a container may not know.
+        # Libraries ask for the user's name, which may not exist in a container.
         os.environ.setdefault("LOGNAME", f"uid{os.getuid()}")
 
 
 def _begin_again_in_utf8() -> None:
-    """Under an old locale Python can neither name every file nor write every text: start anew."""
+    """Restart in UTF-8 mode: other locales cannot represent every file name and text."""
     encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
     shown = {ENCODING: os.environ.get(ENCODING) or f"{encoding}:backslashreplace"}
     os.execve(sys.executable, sys.orig_argv, {**os.environ, **shown, "PYTHONUTF8": "1"})  # noqa: S606

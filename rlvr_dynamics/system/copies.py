@@ -1,6 +1,6 @@
-"""Copies of what others wrote: files alone, and never through a link that leaves their folder.
+"""Copy foreign folders: only files, and never through a link that leaves the folder.
 
-A folder from elsewhere may hold a link to any file of this machine, and copies are published.
+A foreign folder may contain a link to any file on this machine, and copies get published.
 """
 
 import os
@@ -13,12 +13,12 @@ _BLOBS = "blobs"
 
 
 def keep_inside(path: Path, folder: Path) -> None:
-    """Make sure that a path below a folder is there, and leads to nothing outside of it.
+    """Check that a path in a folder exists and does not lead outside of it.
 
-    Hugging Face's cache keeps its files as links to the blobs of the same repository; these pass.
+    Hugging Face's cache stores files as links to blobs of the same repository; these are allowed.
 
     Raises:
-        UserError: It is a link that leaves the folder, or leads nowhere.
+        UserError: It is a link that leaves the folder or is broken.
     """
     real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if not path.exists():
@@ -35,7 +35,7 @@ def keep_inside(path: Path, folder: Path) -> None:
 
 
 def _blobs(home: Path) -> tuple[Path, ...]:
-    """models--OWNER--NAME/blobs of a folder models--OWNER--NAME/snapshots/COMMIT, also deeper."""
+    """Return models--OWNER--NAME/blobs for a folder in models--OWNER--NAME/snapshots/COMMIT."""
     return tuple(
         place.parent / _BLOBS
         for place in home.parents
@@ -56,11 +56,11 @@ def copy_folder(source: Path, target: Path, folder: Path | None = None) -> None:
 
     Args:
         source: The folder.
-        target: Where they go; may exist.
-        folder: What no link may leave; `source` by itself.
+        target: Where to copy them; may exist.
+        folder: The folder that no link may leave; `source` by default.
 
     Raises:
-        UserError: A link leaves it or leads nowhere, or something is no file.
+        UserError: A link leaves it or is broken, or an entry is not a regular file.
     """
     home = source if folder is None else folder
     keep_inside(source, home)

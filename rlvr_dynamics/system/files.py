@@ -1,4 +1,4 @@
-"""Files that others wrote, read with the distrust they deserve."""
+"""Read files from untrusted sources."""
 
 import json
 import stat
@@ -17,11 +17,11 @@ _KINDS = {
 
 
 def require_file(path: Path) -> None:
-    """Refuse anything but an ordinary file: opening a pipe would wait for ever.
+    """Check that a path is a regular file, because opening a pipe would block forever.
 
     Raises:
-        FileNotFoundError: There is nothing.
-        UserError: There is something else.
+        FileNotFoundError: It does not exist.
+        UserError: It is something else.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
@@ -37,11 +37,11 @@ def read_object(path: Path, *, way_out: str) -> dict[str, Any]:
 
     Args:
         path: The file.
-        way_out: What to do where it is damaged.
+        way_out: What the user can do if it is damaged.
 
     Raises:
-        FileNotFoundError: There is none.
-        UserError: It is not an ordinary file, UTF-8, JSON or an object, or nested too deeply.
+        FileNotFoundError: It does not exist.
+        UserError: It is not a regular file, UTF-8, JSON or an object, or is nested too deeply.
     """
     require_file(path)
     try:

@@ -1,4 +1,4 @@
-"""Tables of text that others wrote, made safe: a cell that begins with ``=`` is a formula."""
+"""Make tables of untrusted text safe for spreadsheets, where ``=`` starts a formula."""
 
 import re
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ _FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r]")
 
 
 def cell(text: str) -> str:
-    """Return a text that a spreadsheet takes as text: as `shown`, with a quote before a formula."""
+    """Return text that a spreadsheet reads as text: as `shown`, with formulas quoted."""
     text = shown(text)
     if len(text.strip()) < 2 or not _FORMULA.match(text) or _is_number(text):
         return text
@@ -28,7 +28,7 @@ def _is_number(text: str) -> bool:
 
 
 def as_csv(frame: "pd.DataFrame") -> str:
-    """Return a table as csv, with all digits that matter and no cell that is a formula."""
+    """Return a table as csv, with all significant digits and without formulas."""
     import pandas as pd
 
     safe = frame.rename(columns=lambda name: cell(str(name)))

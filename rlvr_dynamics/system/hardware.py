@@ -1,4 +1,4 @@
-"""What this machine has, found out without importing torch."""
+"""The hardware of this machine, detected without importing torch."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import psutil
 
 
 def gpus_found() -> list[str]:
-    """Names of the NVIDIA GPUs that this process may use."""
+    """Return the names of the NVIDIA GPUs that this process may use."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -28,12 +28,12 @@ def gpus_found() -> list[str]:
 
 
 def memory_bytes() -> int:
-    """Physical memory."""
+    """Return the physical memory in bytes."""
     return psutil.virtual_memory().total
 
 
 def processor_name() -> str:
-    """Model name of the processor."""
+    """Return the model name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -43,7 +43,7 @@ def processor_name() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """This machine, for records of where numbers come from."""
+    """Describe this machine, for provenance records."""
     return {
         "processor": processor_name(),
         "cores": os.cpu_count(),
@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the disk that holds (or will hold) `folder`."""
+    """Return the free bytes on the disk that holds (or will hold) `folder`."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

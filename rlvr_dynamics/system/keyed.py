@@ -1,7 +1,7 @@
-"""Finished files that carry what they were made from: taken as they are, or made again.
+"""Files that record what they were made from, so that they can be reused or made again.
 
-Whoever makes a file names its material, all that its content depends on. The digest of it, the
-key, is stored with the file. A file that is damaged, or of another key, counts as absent.
+The maker of a file names its material: everything that the content depends on. Its digest, the
+key, is stored with the file. A file that is damaged or has another key counts as absent.
 """
 
 import json
@@ -29,12 +29,12 @@ _FACTS = b"rlvr_dynamics"
 
 
 def keyed(material: Any) -> dict[str, str]:
-    """Return the fact that a file was made from a material."""
+    """Return the facts that record a file's material."""
     return {"key": digest(material)}
 
 
 def is_made_from(facts: Mapping[str, Any], material: Any) -> bool:
-    """Return whether the facts of a file name a material."""
+    """Return whether a file's facts match a material."""
     return facts.get("key") == digest(material)
 
 
@@ -62,12 +62,12 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 def stored_or_made(path: Path, material: Any, make: Callable[[], "pd.DataFrame"]) -> "pd.DataFrame":
-    """Return a table, made only where it is not stored or was made from something else.
+    """Return a stored table, or make it if it is missing or was made from something else.
 
     Args:
         path: The parquet file.
         material: All that it depends on, a JSON value.
-        make: Makes it.
+        make: Function that makes it.
     """
     if not is_made_from(facts_of(path), material):
         write_table(path, make(), keyed(material))
@@ -84,7 +84,7 @@ def write_arrays(path: Path, arrays: Mapping[str, "np.ndarray"], facts: Mapping[
 
 
 def read_arrays(path: Path) -> tuple[dict[str, "np.ndarray"], dict[str, str]] | None:
-    """Return the arrays and the facts of a file that `write_arrays` wrote; None without one."""
+    """Return the arrays and facts of a file that `write_arrays` wrote; None if there is none."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

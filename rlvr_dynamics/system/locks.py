@@ -1,8 +1,8 @@
-"""One process at a time: a lock on a file, also on disks that know no locks.
+"""A file lock for one process at a time, also on disks without locking.
 
-NFS without its lock server and Lustre without its option refuse `flock`. There a second file,
+NFS without a lock server and Lustre without its mount option reject `flock`. There a second file,
 created exclusively, names the holder, who keeps touching it. A holder that is dead (on this
-machine) or has not touched the file for long (on any other) has lost the lock.
+machine) or has not touched the file for a long time (on another machine) has lost the lock.
 """
 
 import errno
@@ -24,7 +24,7 @@ TOUCH_SECONDS = 20.0
 SILENT_SECONDS = 180.0
 _UNKNOWN = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _PAUSE_SECONDS = 0.05
-_SHORT_LOOKS = 20  # `is_held` may be looking at this very moment; a holder holds on for longer
+_SHORT_LOOKS = 20  # `is_held` may hold the lock for a moment; a real holder keeps it longer
 
 
 class Busy(Exception):
@@ -33,15 +33,15 @@ class Busy(Exception):
 
 @contextmanager
 def held(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock as long as the block runs.
+    """Hold a lock while the block runs.
 
     Args:
-        path: The lock's file, which stays.
-        waiting: Called once when another process holds it, which is then waited for.
+        path: The lock file, which is not removed.
+        waiting: Called once before waiting for another process that holds the lock.
 
     Raises:
         Busy: Another process holds it, and `waiting` is None.
-        OSError: The file cannot be made.
+        OSError: The file cannot be created.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -57,7 +57,7 @@ def held(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None
 def is_held(path: Path) -> bool:
     """Whether a process holds a lock now; changes nothing.
 
-    A shared lock is tried and let go at once, which also sees other nodes of a shared disk.
+    It takes and releases a shared lock, which also detects holders on other nodes of a shared disk.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -76,7 +76,7 @@ def is_held(path: Path) -> bool:
 
 
 def _taken(take: Callable[[], bool], waiting: Callable[[], None] | None) -> bool:
-    """What `take` returns, called until it is not Busy, or a few times."""
+    """Call `take` until it does not raise Busy, or a few times, and return its result."""
     looks = 0
     while True:
         try:
@@ -91,7 +91,7 @@ def _taken(take: Callable[[], bool], waiting: Callable[[], None] | None) -> bool
 
 
 def _flock(handle: int) -> bool:
-    """Take the lock; False where this disk knows none."""
+    """Take the lock; return False if the disk does not support locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -128,11 +128,11 @@ def _claim(owner: Path, mine: str) -> bool:
     except FileExistsError:
         if not _is_abandoned(owner):
             raise Busy from None
-        # Only one of those who see it abandoned moves it away; the others find none, or a new one.
+        # Only one of those that see it abandoned moves it away; the others find none, or a new one.
         seen, aside = _content(owner), owner.with_name(f"{owner.name}.{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):
             owner.rename(aside)
-            if _content(aside) != seen:  # a new one, taken over in this very moment
+            if _content(aside) != seen:  # a new one, created at the same moment
                 with suppress(FileExistsError):
                     os.link(aside, owner)
             aside.unlink()
@@ -154,7 +154,7 @@ def _is_abandoned(owner: Path) -> bool:
     words = _content(owner).split()
     if len(words) == 4 and words[:2] == [socket.gethostname(), _processes()]:
         return not is_alive(words[2])
-    # The disk's clock may be another than ours: both times are read from the disk.
+    # The disk's clock may differ from ours, so both times are read from the disk.
     probe = owner.with_name(f"{owner.name}.{uuid.uuid4().hex}")
     try:
         probe.touch()
@@ -174,7 +174,7 @@ def _content(owner: Path) -> str:
 
 
 def _processes() -> str:
-    """Which processes can be seen from here: those of this machine, or of a container."""
+    """Return an id of the set of visible processes: those of this machine, or of a container."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -1,4 +1,4 @@
-"""Colours that colour-blind readers can tell apart.
+"""Colours that are distinguishable for colour-blind readers.
 
 Source: Okabe and Ito, "Color Universal Design" (2008); the grey is ours.
 """

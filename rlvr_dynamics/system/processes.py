@@ -1,7 +1,7 @@
-"""Find and end every process of a training run, wherever Ray has moved it.
+"""Find and end every process of a training run, including those that Ray detached.
 
-A process group does not hold Ray's daemons. What all descendants share are a marker in their
-environment and their working folder: that is how they are found, also after their parents are gone.
+Ray's daemons leave the process group. All descendants share a marker in their environment and
+their working folder, by which they are found even after their parents are gone.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ GRACE_SECONDS = 4.0
 
 
 def folder_prefix(marker: str) -> str:
-    """How the name of a run's temporary working folder begins."""
+    """Return the prefix of a run's temporary working folder."""
     return f"rlvr-{hashlib.sha256(marker.encode()).hexdigest()[:10]}-"
 
 
 def marked(marker: str) -> list[psutil.Process]:
-    """Living processes that belong to the run of `marker`, except this one."""
+    """Return the living processes that belong to the run of `marker`, except this one."""
     prefix, own = folder_prefix(marker), os.getpid()
     found = []
     for process in psutil.process_iter():
@@ -40,7 +40,7 @@ def marked(marker: str) -> list[psutil.Process]:
 
 
 def workers(marker: str) -> dict[int, str]:
-    """Process id and title of Ray actors and vLLM engines (idle Ray workers come and go)."""
+    """Return id and title of Ray actors and vLLM engines (idle Ray workers come and go)."""
     found = {}
     for process in marked(marker):
         try:
@@ -61,7 +61,7 @@ def is_alive(pid: int) -> bool:
 
 
 def shared_memory(marker: str) -> set["Segment"]:
-    """Shared memory that the run's living processes have mapped at this moment."""
+    """Return the shared memory that the run's living processes currently map."""
     return {segment for process in marked(marker) for segment in _mapped(process.pid)}
 
 
@@ -71,12 +71,12 @@ def end_all(
     keep: frozenset[int] = frozenset(),
     remembered: frozenset["Segment"] = frozenset(),
 ) -> None:
-    """End every marked process, first politely, and remove the shared memory they mapped.
+    """End every marked process, gracefully first, and remove the shared memory they mapped.
 
     Args:
         marker: The run's marker.
         keep: Process ids to spare.
-        remembered: Segments that were mapped earlier, also by processes that have died since.
+        remembered: Segments mapped earlier, including by processes that have died since.
     """
     segments = set(remembered)
     deadline = time.monotonic() + GRACE_SECONDS
@@ -95,26 +95,26 @@ def end_all(
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of shared memory; the inode tells it from a later one of the same name."""
+    """A shared-memory file; the inode distinguishes it from a later one with the same name."""
 
     path: Path
     inode: int
 
 
 def _mapped(pid: int) -> set[Segment]:
-    """Segments of `multiprocessing.shared_memory` and vLLM's queues that a process has mapped."""
+    """Return the segments of `multiprocessing.shared_memory` and vLLM's queues a process maps."""
     try:
         maps = Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return set()
-    # The inode stands before the path.
+    # The inode comes before the path.
     pattern = rf" (\d+) +{SHARED_MEMORY}/((?:psm|verl_weights)_\w+|sem\.(?:loky|mp)-[\w-]+)$"
     found = re.findall(pattern, maps, flags=re.MULTILINE)
     return {Segment(SHARED_MEMORY / name, int(inode)) for inode, name in found}
 
 
 def _remove_unused(segments: set[Segment]) -> None:
-    """Unlink the segments that are still there and that no living process has mapped."""
+    """Unlink the remaining segments that no living process maps."""
     left = {segment for segment in segments if _inode(segment.path) == segment.inode}
     if not left:
         return

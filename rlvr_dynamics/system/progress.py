@@ -1,4 +1,4 @@
-"""Progress bars for long work: lively on a terminal, a line now and then in a log file."""
+"""Progress bars for long work: animated on a terminal, occasional lines in a log file."""
 
 import sys
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ def bar(
     unit_scale: bool = False,
     disable: bool = False,
 ) -> Any:
-    """Return a tqdm bar over `items` (or one to be advanced by `.update`)."""
+    """Return a tqdm bar over `items`, or one to advance with `.update`."""
     interactive = sys.stderr.isatty()
     return tqdm(
         items,

@@ -1,11 +1,11 @@
-"""Files that carry a hash of themselves, so that a flipped bit shows when they are read.
+"""Files that contain a hash of themselves, so that a flipped bit is detected on reading.
 
-A format leaves room for words of ours (a parquet footer, a safetensors header). They are
-`SEAL` and 32 hex digits, the XXH3 hash of the file with these digits set to zero. The file stays
-what it is to every other program. Bytes are read once, checked, and parsed from memory. A JSON
-object has its seal under a key of its own: the digest of everything else in it.
+The seal is stored as metadata (a parquet footer, a safetensors header): `SEAL` and 32 hex digits,
+the XXH3 hash of the file with these digits set to zero. Other programs read the file as usual.
+Bytes are read once, checked, and parsed from memory. A JSON object has its seal under a separate
+key: the digest of everything else in it.
 
-A file without such words, of another program or of an earlier version, is taken as it is.
+A file without a seal, from another program or an earlier version, is accepted unchecked.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class Damaged(UserError):
-    """A file of ours is not as it was written."""
+    """A sealed file has changed since it was written."""
 
 
 def damaged(path: Path, what: str = "its content is not what was written") -> Damaged:
@@ -57,13 +57,13 @@ def hash_of_file(path: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's bytes, which names its content."""
+    """Return the sha256 of a file's bytes, which identifies its content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _place(data: Any) -> int:
-    """Return where the digits of the seal begin; -1 without a seal."""
+    """Return the offset of the seal's digits; -1 without a seal."""
     place = data.rfind(SEAL.encode())
     return place if place < 0 else place + len(SEAL)
 
@@ -76,10 +76,10 @@ def _hash(data: memoryview, place: int) -> str:
 
 
 def seal(path: Path) -> None:
-    """Put the hash of a file into the room that `UNSEALED` keeps in it.
+    """Write the hash of a file into the placeholder `UNSEALED`.
 
     Raises:
-        ValueError: It has no such room.
+        ValueError: It has no placeholder.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         place = _place(data)
@@ -91,7 +91,7 @@ def seal(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a file is there and as it was written, without holding it in memory."""
+    """Return whether a file exists and is undamaged, without loading it into memory."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _agrees(data)
@@ -126,9 +126,9 @@ def write_sealed_parquet(
     """Write a parquet file without the table's index; equal content gives equal bytes.
 
     Args:
-        path: Where to.
-        table: What.
-        metadata: Further words for the footer.
+        path: The file.
+        table: The table.
+        metadata: Further metadata for the footer.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -143,7 +143,7 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
     """Return the table of a parquet file; `options` as of `pandas.read_parquet`.
 
     Raises:
-        Damaged: It is not what was written, or no whole parquet file.
+        Damaged: It has changed since it was written, or is not a complete parquet file.
         OSError: It cannot be read.
     """
     import pandas as pd
@@ -157,29 +157,29 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
 
 
 def digest(value: Any) -> str:
-    """Hash of a JSON value, independent of the order of keys."""
+    """Return the hash of a JSON value, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with the digest of everything in it."""
+    """Return a JSON object with a digest of its content."""
     return {**value, _JSON_KEY: digest(dict(value))}
 
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
-    """Return what `atomic.write_sealed_json` wrote; an object without a seal is taken as it is.
+    """Return what `atomic.write_sealed_json` wrote; an object without a seal is not checked.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: It does not exist.
         ValueError: It is damaged.
-        UserError: It is not an ordinary file.
+        UserError: It is not a regular file.
     """
     require_file(path)
     return unsealed_json(path.read_bytes())
 
 
 def unsealed_json(data: bytes) -> dict[str, Any]:
-    """Return the object in the bytes of a file that `atomic.write_sealed_json` wrote.
+    """Parse the bytes of a file that `atomic.write_sealed_json` wrote.
 
     Raises:
         ValueError: It is damaged.

@@ -1,9 +1,9 @@
-"""Run a command and make sure that nothing of it outlives us.
+"""Run a command and make sure that none of its processes outlives us.
 
-`python -m rlvr_dynamics.system.supervise MARKER LOG -- COMMAND...` starts the command, waits for
-its end, for the end of its own standard input (which closes when the parent dies, also by SIGKILL)
-or for a signal, then ends every process that carries the marker and removes the shared memory that
-any of them had mapped while it was watched.
+`python -m rlvr_dynamics.system.supervise MARKER LOG -- COMMAND...` starts the command and waits
+until it ends, its own standard input closes (the parent died, even by SIGKILL), or a signal
+arrives. Then it ends every process that carries the marker and removes the shared memory that any
+of them had mapped.
 """
 
 import os
@@ -25,11 +25,11 @@ class _Stop(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Supervise one command; returns its exit code, or 75 when it was asked to end."""
+    """Supervise one command and return its exit code, or 75 if asked to end."""
     marker, log, separator, *command = arguments
     if separator != "--" or not command:
         raise ValueError("usage: supervise MARKER LOG -- COMMAND...")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides about an interrupt
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGUSR1, _stop)
     code: int | None = None
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    # A second signal must not cut the clean-up short.
+    # A second signal must not interrupt the clean-up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     raise _Stop

@@ -1,4 +1,4 @@
-"""Parallel over tensors, serial inside them, and no more of them at once than memory allows."""
+"""Run tensors in parallel, one thread each, and no more at once than memory allows."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def one_thread_each() -> Iterator[None]:
     """Let torch and numpy's BLAS use one thread per caller inside the block.
 
-    Small matrices lose time to more threads: fitting a small network takes a hundred times longer.
+    More threads slow down small matrices: fitting a small network takes a hundred times longer.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -24,12 +24,12 @@ def one_thread_each() -> Iterator[None]:
 
 
 class Memory:
-    """Admits tasks while what they hold together stays under a total.
+    """Admit tasks while their combined memory stays below a total.
 
-    A task that is larger than the total by itself runs alone.
+    A task larger than the total runs alone.
 
     Args:
-        total: Bytes that all tasks may hold together.
+        total: Bytes that all tasks may use together.
     """
 
     def __init__(self, total: int) -> None:
@@ -40,7 +40,7 @@ class Memory:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes are free, and hold them inside the block."""
+        """Wait until `size` bytes are free, and reserve them inside the block."""
         with self._changed:
             self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self.total)
             self._held += size

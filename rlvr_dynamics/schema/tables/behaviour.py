@@ -1,4 +1,4 @@
-"""The tables in behaviour/: what every column holds. Data only."""
+"""Columns of the tables in behaviour/. Data only."""
 
 from rlvr_dynamics.schema.tables.column import Column, table
 from rlvr_dynamics.schema.tables.parts import SEED, A

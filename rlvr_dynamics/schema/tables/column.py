@@ -1,4 +1,4 @@
-"""One column of a table, and a table as its makers and readers know it."""
+"""The description of tables and their columns, shared by makers and readers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Column:
         kind: Unit or kind of value: `share`, `cosine`, `step`, `name`, `norm`, ...
         formula: How it is computed, in words or symbols.
         source: Paper and equation, or `ours`.
-        required: Whether readers refuse a table without it; the others may be missing in a run
-            directory of an earlier version.
+        required: Whether readers reject a table without it; other columns may be missing in run
+            directories of earlier versions.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Column:
 
 
 def needed(name: str, kind: str, formula: str, source: str = OURS) -> Column:
-    """A column that readers cannot do without."""
+    """Return a required column."""
     return Column(name, kind, formula, source, required=True)
 
 
@@ -37,10 +37,10 @@ class TableFile:
     """A table of a run directory.
 
     Attributes:
-        file: Its place below the run directory.
+        file: Its path in the run directory.
         stage: The stage that writes it.
         columns: Its columns in the order of the file.
-        is_open: Whether the file has further columns, which others name.
+        is_open: Whether the file has further columns, defined elsewhere.
     """
 
     file: str
@@ -50,7 +50,7 @@ class TableFile:
 
     @property
     def name(self) -> str:
-        """Its name without folder and ending."""
+        """Its name without folder and suffix."""
         return PurePosixPath(self.file).stem
 
     @property
@@ -59,11 +59,11 @@ class TableFile:
         return [column.name for column in self.columns]
 
     def lacking(self, found: Iterable[str]) -> list[str]:
-        """The required columns that a table does not have."""
+        """Return the required columns that are missing from a table."""
         there = set(found)
         return [each.name for each in self.columns if each.required and each.name not in there]
 
 
 def table(file: str, stage: str, *columns: Column, is_open: bool = False) -> TableFile:
-    """A table with its columns in the order of the file."""
+    """Return a table with its columns in the order of the file."""
     return TableFile(file, stage, columns, is_open)

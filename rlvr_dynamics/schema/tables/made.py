@@ -1,4 +1,4 @@
-"""The tables in predictions/ and scores/: what every column holds. Data only.
+"""Columns of the tables in predictions/ and scores/. Data only.
 
 Legend: W_t the weights of one tensor at step t, W_0 the base, Ŵ the predicted weights.
 """

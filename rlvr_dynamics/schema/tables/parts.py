@@ -1,4 +1,4 @@
-"""Columns and words that several tables have in common."""
+"""Columns and texts shared by several tables."""
 
 from rlvr_dynamics.schema.tables.column import Column, needed
 
@@ -23,7 +23,7 @@ SHAPE = (
 def null(
     prefix: str, what: str, source: str, *, required: tuple[str, ...] = ()
 ) -> tuple[Column, ...]:
-    """The three columns of a null: its mean and the ends of its central 95 %."""
+    """Return the three columns of a null: its mean and the ends of its central 95 %."""
     ends = {
         "mean": f"mean of {what} over {source}",
         "low": f"2.5 % quantile of {what} over {source}",

@@ -1,4 +1,4 @@
-"""The tables in measure/ about whole trajectories: what every column holds. Data only.
+"""Columns of the tables in measure/ about whole trajectories. Data only.
 
 Legend: W_t the weights of one tensor at step t, W_0 the base, ΔW_t = W_t − W_0; T observed steps,
 d elements of one tensor, m x n a weight matrix, s = min(m, n). σ_i, u_i, v_i: the
