@@ -1,4 +1,4 @@
-"""The grid of models x algorithms, on the data and benchmarks of the paper that uses the model.
+"""The grid of models x algorithms, with the data and benchmarks of the paper that trains the model.
 
 `configs/exp/<algorithm>_<model>.yaml` are generated from here (`python -m experiments.grid
 --write`). The data depend on the model, never on the algorithm, so that algorithms are compared on

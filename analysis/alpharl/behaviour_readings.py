@@ -24,7 +24,7 @@ from rlvr_dynamics.results.study import Study
 
 ROW_INCHES = 0.13
 Reading = tuple[str, str, str]
-"""Reader, writer, and how the pair is named in the legend."""
+"""Reader, writer, and the pair's name in the legend."""
 NON_GREEDY: tuple[Reading, ...] = (
     (BASE, TRAINED, "trained model's answers, read by the base"),
     (RANK1, TRAINED, "the same, read by the rank-1 update"),

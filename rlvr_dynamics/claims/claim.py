@@ -99,7 +99,7 @@ class Measured:
 
 
 Measure = Callable[[Results, int | None], Measured | None]
-"""From a run and the last observed step of a window; None where its tables lack what it needs."""
+"""Measures a run, given a window's last observed step; None if its tables lack what is needed."""
 
 
 def by_rl(cell: Cell) -> bool:

@@ -19,7 +19,7 @@ from rlvr_dynamics.statistics.paired import Contrast
 
 Array = NDArray[np.float64]
 Rows = Callable[[Results, int | None], pd.DataFrame | None]
-"""From a run and the last observed step to rows of a table; None where the table is missing."""
+"""Returns rows of a run's table, given the last observed step; None if the table is missing."""
 
 
 def accuracies(

@@ -12,7 +12,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.sealed import Damaged, read_sealed
 
 Answers = dict[str, tuple[pd.Series, int]]
-"""By protocol: mean score of each question, and the most samples that a question has."""
+"""By protocol: mean score of each question, and the maximum number of samples per question."""
 
 
 def read_answers(path: Path) -> Answers:

@@ -14,7 +14,7 @@ from rlvr_dynamics.system.palette import ORANGE, PURPLE, SKY
 
 USES_FUTURE = "uses the future"
 CHECKPOINTS = {"base": "base", "real": "real checkpoint"}
-"""Titles of the models that no method makes; they come before all methods."""
+"""Titles of the models not made by a method; they come before all methods."""
 
 _VARIANT_MARKERS = ("o", "s", "d", "v", "<", "p", "h", "*")
 _OWN_LOOKS = (Look(ORANGE, "P"), Look(SKY, "<"), Look(PURPLE, ">"), Look(ORANGE, "h"))

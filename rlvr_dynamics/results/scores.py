@@ -29,7 +29,7 @@ from rlvr_dynamics.statistics.intervals import (
 from rlvr_dynamics.statistics.paired import GAIN, RATIO, Contrast, Paired, difference, pair
 
 PROTOCOLS = ("sampled", "greedy")
-"""How answers are drawn, the one that tables and figures prefer first."""
+"""How answers are drawn; tables and figures prefer the first."""
 POINTS = difference(scale=100.0)
 """Difference of the first two models, in points (per cent)."""
 HOLD_LAST = "hold_last"
