@@ -94,7 +94,7 @@ def polynomial_continuation(
 
 
 def _sinusoid_near(frequency: float, times: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return A, f, φ, C of the best of nine sinusoids within one frequency bin."""
+    """Return A, f, φ, C of the best of nine sinusoids within one bin of `frequency`."""
     best, least = np.array([0.0, frequency, 0.0, y.mean()]), np.inf
     for near in frequency + np.linspace(-0.9, 0.9, 9) / len(y):
         angle = 2.0 * np.pi * near * times
