@@ -6,7 +6,11 @@ import torch
 
 from rlvr_dynamics.checkpoints import Differences, Trajectory
 
-pytestmark = pytest.mark.slow  # importing peft and transformers takes longer than the tests
+pytestmark = [
+    pytest.mark.slow,  # importing peft and transformers takes longer than the tests
+    # peft warns of the embeddings and of the adapter with a bias that are tried here.
+    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
+]
 STEPS = 3
 
 
