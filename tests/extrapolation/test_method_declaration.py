@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.registry import find
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, METHODS
 from rlvr_dynamics.extrapolation.__main__ import methods_in_markdown
 from rlvr_dynamics.reporting import build_report, figure_style
 from rlvr_dynamics.results.methods import look, method_name, method_rank
+from rlvr_dynamics.results.study import load_study
 from rlvr_dynamics.system import palette
 from tests.support.reporting_fixture import ACCURACY, SKILL, build_run, write_forecast, write_scores
 from tests.support.trajectory_source import go, source
@@ -71,13 +73,19 @@ def test_a_run_finds_a_new_method(doubled, source, capsys):
 
 
 @pytest.fixture
-def report(doubled, tmp_path, monkeypatch):
-    """The report of a run that used the method, and a variant under a label of the user's."""
-    run, out = build_run(tmp_path / "run"), tmp_path / "report"
+def run(doubled, tmp_path):
+    """A run that used the method, and a variant under a label of the user's."""
+    run = build_run(tmp_path / "run")
     models = ("base", "step_3", "step_20", "rank1_recovery__step_20", "relex__observe_3__step_20")
     own = {f"{label}__observe_3__step_20": 0.7 for label in ("doubled", "mine")}
     write_scores(run, {model: ACCURACY[model] for model in models} | own)
     write_forecast(run, skill=SKILL | {"doubled": 0.3, "mine": 0.2})
+    return run
+
+
+@pytest.fixture
+def report(run, tmp_path, monkeypatch):
+    out = tmp_path / "report"
     out.mkdir()
     monkeypatch.setitem(figure_style.STYLE, "svg.fonttype", "none")  # words stay words
     build_report(run, out)
@@ -91,6 +99,12 @@ def test_every_table_of_methods_has_its_title(doubled, report):
     assert set(found) >= {"methods", "scores", "forecast_skill", "moved_parameters"}
     for name, text in found.items():
         assert doubled.title in text and "mine" in text and "doubled" not in text, name
+
+
+def test_the_study_has_its_title_beside_all_other_methods(doubled, run):
+    tables = find("regimes").make(load_study([run]))
+    cells = {str(cell) for table in tables for row in table.cells() for cell in row}
+    assert {doubled.title, "mine", method_name("relex")} <= cells and "doubled" not in cells
 
 
 def test_every_figure_of_methods_has_its_title(doubled, report):
