@@ -83,7 +83,8 @@ def _learning(results: Results, row: dict) -> str:
 
 def _relex(results: Results, row: dict) -> str:
     found, final = EARLY.of(results), results.final_step
-    if found is None or found.observe is None or final is None:
+    judged = row["verdict"] != NOT_MEASURED  # a run of another kind of training is not
+    if not judged or found is None or found.observe is None or final is None:
         return "Whether the first 15 to 20 % of the steps predict the rest was not measured."
     observe = found.observe
     benchmarks = results.benchmarks("in_domain")

@@ -260,7 +260,7 @@ def _questions(
 ) -> NDArray[np.float64] | None:
     found = (results.question_means(model, benchmark, protocol) for model in models)
     columns = [column for column in found if column is not None]
-    if len(columns) < len(models):
+    if not columns or len(columns) < len(models):
         return None
     common = pd.concat(columns, axis=1, join="inner").dropna().sort_index()
     return common.to_numpy(dtype=np.float64).T if len(common) else None

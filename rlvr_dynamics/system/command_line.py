@@ -58,7 +58,9 @@ def unquoted(text: str) -> str:
 
 
 def path_of(text: str) -> Path:
-    """Parse an option's path."""
+    """Parse an option's path; an empty one (an unset variable) is a mistake, not this folder."""
+    if not unquoted(text):
+        raise argparse.ArgumentTypeError("it is empty")
     return Path(unquoted(text))
 
 

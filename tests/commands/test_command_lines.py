@@ -161,6 +161,7 @@ def test_an_unknown_option_is_one_line(module, option, capsys):
         ("slurm", ["sumbit", "demo"], "'sumbit' is not understood -> did you mean submit?"),
         ("slurm", ["submit", "demo", "--dryrun"], "did you mean --dry-run?"),
         ("slurm", ["submit", "demo", "throttle=0"], "--throttle: given '0'"),
+        ("slurm", ["submit", "demo", "--runs", ""], "--runs: it is empty"),  # an unset variable
         ("slurm", ["status", "a", "b"], "'b' is not understood"),
         ("experiments.grid", ["output=x"], "did you mean outputs?"),
         ("experiments.study", ["seeds=2", "seeds=3"], "seeds was given twice (seeds=3)"),

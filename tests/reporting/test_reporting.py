@@ -1,4 +1,5 @@
 import hashlib
+import json
 import math
 import re
 import shutil
@@ -159,6 +160,12 @@ def test_benchmarks_are_resampled_apart(tmp_path):
 def test_missing_model_is_missing_not_zero(tmp_path):
     write_scores(tmp_path, {"base": 0.5})
     assert paired_accuracy(load_results(tmp_path), ["base", "step_20"], ["sums"]) is None
+
+
+def test_no_models_are_no_comparison(tmp_path):
+    """What a table is left with if the samples of a run were removed."""
+    write_scores(tmp_path, {"base": 0.5})
+    assert paired_accuracy(load_results(tmp_path), [], ["sums"]) is None
 
 
 # Claims
@@ -493,6 +500,21 @@ def test_answer_is_made_from_the_numbers(page):
     assert "RELEX, which saw only the first 3 of 20 steps (15 %)" in text
     assert "learning rate 1e−5" in text and "of its own norm" in text
     assert "One run with one seed" in text
+
+
+def test_a_run_of_another_kind_of_training_has_a_page(run_dir, tmp_path):
+    """Claims about reinforcement learning do not judge it, whatever was measured."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(run_dir, run)
+    out.mkdir()
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config["source"] = {"published": {"repo": "somebody/model", "method": "sft"}}
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    report = build_report(run, out)
+    assert report.claims.set_index("id").loc["B3", "verdict"] == "not measured"
+    text = " ".join("".join(Page(report.page.read_text(encoding="utf-8")).text).split())
+    assert "Training moved accuracy from" in text
+    assert "predict the rest was not measured" in text
 
 
 def test_captions_name_n_seed_dtype_and_source(page):
