@@ -241,6 +241,17 @@ def test_the_version_changes_with_our_rules_and_with_the_libraries(monkeypatch, 
     assert grader_version("math") == before
 
 
+def test_the_version_does_not_change_with_the_version_of_python(monkeypatch):
+    own, dump = grading._rules_in(grading.Path(grading.__file__)), grading.ast.dump
+
+    def later(tree):
+        text = dump(tree).replace(", type_params=[]", "")
+        return text.replace("decorator_list=[]", "decorator_list=[], type_params=[]")
+
+    monkeypatch.setattr(grading.ast, "dump", later)
+    assert grading._rules_in(grading.Path(grading.__file__)) == own
+
+
 def test_the_version_covers_every_module_that_grading_imports():
     code = (
         "import sys; from rlvr_dynamics.grading import grade, math_worker, math_pool;"
