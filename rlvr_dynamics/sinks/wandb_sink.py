@@ -28,6 +28,8 @@ class WandbSink:
         self._content: dict[str, Any] = {}
         self._passed: list[str] = []
         _keep_inside(finished.folder, mode)
+        if wandb.run is not None:
+            wandb.teardown()  # the run of a stage that failed, which init would return again
         try:
             self._run = _open(finished, mode)
         except Exception:

@@ -226,6 +226,16 @@ def test_a_package_that_cannot_be_imported_is_one_line(run, tmp_path, monkeypatc
     assert line.startswith(package) and line.endswith("no copy is made: of no use")
 
 
+def test_a_stage_that_cannot_be_copied_does_not_take_the_next_one_with_it(run, capfd):
+    (run / "scores" / "broken.csv").write_text("")
+    with following(run, settings("offline")) as sinks:
+        sinks.finished("score")
+        sinks.finished("report")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("wandb offline: score: ")
+    assert ("tables/table_1", "nrows") in logged(copies(run)["report"][1])
+
+
 def test_a_dead_network_leaves_an_offline_copy_soon(run, monkeypatch, capfd):
     with socket.socket() as taken:  # bound and not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
