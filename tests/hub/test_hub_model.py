@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants, hf_hub_download
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub import model as hub_model
@@ -147,6 +148,14 @@ def test_the_package_is_taken_when_the_hub_is_silent_and_kept_to(hub, tmp_path, 
     package(monkeypatch, sha="b" * 64)
     with pytest.raises(UserError, match="not those that were recorded"):
         fetch(tmp_path, wanted, "third")
+
+
+def test_a_tokenizer_alone_in_the_cache_does_not_hide_the_package(hub, tmp_path, monkeypatch):
+    package(monkeypatch)
+    for name in ("config.json", "tokenizer.json"):
+        hf_hub_download(REPO, name, endpoint=hub.endpoint, cache_dir=constants.HF_HUB_CACHE)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetch(tmp_path, model(PACKAGE, "model.stop_tokens=[]"))["source"] == "package"
 
 
 def test_a_hub_that_answers_comes_before_the_package(hub, tmp_path, monkeypatch):
