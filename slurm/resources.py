@@ -89,8 +89,10 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
         return config.trainer.nodes, config.trainer.gpus_per_node, None
     if job == "score" and config.scoring.device == "cuda":
         return 1, config.scoring.tensor_parallel * config.scoring.engines, None
-    if job == "behaviour" and config.scoring.device == "cuda":
-        return 1, int(config.behaviour.device != "cpu"), None
+    if job == "behaviour":
+        device = config.behaviour.device
+        on_gpu = device == "cuda" or (device == "auto" and config.scoring.device == "cuda")
+        return 1, int(on_gpu), None
     if job == "measure":
         on_gpu = config.measure.device == "cuda" and config.measure.engine == "local"
         return 1, int(on_gpu), config.measure.threads

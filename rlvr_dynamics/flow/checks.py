@@ -44,6 +44,12 @@ def check_machine(run: Run) -> None:
             where="this machine",
             way_out="measure.device=auto",
         )
+    if "behaviour" in config.stages and config.behaviour.device == "cuda" and not gpus_found():
+        raise UserError(
+            "behaviour.device=cuda, and this machine has no GPU",
+            where="this machine",
+            way_out="behaviour.device=auto",
+        )
     needed, found = gpus_needed(config), gpus_found()
     # In a Ray cluster of several nodes the other nodes' GPUs are Ray's to find.
     nodes = config.trainer.nodes if "RAY_ADDRESS" in os.environ else 1
@@ -119,7 +125,7 @@ def _check_source(config: RunConfig) -> None:
             where=f"model={config.model.name}",
             way_out="model=qwen3_4b, or another of configs/model with a hub id",
         )
-    late = [stage for stage in ("extrapolate", "score") if stage in stages]
+    late = [stage for stage in ("extrapolate", "score", "behaviour") if stage in stages]
     if source.published.stream and late:
         raise UserError(
             f"with source.published.stream the weights are gone when {late[0]} would need them",

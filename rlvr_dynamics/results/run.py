@@ -16,7 +16,7 @@ from rlvr_dynamics.results.frames import equal, known, last_step, numbers, selec
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.run_directory.configuration import CONFIG_FILE, RecordedConfig, read_config
 from rlvr_dynamics.run_directory.records import check_records, read_our_json
-from rlvr_dynamics.schema.tables import TABLES, TableFile
+from rlvr_dynamics.schema.tables import BEHAVIOUR, TABLES, TableFile
 from rlvr_dynamics.system.sealed import Damaged, read_parquet
 
 
@@ -188,9 +188,9 @@ def load_results(run_dir: Path) -> Results:
             "no such run directory", where=str(run_dir), way_out="name the folder of a run"
         )
     tables = {name: _load(run_dir, table) for name, table in TABLES.items()}
-    check_records(
-        run_dir, {TABLES[name].stage for name, table in tables.items() if table is not None}
-    )
+    there = {TABLES[name].stage for name, table in tables.items() if table is not None}
+    there |= {each.stage for each in BEHAVIOUR.values() if (run_dir / each.file).exists()}
+    check_records(run_dir, there)
     has_config = (run_dir / CONFIG_FILE).exists()
     config = read_config(run_dir) if has_config else RecordedConfig()
     provenance = run_dir / "provenance.json"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
 
 SOURCE_FILE = "source.json"
-_OF_SOURCE = ("measure", "extrapolate", "score")
+_OF_SOURCE = ("measure", "extrapolate", "score", "behaviour")
 
 
 def check_same_source(run: Run, trajectory: "Trajectory") -> None:

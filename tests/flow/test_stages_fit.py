@@ -8,6 +8,7 @@ import pytest
 
 from analysis.__main__ import main as analyse
 from rlvr_dynamics.run import main
+from rlvr_dynamics.system.atomic import write_json, write_parquet
 from tests.support.small_models import random_tensors, save_model
 from tests.support.trajectory_source import FEW, write_source
 
@@ -121,6 +122,26 @@ def test_a_stage_that_was_interrupted_lends_no_tables_of_before(two, capsys):
     refusal(capsys, "measure", "interrupted", "stages=[measure,report]")
     assert analyse(["table_1", f"run_dirs=[{out}]", f"out={out.parent / 'page'}"]) == 2
     refusal(capsys, "has not finished", str(out))
+
+
+def test_behaviour_that_was_interrupted_lends_no_tables_of_before(two, capsys):
+    first, _ = two
+    out = first.parent / "out"
+    assert go(first, out, MEASURE) == 0
+    write_parquet(out / "behaviour" / "summary.parquet", pd.DataFrame({"metric": ["accuracy"]}))
+    write_json(out / "behaviour" / "stage.json", {"finished": False})
+    assert analyse(["table_1", f"run_dirs=[{out}]", f"out={out.parent / 'page'}"]) == 2
+    refusal(capsys, "behaviour has not finished", str(out))
+
+
+def test_behaviour_of_other_checkpoints_stays(two, capsys):
+    first, second = two
+    out = first.parent / "out"
+    assert go(first, out, MEASURE) == 0
+    write_parquet(out / "behaviour" / "summary.parquet", pd.DataFrame({"metric": ["accuracy"]}))
+    shutil.rmtree(out / "measure")
+    assert go(second, out, MEASURE) == 2
+    refusal(capsys, "other checkpoints")
 
 
 def test_the_analysis_names_a_run_whose_stages_do_not_fit(two, capsys):

@@ -109,9 +109,11 @@ def test_nothing_to_predict_is_an_empty_index(source, capsys):
 
 def test_a_gpu_that_is_not_there_is_refused_first(source, capsys, monkeypatch):
     monkeypatch.setattr("rlvr_dynamics.flow.checks.gpus_found", lambda: [])
-    assert go(source, "measure.device=cuda") == 2
-    assert "this machine has no GPU" in capsys.readouterr().err
-    assert not (source / "out").exists()
+    behaviour = ("stages=[measure,behaviour]", "behaviour.device=cuda")
+    for asked in (["measure.device=cuda"], behaviour):
+        assert go(source, *asked) == 2
+        assert f"{asked[-1]}, and this machine has no GPU" in capsys.readouterr().err
+        assert not (source / "out").exists()
 
 
 @pytest.mark.slow

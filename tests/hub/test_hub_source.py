@@ -424,6 +424,9 @@ def test_streamed_tables_are_those_of_the_whole_trajectory(hub, tmp_path, capsys
 def test_streaming_measures_and_no_more(hub, tmp_path, capsys):
     assert go(tmp_path, out="streamed", stream="true") == 2
     assert "the weights are gone when extrapolate would need them" in error_line(capsys)
+    stages = "stages=[prepare,train,measure,behaviour]"
+    assert go(tmp_path, stages, out="streamed", stream="true") == 2
+    assert "the weights are gone when behaviour would need them" in error_line(capsys)
 
 
 @pytest.mark.slow

@@ -168,6 +168,11 @@ def test_needs_come_from_the_configuration_and_the_site_goes_first(tmp_path):
         "--mem=9G",
     ]
     assert resources("report", small, site).gpus == 0
+    for device, gpus in (("auto", 1), ("cpu", 0), ("cuda", 1)):
+        _, (asked,) = compose(["grpo_qwen3_4b"], [f"behaviour.device={device}"], tmp_path)
+        assert resources("behaviour", asked, site).gpus == gpus
+    _, (asked,) = compose(["demo"], ["behaviour.device=cuda"], tmp_path)
+    assert resources("behaviour", asked, site).gpus == 1
     smaller = resources("train", small, site).memory_gib
     assert smaller is not None and smaller < train.memory_gib
 
