@@ -126,7 +126,7 @@ def _scores(cells: Sequence[Cell], method: str, benchmark: str) -> list[Interval
 ARTEFACTS: list[Artefact] = [
     figure(
         "1",
-        "Trained models beside their rank-1 updates",
+        "Trained models and their rank-1 updates",
         "Filled: the trained model; hatched: the base plus the rank-1 part of every matrix's "
         "update, rescaled. Read both from the base (line), not from zero; the cross is a random "
         "update of the same norm.",

@@ -79,7 +79,7 @@ ARTEFACTS: list[Artefact] = [
         "ours",
         "",
         "Claims ledger",
-        "The verdicts beside the learning rates: a claim that holds at one may fail at another.",
+        "How verdicts depend on the learning rate: a claim that holds at one may fail at another.",
         "claims",
         ledger_tables,
     ),

@@ -217,7 +217,7 @@ ARTEFACTS: list[Artefact] = [
         "",
         "Regime map: where predictability ends",
         "Skill at or below 0: the forecast is no better than the last checkpoint that was seen. "
-        "High R² and one dominant direction beside it say nothing where their nulls are as high.",
+        "High R² and one dominant direction say nothing where their nulls are as high.",
         "regimes",
         draw,
     ),
@@ -226,7 +226,7 @@ ARTEFACTS: list[Artefact] = [
         "ours",
         "",
         "Regime map in numbers",
-        "The per-weight line and the held checkpoint beside RELEX, run by run.",
+        "The per-weight line and the held checkpoint next to RELEX, run by run.",
         "regimes",
         tables,
     ),

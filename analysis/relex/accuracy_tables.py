@@ -186,7 +186,7 @@ def _range(values: Sequence[float]) -> str:
 BASELINE = AccuracyTable(
     name="relex_baselines",
     number="baseline table",
-    title="RELEX beside other extrapolations",
+    title="RELEX and other extrapolations",
     look_at="Each method against the last observed checkpoint, which costs nothing, and against "
     "the line of every weight: does a method with a decomposition do better than one without?",
     question="baselines",

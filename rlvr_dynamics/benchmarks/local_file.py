@@ -97,7 +97,7 @@ def _parsed(text: str, place: str) -> Any:
 def _object(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         found = "null" if value is None else type(value).__name__
-        raise _Unreadable(f"{place} is no object with named fields but {found}")
+        raise _Unreadable(f"{place} is not an object with named fields but {found}")
     return value
 
 
@@ -135,7 +135,7 @@ def _parquet(data: bytes, wanted: Collection[str]) -> Read:
         return names, pq.read_table(pa.BufferReader(data), columns=needed).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _Unreadable(f"it is no sound parquet file ({first_line})") from error
+        raise _Unreadable(f"it is not a sound parquet file ({first_line})") from error
 
 
 def _check_names(names: list[str]) -> None:

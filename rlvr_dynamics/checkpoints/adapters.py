@@ -233,7 +233,7 @@ def _add_low_rank(
 def _check_fits(name: str, shape: tuple[int, ...], base: Layout, folder: Path) -> None:
     if name not in base.home:
         raise UserError(
-            f"the adapter changes {name}, which is no tensor of the base",
+            f"the adapter changes {name}, which is not a tensor of the base",
             where=f"{folder} and {base.folder}",
             way_out="give the base that this run started from; adapters of experts that are stored "
             "as one tensor, and of a head tied to the embedding, are read only when merged",

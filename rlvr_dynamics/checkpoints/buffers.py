@@ -64,7 +64,7 @@ def check_buffers(layouts: Mapping[int, Layout]) -> list[str]:
                 if since != step and not _equal(path, known, shard.path, entry):
                     where = "the base" if not since else f"step {since}"
                     raise UserError(
-                        f"tensor {name} of dtype {entry.dtype} is no weight that can be analysed, "
+                        f"tensor {name} of dtype {entry.dtype} cannot be analysed as a weight, "
                         f"and in step {step} it is not what it is in {where}",
                         where=str(layout.folder),
                         way_out="save the checkpoints with the same config and without state that "

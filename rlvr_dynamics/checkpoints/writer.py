@@ -188,7 +188,9 @@ class CheckpointWriter:
             ValueError: Unknown name, or more elements than the tensor has.
         """
         if self._left.get(name, -1) < values.numel():
-            raise ValueError(f"{name} is no tensor of the base, or gets more elements than it has")
+            raise ValueError(
+                f"{name} is not a tensor of the base, or gets more elements than it has"
+            )
         self._left[name] -= values.numel()
         self._put(name, start, values)
         for copy in self._copies.get(name, ()):

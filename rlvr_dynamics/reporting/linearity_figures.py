@@ -137,7 +137,7 @@ FIGURES = [
     ),
     run_figure(
         "null_bands",
-        "Explained variance and R² beside a random walk",
+        "Explained variance and R², and those of a random walk",
         "Points inside the orange band say nothing: a random walk with the same step norms does as "
         "well. Values below −1 are drawn at −1.",
         ("trajectory_svd", "linearity"),

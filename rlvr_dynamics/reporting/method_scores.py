@@ -122,7 +122,7 @@ def methods_table(results: Results) -> Table:
 
 def best_table(results: Results) -> Table:
     """Compare each window's best method with holding the last checkpoint, corrected for choice."""
-    title = "The best method beside the last observed checkpoint"
+    title = "The best method and the last observed checkpoint"
     frame = final_accuracy(results)
     rows = []
     for split, observe in dict.fromkeys(zip(frame["split"], frame["observe"], strict=True)):

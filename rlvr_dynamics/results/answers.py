@@ -28,7 +28,7 @@ def read_answers(path: Path) -> Answers:
         table = parquet.read_table(data, columns=columns, use_threads=False)
     except (ArrowInvalid, Damaged) as error:
         raise UserError(
-            "this is no whole parquet file, or its content is not what was written",
+            "this is not a whole parquet file, or its content is not what was written",
             where=str(path),
             way_out="remove the file and run the score stage again",
         ) from error

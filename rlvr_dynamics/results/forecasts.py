@@ -11,8 +11,8 @@ from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import HOLD_LAST
 
 COUNTED = (
-    "Tensors that a method keeps as last observed or as in the base are none of its forecasts and "
-    "not counted."
+    "Tensors that a method keeps as last observed or as in the base are not forecasts and are not "
+    "counted."
 )
 
 

@@ -208,7 +208,7 @@ def _load(run_dir: Path, declared: TableFile) -> pd.DataFrame | None:
         table = read_parquet(path)
     except Damaged as error:
         raise UserError(
-            "this is no whole parquet file, or its content is not what was written",
+            "this is not a whole parquet file, or its content is not what was written",
             where=str(path),
             way_out=way_out,
         ) from error

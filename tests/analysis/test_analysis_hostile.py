@@ -37,7 +37,7 @@ def test_half_a_table_is_named(run_dir):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"norms\.parquet.*measure stage") as told:
         load_study([run_dir])
-    assert "no whole parquet file" in str(told.value)
+    assert "not a whole parquet file" in str(told.value)
 
 
 def test_half_a_table_of_samples_is_named(run_dir):

@@ -73,8 +73,8 @@ GOOD = b'{"question": "1?", "answer": "1"}\n'
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", GOOD + b"null\n", "line 2 is no object with named fields but null"),
-        ("a.jsonl", GOOD + b"[1]\n", "line 2 is no object .* but list"),
+        ("a.jsonl", GOOD + b"null\n", "line 2 is not an object with named fields but null"),
+        ("a.jsonl", GOOD + b"[1]\n", "line 2 is not an object .* but list"),
         ("a.jsonl", GOOD + GOOD + b'{"question": "\xff"}\n', "line 3 is not UTF-8"),
         ("a.jsonl", GOOD + b'{"question', "line 2 is not JSON"),
         ("a.jsonl", GOOD + b"[" * 100_000 + b"\n", "line 2 is nested too deep"),
@@ -82,16 +82,16 @@ GOOD = b'{"question": "1?", "answer": "1"}\n'
         ("a.jsonl", b"", "the file is empty"),
         ("a.jsonl", b" \n\n", "the file is empty"),
         ("a.jsonl", "question".encode("utf-16"), "line 1 is not UTF-8"),
-        ("a.json", b"[" + GOOD + b",null]", "row 2 is no object"),
+        ("a.json", b"[" + GOOD + b",null]", "row 2 is not an object"),
         ("a.json", b"[", "the file is not JSON"),
-        ("a.json", b"null", "line 1 is no object"),
+        ("a.json", b"null", "line 1 is not an object"),
         ("a.csv", b"question,answer\n1?,1\n2?\n", "line 3 has 1 cells for 2 columns"),
         ("a.csv", b"question,question\n1?,1\n", "two columns have one name"),
         ("a.csv", b'question,answer\n1?,"1\n', "is not CSV"),
         ("a.csv", b"question,answer\n\xe4,1\n", "line 2 is not UTF-8"),
         ("a.csv", b"", "the file is empty"),
         ("a.parquet", b"", "the file is empty"),
-        ("a.parquet", b"PAR1 nothing PAR1", "no sound parquet file"),
+        ("a.parquet", b"PAR1 nothing PAR1", "not a sound parquet file"),
     ],
 )
 def test_a_damaged_file_is_one_line_that_names_the_place(tmp_path, name, content, message):

@@ -261,7 +261,7 @@ TENSORS = {
     ),
     "another module": (
         {key.replace("q_proj", "k_proj"): values for key, values in adapter(2).items()},
-        ["k_proj.weight, which is no tensor of the base"],
+        ["k_proj.weight, which is not a tensor of the base"],
     ),
     "another shape": (adapter(2) | {keys()[1]: torch.ones(RANK, 9)}, [QUERY, "(8, 9)"]),
     "scalars": (
