@@ -14,7 +14,7 @@ def _work(run: Run, folder: Path) -> None:
 
 STAGE = Stage(
     name="report",
-    version=1,
+    version=2,
     needs=("prepare", "train", "measure", "extrapolate", "score", "behaviour"),
     required=(),
     packages=("matplotlib", "pandas"),

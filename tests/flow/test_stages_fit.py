@@ -8,7 +8,8 @@ import pytest
 
 from analysis.__main__ import main as analyse
 from rlvr_dynamics.run import main
-from rlvr_dynamics.system.atomic import write_json, write_parquet
+from rlvr_dynamics.system.atomic import write_json, write_parquet, write_sealed_json
+from rlvr_dynamics.system.sealed import digest, read_sealed_json
 from tests.support.small_models import random_tensors, save_model
 from tests.support.trajectory_source import FEW, write_source
 
@@ -142,6 +143,20 @@ def test_behaviour_of_other_checkpoints_stays(two, capsys):
     shutil.rmtree(out / "measure")
     assert go(second, out, MEASURE) == 2
     refusal(capsys, "other checkpoints")
+
+
+def test_a_report_with_the_verdicts_of_before_is_made_again(two, capsys):
+    first, _ = two
+    out = first.parent / "out"
+    assert go(first, out, "stages=[measure,report]") == 0
+    path = out / "report" / "stage.json"
+    record = read_sealed_json(path)
+    record["material"]["version"] = 1
+    write_sealed_json(path, record | {"key": digest(record["material"])})
+    capsys.readouterr()
+    assert go(first, out, "stages=[measure,report]") == 0
+    said = capsys.readouterr().out
+    assert "measure      done" in said and "report       starting (its inputs" in said
 
 
 def test_the_analysis_names_a_run_whose_stages_do_not_fit(two, capsys):
