@@ -69,7 +69,7 @@ def is_held(path: Path) -> bool:
         return True
     except OSError:
         owner = path.with_name(f"{path.name}.owner")
-        return owner.exists() and not _is_abandoned(owner)
+        return owner.exists() and not _is_abandoned(owner, _content(owner))
     finally:
         os.close(handle)
     return False
@@ -126,16 +126,9 @@ def _claim(owner: Path, mine: str) -> bool:
     try:
         handle = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        if not _is_abandoned(owner):
-            raise Busy from None
-        # Only one of those that see it abandoned moves it away; the others find none, or a new one.
-        seen, aside = _content(owner), owner.with_name(f"{owner.name}.{uuid.uuid4().hex}")
-        with suppress(FileNotFoundError):
-            owner.rename(aside)
-            if _content(aside) != seen:  # a new one, created at the same moment
-                with suppress(FileExistsError):
-                    os.link(aside, owner)
-            aside.unlink()
+        seen = _content(owner)
+        if _is_abandoned(owner, seen):
+            _remove_abandoned(owner, seen)
         raise Busy from None
     with os.fdopen(handle, "w") as file:
         file.write(mine)
@@ -144,16 +137,36 @@ def _claim(owner: Path, mine: str) -> bool:
     return True
 
 
+def _remove_abandoned(owner: Path, seen: str) -> None:
+    """Remove the file of a lost holder; of those that see it, one alone may, so no new one goes."""
+    sign = owner.with_name(f"{owner.name}.{uuid.uuid5(uuid.NAMESPACE_OID, seen).hex}")
+    try:
+        os.close(os.open(sign, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        if _is_silent(sign):  # whoever made it was killed in between
+            sign.unlink(missing_ok=True)
+        return
+    try:
+        if _content(owner) == seen and _is_abandoned(owner, seen):
+            owner.unlink(missing_ok=True)
+    finally:
+        sign.unlink(missing_ok=True)
+
+
 def _keep_touching(owner: Path, over: threading.Event) -> None:
     while not over.wait(TOUCH_SECONDS):
         with suppress(OSError):
             os.utime(owner)
 
 
-def _is_abandoned(owner: Path) -> bool:
-    words = _content(owner).split()
+def _is_abandoned(owner: Path, content: str) -> bool:
+    words = content.split()
     if len(words) == 4 and words[:2] == [socket.gethostname(), _processes()]:
         return not is_alive(words[2])
+    return _is_silent(owner)
+
+
+def _is_silent(owner: Path) -> bool:
     # The disk's clock may differ from ours, so both times are read from the disk.
     probe = owner.with_name(f"{owner.name}.{uuid.uuid4().hex}")
     try:
