@@ -139,14 +139,14 @@ def _random_checkpoints(folder: Path, count: int, seed: int) -> list[Path]:
 
 
 def _benchmarks(folder: Path, small: bool) -> dict[str, Path]:
-    from rlvr_dynamics.training.arithmetic import ArithmeticTask, write_task
+    from rlvr_dynamics.training.arithmetic import ArithmeticTask
 
     config = load([])
     values = config.data.model_dump(exclude={"kind", "shuffle_answers"})
     if small:
         values |= {"train_problems": 1, "validation_problems": 1}
         values |= {"test_problems": QUICK_QUESTIONS, "ood_problems": QUICK_QUESTIONS}
-    write_task(ArithmeticTask(seed=config.seed, **values), folder / "task", ())
+    ArithmeticTask(seed=config.seed, **values).write(folder / "task")
     return {file.stem: file for file in sorted((folder / "task" / "benchmarks").glob("*.parquet"))}
 
 

@@ -74,17 +74,16 @@ def _arithmetic(config: RunConfig) -> "ArithmeticTask":
 
 def _generate(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Write the tables of a generated task."""
-    from rlvr_dynamics.training.arithmetic import write_task
-    from rlvr_dynamics.training.sums import SumTask, write_sums
+    from rlvr_dynamics.training.sums import SumTask
     from rlvr_dynamics.training.tiny_base import pretraining_data
 
     sizes = config.data.model_dump(exclude={"kind", "shuffle_answers"})
     try:
         if config.data.kind == "sums":
-            return write_sums(SumTask(seed=config.seed, **sizes), folder)
+            return SumTask(seed=config.seed, **sizes).write(folder)
         task = _arithmetic(config)
         shown = pretraining_data(task, config.model) if config.model.kind == "tiny" else ()
-        return write_task(task, folder, shown)
+        return task.write(folder, pretraining=shown)
     except ValueError as error:
         raise UserError(str(error), where="data", way_out="ask for fewer problems") from error
 

@@ -1,36 +1,23 @@
 """A verifiable step-by-step arithmetic task, generated from a seed.
 
 Every problem belongs to exactly one pool (pretraining, train, validation, test), decided by a hash
-of its text and the seed, so the pools cannot overlap; `write_task` still checks that they do not.
+of its text and the seed, so the pools cannot overlap; `write` still checks that they do not.
 
 The generator is simple: an answer follows from integer arithmetic on the prompt's own numbers.
 """
 
-import hashlib
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from rlvr_dynamics.training.task_tables import count_shared, write_tables
+from rlvr_dynamics.training.generated_task import GeneratedTask
 
-# Upper bound of each pool; the hash is uniform on the unit interval.
-POOLS = {"pretraining": 0.60, "train": 0.84, "validation": 0.86, "test": 1.0}
-TITLES = {
-    "arithmetic": "Arithmetic, 3-4 one-digit terms",
-    "longer": "Longer chains",
-    "larger": "Larger numbers",
-    "operations": "Other operations",
-}
-IN_DOMAIN = "arithmetic"
 # Pretraining includes some of the other families: a base that scores 0 there shows no change.
 PRETRAINING_MIX = {"arithmetic": 0.64, "longer": 0.10, "larger": 0.14, "operations": 0.12}
 # There are only 4,000 chains of three terms. At this share neither the training nor the test pool
 # runs out of them, so both have nearly the same mixture.
 SHORT_CHAINS = 0.2
-MAX_DRAWS_PER_PROBLEM = 400
 
 
 @dataclass(frozen=True)
@@ -41,6 +28,11 @@ class Problem:
     prompt: str
     answer: int
     steps: tuple[tuple[str, int], ...]
+
+    @property
+    def canonical(self) -> str:
+        """The prompt as `canonical` writes it."""
+        return canonical(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -154,42 +146,23 @@ def _mistaken(value: int, rng: random.Random, probability: float) -> int:
     return value + rng.choice((-1, 1, -1, 1, -10, 10, -2, 2))
 
 
-@dataclass(frozen=True)
-class ArithmeticTask:
-    """The task generated from one seed, and how many problems of each kind it has."""
+class ArithmeticTask(GeneratedTask[Problem]):
+    """The arithmetic generated from one seed."""
 
-    seed: int
-    train_problems: int
-    validation_problems: int
-    test_problems: int
-    ood_problems: int
+    IN_DOMAIN = "arithmetic"
+    KIND = "integer"
+    TITLES = {
+        "arithmetic": "Arithmetic, 3-4 one-digit terms",
+        "longer": "Longer chains",
+        "larger": "Larger numbers",
+        "operations": "Other operations",
+    }
+    POOLS = {"pretraining": 0.60, "train": 0.84, "validation": 0.86, "test": 1.0}
+    DRAWS_PER_PROBLEM = 400
 
-    def pool_of(self, prompt: str) -> str:
-        """Return the pool that a prompt belongs to."""
-        digest = hashlib.sha256(f"{self.seed}:{canonical(prompt)}".encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / 2**64
-        return next(pool for pool, end in POOLS.items() if place < end)
-
-    def problems(self, family: str, pool: str, count: int) -> list[Problem]:
-        """Draw distinct problems of a family from a pool.
-
-        Raises:
-            ValueError: The family has too few distinct problems in this pool.
-        """
-        rng = random.Random(f"{self.seed}:{family}:{pool}")  # noqa: S311
-        found: dict[str, Problem] = {}
-        for _ in range(count * MAX_DRAWS_PER_PROBLEM):
-            if len(found) == count:
-                break
-            problem = draw(family, rng)
-            if self.pool_of(problem.prompt) == pool:
-                found.setdefault(canonical(problem.prompt), problem)
-        if len(found) < count:
-            raise ValueError(
-                f"{family} has only about {len(found)} problems in its {pool} pool, "
-                f"{count} were asked for"
-            )
-        return list(found.values())
+    def draw(self, family: str, rng: random.Random) -> Problem:
+        """Draw one problem of a family."""
+        return draw(family, rng)
 
     def pretraining(self, count: int) -> list[Problem]:
         """Draw pretraining problems from all families in `PRETRAINING_MIX`, with repeats."""
@@ -198,68 +171,6 @@ class ArithmeticTask:
         found: list[Problem] = []
         while len(found) < count:
             problem = draw(rng.choices(families, weights)[0], rng)
-            if self.pool_of(problem.prompt) == "pretraining":
+            if self.pool_of(problem) == "pretraining":
                 found.append(problem)
         return found
-
-    def train(self) -> list[Problem]:
-        """Return the problems for reinforcement learning."""
-        return self.problems(IN_DOMAIN, "train", self.train_problems)
-
-    def validation(self) -> list[Problem]:
-        """Return in-domain problems for decisions that must not use the test set."""
-        return self.problems(IN_DOMAIN, "validation", self.validation_problems)
-
-    def benchmarks(self) -> dict[str, list[Problem]]:
-        """Return the test problems by benchmark name; the first benchmark is in-domain."""
-        return {
-            family: self.problems(
-                family,
-                "test",
-                self.test_problems if family == IN_DOMAIN else self.ood_problems,
-            )
-            for family in TITLES
-        }
-
-
-def shared_problems(sets: dict[str, Iterable[Problem]]) -> dict[str, int]:
-    """Count the problems shared by each pair of sets.
-
-    Returns:
-        Counts by "<one> & <other>".
-    """
-    return count_shared(
-        {name: (canonical(each.prompt) for each in problems) for name, problems in sets.items()}
-    )
-
-
-def write_task(
-    task: ArithmeticTask, folder: Path, pretraining: Iterable[Problem]
-) -> dict[str, Any]:
-    """Write train.parquet, val.parquet and benchmarks/*.parquet, and check for overlap.
-
-    Args:
-        task: The task.
-        folder: Where the tables go.
-        pretraining: What the base model was trained on, for the overlap check.
-
-    Returns:
-        Facts for the report: problems per table and how many any two sets share (0).
-
-    Raises:
-        ValueError: Two sets share a problem, or a pool has too few problems.
-    """
-    train, validation, benchmarks = task.train(), task.validation(), task.benchmarks()
-    return write_tables(
-        folder,
-        "arithmetic",
-        "integer",
-        train=train,
-        validation=validation,
-        benchmarks=benchmarks,
-        titles=TITLES,
-        in_domain=IN_DOMAIN,
-        shared=shared_problems(
-            {"pretraining": pretraining, "train": train, "validation": validation, **benchmarks}
-        ),
-    )

@@ -69,7 +69,11 @@ def test_a_generated_task_has_the_configured_sizes_and_the_runs_seed(record, tmp
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_answers_are_shuffled_where_that_is_asked(record, tmp_path, shuffled):
     training = "rlvr_dynamics.training"
-    for target in ("arithmetic.write_task", "tiny_base.pretraining_data", "tiny_base.pretrain"):
+    for target in (
+        "arithmetic.ArithmeticTask.write",
+        "tiny_base.pretraining_data",
+        "tiny_base.pretrain",
+    ):
         record(f"{training}.{target}", {})
     record("rlvr_dynamics.benchmarks.written.write_benchmarks", {})
     seen = record(f"{training}.task_tables.shuffle_answers", {})

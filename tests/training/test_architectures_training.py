@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from rlvr_dynamics.config import load
 from rlvr_dynamics.schema import USUAL_STAGES
 from rlvr_dynamics.scoring.generation import EngineSettings, Protocol, ScoredModel, score_models
-from rlvr_dynamics.training.arithmetic import ArithmeticTask, write_task
+from rlvr_dynamics.training.arithmetic import ArithmeticTask
 from rlvr_dynamics.training.tiny_base import build_model, build_tokenizer, reproducible
 from tests.support.grid_fixture import CELLS, IN_MAKE_TEST, STEPS, grid_folder, metrics, run_cell  # noqa: F401
 
@@ -117,7 +117,7 @@ def test_the_reload_is_proved_for_the_heads_that_no_cell_has(family, tied, tmp_p
     task = ArithmeticTask(
         seed=0, train_problems=1, validation_problems=1, test_problems=4, ood_problems=4
     )
-    write_task(task, tmp_path / "task", ())
+    task.write(tmp_path / "task")
     tables = {file.stem: file for file in (tmp_path / "task" / "benchmarks").glob("*.parquet")}
     engine = EngineSettings(device="cpu", dtype="float32", max_model_len=128, stall_seconds=300.0)
     score_models(models, tables, [GREEDY], engine, tmp_path / "samples", 0)

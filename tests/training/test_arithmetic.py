@@ -15,24 +15,21 @@ from hypothesis import strategies as st
 from rlvr_dynamics.grading.grade import check_golds, grade
 from rlvr_dynamics.training.arithmetic import (
     CLEAN,
-    POOLS,
-    TITLES,
     ArithmeticTask,
     Noise,
     Problem,
     canonical,
     draw,
-    shared_problems,
     solution,
-    write_task,
 )
+from rlvr_dynamics.training.generated_task import shared_problems
 from rlvr_dynamics.training.task_tables import shuffle_answers
 
 SMALL = ArithmeticTask(
     seed=3, train_problems=200, validation_problems=16, test_problems=64, ood_problems=24
 )
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-FAMILIES = sorted(TITLES)
+FAMILIES = sorted(SMALL.TITLES)
 
 
 def value_of(expression):
@@ -126,15 +123,16 @@ def test_no_two_sets_share_a_problem(seed):
 @given(family=st.sampled_from(FAMILIES), seed=st.integers(0, 2**31))
 def test_every_problem_has_one_pool(family, seed):
     problem = draw(family, random.Random(seed))
-    assert SMALL.pool_of(problem.prompt) in POOLS
+    assert SMALL.pool_of(problem) in SMALL.POOLS
 
 
 def test_a_commuted_product_is_the_same_problem():
     assert canonical("7*3+51=") == canonical("3*7+51=") == "3*7+51="
     assert canonical("3-7+51=") == "3-7+51="
+    one, other = (Problem("operations", text, 72, ()) for text in ("7*3+51=", "3*7+51="))
     for seed in range(20):
         task = ArithmeticTask(seed, 1, 1, 1, 1)
-        assert task.pool_of("7*3+51=") == task.pool_of("3*7+51=")
+        assert task.pool_of(one) == task.pool_of(other)
 
 
 def test_sets_of_the_demo_are_large_enough_and_distinct():
@@ -177,7 +175,7 @@ def test_too_many_problems_are_refused():
 
 
 def test_written_tables(tmp_path):
-    facts = write_task(SMALL, tmp_path, SMALL.pretraining(500))
+    facts = SMALL.write(tmp_path, pretraining=SMALL.pretraining(500))
     train = pd.read_parquet(tmp_path / "train.parquet")
     assert set(train.columns) == {
         *("data_source", "prompt", "ability", "reward_model", "extra_info")
@@ -193,7 +191,7 @@ def test_written_tables(tmp_path):
     tables = {
         path.stem: pd.read_parquet(path) for path in (tmp_path / "benchmarks").glob("*.parquet")
     }
-    assert set(tables) == set(TITLES) == set(facts["benchmarks"])
+    assert set(tables) == set(SMALL.TITLES) == set(facts["benchmarks"])
     everything = pd.concat(tables.values())
     assert everything.question_id.is_unique
     assert set(everything.columns) == {*("question_id", "prompt", "gold", "kind", "split", "title")}
@@ -211,7 +209,7 @@ def test_written_tables(tmp_path):
 
 def test_same_task_same_bytes(tmp_path):
     for name in ("one", "two"):
-        write_task(SMALL, tmp_path / name, ())
+        SMALL.write(tmp_path / name)
     for path in (tmp_path / "one").rglob("*.parquet"):
         twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == twin.read_bytes()
@@ -219,7 +217,7 @@ def test_same_task_same_bytes(tmp_path):
 
 def test_shuffled_answers_are_the_same_answers_of_other_problems(tmp_path):
     def answers(folder, seed=None):
-        write_task(SMALL, folder, ())
+        SMALL.write(folder)
         path = folder / "train.parquet"
         facts = None if seed is None else shuffle_answers(path, seed)["shuffled_answers"]
         table = pd.read_parquet(path)
@@ -244,7 +242,7 @@ def test_a_leak_is_found(tmp_path, twin):
         first, second, rest = re.fullmatch(r"(\d+)\*(\d+)(.*)", leaked.prompt).groups()
         leaked = Problem("operations", f"{second}*{first}{rest}", leaked.answer, ())
     with pytest.raises(ValueError, match="share problems"):
-        write_task(SMALL, tmp_path, [leaked])
+        SMALL.write(tmp_path, pretraining=[leaked])
     assert not list(tmp_path.rglob("*.parquet"))
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grade
+from rlvr_dynamics.training.generated_task import shared_problems
 from rlvr_dynamics.training.reward import compute_score
-from rlvr_dynamics.training.sums import FAMILIES, Sum, SumTask, shared_problems, write_sums
+from rlvr_dynamics.training.sums import FAMILIES, Sum, SumTask
 
 DEMO = (2560, 64, 256, 100)
 SMALL = SumTask(3, 200, 16, 64, 24)
@@ -98,7 +99,7 @@ def test_too_many_problems_are_refused():
 
 
 def test_written_tables_share_no_numbers_and_are_graded_by_the_exact_number(tmp_path):
-    facts = write_sums(SMALL, tmp_path)
+    facts = SMALL.write(tmp_path)
     train, val = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("train", "val"))
     test = pd.read_parquet(tmp_path / "benchmarks" / "sums.parquet")
     asked = [numbers_asked(table["prompt"]) for table in (train, val, test)]
