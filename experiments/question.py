@@ -1,9 +1,9 @@
 """The requirements of a question as data: cells, windows, targets, methods, benchmarks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experiments.predictions import Predictions, merged, overrides_of
+from experiments.predictions import Predictions
 from rlvr_dynamics.schema import Method, Rebuilt
 
 
@@ -82,19 +82,3 @@ class Question:
         if cell is None:
             return [self.plans[0]]
         return [plan for plan in self.plans if cell in plan.cells]
-
-
-def merged_overrides(questions: Sequence[Question], cell: str | None = None) -> list[str]:
-    """Return overrides for one run that answers several questions, each prediction once.
-
-    Args:
-        questions: The questions; [] gives [].
-        cell: The cell to run; questions that do not name it add nothing. Without a cell, the
-            papers' own windows and targets of each question.
-
-    Raises:
-        UserError: Two of them give one label to two different methods.
-    """
-    plans = [plan for question in questions for plan in question.plans_for(cell)]
-    ladder = sorted({share for plan in plans for share in plan.ladder})
-    return overrides_of(merged([plan.predictions for plan in plans]), ladder)

@@ -7,17 +7,8 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
 from perf.scaling import gram_seconds_per_gb
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    canvas,
-    save,
-    style,
-)
+from rlvr_dynamics.reporting.figure_style import canvas, save, style
+from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 
 NAME = "cost"
 LOOKS = [(BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (ORANGE, "D")]

@@ -22,9 +22,9 @@ from analysis.parts.panels import intervals, panel_grid
 from analysis.parts.run_groups import Group, dodge, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
 
 ROLES = (TRAINED, RANK1, RANDOM)
 

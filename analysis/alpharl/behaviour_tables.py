@@ -8,7 +8,6 @@ import pandas as pd
 from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
 from rlvr_dynamics.behaviour.measure import table_path
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.reporting.figure_style import BLACK, SKY
 from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.frames import values
 from rlvr_dynamics.results.methods import look, method_name
@@ -16,6 +15,7 @@ from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.schema.tables import BEHAVIOUR
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK, SKY
 from rlvr_dynamics.system.sealed import read_parquet
 
 MISSING = "Not measured: it needs the run's command with stages=[behaviour,report]."

@@ -14,10 +14,11 @@ from analysis.parts.panels import intervals, wrapped
 from analysis.parts.run_groups import Group, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import TRAINED
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLUE, GREY, ORANGE, VERMILLION, blank
+from rlvr_dynamics.reporting.figure_style import blank
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLUE, GREY, ORANGE, VERMILLION
 
 COLUMNS = 3
 PLANE_INCHES, ROW_INCHES = 1.6, 0.16

@@ -9,9 +9,9 @@ from analysis.alpharl.paper import figure
 from analysis.parts.curves import CurveFigure, Place, places
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK, GREY
 from rlvr_dynamics.results.scores import methods_of
 from rlvr_dynamics.results.study import Study
+from rlvr_dynamics.system.palette import BLACK, GREY
 
 RANK_LABEL = "directions kept: 1, or k % of min(m, n)"
 PRINTED_METHOD = re.compile(r"rank(\d+)(pct)?")

@@ -14,18 +14,11 @@ from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
 from analysis.parts.run_groups import Group, dodge, groups, key, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    blank,
-)
+from rlvr_dynamics.reporting.figure_style import blank
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.frames import has, highest, known, mean, numbers
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 
 NULLS = {"r2_walk": ("random-walk accuracies", ORANGE), "r2_null": ("permuted accuracies", GREY)}
 ROW = 0.3  # inches per kind of run

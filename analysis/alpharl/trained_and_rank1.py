@@ -20,10 +20,11 @@ from analysis.parts.run_groups import (
     runs_and_seeds,
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK, GREY, canvas
+from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.scores import methods_of, model_of
 from rlvr_dynamics.results.study import Cell, Study, benchmarks
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK, GREY
 
 BAR = 0.8  # share of the width of one benchmark
 MOST_GROUPS = 10

@@ -20,9 +20,9 @@ from analysis.parts.panels import (
 )
 from analysis.parts.run_groups import Looks, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK, GREEN, GREY
 from rlvr_dynamics.results.scores import model_of, steps_of
 from rlvr_dynamics.results.study import Study
+from rlvr_dynamics.system.palette import BLACK, GREEN, GREY
 
 RECOVERY = "rank1_recovery"
 FEWEST_STEPS = 2

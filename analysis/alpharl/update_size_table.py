@@ -27,7 +27,7 @@ from rlvr_dynamics.results.formatting import general, integer, interval, percent
 from rlvr_dynamics.results.frames import equal, known, last_step, values
 from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
 from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.statistics.bootstrap import bootstrap
+from rlvr_dynamics.statistics.intervals import bootstrap
 
 NAME = "alpharl_table_7"
 TITLE = "Norm of the update and share of its leading directions, by kind of training"

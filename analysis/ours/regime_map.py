@@ -14,19 +14,14 @@ from analysis.ours.regimes import forecasts, regimes, where_it_ends
 from analysis.parts.panels import intervals
 from analysis.parts.run_groups import dodge, key
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    GREY,
-    SKY,
-    canvas,
-    plain_ticks,
-)
+from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks
 from rlvr_dynamics.results.forecasts import HOLD_LAST
 from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.frames import known, numbers, select, values
 from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK, GREY, SKY
 
 # The methods in the figure; the tables have all.
 METHODS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "alpharl", HOLD_LAST)

@@ -15,8 +15,7 @@ from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
-from rlvr_dynamics.statistics.bootstrap import bootstrap
-from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, bootstrap
 from rlvr_dynamics.statistics.paired import GAIN
 
 STATISTICS = {  # name and heading

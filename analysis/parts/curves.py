@@ -18,10 +18,10 @@ from analysis.parts.panels import (
 )
 from analysis.parts.run_groups import Looks, dodge, groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Drawing
-from rlvr_dynamics.reporting.figure_style import GREY
 from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import methods_of, model_of
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.palette import GREY
 
 CROWDED = 8  # most runs in a panel
 

@@ -7,18 +7,9 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-)
 from rlvr_dynamics.results.formatting import scientific
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
 ALGORITHM_COLOURS = {
     "grpo": BLUE,

@@ -12,12 +12,12 @@ from analysis.relex.accuracy_table import Scored
 from analysis.relex.figure_parts import PRINTED_LOOK, drawing, legend, panel_grid
 from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK
 from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.methods import look
 from rlvr_dynamics.results.scores import protocols, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK
 
 NAME = "relex_curves"
 TITLE = "RELEX by how much it observed"

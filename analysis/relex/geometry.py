@@ -23,11 +23,12 @@ from analysis.relex.figure_parts import (
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
-from rlvr_dynamics.reporting.figure_style import BLACK, GREY, canvas
+from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.frames import equal, known, median, median_and_quartiles, select
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK, GREY
 
 NAME = "relex_geometry"
 TITLE = "Direction and length of predicted updates"

@@ -26,10 +26,11 @@ from analysis.relex.figure_parts import (
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
-from rlvr_dynamics.reporting.figure_style import BLACK, GREY, ORANGE, blank
+from rlvr_dynamics.reporting.figure_style import blank
 from rlvr_dynamics.results.formatting import number, scientific
 from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
 
 NAME = "relex_linearity"
 TITLE = "Linearity of the leading coefficient"

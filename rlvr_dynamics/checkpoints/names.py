@@ -66,8 +66,3 @@ def part_of(name: str) -> str:
         if projection.fullmatch(modules[-1]):
             return part
     return "mixer"
-
-
-def is_mlp(name: str) -> bool:
-    """Return whether a tensor belongs to an MLP block, for any family's naming."""
-    return part_of(name) == "mlp"

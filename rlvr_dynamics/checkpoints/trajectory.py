@@ -167,11 +167,6 @@ class Trajectory(IdentifiedSteps):
         """The matrices of the layers; each expert of a fused tensor is a separate matrix."""
         return tuple(each for name in self.names for each in self.structure.matrices_of(name))
 
-    @cached_property
-    def block_matrices(self) -> tuple[str, ...]:
-        """The names of the tensors that are or contain matrices of the layers."""
-        return tuple(name for name in self.names if self.structure.matrices_of(name))
-
     @property
     def parameters(self) -> int:
         """Number of parameters, a tied head counted once."""

@@ -29,7 +29,7 @@ from rlvr_dynamics.results.frames import (
     values,
 )
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.statistics.bootstrap import bootstrap
+from rlvr_dynamics.statistics.intervals import bootstrap
 
 LEFT_VECTORS_NEEDED = "needs the left vectors and accuracies of at least four checkpoints"
 RL_SHARE = 0.193  # of the norm, in the paper's DAPO run

@@ -14,7 +14,7 @@ from rlvr_dynamics.results.methods import USES_FUTURE
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import HOLD_LAST, POINTS, paired_accuracy
 from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
-from rlvr_dynamics.statistics.bootstrap import bootstrap
+from rlvr_dynamics.statistics.intervals import bootstrap
 from rlvr_dynamics.statistics.paired import Contrast
 
 Array = NDArray[np.float64]
@@ -96,7 +96,7 @@ def _protocol(
     greedy = paired_accuracy(results, models, benchmarks, ("greedy",))
     if greedy is None:
         return "sampled answers"
-    value, points = greedy.compare(contrast), contrast.high == 100  # not a share or a ratio
+    value, points = greedy.compare(contrast), contrast.unit == "points"
     digits = 1 if points else 3
     shown = number(value.value, digits, signed=points)
     span = interval(value.low, value.high, digits, signed=points)

@@ -20,7 +20,7 @@ from rlvr_dynamics.results.frames import (
     values,
 )
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.statistics.bootstrap import bootstrap, wilson
+from rlvr_dynamics.statistics.intervals import bootstrap, wilson
 
 # A random walk has σ_k ∝ 1 / (2k − 1), from the eigenfunctions of Brownian motion.
 _WALK_OF_FIVE = 1 / sum(1 / (2 * place - 1) ** 2 for place in range(1, 6))

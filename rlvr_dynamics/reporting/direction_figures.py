@@ -15,19 +15,10 @@ from rlvr_dynamics.reporting.figure_parts import (
     say_not_measured,
     shared_legend,
 )
-from rlvr_dynamics.reporting.figure_style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    WIDTH_INCHES,
-    blank,
-    canvas,
-    step_axis,
-)
+from rlvr_dynamics.reporting.figure_style import WIDTH_INCHES, blank, canvas, step_axis
 from rlvr_dynamics.results.frames import accuracy_source, equal, has, known, mean
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.palette import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 
 PLS_THRESHOLD = 0.9
 

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import BLACK, BLUE, ORANGE, VERMILLION
 from rlvr_dynamics.reporting.tables import absent
 from rlvr_dynamics.results.formatting import module_rank, number, text
 from rlvr_dynamics.results.frames import has, highest, known, values
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.tables import TABLES
+from rlvr_dynamics.system.palette import BLACK, BLUE, ORANGE, VERMILLION
 
 R2_FLOOR = -1.0
 

@@ -14,16 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.system.palette import (  # noqa: F401 - figures import them from here
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-)
+from rlvr_dynamics.system.palette import SKY
 
 DPI = 160
 WIDTH_INCHES = 5.5  # text width of common conference styles: no rescaling in a paper

@@ -9,13 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.figure_parts import TensorFacts, null_band, run_figure, shared_legend
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    VERMILLION,
-    canvas,
-    plain_ticks,
-    shade_windows,
-)
+from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks, shade_windows
 from rlvr_dynamics.results.formatting import (
     general,
     is_missing,
@@ -24,6 +18,7 @@ from rlvr_dynamics.results.formatting import (
 )
 from rlvr_dynamics.results.frames import equal, last_step, median, select, values
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.palette import BLACK, VERMILLION
 
 REPRESENTATIVE = ("q_proj", "gate_proj", "gate_up_proj", "down_proj")  # GLM-4 fuses the gate
 LINE_STYLES = ["-", (0, (5, 2)), (0, (1, 1)), (0, (3, 1, 1, 1))]

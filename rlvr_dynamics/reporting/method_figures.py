@@ -14,22 +14,14 @@ from rlvr_dynamics.reporting.figure_parts import (
     say_not_measured,
     shared_legend,
 )
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    canvas,
-)
+from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
 from rlvr_dynamics.results.forecasts import COUNTED, HOLD_LAST, own_forecasts
 from rlvr_dynamics.results.formatting import number, percent, share_of_training
 from rlvr_dynamics.results.frames import equal, known, mean, numbers, select, values
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 
 COLOURS = [VERMILLION, BLUE, GREEN, ORANGE, PURPLE]
 MARKERS = ["o", "s", "^", "D", "v", "P", "<"]

@@ -10,20 +10,12 @@ from rlvr_dynamics.reporting.figure_parts import (
     quartile_line,
     run_figure,
 )
-from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    VERMILLION,
-    WIDTH_INCHES,
-    canvas,
-    plain_ticks,
-)
+from rlvr_dynamics.reporting.figure_style import WIDTH_INCHES, canvas, plain_ticks
 from rlvr_dynamics.reporting.weight_tables import PRINTED_SHARES
 from rlvr_dynamics.results.formatting import rank_order
 from rlvr_dynamics.results.frames import equal, has, known, last_step, select
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, ORANGE, VERMILLION
 
 
 def final_update(results: Results) -> pd.DataFrame | None:

@@ -14,10 +14,6 @@ from rlvr_dynamics.reporting.figure_parts import (
     say_not_measured,
 )
 from rlvr_dynamics.reporting.figure_style import (
-    BLACK,
-    BLUE,
-    GREY,
-    VERMILLION,
     canvas,
     fill,
     prediction_label,
@@ -28,6 +24,7 @@ from rlvr_dynamics.results.frames import equal, has, highest, known, mean, selec
 from rlvr_dynamics.results.methods import is_principal, look, method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PROTOCOLS
+from rlvr_dynamics.system.palette import BLACK, BLUE, GREY, VERMILLION
 
 MOST_CURVES = 8
 LONGEST_OF_THREE = 28  # longest label, in characters, that leaves room for three columns

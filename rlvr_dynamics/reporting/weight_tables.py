@@ -9,8 +9,7 @@ from rlvr_dynamics.results.formatting import integer, interval, number, percent,
 from rlvr_dynamics.results.frames import equal, last_step, mean, median, numbers
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.statistics.bootstrap import bootstrap
-from rlvr_dynamics.statistics.intervals import UNDEFINED
+from rlvr_dynamics.statistics.intervals import UNDEFINED, bootstrap
 
 # arXiv 2510.00553, table 7: share of the update's norm, by kind of training.
 PRINTED_SHARES = {

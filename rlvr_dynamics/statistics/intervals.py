@@ -1,11 +1,11 @@
-"""Confidence intervals of accuracies. Only numpy.
+"""Confidence intervals of accuracies and of statistics over tensors. Only numpy.
 
 Legend: `n` questions, `k` samples of one question, `m` (n,) the mean score of each question.
 Questions are the sampling unit: samples of one question are not independent.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
@@ -190,3 +190,25 @@ def percentile_interval(
         return Interval(float(value), math.nan, math.nan)
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
+
+
+def bootstrap(
+    values: NDArray[np.float64],
+    statistic: Callable[..., NDArray[np.float64]],
+    *,
+    seed: int,
+    draws: int = DRAWS,
+) -> Interval:
+    """Return a statistic of one sample (`np.mean`, `np.median`) with its bootstrap interval.
+
+    Args:
+        values: shape (n,), finite.
+        statistic: Called with an array and `axis`.
+        seed: Seed of the resampling.
+        draws: Number of resamples.
+    """
+    if not len(values):
+        return UNDEFINED
+    generator = np.random.default_rng(seed)
+    resampled = statistic(values[generator.integers(0, len(values), (draws, len(values)))], axis=1)
+    return percentile_interval(float(statistic(values, axis=0)), resampled)

@@ -38,12 +38,14 @@ class Contrast:
         gradient: Function from means, shape (M,), to its derivatives, shape (M,).
         low: Smallest possible value.
         high: Largest possible value.
+        unit: `points` for accuracies in per cent; empty for a plain number.
     """
 
     value: Callable[[Array], Array]
     gradient: Callable[[Array], Array]
     low: float = -math.inf
     high: float = math.inf
+    unit: str = ""
 
 
 def _over(top: Array, bottom: Array) -> Array:
@@ -81,11 +83,14 @@ def difference(first: int = 0, second: int = 1, scale: float = 1.0) -> Contrast:
         return found
 
     return Contrast(
-        lambda means: scale * (means[..., first] - means[..., second]), gradient, -scale, scale
+        lambda means: scale * (means[..., first] - means[..., second]),
+        gradient,
+        low=-scale,
+        high=scale,
+        unit="points" if scale == 100 else "",
     )
 
 
-DIFFERENCE = difference()
 RATIO = Contrast(_ratio, _ratio_gradient, low=0.0)
 """First over second; with the fully trained model second, the ratio in arXiv 2510.00553."""
 GAIN = Contrast(_gain, _gain_gradient)

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from analysis.registry import find
-from rlvr_dynamics.reporting.figure_style import GREY, ORANGE, style
+from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.results.study import load_study
+from rlvr_dynamics.system.palette import GREY, ORANGE
 from tests.support.drawn import bands, estimates, lines, quartiles
 from tests.support.irregular_run import write_run
 from tests.support.irregular_weights import COMPONENTS, FINAL, LAYERS, SHAPES, STEPS, WINDOWS

@@ -15,7 +15,7 @@ from experiments.cells import CELLS
 from experiments.declared import declared
 from experiments.needs import missing
 from experiments.predictions import Predictions, merged, overrides_of
-from experiments.question import Plan, Question, merged_overrides
+from experiments.question import Plan, Question
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.extrapolate import check_methods
@@ -31,6 +31,13 @@ from rlvr_dynamics.system.atomic import write_json
 ROOT = Path(__file__).parents[2]
 ALL = {question.name: question for question in questions.all_questions()}
 CELL = "grpo_lr1e_5_seed1"
+
+
+def merged_overrides(questions, cell=None):
+    """Return overrides for one run that answers several questions, each prediction once."""
+    plans = [plan for question in questions for plan in question.plans_for(cell)]
+    ladder = sorted({share for plan in plans for share in plan.ladder})
+    return overrides_of(merged([plan.predictions for plan in plans]), ladder)
 
 
 def triples(extrapolation):

@@ -9,6 +9,7 @@ from rlvr_dynamics.extrapolation.fits import polynomial_smoother
 from tests.support.extrapolation_fixture import (
     NORM,
     UP,
+    block_matrices,
     build,
     gaussian,
     load,
@@ -241,10 +242,10 @@ def test_rank_1_recovery_changes_block_matrices_only(tmp_path):
     assert made.uses_future and made.observe == 0
     sizes = {name: tensor.numel() for name, tensor in weights[0].items()}
     assert made.parameters == sum(sizes.values())
-    assert made.moved == sum(sizes[name] for name in trajectory.block_matrices)
+    assert made.moved == sum(sizes[name] for name in block_matrices(trajectory))
     for name, tensor in load(made).items():
         base = weights[0][name]
-        if name in trajectory.block_matrices:
+        if name in block_matrices(trajectory):
             update, full = tensor.double() - base, weights[3][name] - base
             sigma = torch.linalg.svdvals(update)
             assert sigma[1] < 1e-5 * sigma[0]

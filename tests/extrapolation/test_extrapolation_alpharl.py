@@ -16,7 +16,14 @@ from rlvr_dynamics.extrapolation.accuracy import (
     saturating_curve,
     wanted_accuracies,
 )
-from tests.support.extrapolation_fixture import accuracies, build, gaussian, load, wandering
+from tests.support.extrapolation_fixture import (
+    accuracies,
+    block_matrices,
+    build,
+    gaussian,
+    load,
+    wandering,
+)
 
 ALPHARL = EXTRAPOLATORS["alpharl"]
 ACCURACY = {1: 0.2, 2: 0.35, 3: 0.3, 4: 0.5, 5: 0.55, 6: 0.7}
@@ -66,7 +73,7 @@ def test_it_is_its_definition(tmp_path, variant, given_accuracy):
     )
     assert not made.uses_future
     for name, tensor in load(made).items():
-        if name in trajectory.block_matrices:
+        if name in block_matrices(trajectory):
             expected = brute_force(weights, name, list(steps), observed, 0.8, variant)
             assert tensor.numpy() == pytest.approx(expected, abs=2e-5), name
         else:
@@ -103,7 +110,7 @@ def test_updates_that_follow_the_accuracy_are_continued(tmp_path, target):
     assert made.uses_future is (target == "final")
     for name, tensor in load(made).items():
         # The embedding moved as well, and stays at the base.
-        step = 20 if name in trajectory.block_matrices else 0
+        step = 20 if name in block_matrices(trajectory) else 0
         assert torch.allclose(tensor.double(), weights[step][name], atol=1e-4), name
 
 

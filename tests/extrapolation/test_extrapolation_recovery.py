@@ -9,7 +9,14 @@ from rlvr_dynamics.dynamics import fit_pls
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.r2_windows import module_r2
-from tests.support.extrapolation_fixture import build, gaussian, load, stack, wandering
+from tests.support.extrapolation_fixture import (
+    block_matrices,
+    build,
+    gaussian,
+    load,
+    stack,
+    wandering,
+)
 
 RANK = RECONSTRUCTIONS["rank_recovery"]
 ORACLE = RECONSTRUCTIONS["trajectory_oracle"]
@@ -56,7 +63,7 @@ def test_a_share_of_the_rank_is_rounded_up(tmp_path, percent, rank_of_6):
     weights = wandering(range(1, 3))
     trajectory = build(tmp_path, weights)
     found = load(one(RANK, trajectory, 2, tmp_path / "out", percent=percent))
-    for name in trajectory.block_matrices:
+    for name in block_matrices(trajectory):
         sigma = torch.linalg.svdvals(found[name].double() - weights[0][name].float().double())
         assert int((sigma > 1e-5 * sigma[0]).sum()) == rank_of_6, name
 
@@ -65,7 +72,7 @@ def test_scale_and_subspace(tmp_path):
     weights = wandering(range(1, 3))
     trajectory = build(tmp_path, weights)
     found = load(one(RANK, trajectory, 2, tmp_path / "out", subspace=2, scale=0.25))
-    for name in trajectory.block_matrices:
+    for name in block_matrices(trajectory):
         full = weights[2][name] - weights[0][name]
         u, _, vt = torch.linalg.svd(full, full_matrices=False)
         expected = weights[0][name] + 0.25 * full.norm() * torch.outer(u[:, 1], vt[1])
@@ -89,7 +96,7 @@ def test_modules_and_layers(tmp_path, settings, part):
     weights = deep([1])
     trajectory = build(tmp_path, weights)
     made = one(RANK, trajectory, 1, tmp_path / "out", label="some", **settings)
-    expected = {name for name in trajectory.block_matrices if part in name}
+    expected = {name for name in block_matrices(trajectory) if part in name}
     assert changed(made, weights) == expected and made.method == "some" and expected
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from rlvr_dynamics.checkpoints.names import is_mlp
+from rlvr_dynamics.checkpoints.names import part_of
 from rlvr_dynamics.checkpoints.structure import Structure
 from rlvr_dynamics.run import main
 from rlvr_dynamics.training.tiny_base import build_model, build_tokenizer, reproducible
@@ -111,7 +111,7 @@ def test_the_matrices_of_the_blocks_are_the_expected_ones(cell):
     assert len(expected) == LAYERS * (6 if family == "glm4" else 7)
     structure = Structure({name: tuple(tensor.shape) for name, tensor in start.items()})
     assert {matrix.label for matrix in structure.matrices} == expected
-    assert {name.split(".")[-2] for name in expected if is_mlp(name)} == MLP[family]
+    assert {name.split(".")[-2] for name in expected if part_of(name) == "mlp"} == MLP[family]
     assert set(ranks["module"]) == ATTENTION | MLP[family]
     assert set(ranks["layer"]) == set(range(LAYERS))
 

@@ -25,6 +25,7 @@ from rlvr_dynamics.dynamics import (
 )
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.alpharl import rank1_features
+from tests.support.extrapolation_fixture import block_matrices
 
 ORACLES = Path(__file__).parents[1] / "data" / "oracles"
 OBSERVE = 8
@@ -124,7 +125,7 @@ def bf16_digits_apart(one, two):
 
 def test_update_singular_values(trajectory, alpharl):
     expected_of = alpharl["singular_values_step12"]
-    assert set(expected_of) == set(trajectory.block_matrices)
+    assert set(expected_of) == set(block_matrices(trajectory))
     for name, expected in expected_of.items():
         sigma = np.array(expected["singular_values"])
         delta = trajectory.tensor(12, name).float() - trajectory.tensor(0, name).float()
@@ -139,7 +140,7 @@ def test_recovered_checkpoints(trajectory, tmp_path, rank):
     expected = load_file(ORACLES / f"alpharl_rank{rank}_step12.safetensors")
     (made,) = RECONSTRUCTIONS["rank1_recovery"].run(trajectory, [12], tmp_path, rank=rank)
     stored = load_file(made.folder / "model.safetensors")
-    assert set(expected) == set(trajectory.block_matrices)
+    assert set(expected) == set(block_matrices(trajectory))
     for name in trajectory.names:
         base = trajectory.tensor(0, name).double()
         ours = base
@@ -167,7 +168,7 @@ def aligned_leading_vectors(trajectory, name, steps):
 
 def test_in_sample_r2(trajectory, alpharl):
     accuracy = np.array(alpharl["accuracy"])
-    assert set(alpharl["pls"]) == set(trajectory.block_matrices)
+    assert set(alpharl["pls"]) == set(block_matrices(trajectory))
     for key, expected in alpharl["pls"].items():
         _, u = aligned_leading_vectors(trajectory, key, range(1, 13))
         r2 = expected["pls_r2_u_steps1_12"]

@@ -28,7 +28,7 @@ from rlvr_dynamics.results.formatting import DASH, general, integer, interval, n
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.results.scores import POINTS, paired_accuracy
 from rlvr_dynamics.schema.tables import TABLES
-from rlvr_dynamics.statistics.bootstrap import Interval, bootstrap, percentile_interval
+from rlvr_dynamics.statistics.intervals import Interval, bootstrap, percentile_interval
 from rlvr_dynamics.statistics.paired import RATIO
 from tests.support.reporting_fixture import ACCURACY, build_run, write_scores
 

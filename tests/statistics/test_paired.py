@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from rlvr_dynamics.statistics.intervals import wilson
 from rlvr_dynamics.statistics.paired import (
-    DIFFERENCE,
     GAIN,
     RATIO,
     best_candidate,
@@ -18,6 +17,7 @@ from rlvr_dynamics.statistics.paired import (
 )
 
 Z = 1.959963984540054
+DIFFERENCE = difference()
 
 
 def of(*models, **options):

@@ -38,6 +38,11 @@ def build(root, weights, dtype=torch.float32, tied=True):
     return Trajectory.open(root / "base", root / "checkpoints", allow_gaps=True)
 
 
+def block_matrices(trajectory):
+    """Return the names of the tensors that are or contain matrices of the layers."""
+    return [name for name in trajectory.names if trajectory.structure.matrices_of(name)]
+
+
 def on_a_line(steps, slope=2.0**-9):
     """Move every weight on its own line, in powers of two so that float32 is exact."""
     base = {name: (tensor * 8).round() / 8 for name, tensor in gaussian(0).items()}
