@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from rlvr_dynamics.checkpoints.stored_values import raw_bytes, write_at
 
 WEIGHT_SCALE = 0.02  # standard deviation of the base weights, as Qwen2 initialises them
 DRIFT = 3e-5  # root mean square of the drift at the last written step, as |W_T - W_0| in real runs
@@ -155,7 +157,7 @@ def write_files(root: Path, size: str, written: int, seed: int) -> Files:
             base = torch.empty(0)
             for file, values in zip(files, _tensor(name, shape, written, seed, index), strict=True):
                 base = values if file == files[0] else base
-                _put(file, values, len(header) + places[name])
+                write_at(file, raw_bytes(values), len(header) + places[name])
                 if file == files[-1]:
                     changed += int((values != base).sum())
     share = changed / SIZES[size].parameters
@@ -201,10 +203,3 @@ def _tensor(
         latent[:shift].add_(noise[d - shift :])
         latent[shift:].add_(noise[: d - shift])
         yield latent.to(torch.bfloat16)
-
-
-def _put(file: int, values: Tensor, place: int) -> None:
-    data = memoryview(cast(bytes, values.view(torch.uint8).numpy()))
-    done = 0
-    while done < len(data):
-        done += os.pwrite(file, data[done:], place + done)

@@ -25,7 +25,7 @@ from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.cached import once_per_run
-from rlvr_dynamics.results.frames import equal, known, median, median_and_quartiles, select
+from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, select
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLACK, GREY
@@ -61,7 +61,7 @@ class Prediction:
 def predictions(cell: Cell) -> list[Prediction]:
     """Return RELEX's predictions of real steps beyond their window, by window and step."""
     table = cell.results.tables["forecast"]
-    if table is None:
+    if table is None or not has(table, "cosine", "magnitude_ratio", "sse_hold"):
         return []
     rows = known(equal(table, method="relex"), "cosine")
     rows = select(rows, (rows["observe"] > 0) & (rows["step"] > rows["observe"]))

@@ -22,6 +22,7 @@ from analysis.relex.figure_parts import (
 )
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import plain_ticks
+from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.frames import equal, median_and_quartiles, numbers, select, values
 from rlvr_dynamics.results.study import Cell, Study
 
@@ -32,6 +33,7 @@ PRINTED = 0.814  # component 1's share of the variance in the rank-5 subspace
 SUBSPACE = 5
 
 
+@once_per_run
 def shares(cell: Cell) -> pd.DataFrame | None:
     """Return σ_i² over the squared length of the trajectory, by tensor and component.
 

@@ -1,5 +1,6 @@
-"""Read a range of elements of a stored tensor."""
+"""Read and write a range of a stored tensor."""
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -56,3 +57,10 @@ def read_stored(
                 )
             done += count
     return values
+
+
+def write_at(descriptor: int, data: bytes | memoryview, place: int) -> None:
+    """Write all of some bytes at a place of an open file; one `pwrite` may write only a part."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], place + done)

@@ -22,7 +22,7 @@ from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.model_config import engine_ties, say_untied, set_config_dtype, widest
 from rlvr_dynamics.checkpoints.shards import create_shard, read_layout
-from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, write_at
 from rlvr_dynamics.checkpoints.tying import head_is_own, vocabulary_of_one
 from rlvr_dynamics.checkpoints.weight_files import INDEX, SINGLE
 from rlvr_dynamics.errors import UserError
@@ -42,11 +42,8 @@ def put_elements(descriptor: int, entry: TensorEntry, start: int, values: Tensor
     """
     if values.numel() == 0:
         return
-    data = raw_bytes(values.contiguous())
     place = entry.begin + start * ITEM_BYTES[entry.dtype]
-    done = 0
-    while done < len(data):
-        done += os.pwrite(descriptor, data[done:], place + done)
+    write_at(descriptor, raw_bytes(values.contiguous()), place)
 
 
 def copy_others(shard: Shard, made: Shard) -> None:

@@ -45,9 +45,8 @@ class PLSFit:
         mean: Mean of each feature, shape (f,).
         scale: Standard deviation of each feature (T - 1 in the denominator), shape (f,); 1 for a
             constant feature.
-        accuracy_mean: Mean accuracy of the fitted steps.
         slope: Accuracy per unit of z; 0 when no feature varies with the accuracy.
-        intercept: Accuracy at z = 0.
+        intercept: Accuracy at z = 0, which is the mean over the fitted steps.
         r2: In sample; NaN when no feature varies with the accuracy.
     """
 
@@ -55,7 +54,6 @@ class PLSFit:
     loadings: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
-    accuracy_mean: float
     slope: float
     intercept: float
     r2: float
@@ -131,7 +129,7 @@ def fit_pls(features: np.ndarray, accuracy: np.ndarray) -> PLSFit:
         slope = float(z @ centred) / square
         error = centred - slope * z
         r2 = 1.0 - float(error @ error) / spread
-    return PLSFit(weights, loadings, mean, scale, mean_accuracy, slope, mean_accuracy, r2)
+    return PLSFit(weights, loadings, mean, scale, slope, mean_accuracy, r2)
 
 
 def feature_kernel(features: Float[Array, "T f"]) -> Float64[Array, "T T"]:

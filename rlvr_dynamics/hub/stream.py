@@ -21,6 +21,7 @@ from rlvr_dynamics.checkpoints.header import HEADER_LIMIT
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.layout import Layout
 from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.checkpoints.stored_values import write_at
 from rlvr_dynamics.checkpoints.tying import STREAMED, stored_pair
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Advance, Job, download
@@ -152,7 +153,7 @@ class Streamer:
         with full_disk_is_a_user_error(shard.path), shard.path.open("r+b", buffering=0) as sparse:
             for place, stop in _joined([shard.entries[each] for each in names]):
                 for block in self.hub.blocks(self.pinned[step], file, place, stop):
-                    os.pwrite(sparse.fileno(), block, place)
+                    write_at(sparse.fileno(), block, place)
                     if proof.place == place:
                         proof.digest.update(block)
                         proof.place += len(block)

@@ -50,12 +50,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: It is damaged.
     """
-    path = folder / RECORD
-    if not path.exists():
-        return {}
+    way_out = "run the stage again, which makes it anew"
     if folder.name in PRECIOUS:
-        return read_our_json(path, "put this file back from a copy, or choose another run_dir=...")
-    return read_our_json(path, "run the stage again, which makes it anew")
+        way_out = "put this file back from a copy, or choose another run_dir=..."
+    try:
+        return read_our_json(folder / RECORD, way_out)
+    except UserError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return {}
+        raise
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:

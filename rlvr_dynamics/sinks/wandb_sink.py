@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import wandb
+from pyarrow import parquet
 
 from rlvr_dynamics.run_directory.configuration import CONFIG_FILE
 from rlvr_dynamics.run_directory.records import read_our_json
@@ -45,8 +46,13 @@ class WandbSink:
         if path.suffix == ".png":
             self._content[f"figures/{path.stem}"] = wandb.Image(str(path))
             return
-        table = pd.read_csv(path) if path.suffix == ".csv" else read_parquet(path)
-        if len(table) > LARGEST_TABLE:
+        if path.suffix == ".csv":
+            table = pd.read_csv(path)
+            rows = len(table)
+        else:
+            rows = parquet.read_metadata(path).num_rows
+            table = read_parquet(path) if rows <= LARGEST_TABLE else None
+        if table is None or rows > LARGEST_TABLE:
             self._passed.append(path.stem)
         else:
             self._content[f"tables/{path.stem}"] = _as_wandb(table)
