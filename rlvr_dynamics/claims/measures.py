@@ -176,7 +176,7 @@ def _beside_best_gradient(means: Array) -> Array:
     return found
 
 
-BESIDE_BEST = Contrast(_beside_best, _beside_best_gradient, -100.0, 100.0)
+BESIDE_BEST = Contrast(_beside_best, _beside_best_gradient, -100.0, 100.0, "points")
 """The first model minus the best of the others, in points."""
 
 
@@ -190,7 +190,7 @@ def _half_gap_gradient(means: Array) -> Array:
     return np.repeat([100.0 / half, -100.0 / half], half)
 
 
-HALF_GAP = Contrast(_half_gap, _half_gap_gradient, -100.0, 100.0)
+HALF_GAP = Contrast(_half_gap, _half_gap_gradient, -100.0, 100.0, "points")
 """Mean of the first half of the models minus mean of the second half, in points."""
 
 

@@ -7,7 +7,7 @@ scores.
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,8 +213,8 @@ def _at(contrast: Contrast, places: list[int]) -> Contrast:
         np.add.at(found, places, contrast.gradient(means[places]))
         return found
 
-    return Contrast(
-        lambda means: contrast.value(means[..., places]), gradient, contrast.low, contrast.high
+    return replace(
+        contrast, value=lambda means: contrast.value(means[..., places]), gradient=gradient
     )
 
 

@@ -1,5 +1,6 @@
 """A run's ledger is that of a study of one; a claim is one entry."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from rlvr_dynamics.claims import ledger
 from rlvr_dynamics.claims.claim import Claim, Threshold
 from rlvr_dynamics.claims.judge import HOLDS, INCONCLUSIVE, NOT_MEASURED
 from rlvr_dynamics.claims.measures import over_tensors, table
+from rlvr_dynamics.results.formatting import DASH
 from tests.support.irregular_run import write_run
 from tests.support.ledger_outputs import by_run, run_ledger, study_ledger
 from tests.support.levels_run import write_levels
@@ -42,6 +44,14 @@ def test_a_run_says_what_a_study_of_it_alone_says(run, tmp_path):
     measured = alone[alone["ours"].notna()]
     assert list(rows.index) == list(measured.index)
     assert rows["verdict"].equals(measured["verdict"]) and rows["note"].equals(measured["note"])
+
+
+def test_a_note_gives_greedy_answers_in_the_unit_of_the_claim(run):
+    points = {claim.id: claim.threshold.unit == "points" for claim in ledger.CLAIMS}
+    noted = run_ledger(run)["note"].str.extract(r"greedy: (\S+) ")[0].dropna()
+    for name, shown in noted[noted != DASH].items():
+        pattern = r"[+−]?\d+\.\d" if points[name] else r"−?\d+\.\d{3}"
+        assert re.fullmatch(pattern, shown), (name, shown)
 
 
 def test_without_a_gain_nothing_about_accuracy_holds_or_fails(run):
