@@ -10,7 +10,9 @@ from experiments.cells import CELLS, Cell
 from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
-from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.estimates.disk import disk
+from rlvr_dynamics.estimates.hours import RESPONSE_SHARE, gpu_hours
+from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.command_line import Parser, aligned, end, path_of, say
@@ -20,7 +22,7 @@ COMMON = ["trainer=gpu_node", "measure=large"]
 
 @dataclass(frozen=True)
 class Need:
-    """What a cell needs: GPUs, their size, nodes, and estimates (`flow.estimates`)."""
+    """What a cell needs: GPUs, their size, nodes, and estimates (`rlvr_dynamics.estimates`)."""
 
     nodes: int
     gpus: int
@@ -116,9 +118,9 @@ def need_of(config: RunConfig) -> Need:
         nodes=trainer.nodes,
         gpus=trainer.nodes * trainer.gpus_per_node,
         gpu_memory_gib=trainer.gpu_memory_gib,
-        gpu_hours=round(estimates.gpu_hours(config), 1),
-        disk_bytes=estimates.disk(config).total,
-        fits=not estimates.misfits(config),
+        gpu_hours=round(gpu_hours(config), 1),
+        disk_bytes=disk(config).total,
+        fits=not misfits(config),
     )
 
 
@@ -153,7 +155,7 @@ def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
         "",
         f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()),
         f"about {hours:,.0f} GPU-hours of training and {total / 1e12:,.0f} TB: estimates at a mean "
-        f"response of {estimates.RESPONSE_SHARE:.0%} of the longest, on H100s; "
+        f"response of {RESPONSE_SHARE:.0%} of the longest, on H100s; "
         "`+exp=CELL dry_run=true` shows one in full",
     ]
     return "\n".join(lines)

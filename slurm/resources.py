@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.estimates.hours import gpu_hours
+from rlvr_dynamics.estimates.memory import IN_STEP_BYTES, memory
+from rlvr_dynamics.estimates.shapes import shape_of
 from rlvr_dynamics.schema import STAGES, RunConfig
 from slurm.site import Site, minutes
 
@@ -72,7 +74,7 @@ def resources(job: str, config: RunConfig, site: Site) -> Resources:
     nodes, gpus, cpus = _machine(job, config)
     limit = None if own.time is None else minutes(own.time)
     if job == "train" and gpus:
-        hours = TIME_MARGIN * estimates.gpu_hours(config) / (nodes * gpus)
+        hours = TIME_MARGIN * gpu_hours(config) / (nodes * gpus)
         wanted = max(LEAST_MINUTES, 60 * math.ceil(hours))
         limit = wanted if limit is None else min(limit, wanted)
     return Resources(
@@ -103,14 +105,14 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
 
 def memory_gib(job: str, config: RunConfig) -> int:
     """Return a node's host memory in GiB, rounded up: an upper estimate from the model's shapes."""
-    shape = estimates.shape_of(config.model)
+    shape = shape_of(config.model)
     count = shape.parameters
     if job == "train":
         trainer = config.trainer
         workers = max(trainer.gpus_per_node, 1)
-        held = estimates.memory(config).host + LOADED_BYTES * count * workers
+        held = memory(config).host + LOADED_BYTES * count * workers
         if trainer.device == "cpu":
-            held += 2 * estimates.IN_STEP_BYTES * count
+            held += 2 * IN_STEP_BYTES * count
         return math.ceil(held / GIB) + 2 * PROCESS_GIB + WORKER_GIB * workers
     if job == "score":
         scoring = config.scoring

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.estimates.disk import disk
 from rlvr_dynamics.flow.extrapolate import check_methods
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
@@ -70,7 +70,7 @@ def check_machine(run: Run) -> None:
     _check_attention(config)
     _check_source(config)
     have = free_bytes(run.folder)
-    need = estimates.disk(config).training - _bytes_below(run.of("train"))
+    need = disk(config).training - _bytes_below(run.of("train"))
     if config.trains and need > have:
         raise UserError(
             f"training needs {need:,} bytes for checkpoints, {have:,} are free",

@@ -4,9 +4,18 @@ import shlex
 
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import estimates, stages
+from rlvr_dynamics.estimates.disk import disk, prediction_count
+from rlvr_dynamics.estimates.hours import (
+    PEAK_FLOPS,
+    RESPONSE_SHARE,
+    ROLLOUT_UTILISATION,
+    TRAINING_UTILISATION,
+    gpu_hours,
+)
+from rlvr_dynamics.estimates.memory import RESERVED_BYTES, memory, misfits
+from rlvr_dynamics.estimates.shapes import GIB, shape_of
+from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.checks import check_machine, gpus_needed
-from rlvr_dynamics.flow.estimates import GIB
 from rlvr_dynamics.flow.pipeline import Known, plan
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import external_identities
@@ -26,7 +35,7 @@ def describe(run: Run) -> str:
     """
     config = run.config
     found = gpus_found()
-    count = estimates.shape_of(config.model).parameters
+    count = shape_of(config.model).parameters
     lines = [
         f"plan of {config.name}, run_dir {run.folder}",
         f"model     {config.model.name}: {count:,} parameters",
@@ -77,7 +86,7 @@ def describe(run: Run) -> str:
 
 def _disk(config: RunConfig, free: int) -> list[str]:
     """What each kind of weights takes; only what is asked for has a line."""
-    need, trainer = estimates.disk(config), config.trainer
+    need, trainer = disk(config), config.trainer
     lines = []
     if need.training:
         lines.append(
@@ -98,7 +107,7 @@ def _disk(config: RunConfig, free: int) -> list[str]:
             )
     others = {
         "the base": need.base,
-        f"{estimates.prediction_count(config)} predictions": need.predictions,
+        f"{prediction_count(config)} predictions": need.predictions,
         "leading directions": need.directions,
     }
     listed = [f"{size:,} for {what}" for what, size in others.items() if size]
@@ -108,21 +117,21 @@ def _disk(config: RunConfig, free: int) -> list[str]:
 
 
 def _training_on_gpus(config: RunConfig) -> list[str]:
-    need, trainer = estimates.memory(config), config.trainer
-    problems = estimates.misfits(config)
+    need, trainer = memory(config), config.trainer
+    problems = misfits(config)
     verdict = "does not fit" if problems else "fits"
     return [
         f"memory    per GPU: training {need.training / GIB:.1f} GiB (state "
         f"{(need.state + need.critic) / GIB:.1f}, gathered {need.gathered / GIB:.1f}, activations "
         f"{need.activations / GIB:.1f}, logits {need.logits / GIB:.1f}, reserve "
-        f"{estimates.RESERVED_BYTES / GIB:.0f}), generating {need.generating / GIB:.1f} GiB "
+        f"{RESERVED_BYTES / GIB:.0f}), generating {need.generating / GIB:.1f} GiB "
         f"(vLLM {need.rollout / GIB:.1f}, cache of {need.cache_tokens:,} tokens): {verdict} in "
         f"{trainer.gpu_memory_gib} GiB (estimate)",
         *(f"          {problem}" for problem in problems),
         f"          host: {need.host / GIB:.0f} GiB on each node",
-        f"time      about {estimates.gpu_hours(config):,.0f} GPU-hours of training (estimate: mean "
-        f"response {estimates.RESPONSE_SHARE:.0%} of the longest; 2 N per generated token at "
-        f"{estimates.ROLLOUT_UTILISATION:.0%} and 8 N per trained token at "
-        f"{estimates.TRAINING_UTILISATION:.0%} of {estimates.PEAK_FLOPS / 1e12:.0f} TFLOP/s, and "
+        f"time      about {gpu_hours(config):,.0f} GPU-hours of training (estimate: mean "
+        f"response {RESPONSE_SHARE:.0%} of the longest; 2 N per generated token at "
+        f"{ROLLOUT_UTILISATION:.0%} and 8 N per trained token at "
+        f"{TRAINING_UTILISATION:.0%} of {PEAK_FLOPS / 1e12:.0f} TFLOP/s, and "
         "the passes of reference and critic)",
     ]

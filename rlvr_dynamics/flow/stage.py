@@ -9,6 +9,11 @@ from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.versions import package_version
 
+# Keys that runs have been made without, and the value at which such a run did the same: it is left
+# out of a stage's key, so that those runs stay valid.
+NEUTRAL: dict[str, Any] = {}
+_ABSENT = object()
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -58,5 +63,22 @@ class Stage:
 
 
 def sections(config: RunConfig, *names: str) -> dict[str, Any]:
-    """Sections of a configuration as JSON values."""
-    return config.model_dump(mode="json", include=set(names))
+    """Sections of a configuration as JSON values, without the keys at a value of `NEUTRAL`."""
+    return without_neutral(config.model_dump(mode="json", include=set(names)))
+
+
+def without_neutral(values: dict[str, Any]) -> dict[str, Any]:
+    """Sections by name, without the keys at a value of `NEUTRAL`."""
+    neutral = {key for key, value in NEUTRAL.items() if _at(values, key) == value}
+    return {
+        section: {k: v for k, v in held.items() if f"{section}.{k}" not in neutral}
+        if isinstance(held, dict)
+        else held
+        for section, held in values.items()
+    }
+
+
+def _at(values: dict[str, Any], key: str) -> Any:
+    section, name = key.split(".")
+    held = values.get(section)
+    return held.get(name, _ABSENT) if isinstance(held, dict) else _ABSENT

@@ -15,7 +15,9 @@ from experiments import files, grid
 from experiments.cells import ALGORITHMS, CELLS, MODELS
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.estimates.disk import disk
+from rlvr_dynamics.estimates.hours import gpu_hours
+from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.run_directory.lock import is_locked, locked
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.run_directory.records import FOLDERS, RECORD
@@ -52,7 +54,7 @@ def test_every_cell_composes_fits_and_is_known_to_verl(cell, together, tmp_path)
     assert loaded == together[cell.name]
     assert (loaded.name, loaded.run_dir) == (cell.name, f"outputs/{cell.name}")
     assert (loaded.model.name, loaded.algorithm.name) == (cell.model, cell.algorithm)
-    assert estimates.misfits(loaded) == []
+    assert misfits(loaded) == []
     if verl_schema.verl_folder() is None:
         pytest.skip("verl is not installed")
     command = verl_command(loaded, prepare=tmp_path, output=tmp_path)
@@ -118,8 +120,8 @@ def test_patterns_choose_cells_and_a_wrong_one_is_a_mistake(tmp_path):
 def test_a_row_says_what_a_cell_needs(tmp_path):
     found, loaded = row(tmp_path), config.load([f"+exp={CELL}"])
     assert (found["nodes"], found["gpus"], found["gpu_memory_gib"]) == (1, 8, 80)
-    assert found["disk_bytes"] == estimates.disk(loaded).total
-    assert found["gpu_hours"] == pytest.approx(estimates.gpu_hours(loaded), abs=0.05)
+    assert found["disk_bytes"] == disk(loaded).total
+    assert found["gpu_hours"] == pytest.approx(gpu_hours(loaded), abs=0.05)
     assert (found["state"], found["stage"]) == ("missing", None)
     table = listed(CELL, "--outputs", str(tmp_path)).stdout
     assert "1x8" in table

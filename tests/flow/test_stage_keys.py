@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import stages
-from rlvr_dynamics.flow.stage import Stage
+from rlvr_dynamics.flow.stage import NEUTRAL, Stage, without_neutral
 from rlvr_dynamics.run_directory.run import Run
 from tests.support.stages import do_all
 
@@ -161,3 +161,14 @@ def test_a_stage_is_done_again_for_its_version_its_packages_and_its_inputs(
         monkeypatch.setattr("rlvr_dynamics.flow.stage.package_version", lambda name: "99")
     go(stage, "other weights" if change == "input" else "weights")
     assert len(ran) == (1 if change == "nothing" else 2)
+
+
+def test_a_neutral_value_is_left_out_of_the_key_and_every_other_counts():
+    sections = load(["+exp=grpo_qwen3_4b"]).model_dump(mode="json")
+    for key, neutral in NEUTRAL.items():
+        section, name = key.split(".")
+        assert name in sections[section], key
+        default = sections[section] | {name: neutral}
+        kept = without_neutral({section: default, "seed": 0})
+        assert name not in kept[section], key
+        assert name in without_neutral({section: default | {name: "another"}})[section], key

@@ -3,7 +3,10 @@
 import pytest
 
 from rlvr_dynamics import config
-from rlvr_dynamics.flow import estimates
+from rlvr_dynamics.estimates.disk import disk, prediction_count
+from rlvr_dynamics.estimates.hours import gpu_hours
+from rlvr_dynamics.estimates.memory import memory, misfits
+from rlvr_dynamics.estimates.shapes import critic_count, shape_of
 from rlvr_dynamics.schema import Architecture, Critic, RunConfig
 
 # Published totals of the models' safetensors.
@@ -21,9 +24,9 @@ PUBLISHED = {
 }
 
 
-def shape_of(model: str) -> Architecture:
+def shape_named(model: str) -> Architecture:
     loaded = config.load([f"model={model}", "data=math"])
-    return estimates.shape_of(loaded.model)
+    return shape_of(loaded.model)
 
 
 def on_meta(shape: Architecture, automatic: str, **more: int) -> int:
@@ -51,7 +54,7 @@ def on_meta(shape: Architecture, automatic: str, **more: int) -> int:
 
 @pytest.mark.parametrize(("model", "total"), PUBLISHED.items())
 def test_parameters_are_the_published_ones_and_those_of_transformers(model, total):
-    shape = shape_of(model)
+    shape = shape_named(model)
     assert shape.parameters == total
     assert on_meta(shape, "AutoModelForCausalLM") == total
 
@@ -77,10 +80,10 @@ def test_parameters_of_every_family_tied_and_untied(family, tied):
 @pytest.mark.parametrize("model", ["qwen2_5_math_1_5b", "qwen3_8b"])
 def test_the_critic_is_the_decoder_with_one_output(model):
     critic = config.load(["+exp=ppo_qwen3_4b"]).algorithm
-    shape = shape_of(model)
+    shape = shape_named(model)
     counted = on_meta(shape, "AutoModelForTokenClassification", num_labels=1)
-    assert counted == estimates.critic_count(shape, critic)
-    assert estimates.critic_count(shape, config.load(["+exp=grpo_qwen3_4b"]).algorithm) == 0
+    assert counted == critic_count(shape, critic)
+    assert critic_count(shape, config.load(["+exp=grpo_qwen3_4b"]).algorithm) == 0
 
 
 def small(**trainer: object) -> RunConfig:
@@ -138,7 +141,7 @@ def with_reference(made: RunConfig, **coefficients: float) -> RunConfig:
 
 
 def test_memory_of_a_training_pass():
-    need = estimates.memory(small())
+    need = memory(small())
     assert need.state == 16 * TOTAL // 4
     assert need.critic == 0
     assert need.gathered == 2 * (3 * LAYER + 2 * 32 * 8)
@@ -150,7 +153,7 @@ def test_memory_of_a_training_pass():
 
 
 def test_memory_while_generating():
-    need = estimates.memory(small())
+    need = memory(small())
     assert need.between == 12 * TOTAL // 4
     assert need.rollout == 5 * 2**30
     assert need.generating == need.between + 11 * 2**30
@@ -159,9 +162,7 @@ def test_memory_while_generating():
 
 
 def test_offloading_moves_state_to_the_host_and_critic_and_actor_take_turns():
-    kept, moved = (
-        estimates.memory(with_critic(small(offload=offload))) for offload in (False, True)
-    )
+    kept, moved = (memory(with_critic(small(offload=offload))) for offload in (False, True))
     assert kept.critic == 12 * CRITIC // 4
     assert kept.between == 12 * (TOTAL + CRITIC) // 4
     assert (moved.critic, moved.between) == (0, 0)
@@ -173,52 +174,52 @@ def test_offloading_moves_state_to_the_host_and_critic_and_actor_take_turns():
 @pytest.mark.parametrize("coefficient", ["kl_loss_coef", "kl_reward_coef"])
 def test_a_reference_model_lies_on_the_host(coefficient):
     plain, other = small(), with_reference(small(), **{coefficient: 0.001})
-    assert estimates.memory(other).host - estimates.memory(plain).host == 4 * TOTAL
-    assert estimates.memory(other).training == estimates.memory(plain).training
+    assert memory(other).host - memory(plain).host == 4 * TOTAL
+    assert memory(other).training == memory(plain).training
 
 
 def test_the_host_of_one_of_several_nodes_and_of_several_copies():
-    several = estimates.memory(small(nodes=2, shard=8, offload=True))
+    several = memory(small(nodes=2, shard=8, offload=True))
     assert several.host == 12 * TOTAL // 2 + 4 * TOTAL
-    copies = estimates.memory(small(shard=2, offload=True))
+    copies = memory(small(shard=2, offload=True))
     assert copies.host == 2 * 12 * TOTAL + 4 * TOTAL
 
 
 def test_float32_computation_takes_four_bytes():
-    need, half = estimates.memory(small(precision="fp32")), estimates.memory(small())
+    need, half = memory(small(precision="fp32")), memory(small())
     assert need.gathered == 2 * half.gathered
     assert need.activations == 2 * half.activations
 
 
 def test_what_does_not_fit_is_named_with_its_way_out():
     fine = small(gpu_memory_gib=12, rollout_memory_share=0.4)
-    assert estimates.misfits(fine) == []
+    assert misfits(fine) == []
     long = fine.model_copy(
         update={"trainer": fine.trainer.model_copy(update={"max_response_tokens": 100_000_000})}
     )
-    assert "max_response_tokens" in " ".join(estimates.misfits(long))
+    assert "max_response_tokens" in " ".join(misfits(long))
     greedy = small(gpu_memory_gib=12, rollout_memory_share=0.9)
-    assert "rollout_memory_share" in " ".join(estimates.misfits(greedy))
+    assert "rollout_memory_share" in " ".join(misfits(greedy))
     starved = small(gpu_memory_gib=12, rollout_memory_share=0.1)
-    assert "room for 0 tokens" in " ".join(estimates.misfits(starved))
+    assert "room for 0 tokens" in " ".join(misfits(starved))
 
 
 def test_the_32b_needs_its_nodes():
     """Two nodes are too few: that is why the model's configuration says four."""
     cell = ["+exp=grpo_qwen2_5_32b"]
-    assert estimates.misfits(config.load(cell)) == []
+    assert misfits(config.load(cell)) == []
     fewer = config.load([*cell, "model.hardware.nodes=2", "model.hardware.shard=16"])
-    assert "training pass" in estimates.misfits(fewer)[0]
+    assert "training pass" in misfits(fewer)[0]
 
 
 def test_disk_of_a_run():
     made = small()
-    need = estimates.disk(made)
+    need = disk(made)
     assert need.base == 2 * TOTAL
     assert need.checkpoints == 50 * 2 * TOTAL
     assert need.states == 3 * 12 * TOTAL + 4 * TOTAL
     # default.yaml: two windows; 3, 3, 1, 2 targets; alpharl one; two reconstructions of the end.
-    assert estimates.prediction_count(made) == 2 * 3 + 2 * 3 + 2 * 1 + 2 * 2 + 1 + 2
+    assert prediction_count(made) == 2 * 3 + 2 * 3 + 2 * 1 + 2 * 2 + 1 + 2
     assert need.predictions == 21 * 2 * TOTAL
     assert need.directions == 0
     assert need.training == need.checkpoints + need.states
@@ -226,20 +227,20 @@ def test_disk_of_a_run():
 
 
 def test_disk_in_float32_has_no_copy_beside_it_and_a_critic_is_kept_for_a_resume():
-    need = estimates.disk(with_critic(small(checkpoint_dtype="float32")))
+    need = disk(with_critic(small(checkpoint_dtype="float32")))
     assert need.checkpoints == 50 * 4 * TOTAL
     assert need.states == 3 * 12 * (TOTAL + CRITIC)
 
 
 def test_every_copy_of_the_training_state_is_saved():
-    assert estimates.disk(small(shard=2)).states == 2 * 3 * 12 * TOTAL + 4 * TOTAL
+    assert disk(small(shard=2)).states == 2 * 3 * 12 * TOTAL + 4 * TOTAL
 
 
 def test_disk_counts_only_the_stages_that_run():
     demo = config.load(["stages=[measure,report]"])
-    need = estimates.disk(demo)
+    need = disk(demo)
     assert need.total == need.directions == 4 * 604_224
-    assert estimates.disk(config.load(["stages=[report]"])).total == 0
+    assert disk(config.load(["stages=[report]"])).total == 0
 
 
 def test_gpu_hours_in_closed_form():
@@ -248,12 +249,12 @@ def test_gpu_hours_in_closed_form():
     response, prompt = 0.25 * 900, 0.10 * 100
     generating = 2 * TOTAL * samples * response / (0.10 * 989e12)
     training = 10 * TOTAL * samples * (response + prompt) / (0.35 * 989e12)
-    assert estimates.gpu_hours(made) == pytest.approx(50 * (generating + training) / 3600)
+    assert gpu_hours(made) == pytest.approx(50 * (generating + training) / 3600)
     reference = 2 * TOTAL * samples * (response + prompt) / (0.35 * 989e12)
-    more = estimates.gpu_hours(with_reference(made, kl_loss_coef=0.1)) - estimates.gpu_hours(made)
+    more = gpu_hours(with_reference(made, kl_loss_coef=0.1)) - gpu_hours(made)
     assert more == pytest.approx(50 * reference / 3600)
     critic = 10 * CRITIC * samples * (response + prompt) / (0.35 * 989e12)
-    more = estimates.gpu_hours(with_critic(made)) - estimates.gpu_hours(made)
+    more = gpu_hours(with_critic(made)) - gpu_hours(made)
     assert more == pytest.approx(50 * critic / 3600)
 
 
@@ -263,5 +264,5 @@ def test_dynamic_sampling_generates_more_and_trains_the_same():
     more = made.model_copy(update={"algorithm": algorithm})
     samples = 4 * made.algorithm.group_size
     generating = 2 * TOTAL * samples * 0.25 * 900 / (0.10 * 989e12)
-    difference = estimates.gpu_hours(more) - estimates.gpu_hours(made)
+    difference = gpu_hours(more) - gpu_hours(made)
     assert difference == pytest.approx(50 * generating / 3600)

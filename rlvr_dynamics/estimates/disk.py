@@ -1,0 +1,76 @@
+"""Weights on disk, counted from the shapes. N parameters, C parameters of PPO's critic."""
+
+from dataclasses import dataclass
+
+from rlvr_dynamics.estimates.shapes import (
+    BETWEEN_STEPS_BYTES,
+    DTYPE_BYTES,
+    critic_count,
+    shape_of,
+)
+from rlvr_dynamics.schema import RunConfig
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that a run writes.
+
+    Attributes:
+        base: The model before training, N in the checkpoints' dtype.
+        checkpoints: One per step, N in the checkpoints' dtype each.
+        states: For a resume: 12 (N + C) for each kept state and the one being written, from every
+            copy of the training state, as each GPU saves its part; where checkpoints are bfloat16
+            also the float32 copy of N that verl saves first.
+        predictions: N in the checkpoints' dtype for each predicted and rebuilt step.
+        directions: N in float32 where measure.directions asks for them.
+    """
+
+    base: int
+    checkpoints: int
+    states: int
+    predictions: int
+    directions: int
+
+    @property
+    def training(self) -> int:
+        """The train stage alone."""
+        return self.checkpoints + self.states
+
+    @property
+    def total(self) -> int:
+        """All stages together; tables and answers are negligible and not counted."""
+        return self.base + self.training + self.predictions + self.directions
+
+
+def disk(config: RunConfig) -> Disk:
+    """Count the weights on disk of the stages that a configuration asks for."""
+    shape, trainer = shape_of(config.model), config.trainer
+    weights, critic = shape.parameters, critic_count(shape, config.algorithm)
+    width = DTYPE_BYTES[trainer.checkpoint_dtype]
+    gathered = 4 * weights if width < 4 else 0
+    copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
+    states = BETWEEN_STEPS_BYTES * (weights + critic) * (trainer.keep_optimizer_states + 1) * copies
+    published = config.source.published
+    fetches = "train" in config.stages and published is not None and not published.stream
+    fetched = len(published.steps) if fetches and published is not None else 0
+    steps = trainer.steps if config.trains else fetched
+    predicted = prediction_count(config) if "extrapolate" in config.stages else 0
+    return Disk(
+        base=width * weights if "prepare" in config.stages else 0,
+        checkpoints=width * weights * steps,
+        states=states + gathered if config.trains else 0,
+        predictions=width * weights * predicted,
+        directions=4 * weights if config.measure.directions and "measure" in config.stages else 0,
+    )
+
+
+def prediction_count(config: RunConfig) -> int:
+    """Predicted and rebuilt steps, each a whole model on disk; in short runs some coincide."""
+    settings = config.extrapolation
+    predicted = sum(
+        len(method.variants)
+        * len(method.windows or settings.windows)
+        * len(method.targets or settings.targets)
+        for method in settings.methods
+    )
+    return predicted + sum(len(each.targets) for each in settings.reconstructions)
