@@ -10,6 +10,10 @@ from rlvr_dynamics.estimates.shapes import (
 )
 from rlvr_dynamics.schema import RunConfig
 
+# Bytes per second, assumed: a shared file system under load, and a local NVMe disk or a parallel
+# file system. One process that writes a model alone is rarely faster.
+SLOW_DISK, FAST_DISK = 0.5e9, 2e9
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -42,14 +46,52 @@ class Disk:
         return self.base + self.training + self.predictions + self.directions
 
 
+@dataclass(frozen=True)
+class Save:
+    """Bytes that verl writes after a step, while training waits.
+
+    Attributes:
+        weights: The gathered model, 4 N, which rank 0 writes alone; every step.
+        state: For a resume: 12 (N + C) from every copy of the training state, each rank its part.
+        every: Steps from one state to the next.
+    """
+
+    weights: int
+    state: int
+    every: int
+
+    @property
+    def bytes_per_step(self) -> float:
+        """Mean over the steps."""
+        return self.weights + self.state / self.every
+
+    def seconds_per_step(self, rate: float) -> float:
+        """Mean time of saving where the disk takes `rate` bytes per second."""
+        return self.bytes_per_step / rate
+
+
+def save(config: RunConfig) -> Save:
+    """Count what verl writes after a step.
+
+    The copy in the checkpoints' dtype is left out: it is made beside the next step.
+    """
+    shape, trainer = shape_of(config.model), config.trainer
+    weights, critic = shape.parameters, critic_count(shape, config.algorithm)
+    copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
+    return Save(
+        weights=4 * weights,
+        state=BETWEEN_STEPS_BYTES * (weights + critic) * copies,
+        every=1,
+    )
+
+
 def disk(config: RunConfig) -> Disk:
     """Count the weights on disk of the stages that a configuration asks for."""
     shape, trainer = shape_of(config.model), config.trainer
-    weights, critic = shape.parameters, critic_count(shape, config.algorithm)
+    weights = shape.parameters
     width = DTYPE_BYTES[trainer.checkpoint_dtype]
     gathered = 4 * weights if width < 4 else 0
-    copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
-    states = BETWEEN_STEPS_BYTES * (weights + critic) * (trainer.keep_optimizer_states + 1) * copies
+    states = save(config).state * (trainer.keep_optimizer_states + 1)
     published = config.source.published
     fetches = "train" in config.stages and published is not None and not published.stream
     fetched = len(published.steps) if fetches and published is not None else 0

@@ -3,7 +3,7 @@
 import pytest
 
 from rlvr_dynamics import config
-from rlvr_dynamics.estimates.disk import disk, prediction_count
+from rlvr_dynamics.estimates.disk import disk, prediction_count, save
 from rlvr_dynamics.estimates.hours import gpu_hours
 from rlvr_dynamics.estimates.memory import memory, misfits
 from rlvr_dynamics.estimates.shapes import critic_count, shape_of
@@ -234,6 +234,13 @@ def test_disk_in_float32_has_no_copy_beside_it_and_a_critic_is_kept_for_a_resume
 
 def test_every_copy_of_the_training_state_is_saved():
     assert disk(small(shard=2)).states == 2 * 3 * 12 * TOTAL + 4 * TOTAL
+
+
+def test_a_save_is_the_gathered_model_and_every_copy_of_the_state():
+    made = with_critic(small(shard=2))
+    assert save(made).weights == 4 * TOTAL
+    assert save(made).state == 2 * 12 * (TOTAL + CRITIC)
+    assert save(made).seconds_per_step(100.0) == (save(made).weights + save(made).state) / 100
 
 
 def test_disk_counts_only_the_stages_that_run():
