@@ -18,6 +18,7 @@ from rlvr_dynamics.results.formatting import (
     percent,
     percent_interval,
 )
+from rlvr_dynamics.results.rounding import LARGEST, rounding_of
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.schema.model_id import ModelId
@@ -37,14 +38,17 @@ def runs_table(study: Study) -> Table:
         "base": percent,
         "trained": percent,
         "questions": integer,
+        "rounding": general,
         "minutes": lambda value: general(value, 3),
     }
     return Table(
         "runs",
         "Runs",
         "In-domain accuracy of the base and of the last checkpoint on the same questions, with 95 "
-        "% intervals (Wilson or the bootstrap, whichever is wider); minutes: all stages, "
-        "with a preparation that was taken over from another run.",
+        "% intervals (Wilson or the bootstrap, whichever is wider). Rounding: what rounding to the "
+        "stored dtype accounts for in the squared norm of the last update, median over tensors; "
+        f"above {LARGEST:.0%} rank-1 shares and explained variance are read too low. Minutes: all "
+        "stages, with a preparation that was taken over from another run.",
         pd.DataFrame(rows),
         formats,
     )
@@ -62,6 +66,7 @@ def _row(cell: Cell) -> dict[str, Any]:
         for found in accuracies
     )
     stages = (results.provenance.get("stages") or {}).values()
+    rounding = rounding_of(results)
     seconds = [stage["seconds"] for stage in stages if stage.get("seconds") is not None]
     return {
         "cell": cell.name,
@@ -78,6 +83,7 @@ def _row(cell: Cell) -> dict[str, Any]:
         "questions": math.nan if pair is None else pair.questions,
         "answers": None if pair is None else pair.protocol,
         "dtype": results.dtype,
+        "rounding": math.nan if rounding is None else rounding.share,
         "minutes": sum(seconds) / 60 if seconds else math.nan,
         "missing": ", ".join(results.missing_stages) or "nothing",
     }

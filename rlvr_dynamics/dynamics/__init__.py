@@ -31,6 +31,7 @@ from rlvr_dynamics.dynamics.ranks import (
     rounding_floor,
     stable_rank,
 )
+from rlvr_dynamics.dynamics.rounding import BITS, power_squares, rounding_share, used_bits
 from rlvr_dynamics.dynamics.stored import (
     UpdateBlocks,
     combine_stored,
@@ -67,6 +68,7 @@ __all__ = [
     "gram_of_stored",
     "prediction_dtype",
     "prediction_gram",
+    "BITS",
     "RANKS",
     "Linearity",
     "NullSample",
@@ -90,6 +92,7 @@ __all__ = [
     "permuted_steps_null",
     "pls_loo_r2",
     "pls_r2",
+    "power_squares",
     "prefix_drift",
     "prefix_drift_null",
     "principal_cosines",
@@ -100,6 +103,7 @@ __all__ = [
     "rank_shares",
     "ranks_of",
     "rounding_floor",
+    "rounding_share",
     "row_combination",
     "stable_rank",
     "subspace_update",
@@ -108,5 +112,6 @@ __all__ = [
     "trajectory_svd",
     "update_spectrum",
     "update_svd",
+    "used_bits",
     "walk_accuracies",
 ]

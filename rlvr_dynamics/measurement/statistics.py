@@ -26,21 +26,24 @@ from rlvr_dynamics.checkpoints.structure import Matrix
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import put_elements
 from rlvr_dynamics.dynamics import (
+    BITS,
     accumulate_gram,
     accumulate_products,
     extend_gram,
+    power_squares,
     principal_cosines,
     row_combination,
     svd_of_gram,
     update_spectrum,
     update_svd,
+    used_bits,
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
 from rlvr_dynamics.system.atomic import atomic_path
 from rlvr_dynamics.system.keyed import read_arrays, write_arrays
 from rlvr_dynamics.system.sealed import UNSEALED, is_whole, seal
 
-VERSION = 2
+VERSION = 3
 LONGEST_NAME = 160  # of a file name; the limit is 255, and temporary names are longer
 METHODS = ("gram", "krylov", "full")
 
@@ -88,6 +91,10 @@ class TensorStatistics:
         changed: Elements that differ from the base as stored, shape (T,), int64.
         step_changed: Elements that differ from the step before as stored, shape (T,), int64.
         base_norm: ‖W_0‖, shape (), float64.
+        power_squares: Σ 4^e of the base's weights (`dynamics.power_squares`), shape (), float64;
+            NaN in files of version 2.
+        bits: Bits of the significand as stored (`dynamics.used_bits`), shape (T,), int64; 0 where
+            an adapter's update is read without rounding.
         updates: One entry per matrix of the tensor: none, one, or one per expert.
     """
 
@@ -97,6 +104,8 @@ class TensorStatistics:
     changed: np.ndarray
     step_changed: np.ndarray
     base_norm: np.ndarray
+    power_squares: np.ndarray
+    bits: np.ndarray
     updates: tuple[UpdateStatistics, ...]
 
 
@@ -151,6 +160,8 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
         inner.setdefault(int(number), {})[field] = arrays.pop(name)
     try:
         updates = tuple(UpdateStatistics(**inner[number]) for number in range(len(inner)))
+        arrays.setdefault("power_squares", np.array(math.nan))
+        arrays.setdefault("bits", np.zeros_like(arrays["steps"]))
         return TensorStatistics(**arrays, updates=updates), key
     except (TypeError, KeyError):  # from another version
         return None
@@ -266,6 +277,12 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     products, corner = torch.zeros(known, new, **double), torch.zeros(new, new, **double)
     squares, base_square = torch.zeros(new, dtype=torch.float64), 0.0
     changed, step_changed = torch.zeros(new, dtype=torch.int64), torch.zeros(new, dtype=torch.int64)
+    powers, bits = 0.0, np.zeros(new, dtype=np.int64)
+    stored_steps = [
+        row
+        for row, step in enumerate(differences.trajectory.steps[known:])
+        if not differences.trajectory.computes(step, differences.name)
+    ]
     for piece in differences.pieces():
         updates, stored = piece.updates, piece.stored
         accumulate_gram(corner, updates[known:])
@@ -276,6 +293,10 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         moves[int(known == 0) :] -= updates[max(0, known - 1) : -1]
         squares += _row_squares(moves)
         base_square += float(_row_squares(stored[:1].float()))
+        powers += power_squares(stored[0])
+        for row in stored_steps:
+            if bits[row] < BITS["float32"]:  # a wider value cannot be found any more
+                bits[row] = max(bits[row], used_bits(stored[1 + known + row]))
         changed += _nonzero(stored[1 + known :] != stored[0])
         # The row before the first new one is the base or the last known step.
         step_changed += _nonzero(stored[1 + known :] != stored[known:-1])
@@ -286,6 +307,8 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         changed=changed.numpy(),
         step_changed=step_changed.numpy(),
         base_norm=np.array(math.sqrt(base_square)),
+        power_squares=np.array(powers),
+        bits=bits,
         updates=(),
     )
     return found if old is None else _joined(old, products.cpu(), found)
@@ -297,9 +320,10 @@ def _joined(
     gram = extend_gram(torch.from_numpy(old.gram), products, torch.from_numpy(new.gram))
     rows = {
         name: np.concatenate([getattr(old, name), getattr(new, name)])
-        for name in ("step_norms", "changed", "step_changed")
+        for name in ("step_norms", "changed", "step_changed", "bits")
     }
-    return replace(new, gram=gram.numpy(), base_norm=old.base_norm, **rows)
+    whole = {"base_norm": old.base_norm, "power_squares": old.power_squares}
+    return replace(new, gram=gram.numpy(), **whole, **rows)
 
 
 def _row_squares(rows: torch.Tensor) -> torch.Tensor:

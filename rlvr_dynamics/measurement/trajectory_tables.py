@@ -19,6 +19,7 @@ from rlvr_dynamics.dynamics import (
     prefix_drift,
     prefix_drift_null,
     random_walk_null,
+    rounding_share,
     svd_of_gram,
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings
@@ -74,6 +75,9 @@ def trajectory_tables(
             "relative_update": norms / base_norm if base_norm > 0.0 else math.nan,
             "changed_share": statistics.changed / d,
             "step_changed_share": statistics.step_changed / d,
+            "rounding_share": rounding_share(
+                float(statistics.power_squares), statistics.bits, gram.diagonal()
+            ),
         },
         "coefficients": {
             **labels,

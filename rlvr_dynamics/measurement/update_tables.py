@@ -10,6 +10,7 @@ import numpy as np
 
 from rlvr_dynamics.checkpoints.structure import Matrix
 from rlvr_dynamics.dynamics import (
+    BITS,
     align_signs,
     effective_rank,
     feature_kernel,
@@ -33,7 +34,6 @@ FEWEST_ACCURACIES = 4
 _TIE = 1e-9  # R² values this close are equal up to summation order
 _GAUSSIAN_DRAWS = 16
 _COSINE_DRAWS = 64
-_EPS = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # spacing at 1
 
 
 @lru_cache(maxsize=256)
@@ -70,7 +70,7 @@ def update_tables(
     # A zero update has no direction; alignment skips zero vectors.
     moved = updates.sigma[:, :1] > 0.0
     aligned, flipped = align_signs(updates.u1.astype(np.float64) * moved)
-    floor = rounding_floor(m, n, _EPS[dtype], float(updates.base_norm))
+    floor = rounding_floor(m, n, 2.0 ** -BITS[dtype], float(updates.base_norm))
     return {
         "update_svd": _triples(labels, m, n, dtype, updates),
         "rank_shares": _rank_shares(labels, m, n, dtype, updates),

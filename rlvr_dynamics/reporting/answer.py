@@ -14,6 +14,7 @@ from rlvr_dynamics.claims.judge import (
 from rlvr_dynamics.claims.ledger import CLAIMS
 from rlvr_dynamics.results.formatting import general, is_missing, number, percent
 from rlvr_dynamics.results.frames import equal, known, last_step, median
+from rlvr_dynamics.results.rounding import rounding_in_words
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import paired_accuracy
 from rlvr_dynamics.schema.model_id import ModelId
@@ -56,6 +57,7 @@ def answer(results: Results, claims: pd.DataFrame) -> list[str]:
         _linearity(rows["B2"], rows["B2h"]),
         *claims_in_words(claims),
         _regime(results),
+        rounding_in_words(results),
         _repeats(results),
         "One run with one seed: nothing here speaks for other seeds, models or learning rates.",
     ]

@@ -255,7 +255,8 @@ def norms_table(results: Results) -> Table:
         title,
         f"Frobenius norms at step {step}. Changed: share of elements that differ from the base (in "
         "one step: from the step before) as stored, so it depends on the number format "
-        f"({results.dtype or 'not recorded'}).",
+        f"({results.dtype or 'not recorded'}). Rounding: what rounding to it accounts for in the "
+        "squared norm; where it is not small, shares and variances of the update are read too low.",
         equal(table, step=step),
         [
             Statistic("tensors", _count("update_norm"), integer),
@@ -265,5 +266,6 @@ def norms_table(results: Results) -> Table:
             Statistic("median changed", _median("changed_share"), per_cent),
             Statistic("lowest changed", _quantile("changed_share", 0), per_cent),
             Statistic("median changed in one step", _median("step_changed_share"), per_cent),
+            Statistic("median rounding / ‖ΔW‖²", _median("rounding_share"), general),
         ],
     )

@@ -42,6 +42,13 @@ TABLES = (
             "share",
             "elements of W_t that differ from the saved step before, as stored / d",
         ),
+        Column(
+            "rounding_share",
+            "ratio",
+            "Σ ulp² / 12 over ‖W_t − W_0‖_F², ulp the unit in the last place of each weight of W_0 "
+            "in the stored dtype (in the narrower one where every weight was cast up from it); "
+            "missing where nothing moved or an adapter gives the update",
+        ),
     ),
     table(
         "measure/coefficients.parquet",
