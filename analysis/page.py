@@ -15,6 +15,7 @@ from rlvr_dynamics.reporting.ledger_view import ledger_view
 from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
 from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.tables import Table, write_table
+from rlvr_dynamics.results.rounding import LARGEST, rounding_of
 from rlvr_dynamics.results.study import Cell, Study
 
 MOST_ROWS = 300  # most rows of a table on the page; the files have all
@@ -129,6 +130,14 @@ def _answer(study: Study, built: Sequence[Built], claims: pd.DataFrame | None) -
     parts = [f"{words[:1].upper()}{words[1:]}."]
     if claims is not None:
         parts += claims_in_words(claims)
+    found = [rounding_of(cell.results) for cell in study.cells]
+    coarse = sum(each is not None and each.share > LARGEST for each in found)
+    if coarse:
+        parts.append(
+            f"In {coarse} of {len(found)} runs rounding to the stored dtype accounts for more than "
+            f"{LARGEST:.0%} of the last update's squared norm (column rounding of the runs below), "
+            "so their rank-1 shares and explained variances are read too low."
+        )
     parts.append(f"{there} of {len(built)} tables and figures could be filled from these runs.")
     return " ".join(parts)
 

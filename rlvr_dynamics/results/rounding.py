@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from rlvr_dynamics.results.frames import equal, has, known, last_step, median, numbers
 from rlvr_dynamics.results.run import Results
 
@@ -19,6 +17,7 @@ class Rounding:
     Attributes:
         coarse: Tensors whose last update has a `rounding_share` above `LARGEST`.
         tensors: Tensors whose last update has one.
+        still: Tensors that at the last step equal the base as stored.
         coarse_steps: Steps at which the median tensor is above `LARGEST`.
         steps: Steps with a known share.
         share: Median over tensors at the last step.
@@ -26,6 +25,7 @@ class Rounding:
 
     coarse: int
     tensors: int
+    still: int
     coarse_steps: int
     steps: int
     share: float
@@ -36,14 +36,17 @@ def rounding_of(results: Results) -> Rounding | None:
     table = results.tables["norms"]
     if table is None or not has(table, "rounding_share"):
         return None
-    last = numbers(equal(table, step=last_step(table)), "rounding_share")
-    medians = known(table, "rounding_share").groupby("step")["rounding_share"].median()
+    final = equal(table, step=last_step(table))
+    last = numbers(final, "rounding_share")
+    steps = known(table, "rounding_share").groupby("step")
+    medians = [median(rows, "rounding_share") for _, rows in steps]
     return Rounding(
         coarse=int((last > LARGEST).sum()),
         tensors=len(last),
-        coarse_steps=int((medians > LARGEST).sum()),
+        still=int((numbers(final, "update_norm") == 0.0).sum()),
+        coarse_steps=sum(value > LARGEST for value in medians),
         steps=len(medians),
-        share=median(pd.DataFrame({"share": last}), "share"),
+        share=median(final, "rounding_share"),
     )
 
 
@@ -52,12 +55,16 @@ def rounding_in_words(results: Results) -> str:
     found = rounding_of(results)
     if found is None or not (found.coarse or found.coarse_steps):
         return ""
+    dtype = results.dtype or "a dtype that is not recorded"
+    if dtype == "float32":
+        dtype += ", perhaps cast up from a narrower dtype"
+    still = f" ({found.still} more did not move at all)" if found.still else ""
     return (
-        f"Stored as {results.dtype or 'a dtype that is not recorded'}, the weights are too coarse "
-        f"for the update in {found.coarse} of {found.tensors} tensors at the last step, and in the "
-        f"median tensor at {found.coarse_steps} of {found.steps} steps: rounding accounts for more "
-        f"than {LARGEST:.0%} of the squared norm. There rank-1 shares and explained variance are "
-        "read too low, changes below half a unit in the last place are missing, and a bend of the "
+        f"Stored as {dtype}, the weights are too coarse for the update in {found.coarse} of "
+        f"{found.tensors} tensors at the last step{still}, and in the median tensor at "
+        f"{found.coarse_steps} of {found.steps} steps: rounding accounts for more than "
+        f"{LARGEST:.0%} of the squared norm. There rank-1 shares and explained variance are read "
+        "too low, changes below half a unit in the last place are missing, and a bend of the "
         "coefficients at early steps may be theirs; checkpoints in float32 would show what was "
         "trained."
     )

@@ -128,6 +128,33 @@ def test_norms_and_changes(stored, name):
         assert rows[column].tolist() == [np.count_nonzero(change) / d for change in changes]
 
 
+def ulps(weights, spacing):
+    return spacing * 2.0 ** np.floor(np.log2(np.abs(weights)))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_rounding_accounts_for(stored, name):
+    ulp = ulps(stored.weights[0][name], SPACING[stored.dtype])
+    squares = [np.sum(stored.update(name, step) ** 2) for step in STEPS]
+    rows = stored.of("norms", name)
+    assert rows["rounding_share"].to_numpy() == near(np.sum(ulp**2) / 12 / np.array(squares))
+
+
+def test_weights_cast_up_are_as_coarse_as_the_dtype_they_came_from(tmp_path):
+    """Step 1 was bfloat16, step 2 float16, step 3 is float32, and step 4 repeats the base."""
+    base, last = gaussian(0)[QUERY].bfloat16().float(), gaussian(1)[QUERY]
+    cast = {1: torch.bfloat16, 2: torch.float16, 3: torch.float32}
+    weights = {step: {QUERY: last.to(dtype).float()} for step, dtype in cast.items()}
+    weights |= {0: {QUERY: base}, 4: {QUERY: base}}
+    measure(build(tmp_path, weights), MeasureSettings(draws=5), tmp_path / "m", progress=False)
+    rows = pd.read_parquet(tmp_path / "m" / "norms.parquet").set_index("step")
+    for step, dtype in cast.items():
+        square = np.sum((weights[step][QUERY] - base).double().numpy() ** 2)
+        ulp = ulps(base.double().numpy(), SPACING[dtype])
+        assert rows.loc[step, "rounding_share"] == close(np.sum(ulp**2) / 12 / square, rel=1e-5)
+    assert math.isnan(rows.loc[4, "rounding_share"])
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_trajectory_and_its_coefficients(stored, name):
     u, sigma, _ = stored.svd(name)

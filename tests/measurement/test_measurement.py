@@ -18,6 +18,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.measurement.statistics import load_updates
 from rlvr_dynamics.schema.tables import MEASURED
 from rlvr_dynamics.system.sealed import seal
 from rlvr_dynamics.system.threads import Memory
@@ -366,6 +367,24 @@ def test_a_longer_trajectory_starts_from_the_shorter_one(tmp_path):
         assert torch.allclose(grown[name].double().abs(), fresh[name].double().abs(), atol=1e-6), (
             name
         )
+
+
+def test_statistics_of_an_older_version_are_read_and_collected_anew(tmp_path):
+    trajectory, folder = build(tmp_path, wandering()), tmp_path / "measure"
+    measure(trajectory, FEW, folder, progress=False)
+    fresh = tables_of(folder)
+    for path in (folder / "statistics").iterdir():
+        with safe_open(path, framework="pt") as file:
+            words = file.metadata() | {"version": "2"}
+        older = load_file(path)
+        del older["power_squares"], older["bits"]
+        save_file(older, path, words)
+        seal(path)
+    updates = load_updates(folder / "statistics", UP)
+    assert updates is not None and tuple(updates.steps) == trajectory.steps
+    measure(trajectory, FEW, folder, progress=False)
+    for name, table in tables_of(folder).items():
+        pd.testing.assert_frame_equal(table, fresh[name])
 
 
 def test_other_weights_are_measured_anew(tmp_path):

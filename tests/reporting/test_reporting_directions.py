@@ -314,6 +314,26 @@ def test_repeated_checkpoints_are_said(measured):
     assert "2 of 21 checkpoints repeat the weights of an earlier one" in said()
 
 
+def test_a_dtype_too_coarse_for_the_update_is_said_and_an_older_run_is_silent(measured):
+    def said() -> str:
+        results = load_results(measured)
+        return " ".join(answer(results, ledger_of_run(results)))
+
+    path = measured / TABLES["norms"].file
+    table = pd.read_parquet(path)
+    assert "rounding_share" not in table and "too coarse" not in said()
+    tensor = table["tensor"].astype("category").cat.codes  # 0 to 7
+    # Coarse in every tensor up to step 5, at the last step in two of eight; a third stands still.
+    share = np.where((table["step"] <= 5) | (tensor < 2), 0.3, 0.01)
+    still = (table["step"] == 20) & (tensor == 7)
+    replant(measured, "norms", rounding_share=np.where(still, np.nan, share))
+    replant(measured, "norms", update_norm=np.where(still, 0.0, table["update_norm"]))
+    assert "in 2 of 7 tensors at the last step (1 more did not move at all)" in said()
+    assert "in the median tensor at 5 of 20 steps" in said()
+    replant(measured, "norms", rounding_share=0.01)
+    assert "too coarse" not in said()
+
+
 def test_variants_stand_behind_their_method():
     methods = ["zzz", "expo_alpha_0.3", "momentum", "expo", "relex_rank5", "relex"]
     order = ["relex", "relex_rank5", "expo", "expo_alpha_0.3", "momentum", "zzz"]
