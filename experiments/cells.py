@@ -22,6 +22,7 @@ class Protocol:
         benchmark: Benchmarks or suite, in ``configs/benchmark``.
         scoring: Sampling, in ``configs/scoring``.
         why: A comment for the generated files.
+        updates: Why the policy makes so many updates a step, for the same files.
         keys: Further settings, by dotted key.
     """
 
@@ -29,12 +30,54 @@ class Protocol:
     benchmark: str
     scoring: str
     why: str
+    updates: str
     keys: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
+@dataclass(frozen=True)
+class Updates:
+    """Updates a step of an algorithm, where they are not the protocol's.
+
+    Attributes:
+        keys: Settings, by dotted key.
+        why: A comment for the generated files.
+    """
+
+    keys: Mapping[str, int]
+    why: str
+
+
+# The number of updates sets the size of the steps, which is what is studied: the algorithms of a
+# model share their protocol's, but for those that another number would make another algorithm.
+UPDATES = MappingProxyType(
+    {
+        "opo": Updates(
+            {"trainer.mini_batch_prompts": 512},
+            "One update a step: OPO (arXiv 2505.23585) is exactly on-policy by definition.",
+        ),
+        "gspo": Updates(
+            {"trainer.mini_batch_prompts": 128},
+            "Four updates a step as in GSPO's section 5.1 (arXiv 2507.18071): after one its clip "
+            "cannot act, and it is GRPO with another mean.",
+        ),
+        "cispo": Updates(
+            {"trainer.mini_batch_prompts": 32},
+            "Sixteen updates a step as in CISPO's paper (arXiv 2506.13585): after one "
+            "its clip cannot act, and it is a plain policy gradient.",
+        ),
+        "ppo": Updates(
+            {"trainer.critic_mini_batch_prompts": 32},
+            "Sixteen updates of the value model a step: the run that AlphaRL takes for PPO "
+            "(Open-Reasoner-Zero, arXiv 2503.24290) makes 12, which do not divide 512 prompts.",
+        ),
+    }
+)
+
 RELEX_STEPS = {"trainer.steps": 500}
 RELEX_LENGTHS = {"trainer.max_prompt_tokens": 1024, "trainer.max_response_tokens": 3072}
+RELEX_UPDATES = {"trainer.mini_batch_prompts": 256}
 ALPHARL_STEPS = {"trainer.steps": 100}
+ALPHARL_UPDATES = "One update a step, see configs/trainer/gpu_node.yaml."
 
 RELEX_1_5B = Protocol(
     "math",
@@ -42,14 +85,17 @@ RELEX_1_5B = Protocol(
     "relex_1_5b",
     "RELEX (arXiv 2605.21468): MATH, 500 steps. The model's context is 4,096 tokens, divided into "
     "prompt and response as in its authors' earlier scripts (RLVR-Decomposed).",
-    MappingProxyType(RELEX_STEPS | RELEX_LENGTHS),
+    "Two updates a step, as RELEX's code says of this model; of 256 prompts, as in those scripts.",
+    MappingProxyType(RELEX_STEPS | RELEX_UPDATES | RELEX_LENGTHS),
 )
 RELEX_QWEN3 = Protocol(
     "math",
     "relex",
     "relex_qwen3",
     "RELEX (arXiv 2605.21468): MATH, 500 steps.",
-    MappingProxyType(RELEX_STEPS),
+    "Two updates a step, of 256 prompts as in its authors' earlier scripts (RLVR-Decomposed) which "
+    "make four; RELEX's code counts one for this model and two for the 1.5B.",
+    MappingProxyType(RELEX_STEPS | RELEX_UPDATES),
 )
 ALPHARL = Protocol(
     "dapo_math",
@@ -57,6 +103,7 @@ ALPHARL = Protocol(
     "alpharl",
     "AlphaRL (arXiv 2510.00553): DAPO-Math-17k. Its number of steps is not printed and it released "
     "a run of 27 checkpoints; 100 steps, about three passes over the data, are ours.",
+    ALPHARL_UPDATES,
     MappingProxyType(ALPHARL_STEPS),
 )
 ALPHARL_SHORT = Protocol(
@@ -65,6 +112,7 @@ ALPHARL_SHORT = Protocol(
     "alpharl",
     "AlphaRL's data and benchmarks (arXiv 2510.00553) within this model's context of 4,096 tokens; "
     "100 steps are ours.",
+    ALPHARL_UPDATES,
     MappingProxyType(
         ALPHARL_STEPS | RELEX_LENGTHS | {"scoring.max_model_len": 4096, "scoring.max_tokens": 4096}
     ),
@@ -103,6 +151,26 @@ class Cell:
     def name(self) -> str:
         """``<algorithm>_<model>``, with a suffix if the protocol is not the model's own."""
         return f"{self.algorithm}_{self.model}{self.suffix}"
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """Settings beyond the groups' files: the protocol's, and the algorithm's own."""
+        own = UPDATES.get(self.algorithm)
+        return {**self.protocol.keys, **(own.keys if own else {})}
+
+    @property
+    def why(self) -> str:
+        """A comment for the generated file."""
+        own = UPDATES.get(self.algorithm)
+        texts = [self.protocol.why]
+        if own is None or "trainer.mini_batch_prompts" not in own.keys:
+            texts.append(self.protocol.updates)
+        return " ".join([*texts, *([own.why] if own else [])])
+
+    @property
+    def run(self) -> tuple[str, Protocol, tuple[tuple[str, int], ...]]:
+        """What cells share that differ in their algorithm's file alone."""
+        return self.model, self.protocol, tuple(self.keys.items())
 
     @property
     def groups(self) -> dict[str, str]:

@@ -30,11 +30,11 @@ def text_of(cell: Cell) -> str:
         "measure": "large",
         "scoring": cell.protocol.scoring,
     }
-    lines = ["# @package _global_", CELL_MARK, *_comment(cell.protocol.why)]
+    lines = ["# @package _global_", CELL_MARK, *_comment(cell.why)]
     lines += ["defaults:", *(f"  - override /{group}: {name}" for group, name in groups.items())]
     lines += ["", f"name: {cell.name}"]
     sections: dict[str, list[str]] = {}
-    for key, value in cell.protocol.keys.items():
+    for key, value in cell.keys.items():
         section, _, name = key.partition(".")
         sections.setdefault(section, []).append(f"  {name}: {value}")
     for section, keys in sections.items():

@@ -15,6 +15,7 @@ from rlvr_dynamics.estimates.hours import RESPONSE_SHARE, gpu_hours
 from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.clips import clips_of
 from rlvr_dynamics.system.command_line import Parser, aligned, end, path_of, say
 
 COMMON = ["trainer=gpu_node", "measure=large"]
@@ -22,7 +23,10 @@ COMMON = ["trainer=gpu_node", "measure=large"]
 
 @dataclass(frozen=True)
 class Need:
-    """What a cell needs: GPUs, their size, nodes, and estimates (`rlvr_dynamics.estimates`)."""
+    """What a cell needs and does: GPUs, estimates (`rlvr_dynamics.estimates`), updates a step.
+
+    `clips` says for every clip of the algorithm whether it can act (`schema.clips`).
+    """
 
     nodes: int
     gpus: int
@@ -30,6 +34,9 @@ class Need:
     gpu_hours: float
     disk_bytes: int
     fits: bool
+    updates_per_rollout: int
+    critic_updates_per_rollout: int | None
+    clips: dict[str, bool]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,20 +94,20 @@ def select(globs: list[str]) -> list[Cell]:
 
 def configurations(cells: list[Cell]) -> list[RunConfig]:
     """Return the configurations of cells, as loaded by ``+exp=``, but composed together."""
-    runs = list(dict.fromkeys((cell.model, cell.protocol) for cell in cells))
-    first = {(cell.model, cell.protocol): cell for cell in reversed(cells)}
+    runs = list(dict.fromkeys(cell.run for cell in cells))
+    first = {cell.run: cell for cell in reversed(cells)}
     algorithms = list(dict.fromkeys(cell.algorithm for cell in cells))
     chosen = [(first[run], first[run].algorithm) for run in runs]
     chosen += [(cells[0], algorithm) for algorithm in algorithms]
     made = configuration.load_each(
         COMMON,
         [cell.groups | {"algorithm": algorithm} for cell, algorithm in chosen],
-        [cell.protocol.keys for cell, _ in chosen],
+        [cell.keys for cell, _ in chosen],
     )
     by_run = dict(zip(runs, made[: len(runs)], strict=True))
     by_algorithm = dict(zip(algorithms, made[len(runs) :], strict=True))
     return [
-        by_run[cell.model, cell.protocol].model_copy(
+        by_run[cell.run].model_copy(
             update={
                 "name": cell.name,
                 "run_dir": f"outputs/{cell.name}",
@@ -121,6 +128,11 @@ def need_of(config: RunConfig) -> Need:
         gpu_hours=round(gpu_hours(config), 1),
         disk_bytes=disk(config).total,
         fits=not misfits(config),
+        updates_per_rollout=trainer.updates_per_rollout,
+        critic_updates_per_rollout=(
+            trainer.critic_updates_per_rollout if config.algorithm.critic else None
+        ),
+        clips={clip.name: clip.acts for clip in clips_of(config.algorithm, trainer)},
     )
 
 
@@ -140,25 +152,33 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     """Format a table with totals below it."""
-    rows = [("cell", "GPUs", "GPU-hours", "disk TB", "state")]
+    rows = [("cell", "GPUs", "GPU-hours", "disk TB", "updates", "clips", "state")]
     for cell, need, state in found:
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
         text += f": {state.error}" if state.error else ""
         text += "" if need.fits else "  [does not fit into the GPUs' memory]"
         gpus, disk = f"{need.nodes}x{need.gpus // need.nodes}", f"{need.disk_bytes / 1e12:.2f}"
-        rows.append((cell.name, gpus, f"{need.gpu_hours:,.0f}", disk, text))
-    lines = aligned(rows, right=(1, 2, 3))
+        updates, acting = _updates_in_words(need)
+        rows.append((cell.name, gpus, f"{need.gpu_hours:,.0f}", disk, updates, acting, text))
+    lines = aligned(rows, right=(1, 2, 3, 4))
     counts = {state: sum(one.state == state for _, _, one in found) for state in STATES}
     hours = sum(need.gpu_hours for _, need, _ in found)
     total = sum(need.disk_bytes for _, need, _ in found)
     lines += [
         "",
         f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()),
+        "updates: of the policy (and of the value model) a step; clips: those that can act",
         f"about {hours:,.0f} GPU-hours of training and {total / 1e12:,.0f} TB: estimates at a mean "
         f"response of {RESPONSE_SHARE:.0%} of the longest, on H100s; "
         "`+exp=CELL dry_run=true` shows one in full",
     ]
     return "\n".join(lines)
+
+
+def _updates_in_words(need: Need) -> tuple[str, str]:
+    critic = need.critic_updates_per_rollout
+    updates = f"{need.updates_per_rollout}" + (f" ({critic})" if critic is not None else "")
+    return updates, ", ".join(name for name, acts in need.clips.items() if acts) or "none"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from rlvr_dynamics.flow.pipeline import Known, plan
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import external_identities
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.clips import clips_of, in_words
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
 from rlvr_dynamics.training.verl_command import environment, verl_command
 from rlvr_dynamics.training.verl_schema import check
@@ -52,6 +53,7 @@ def describe(run: Run) -> str:
             f"training  {config.algorithm.name}, {config.trainer.steps} steps of "
             f"{config.trainer.prompts_per_step} prompts x {config.algorithm.group_size} samples, "
             f"learning rate {config.algorithm.learning_rate:g}",
+            *_updates(config),
         ]
     lines += _disk(config, free_bytes(run.folder))
     if config.trains and config.trainer.device == "cuda":
@@ -82,6 +84,19 @@ def describe(run: Run) -> str:
     except UserError as error:
         lines += ["", f"would not start: {error}"]
     return "\n".join(lines)
+
+
+def _updates(config: RunConfig) -> list[str]:
+    """How many updates a step makes, and which clips can therefore act."""
+    trainer, critic = config.trainer, config.algorithm.critic
+    count = f"updates   {trainer.updates_per_rollout} of the policy a step"
+    if critic is not None:
+        count += f", {trainer.critic_updates_per_rollout} of the value model"
+    prompts = f"{count} (trainer.mini_batch_prompts={trainer.mini_batch_prompts})"
+    return [
+        prompts,
+        *(f"          {text}" for text in in_words(clips_of(config.algorithm, trainer))),
+    ]
 
 
 def _disk(config: RunConfig, free: int) -> list[str]:

@@ -51,17 +51,31 @@ class RunConfig(Frozen):
     def _consistent(self) -> "RunConfig":
         if self.model.kind == "tiny" and self.data.kind != "arithmetic":
             raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
-        devices = self.trainer.nodes * max(self.trainer.gpus_per_node, 1)
         self._check_context()
-        samples = self.trainer.mini_batch_prompts * self.algorithm.group_size
-        if samples % (devices * self.trainer.micro_batch_samples):
-            raise ValueError(
-                f"trainer.micro_batch_samples ({self.trainer.micro_batch_samples}) must divide "
-                f"mini_batch_prompts x group_size / devices ({samples} / {devices})"
-            )
+        self._check_batches()
         if self.scoring.max_model_len < self.scoring.max_tokens:
             raise ValueError("scoring.max_model_len must be at least scoring.max_tokens")
         return self
+
+    def _check_batches(self) -> None:
+        """Check that every update's answers divide into equal parts, which verl assumes."""
+        trainer, group = self.trainer, self.algorithm.group_size
+        sizes = {"mini_batch_prompts": trainer.mini_batch_prompts}
+        if self.algorithm.critic is not None and trainer.critic_mini_batch_prompts is not None:
+            sizes["critic_mini_batch_prompts"] = trainer.critic_mini_batch_prompts
+        for name, prompts in sizes.items():
+            samples = prompts * group
+            if samples % trainer.devices:
+                raise ValueError(
+                    f"trainer.{name} x algorithm.group_size ({prompts} x {group} answers) must "
+                    f"divide by the number of GPUs ({trainer.devices})"
+                )
+            own = samples // trainer.devices
+            if own % min(own, trainer.micro_batch_samples):
+                raise ValueError(
+                    f"trainer.micro_batch_samples ({trainer.micro_batch_samples}) must divide "
+                    f"{name} x group_size / devices ({samples} / {trainer.devices})"
+                )
 
     def _check_context(self) -> None:
         """Check that the tokens of training and scoring fit a published model's context."""

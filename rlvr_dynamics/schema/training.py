@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, sequence
 
 
@@ -74,6 +75,9 @@ class Algorithm(Frozen):
 class Trainer(Frozen):
     """How verl runs: hardware, batch sizes, lengths, precision, and when it counts as stuck.
 
+    The answers to `mini_batch_prompts` of the `prompts_per_step` make one optimizer update, and to
+    `critic_mini_batch_prompts` one of PPO's value model (null: as the policy's). At most
+    `micro_batch_samples` of them pass through a device together. Warm-up counts steps, not updates.
     `checkpoint_dtype` is the dtype on disk of the float32 weights that verl gathers; bfloat16
     halves the disk space and hides changes below its rounding. The base has the same dtype.
     """
@@ -85,6 +89,7 @@ class Trainer(Frozen):
     steps: Count
     prompts_per_step: Count
     mini_batch_prompts: Count
+    critic_mini_batch_prompts: Count | None
     micro_batch_samples: Count
     max_prompt_tokens: Count
     max_response_tokens: Count
@@ -101,11 +106,38 @@ class Trainer(Frozen):
     keep_optimizer_states: Count
     verl_overrides: sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 
+    @property
+    def devices(self) -> int:
+        """Devices that train: all GPUs, or the CPU as one."""
+        return self.nodes * max(self.gpus_per_node, 1)
+
+    @property
+    def updates_per_rollout(self) -> int:
+        """Optimizer updates of the policy from one step's answers."""
+        return self.prompts_per_step // self.mini_batch_prompts
+
+    @property
+    def critic_updates_per_rollout(self) -> int:
+        """Optimizer updates of PPO's value model from one step's answers."""
+        return self.prompts_per_step // (self.critic_mini_batch_prompts or self.mini_batch_prompts)
+
     @model_validator(mode="after")
     def _consistent(self) -> "Trainer":
-        if self.prompts_per_step % self.mini_batch_prompts:
-            raise ValueError("mini_batch_prompts must divide prompts_per_step")
-        devices = self.nodes * max(self.gpus_per_node, 1)
+        for name in ("mini_batch_prompts", "critic_mini_batch_prompts"):
+            size = getattr(self, name)
+            if size is not None and self.prompts_per_step % size:
+                raise ValueError(
+                    f"{name} must divide prompts_per_step ({size} does not divide "
+                    f"{self.prompts_per_step})"
+                )
+        for override in self.verl_overrides:
+            name = key_of(override).rpartition(".")[2]
+            if name in ("ppo_mini_batch_size", "ppo_epochs"):
+                raise ValueError(
+                    f"verl_overrides must not set {name}: mini_batch_prompts and "
+                    "critic_mini_batch_prompts say how many updates a step makes"
+                )
+        devices = self.devices
         if devices % self.shard:
             raise ValueError(f"shard must divide the number of GPUs ({devices})")
         if devices % self.tensor_parallel:

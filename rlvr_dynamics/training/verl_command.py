@@ -50,8 +50,8 @@ def verl_overrides(
     return [
         *_data(config, prepare),
         *_model(trainer, prepare / "base"),
-        *_actor(trainer, config.seed),
-        *_reference(trainer),
+        *_actor(config),
+        *_reference(config),
         *_rollout(config),
         *_advantage(config.algorithm),
         *_loss(config.algorithm, trainer),
@@ -143,29 +143,45 @@ def _state(prefix: str, trainer: Trainer) -> list[str]:
     ]
 
 
-def _actor(trainer: Trainer, seed: int) -> list[str]:
+def _micro(config: RunConfig, prompts: int) -> int:
+    """Return the samples of one pass of a GPU, of an update on the answers to `prompts`."""
+    own = prompts * config.algorithm.group_size // config.trainer.devices
+    return min(own, config.trainer.micro_batch_samples)
+
+
+def _batches(prefix: str, config: RunConfig, prompts: int) -> list[str]:
+    """Return the batch sizes of one model; verl multiplies an update's prompts by the group."""
+    return [
+        f"{prefix}.ppo_mini_batch_size={prompts}",
+        f"{prefix}.ppo_micro_batch_size_per_gpu={_micro(config, prompts)}",
+    ]
+
+
+def _actor(config: RunConfig) -> list[str]:
+    trainer = config.trainer
     return [
         f"{ACTOR}.strategy=fsdp2",
-        f"{ACTOR}.ppo_mini_batch_size={trainer.mini_batch_prompts}",
-        f"{ACTOR}.ppo_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
+        *_batches(ACTOR, config, trainer.mini_batch_prompts),
         *_state(f"{ACTOR}.fsdp_config", trainer),
         f"{ACTOR}.fsdp_config.optimizer_offload={trainer.offload}",
-        f"{ACTOR}.data_loader_seed={seed}",
+        f"{ACTOR}.data_loader_seed={config.seed}",
         f"{ACTOR}.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
     ]
 
 
-def _reference(trainer: Trainer) -> list[str]:
+def _reference(config: RunConfig) -> list[str]:
     # Loaded only if there is a KL term.
+    micro = _micro(config, config.trainer.mini_batch_prompts)
     return [
-        f"{REFERENCE}.log_prob_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
-        *_state(f"{REFERENCE}.fsdp_config", trainer),
+        f"{REFERENCE}.log_prob_micro_batch_size_per_gpu={micro}",
+        *_state(f"{REFERENCE}.fsdp_config", config.trainer),
     ]
 
 
 def _rollout(config: RunConfig) -> list[str]:
     trainer = config.trainer
     length = trainer.max_prompt_tokens + trainer.max_response_tokens
+    micro = _micro(config, trainer.mini_batch_prompts)
     return [
         f"{ROLLOUT}.name=vllm",
         f"{ROLLOUT}.n={config.algorithm.group_size}",
@@ -177,7 +193,7 @@ def _rollout(config: RunConfig) -> list[str]:
         f"{ROLLOUT}.max_model_len={length}",
         f"{ROLLOUT}.max_num_batched_tokens={max(length, 2048)}",
         f"{ROLLOUT}.max_num_seqs={trainer.rollout_sequences}",
-        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
+        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu={micro}",
     ]
 
 
@@ -258,8 +274,7 @@ def _critic(config: RunConfig, base: Path) -> list[str]:
         f"{CRITIC}.optim.lr={critic.learning_rate}",
         f"{CRITIC}.optim.lr_warmup_steps={critic.warmup_steps or -1}",
         f"{CRITIC}.optim.clip_grad={config.algorithm.grad_clip}",
-        f"{CRITIC}.ppo_mini_batch_size={trainer.mini_batch_prompts}",
-        f"{CRITIC}.ppo_micro_batch_size_per_gpu={trainer.micro_batch_samples}",
+        *_batches(CRITIC, config, trainer.critic_mini_batch_prompts or trainer.mini_batch_prompts),
         # The V1 trainer packs the critic's batches by this limit only.
         f"+{CRITIC}.ppo_infer_max_token_len_per_gpu={_tokens(trainer)}",
         f"{CRITIC}.data_loader_seed={config.seed}",

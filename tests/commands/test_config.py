@@ -86,7 +86,9 @@ def test_several_configurations_composed_together_are_those_composed_alone():
         ("model=gpt", ["model=gpt", "tiny"]),
         ("+exp=grpo_qwen3", ["exp=grpo_qwen3", "grpo_qwen3_4b"]),
         ("trainer.mini_batch_prompts=5", ["mini_batch_prompts must divide"]),
+        ("trainer.critic_mini_batch_prompts=5", ["critic_mini_batch_prompts must divide"]),
         ("trainer.micro_batch_samples=100", ["micro_batch_samples (100) must divide"]),
+        ("trainer.verl_overrides=['critic.ppo_epochs=2']", ["ppo_epochs", "mini_batch_prompts"]),
         ("extrapolation.targets=[0.2]", ["must lie after every observed window"]),
         ("source.base=somewhere", ["give both or neither"]),
         ("trainer.shard=2", ["trainer", "shard must divide", "(1)"]),
@@ -150,9 +152,17 @@ def test_what_a_model_asks_of_a_machine_reaches_trainer_and_scoring():
     assert {**found, "scoring_parallel": loaded.scoring.tensor_parallel} == asked
 
 
+def test_the_answers_of_an_update_divide_among_the_gpus():
+    wide = [f"model.hardware.{key}=3" for key in ("nodes", "shard")]
+    with pytest.raises(UserError, match=r"mini_batch_prompts x algorithm.group_size \(128 x 8 an"):
+        config.load(["+exp=gspo_qwen3_4b", *wide])
+    # Of two updates a step none needs a smaller micro-batch: it is the most that passes together.
+    assert config.load(["trainer.mini_batch_prompts=8"]).trainer.updates_per_rollout == 2
+
+
 def test_the_papers_training_is_that_of_a_gpu_cell():
     trainer = config.load(["+exp=grpo_qwen3_4b"]).trainer
-    assert (trainer.prompts_per_step, trainer.mini_batch_prompts) == (512, 512)
+    assert (trainer.prompts_per_step, trainer.mini_batch_prompts) == (512, 256)
     assert (trainer.max_prompt_tokens, trainer.max_response_tokens) == (2048, 20480)
     assert (trainer.steps, trainer.temperature) == (500, 1.0)
 

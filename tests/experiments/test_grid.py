@@ -43,6 +43,16 @@ def test_the_grid_is_eight_models_by_seven_algorithms():
     assert len({cell.name for cell in CELLS}) == len(CELLS)
 
 
+def test_updates_a_step_are_the_protocols_or_what_makes_the_algorithm(together):
+    counts = {name: made.trainer.updates_per_rollout for name, made in together.items()}
+    own = {"opo": 1, "gspo": 4, "cispo": 16}
+    for cell in CELLS:
+        relex = cell.protocol.benchmark == "relex"
+        assert counts[cell.name] == own.get(cell.algorithm, 2 if relex else 1), cell.name
+        critic = together[cell.name].trainer.critic_updates_per_rollout
+        assert critic == (16 if cell.algorithm == "ppo" else counts[cell.name])
+
+
 def test_written_files_are_those_of_the_declaration():
     """A failure here means: run `python -m experiments.grid --write`."""
     assert files.written_cells() == {f"{cell.name}.yaml": files.text_of(cell) for cell in CELLS}
@@ -119,6 +129,8 @@ def test_patterns_choose_cells_and_a_wrong_one_is_a_mistake(tmp_path):
 
 def test_a_row_says_what_a_cell_needs(tmp_path):
     found, loaded = row(tmp_path), config.load([f"+exp={CELL}"])
+    assert (found["updates_per_rollout"], found["critic_updates_per_rollout"]) == (2, None)
+    assert found["clips"] == {"ratio_low": True, "ratio_high": True, "dual": True}
     assert (found["nodes"], found["gpus"], found["gpu_memory_gib"]) == (1, 8, 80)
     assert found["disk_bytes"] == disk(loaded).total
     assert found["gpu_hours"] == pytest.approx(gpu_hours(loaded), abs=0.05)

@@ -105,9 +105,8 @@ GPUS: Rows = {
         84,
         {"data.train_batch_size": 84, f"{ROLLOUT}.agent.num_workers": 7},
     ),
-    "trainer.mini_batch_prompts": same(
-        42, f"{ACTOR}.ppo_mini_batch_size", "critic.ppo_mini_batch_size"
-    ),
+    "trainer.mini_batch_prompts": same(42, f"{ACTOR}.ppo_mini_batch_size"),
+    "trainer.critic_mini_batch_prompts": same(6, "critic.ppo_mini_batch_size"),
     "trainer.micro_batch_samples": same(
         5,
         f"{ACTOR}.ppo_micro_batch_size_per_gpu",
@@ -140,7 +139,7 @@ GPUS: Rows = {
         },
     ),
     "trainer.shard": same(
-        6,
+        2,
         f"{ACTOR}.fsdp_config.fsdp_size",
         f"{REFERENCE}.fsdp_config.fsdp_size",
         "critic.fsdp.fsdp_size",
@@ -401,7 +400,9 @@ def test_every_field_has_its_keys_or_a_reason():
     known = fields(Algorithm, "algorithm.") | fields(Trainer, "trainer.")
     assert known == (set(GPUS) - {"name", "seed"}) | set(ELSEWHERE)
     assert set(CPU) - {"algorithm.critic"} == {
-        field for field in GPUS if not field.startswith(("algorithm.critic", "algorithm.overlong"))
+        field
+        for field in GPUS
+        if not field.startswith(("algorithm.critic", "algorithm.overlong", "trainer.critic"))
     }
 
 

@@ -1,0 +1,50 @@
+"""Which clips a loss has, when each can act, and where verl counts it."""
+
+import pytest
+
+from rlvr_dynamics.config import load
+from rlvr_dynamics.schema.clips import clips_of, in_words
+
+
+def found(*overrides: str):
+    loaded = load(["trainer.micro_batch_samples=8", *overrides])
+    return clips_of(loaded.algorithm, loaded.trainer)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "names"),
+    [
+        ("grpo", ["ratio_low", "ratio_high", "dual"]),
+        ("dapo", ["ratio_low", "ratio_high", "dual"]),
+        ("gspo", ["sequence_low", "sequence_high"]),
+        ("cispo", ["weight_low", "weight_high"]),
+        ("ppo", ["ratio_low", "ratio_high", "dual", "value"]),
+    ],
+)
+def test_a_clip_can_act_from_the_second_update_of_a_step_on(algorithm, names):
+    once = found(f"algorithm={algorithm}")
+    assert [clip.name for clip in once] == names
+    assert not any(clip.acts for clip in once)
+    twice = found(f"algorithm={algorithm}", "trainer.mini_batch_prompts=8")
+    # CISPO's lower bound is below 0, where no weight is.
+    assert [clip.name for clip in twice if not clip.acts] == names[: algorithm == "cispo"]
+
+
+def test_the_value_model_has_updates_of_its_own():
+    one_and_four = found("algorithm=ppo", "trainer.critic_mini_batch_prompts=4")
+    assert [clip.name for clip in one_and_four if clip.acts] == ["value"]
+    four_and_one = found(
+        "algorithm=ppo", "trainer.mini_batch_prompts=4", "trainer.critic_mini_batch_prompts=16"
+    )
+    assert [clip.name for clip in four_and_one if not clip.acts] == ["value"]
+
+
+def test_clips_are_said_with_their_bounds_and_their_reasons():
+    assert in_words(found("algorithm=cispo", "trainer.mini_batch_prompts=4")) == [
+        "clips that can act: a token's weight above 1.2",
+        "clips that cannot act (no ratio is below 0): a token's weight below -9",
+    ]
+    assert in_words(found("algorithm=gspo")) == [
+        "clips that cannot act (one update a rollout): an answer's ratio below 0.9997; "
+        "an answer's ratio above 1.0004"
+    ]
