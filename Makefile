@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo study test test-grid test-slurm test-fast check perf clean
+.PHONY: demo study test test-grid test-slurm test-fast check locks perf clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -38,6 +38,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# Whether cpu.txt and gpu.txt resolve on every Python; asks the package index, about a minute.
+locks: $(READY)
+	$(BIN)/python -m requirements $(INDEX)
 
 perf: $(READY)
 	$(BIN)/python -m perf
