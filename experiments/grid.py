@@ -11,8 +11,9 @@ from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.estimates.disk import disk
-from rlvr_dynamics.estimates.hours import RESPONSE_SHARE, gpu_hours
+from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import misfits
+from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.clips import clips_of
@@ -23,15 +24,26 @@ COMMON = ["trainer=gpu_node", "measure=large"]
 
 @dataclass(frozen=True)
 class Need:
-    """What a cell needs and does: GPUs, estimates (`rlvr_dynamics.estimates`), updates a step.
+    """What a cell needs (`rlvr_dynamics.estimates`), and its updates.
 
-    `clips` says for every clip of the algorithm whether it can act (`schema.clips`).
+    Attributes:
+        nodes: Nodes of training.
+        gpus: GPUs of training, on all nodes together.
+        gpu_memory_gib: Memory of one of them.
+        training_hours: From the first to the last step, on these GPUs.
+        training_gpu_hours: The same times the GPUs.
+        disk_bytes: Written by all stages.
+        fits: Whether training fits into the GPUs' memory.
+        updates_per_rollout: Updates of the policy in a step.
+        critic_updates_per_rollout: Updates of the value model; None without one.
+        clips: For every clip of the algorithm, whether it can act (`schema.clips`).
     """
 
     nodes: int
     gpus: int
     gpu_memory_gib: int
-    gpu_hours: float
+    training_hours: Range
+    training_gpu_hours: Range
     disk_bytes: int
     fits: bool
     updates_per_rollout: int
@@ -120,12 +132,14 @@ def configurations(cells: list[Cell]) -> list[RunConfig]:
 
 def need_of(config: RunConfig) -> Need:
     """Return what a cell needs."""
-    trainer = config.trainer
+    trainer, hours = config.trainer, training_hours(config)
+    gpus = trainer.nodes * trainer.gpus_per_node
     return Need(
         nodes=trainer.nodes,
-        gpus=trainer.nodes * trainer.gpus_per_node,
+        gpus=gpus,
         gpu_memory_gib=trainer.gpu_memory_gib,
-        gpu_hours=round(gpu_hours(config), 1),
+        training_hours=hours.rounded(1),
+        training_gpu_hours=hours.times(gpus).rounded(1),
         disk_bytes=disk(config).total,
         fits=not misfits(config),
         updates_per_rollout=trainer.updates_per_rollout,
@@ -152,25 +166,25 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     """Format a table with totals below it."""
-    rows = [("cell", "GPUs", "GPU-hours", "disk TB", "updates", "clips", "state")]
+    rows = [("cell", "GPUs", "GPU-hours of training", "disk TB", "updates", "clips", "state")]
     for cell, need, state in found:
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
         text += f": {state.error}" if state.error else ""
         text += "" if need.fits else "  [does not fit into the GPUs' memory]"
         gpus, disk = f"{need.nodes}x{need.gpus // need.nodes}", f"{need.disk_bytes / 1e12:.2f}"
         updates, acting = _updates_in_words(need)
-        rows.append((cell.name, gpus, f"{need.gpu_hours:,.0f}", disk, updates, acting, text))
+        hours = str(need.training_gpu_hours)
+        rows.append((cell.name, gpus, hours, disk, updates, acting, text))
     lines = aligned(rows, right=(1, 2, 3, 4))
     counts = {state: sum(one.state == state for _, _, one in found) for state in STATES}
-    hours = sum(need.gpu_hours for _, need, _ in found)
+    hours = sum((need.training_gpu_hours for _, need, _ in found), Range(0, 0))
     total = sum(need.disk_bytes for _, need, _ in found)
     lines += [
         "",
         f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()),
         "updates: of the policy (and of the value model) a step; clips: those that can act",
-        f"about {hours:,.0f} GPU-hours of training and {total / 1e12:,.0f} TB: estimates at a mean "
-        f"response of {RESPONSE_SHARE:.0%} of the longest, on H100s; "
-        "`+exp=CELL dry_run=true` shows one in full",
+        f"{hours} GPU-hours of training and {total / 1e12:,.0f} TB: estimates on H100s, from "
+        "published answer lengths and speeds; `+exp=CELL dry_run=true` shows one in full",
     ]
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from rlvr_dynamics.estimates.hours import gpu_hours
+from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import IN_STEP_BYTES, memory
 from rlvr_dynamics.estimates.shapes import shape_of
 from rlvr_dynamics.schema import STAGES, RunConfig
@@ -14,7 +14,9 @@ PROCESS_GIB = 4  # Python with torch, the analysis libraries and their buffers
 WORKER_GIB = 10  # a process of verl or vLLM: CUDA's host memory, communication, weights in transit
 LOADED_BYTES = 2  # bfloat16 weights being loaded into vLLM
 UPDATE_BYTES = 12  # bytes per element of the largest matrix while its update is decomposed
-TIME_MARGIN = 2.0  # the estimate of GPU-hours is accurate to about this factor
+TIME_MARGIN = (
+    2.0  # published runs of verl took 1.2 to 3.2 times the slow estimate (docs/performance.md)
+)
 LEAST_MINUTES = 60
 
 
@@ -68,14 +70,14 @@ def jobs_of(config: RunConfig, site: Site) -> dict[str, tuple[str, ...]]:
 def resources(job: str, config: RunConfig, site: Site) -> Resources:
     """Return the needs of a cell's job; processors and memory in the site file take precedence.
 
-    The site's time is the limit of an attempt; training with a shorter estimate asks for less.
+    The site's time is the limit of an attempt; what takes less even by the slow estimate asks for
+    less.
     """
     own = site.job(job)
     nodes, gpus, cpus = _machine(job, config)
     limit = None if own.time is None else minutes(own.time)
     if job == "train" and gpus:
-        hours = TIME_MARGIN * gpu_hours(config) / (nodes * gpus)
-        wanted = max(LEAST_MINUTES, 60 * math.ceil(hours))
+        wanted = max(LEAST_MINUTES, 60 * math.ceil(TIME_MARGIN * training_hours(config).high))
         limit = wanted if limit is None else min(limit, wanted)
     return Resources(
         nodes=nodes,

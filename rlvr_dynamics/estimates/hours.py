@@ -1,32 +1,189 @@
-"""GPU-hours of training, from assumed lengths and utilisations."""
+"""Time of training with verl: a low and a high estimate, from stated ranges.
 
+Legend: N parameters, C those of PPO's critic, G GPUs, S of them share one copy of the training
+state, F peak operations and B bytes of memory per second of a GPU, T tokens of all kept samples,
+prompts included.
+"""
+
+from dataclasses import dataclass
+
+from rlvr_dynamics.estimates.decoding import Card, Engine, card_of
+from rlvr_dynamics.estimates.disk import FAST_DISK, SLOW_DISK, save
+from rlvr_dynamics.estimates.lengths import (
+    PROMPT_TOKENS,
+    Length,
+    long,
+    mean_tokens,
+    short,
+    training_data,
+)
+from rlvr_dynamics.estimates.memory import memory
+from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.shapes import critic_count, shape_of
-from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema import Architecture, RunConfig
 
-PEAK_FLOPS = 989e12  # bfloat16, dense, of an H100 or H800 (the manufacturer's figure)
-TRAINING_UTILISATION = 0.35  # assumed
-ROLLOUT_UTILISATION = 0.10  # assumed: decoding is bound by memory, and waits for the longest answer
-RESPONSE_SHARE = 0.25  # assumed mean length of a response, of the longest allowed
-PROMPT_SHARE = 0.10  # the same for a prompt
-CANDIDATES = 2.0  # assumed samples per kept sample under dynamic sampling; AlphaRL allows up to 3
+UPDATE_BYTES = 28  # Adam reads weight, gradient and two moments and writes three of them, float32
 
 
-def gpu_hours(config: RunConfig) -> float:
-    """Estimate the GPU-hours of training, scoring not included.
+@dataclass(frozen=True)
+class Speed:
+    """One end of the ranges that an estimate rests on.
 
-    Per step, with R response tokens and T = R + prompt tokens of all kept samples: generating
-    2 N R (more candidates under dynamic sampling) at the rollout's utilisation; training 8 N T
-    (6 and the recomputed forward pass), old log-probabilities 2 N T, those of the reference model
-    2 N T, values and training of the critic 10 C T, at the training's utilisation. Attention's own
-    operations and the time of saving are left out.
+    Attributes:
+        utilisation: Share of a GPU's peak operations in training and log-probability passes.
+            verl's documentation (docs/perf/dpsk.md) has 0.4 on one node and 0.19 on twelve.
+        decoding: Share of the computed decoding speed (`Engine.efficiency`); the slow end is
+            assumed.
+        candidates: Samples per kept sample under dynamic sampling. JustRL (arXiv 2512.16649,
+            section 4.1) counts half of the groups as dropped; AlphaRL (2510.00553, appendix B)
+            allows up to 3.
+        sync: Seconds per parameter to move new weights to the engines. verl's documentation
+            (docs/advance/fully_async.md): 0.12 s for 7.6e9 and 15.76 s for 30.5e9.
+        disk: Bytes per second of a save (`estimates.disk`).
     """
+
+    utilisation: float
+    decoding: float
+    candidates: float
+    sync: float
+    disk: float
+
+
+FAST = Speed(0.40, 1.0, 2.0, 0.12 / 7.6e9, FAST_DISK)
+SLOW = Speed(0.19, 0.5, 3.0, 15.76 / 30.5e9, SLOW_DISK)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of a training step by phase; phases follow each other.
+
+    Attributes:
+        generating: The rollout.
+        scoring: Log-probabilities of policy and reference, and the critic's values.
+        training: Passes and updates of policy and critic.
+        syncing: New weights to the engines.
+        saving: What verl writes while it waits.
+    """
+
+    generating: float
+    scoring: float
+    training: float
+    syncing: float
+    saving: float
+
+    @property
+    def total(self) -> float:
+        """All phases."""
+        return self.generating + self.scoring + self.training + self.syncing + self.saving
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step has to do, on which GPUs.
+
+    Attributes:
+        shape: The model.
+        critic: C.
+        card: Kind of GPU.
+        gpus: G.
+        shard: S.
+        engine_gpus: GPUs of one vLLM engine.
+        sequences: Most answers that an engine decodes at once.
+        cache_tokens: Tokens for which its cache has room.
+        samples: Kept samples of a step.
+        filtered: Whether dynamic sampling drops some.
+        updates: Optimizer updates of the policy in a step.
+        critic_updates: The critic's.
+        reference: Whether there is a KL term.
+        prompt: Tokens of a prompt.
+        saved_bytes: Bytes saved per step.
+    """
+
+    shape: Architecture
+    critic: int
+    card: Card
+    gpus: int
+    shard: int
+    engine_gpus: int
+    sequences: int
+    cache_tokens: float
+    samples: int
+    filtered: bool
+    updates: int
+    critic_updates: int
+    reference: bool
+    prompt: float
+    saved_bytes: float
+
+    def step(self, length: Length, speed: Speed) -> Step:
+        """Seconds of a step with responses of a length.
+
+        Generating is `Engine.seconds` for an engine's share of the samples (and candidates).
+        Passes take their operations / (G F utilisation): log-probabilities 2 N T, the reference's
+        2 N T, values 2 C T; training 8 N T and 8 C T (6 and the recomputed forward pass). Each
+        update moves 28 N / S bytes of state on every GPU, one of the critic 28 C / S. Left out:
+        attention's own operations, moving offloaded state, rewards, the start of a job.
+        """
+        parameters, tokens = self.shape.parameters, self.samples * (self.prompt + length.mean)
+        engine = Engine(
+            shape=self.shape,
+            gpus=self.engine_gpus,
+            card=self.card,
+            sequences=self.sequences,
+            cache_tokens=self.cache_tokens,
+            efficiency=speed.decoding,
+        )
+        sampled = self.samples * (speed.candidates if self.filtered else 1)
+        rate = self.gpus * self.card.flops * speed.utilisation
+        passes = (4 if self.reference else 2) * parameters + 2 * self.critic
+        trained = parameters + self.critic
+        state = UPDATE_BYTES * (self.updates * parameters + self.critic_updates * self.critic)
+        return Step(
+            generating=engine.seconds(sampled * self.engine_gpus / self.gpus, self.prompt, length),
+            scoring=passes * tokens / rate,
+            training=8 * trained * tokens / rate + state / self.shard / self.card.bandwidth,
+            syncing=speed.sync * parameters,
+            saving=self.saved_bytes / speed.disk,
+        )
+
+
+def work_of(config: RunConfig) -> Work:
+    """Return what a step of a configuration has to do."""
     trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
-    actor, critic = shape.parameters, critic_count(shape, algorithm)
-    samples = trainer.prompts_per_step * algorithm.group_size
-    response = samples * RESPONSE_SHARE * trainer.max_response_tokens
-    tokens = response + samples * PROMPT_SHARE * trainer.max_prompt_tokens
-    reference = 2 if algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0 else 0
-    candidates = CANDIDATES if algorithm.dynamic_sampling else 1.0
-    generating = 2 * actor * response * candidates / ROLLOUT_UTILISATION
-    training = ((8 + 2 + reference) * actor + 10 * critic) * tokens / TRAINING_UTILISATION
-    return trainer.steps * (generating + training) / PEAK_FLOPS / 3600
+    return Work(
+        shape=shape,
+        critic=critic_count(shape, algorithm),
+        card=card_of(trainer.gpu_memory_gib),
+        gpus=trainer.nodes * trainer.gpus_per_node,
+        shard=trainer.shard,
+        engine_gpus=trainer.tensor_parallel,
+        sequences=trainer.rollout_sequences,
+        cache_tokens=memory(config).cache_tokens,
+        samples=trainer.prompts_per_step * algorithm.group_size,
+        filtered=algorithm.dynamic_sampling,
+        updates=trainer.updates_per_rollout,
+        critic_updates=trainer.critic_updates_per_rollout,
+        reference=algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0,
+        prompt=min(PROMPT_TOKENS, trainer.max_prompt_tokens),
+        saved_bytes=save(config).bytes_per_step,
+    )
+
+
+def response_tokens(config: RunConfig) -> Range:
+    """Return the mean response in training, tokens."""
+    tokens = mean_tokens(config.model.name, training_data(config))
+    limit = config.trainer.max_response_tokens
+    return Range(short(tokens, limit).mean, long(tokens, limit).mean)
+
+
+def steps_of(config: RunConfig) -> tuple[Step, Step]:
+    """Return the fast and the slow estimate of a step."""
+    work, limit = work_of(config), config.trainer.max_response_tokens
+    tokens = mean_tokens(config.model.name, training_data(config))
+    return work.step(short(tokens, limit), FAST), work.step(long(tokens, limit), SLOW)
+
+
+def training_hours(config: RunConfig) -> Range:
+    """Return the hours from the first to the last training step, on all GPUs of the run."""
+    fast, slow = steps_of(config)
+    return Range(fast.total, slow.total).times(config.trainer.steps / 3600)

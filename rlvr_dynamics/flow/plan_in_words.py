@@ -5,14 +5,9 @@ import shlex
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk, prediction_count
-from rlvr_dynamics.estimates.hours import (
-    PEAK_FLOPS,
-    RESPONSE_SHARE,
-    ROLLOUT_UTILISATION,
-    TRAINING_UTILISATION,
-    gpu_hours,
-)
+from rlvr_dynamics.estimates.hours import response_tokens, steps_of, training_hours, work_of
 from rlvr_dynamics.estimates.memory import RESERVED_BYTES, memory, misfits
+from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.shapes import GIB, shape_of
 from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.checks import check_machine, gpus_needed
@@ -144,9 +139,24 @@ def _training_on_gpus(config: RunConfig) -> list[str]:
         f"{trainer.gpu_memory_gib} GiB (estimate)",
         *(f"          {problem}" for problem in problems),
         f"          host: {need.host / GIB:.0f} GiB on each node",
-        f"time      about {gpu_hours(config):,.0f} GPU-hours of training (estimate: mean "
-        f"response {RESPONSE_SHARE:.0%} of the longest; 2 N per generated token at "
-        f"{ROLLOUT_UTILISATION:.0%} and 8 N per trained token at "
-        f"{TRAINING_UTILISATION:.0%} of {PEAK_FLOPS / 1e12:.0f} TFLOP/s, and "
-        "the passes of reference and critic)",
+        *_training_time(config),
+    ]
+
+
+def _training_time(config: RunConfig) -> list[str]:
+    trainer, hours = config.trainer, training_hours(config)
+    gpus = trainer.nodes * trainer.gpus_per_node
+    fast, slow = steps_of(config)
+    phases = {
+        "rollout": Range(fast.generating, slow.generating),
+        "log-probabilities": Range(fast.scoring, slow.scoring),
+        "training": Range(fast.training, slow.training),
+        "saving": Range(fast.saving, slow.saving),
+    }
+    return [
+        f"time      training {hours} hours on {gpus} GPUs, {hours.times(gpus)} GPU-hours "
+        f"(estimate on {work_of(config).card.name}s: mean response "
+        f"{response_tokens(config)} tokens)",
+        f"          a step {Range(fast.total, slow.total)} seconds: "
+        + ", ".join(f"{name} {seconds}" for name, seconds in phases.items()),
     ]

@@ -4,7 +4,6 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.estimates.disk import disk, prediction_count, save
-from rlvr_dynamics.estimates.hours import gpu_hours
 from rlvr_dynamics.estimates.memory import memory, misfits
 from rlvr_dynamics.estimates.shapes import critic_count, shape_of
 from rlvr_dynamics.schema import Architecture, Critic, RunConfig
@@ -248,28 +247,3 @@ def test_disk_counts_only_the_stages_that_run():
     need = disk(demo)
     assert need.total == need.directions == 4 * 604_224
     assert disk(config.load(["stages=[report]"])).total == 0
-
-
-def test_gpu_hours_in_closed_form():
-    made = small()
-    samples = 4 * made.algorithm.group_size
-    response, prompt = 0.25 * 900, 0.10 * 100
-    generating = 2 * TOTAL * samples * response / (0.10 * 989e12)
-    training = 10 * TOTAL * samples * (response + prompt) / (0.35 * 989e12)
-    assert gpu_hours(made) == pytest.approx(50 * (generating + training) / 3600)
-    reference = 2 * TOTAL * samples * (response + prompt) / (0.35 * 989e12)
-    more = gpu_hours(with_reference(made, kl_loss_coef=0.1)) - gpu_hours(made)
-    assert more == pytest.approx(50 * reference / 3600)
-    critic = 10 * CRITIC * samples * (response + prompt) / (0.35 * 989e12)
-    more = gpu_hours(with_critic(made)) - gpu_hours(made)
-    assert more == pytest.approx(50 * critic / 3600)
-
-
-def test_dynamic_sampling_generates_more_and_trains_the_same():
-    made = small()
-    algorithm = made.algorithm.model_copy(update={"dynamic_sampling": True})
-    more = made.model_copy(update={"algorithm": algorithm})
-    samples = 4 * made.algorithm.group_size
-    generating = 2 * TOTAL * samples * 0.25 * 900 / (0.10 * 989e12)
-    difference = gpu_hours(more) - gpu_hours(made)
-    assert difference == pytest.approx(50 * generating / 3600)

@@ -16,7 +16,7 @@ from experiments.cells import ALGORITHMS, CELLS, MODELS
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk
-from rlvr_dynamics.estimates.hours import gpu_hours
+from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.run_directory.lock import is_locked, locked
 from rlvr_dynamics.run_directory.progress import progress
@@ -133,7 +133,10 @@ def test_a_row_says_what_a_cell_needs(tmp_path):
     assert found["clips"] == {"ratio_low": True, "ratio_high": True, "dual": True}
     assert (found["nodes"], found["gpus"], found["gpu_memory_gib"]) == (1, 8, 80)
     assert found["disk_bytes"] == disk(loaded).total
-    assert found["gpu_hours"] == pytest.approx(gpu_hours(loaded), abs=0.05)
+    for end in ("low", "high"):
+        hours = getattr(training_hours(loaded), end)
+        assert found["training_hours"][end] == pytest.approx(hours, abs=0.05)
+        assert found["training_gpu_hours"][end] == pytest.approx(8 * hours, abs=0.05)
     assert (found["state"], found["stage"]) == ("missing", None)
     table = listed(CELL, "--outputs", str(tmp_path)).stdout
     assert "1x8" in table
