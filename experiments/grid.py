@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from experiments import grid_page
 from experiments.cells import CELLS, Cell
 from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
@@ -59,8 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
-        changed = write_cells()
-        say(f"{len(CELLS)} cells declared, {len(changed)} files changed")
+        changed = len(write_cells()) + grid_page.write(page_table())
+        say(f"{len(CELLS)} cells declared, {changed} files changed")
         return EXIT_DONE
     cells = select(asked.cells)
     found = [
@@ -81,7 +82,9 @@ def _parser() -> Parser:
         "--outputs", type=path_of, default=Path("outputs"), metavar="DIR", help="where runs are"
     )
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
-    parser.add_argument("--write", action="store_true", help="write configs/exp from experiments")
+    parser.add_argument(
+        "--write", action="store_true", help="write configs/exp and the table of docs/grid.md"
+    )
     return parser
 
 
@@ -128,6 +131,13 @@ def configurations(cells: list[Cell]) -> list[RunConfig]:
         )
         for cell in cells
     ]
+
+
+def page_table() -> str:
+    """Return the table of docs/grid.md."""
+    cells = [cell for cell in CELLS if cell.algorithm == "grpo" and not cell.extra]
+    made = zip(cells, configurations(cells), strict=True)
+    return grid_page.table([(cell.model, need_of(each)) for cell, each in made])
 
 
 def need_of(config: RunConfig) -> Need:

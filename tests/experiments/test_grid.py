@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import files, grid
+from experiments import files, grid, grid_page
 from experiments.cells import ALGORITHMS, CELLS, MODELS
 from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
@@ -78,6 +78,17 @@ def test_every_cell_composes_fits_and_is_known_to_verl(cell, together, tmp_path)
         loaded.model.hardware.gpus_per_node,
     )
     assert actor["fsdp_config"]["fsdp_size"] == loaded.model.hardware.shard
+
+
+def test_the_page_has_the_listing_s_numbers(tmp_path):
+    """A failure here means: run `python -m experiments.grid --write`."""
+    table = grid.page_table()
+    assert grid_page.written() == table
+    page = tmp_path / "grid.md"
+    page.write_text(f"# Grid\n\n{grid_page.HEAD}| old |\n\nmore\n")
+    assert grid_page.write(table, page)
+    assert page.read_text() == f"# Grid\n\n{table}\nmore\n"
+    assert not grid_page.write(table, page)
 
 
 def test_write_repairs_adds_and_removes_and_leaves_others_alone(tmp_path):
