@@ -42,6 +42,8 @@ def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> 
     ]
     if job == "train":
         facts.append(f"ray_seconds={RAY_SECONDS}")
+    if not _reads_the_hub(job, stages):
+        facts.append("export HF_HUB_OFFLINE=1")
     parts = [header, *facts, _text("task.sh"), _environment(site)]
     if job == "train":
         parts.append(_text("ray.sh"))
@@ -62,6 +64,11 @@ def expanding(text: str) -> str:
     if text == "~" or text.startswith("~/"):
         text = f"$HOME{text[1:]}"
     return '"' + re.sub(r'["`]|\\(?!\$)|\$\(', r"\\\g<0>", text) + '"'
+
+
+def _reads_the_hub(job: str, stages: tuple[str, ...]) -> bool:
+    """Whether a job fetches: what `prepare` does, and measuring a published trajectory's stream."""
+    return job in ("prepare", "measure") or "prepare" in stages
 
 
 def _text(name: str) -> str:

@@ -75,6 +75,8 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "1",
+        # `prepare` has fetched all there is to fetch, and GPU nodes often have no network.
+        "HF_HUB_OFFLINE": "1",
     }
     if config.trainer.device == "cpu":
         # verl knows its FSDP engine only as "cuda"; the code itself is device-neutral.
@@ -84,7 +86,6 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
             "OMP_NUM_THREADS": "1",
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "HF_HUB_OFFLINE": "1",
         }
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
     return variables

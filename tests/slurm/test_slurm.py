@@ -491,6 +491,30 @@ def task(tmp_path):
     return start
 
 
+@pytest.mark.parametrize(
+    ("job", "stages", "expected"),
+    [
+        ("prepare", ("prepare",), ""),
+        ("prepare", ("prepare", "train"), ""),  # fetches a published trajectory
+        ("train", ("prepare", "train"), ""),
+        ("measure", ("measure",), ""),  # may read a published trajectory as a stream
+        ("train", ("train",), "1"),
+        ("score", ("score",), "1"),
+        ("behaviour", ("behaviour",), "1"),
+    ],
+)
+def test_what_runs_after_prepare_does_not_ask_the_hub(tmp_path, job, stages, expected):
+    write_program(tmp_path / "python", f'echo -n "$HF_HUB_OFFLINE" >{tmp_path}/told')
+    (tmp_path / "manifest.tsv").write_text(f"one\t{tmp_path}/one\t+exp=one\n")
+    (tmp_path / "job.sh").write_text(
+        scripts.task_script(job, stages, tmp_path, Site(python=str(tmp_path / "python")))
+    )
+    given = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_NUM_NODES": "1"}
+    own = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
+    subprocess.run(["bash", tmp_path / "job.sh"], env=own | given, check=True)
+    assert (tmp_path / "told").read_text() == expected
+
+
 def write_program(path, text):
     path.write_text(f"#!/bin/bash\n{text}\n")
     path.chmod(0o755)

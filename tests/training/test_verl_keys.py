@@ -377,13 +377,15 @@ def test_the_value_model_on_a_cpu_is_the_actors_kind():
 def test_verls_process_has_the_variables_that_belong_to_its_command(monkeypatch, device):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("OMP_NUM_THREADS", "13")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     loaded = config.load(["+exp=grpo_qwen3_4b"] if device == "cuda" else [])
     found = environment(loaded, Path("/run/metrics_3.jsonl"))
     assert found["VERL_FILE_LOGGER_PATH"] == "/run/metrics_3.jsonl"
+    assert found["HF_HUB_OFFLINE"] == "1"
     # verl has no platform of its own for a CPU, and takes an empty list of GPUs for none at all.
     own = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "OMP_NUM_THREADS": "1"}
     own |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    own |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": None}
+    own |= {"CUDA_VISIBLE_DEVICES": None}
     kept = {name: os.environ.get(name) for name in own}
     assert {name: found.get(name) for name in own} == (own if device == "cpu" else kept)
 
