@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up by themselves, in .venv.
-# On a GPU machine: make EXTRA=gpu ...
+# On a GPU node: make EXTRA=gpu install (docs/gpu_node.md).
 EXTRA ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,8 +9,10 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo study test test-grid test-slurm test-fast check locks perf clean
+.PHONY: install demo study test test-grid test-slurm test-fast check locks perf clean
 .DEFAULT_GOAL := demo
+
+install: $(READY)
 
 demo: $(READY)
 	$(BIN)/python -m rlvr_dynamics.run
@@ -46,7 +48,11 @@ locks: $(READY)
 perf: $(READY)
 	$(BIN)/python -m perf
 
+# The two sets do not mix: both bring a package vllm.
 $(READY): pyproject.toml requirements/$(EXTRA).txt
+	@for other in $(filter-out $(READY),$(wildcard $(VENV)/ready-*)); do \
+	  echo "error: $(VENV) holds another set of packages ($$other). Run make clean first."; exit 1; \
+	done
 	@PYTHON="$(PYTHON)" VENV=$(VENV) sh requirements/make_environment.sh
 	@if [ $(EXTRA) = cpu ]; then \
 	  $(PIP) install --quiet $(INDEX) "$$(grep '^torch==' requirements/cpu.txt)" || { \

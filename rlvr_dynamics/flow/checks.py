@@ -1,19 +1,15 @@
 """What a run needs of this machine and of its source, checked before anything is touched."""
 
 import os
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk
 from rlvr_dynamics.flow.extrapolate import check_methods
+from rlvr_dynamics.flow.flash_attention import check_flash_attention
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
-
-ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 
 
 def gpus_needed(config: RunConfig) -> int:
@@ -67,7 +63,7 @@ def check_machine(run: Run) -> None:
             where="this machine",
             way_out=offer,
         )
-    _check_attention(config)
+    check_flash_attention(config)
     _check_source(config)
     have = free_bytes(run.folder)
     need = disk(config).training - _bytes_below(run.of("train"))
@@ -77,23 +73,6 @@ def check_machine(run: Run) -> None:
             where=str(run.folder),
             way_out="choose run_dir=... on a larger disk, or fewer trainer.steps",
         )
-
-
-def _check_attention(config: RunConfig) -> None:
-    """verl takes flash attention on GPUs, unless it is told otherwise; its critic always does."""
-    chosen = [each for each in config.trainer.verl_overrides if key_of(each) == ATTENTION]
-    otherwise = chosen and "flash" not in chosen[-1] and config.algorithm.critic is None
-    installed = find_spec("flash_attn") or find_spec("kernels")
-    if config.trainer.device != "cuda" or not config.trains or installed or otherwise:
-        return
-    way_out = "pip install --no-build-isolation flash-attn==2.8.3"
-    if config.algorithm.critic is None:
-        way_out += f", or the slower \"trainer.verl_overrides=['+{ATTENTION}=sdpa']\""
-    raise UserError(
-        "verl's training on GPUs needs flash attention, and it is not installed",
-        where=sys.prefix,
-        way_out=way_out,
-    )
 
 
 def _check_source(config: RunConfig) -> None:

@@ -1,8 +1,10 @@
 """The hardware of this machine, detected without importing torch."""
 
 import os
+import runpy
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,16 @@ def gpus_found() -> list[str]:
         return names
     wanted = [item for item in visible.split(",") if item.strip()]
     return names[: len(wanted)]
+
+
+def torch_cuda() -> str | None:
+    """Return the CUDA that the installed PyTorch was built with, such as "13.0"; None for none."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return None
+    # The small file that torch itself takes it from; loading torch would take seconds.
+    values = runpy.run_path(str(Path(found.origin).with_name("version.py")))
+    return values.get("cuda")
 
 
 def memory_bytes() -> int:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
-from rlvr_dynamics.schema.overrides import quoted
+from rlvr_dynamics.schema.overrides import key_of, quoted
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
@@ -16,6 +16,7 @@ ACTOR = "actor_rollout_ref.actor"
 REFERENCE = "actor_rollout_ref.ref"
 ROLLOUT = "actor_rollout_ref.rollout"
 CRITIC = "critic"
+ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 REWARD_ARGUMENTS = "+reward.reward_kwargs"
 # Without this verl trains under bf16 autocast, whatever the model's dtype.
 FLOAT32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
@@ -89,6 +90,12 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
         }
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
     return variables
+
+
+def without_flash_attention(trainer: Trainer) -> bool:
+    """Whether trainer.verl_overrides choose another attention than flash-attn's."""
+    chosen = [each for each in trainer.verl_overrides if key_of(each) == ATTENTION]
+    return bool(chosen) and "flash" not in chosen[-1]
 
 
 def joining_overrides(variables: dict[str, str]) -> list[str]:
@@ -310,7 +317,7 @@ def _run(config: RunConfig, output: Path) -> list[str]:
 def _cpu(temporary: Path | None, critic: bool) -> list[str]:
     return [
         "trainer.device=cpu",
-        "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+        f"+{ATTENTION}=sdpa",
         f"{ACTOR}.use_torch_compile=False",
         f"{ACTOR}.fsdp_config.use_torch_compile=False",
         f"{REFERENCE}.fsdp_config.use_torch_compile=False",

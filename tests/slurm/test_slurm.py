@@ -320,7 +320,7 @@ def test_the_example_is_a_valid_site_and_its_scripts_are_sound_shell(tmp_path):
     assert "#SBATCH --partition=transfer" in texts["prepare"]
     assert "#SBATCH --constraint=h100" in texts["train"]
     assert "#SBATCH --partition=cpu" in texts["measure"]
-    assert "module load cuda/12.8" in texts["score"]
+    assert "module load cuda/13.0" in texts["score"]
     assert 'export TMPDIR="/local/$SLURM_JOB_ID"' in texts["score"]
     for job, text in texts.items():
         path = tmp_path / f"{job}.sh"
@@ -860,19 +860,22 @@ def test_what_verl_is_told_reaches_the_workers_of_a_ray_that_was_there_before(mo
 
 
 def test_a_node_of_a_ray_cluster_needs_only_its_own_gpus(tmp_path, monkeypatch):
-    from rlvr_dynamics.flow import checks
+    from rlvr_dynamics.flow import checks, flash_attention
     from rlvr_dynamics.run_directory.run import Run
 
+    found = checks.check_flash_attention
     _, (config,) = compose(["grpo_qwen2_5_32b"], ["stages=[train]"], tmp_path)
     own = ["H100"] * config.trainer.gpus_per_node
     monkeypatch.setattr(checks, "gpus_found", lambda: own)
     monkeypatch.setattr(checks, "free_bytes", lambda _folder: 10**18)
-    monkeypatch.setattr(checks, "find_spec", lambda _name: object())
+    monkeypatch.setattr(checks, "check_flash_attention", lambda _config: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match="GPUs"):
         checks.check_machine(Run(config, tmp_path))
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     checks.check_machine(Run(config, tmp_path))
-    monkeypatch.setattr(checks, "find_spec", lambda _name: None)
+    monkeypatch.setattr(checks, "check_flash_attention", found)
+    monkeypatch.setattr(flash_attention, "torch_cuda", lambda: "13.0")
+    monkeypatch.setattr(flash_attention, "find_spec", lambda _name: None)
     with pytest.raises(UserError, match="flash attention"):
         checks.check_machine(Run(config, tmp_path))
