@@ -23,6 +23,7 @@ class Protocol:
         scoring: Sampling, in ``configs/scoring``.
         why: A comment for the generated files.
         updates: Why the policy makes so many updates a step, for the same files.
+        paper: The paper that the runs follow (``protocol`` in the configuration).
         keys: Further settings, by dotted key.
     """
 
@@ -31,7 +32,8 @@ class Protocol:
     scoring: str
     why: str
     updates: str
-    keys: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    paper: str
+    keys: Mapping[str, int | str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,20 @@ UPDATES = MappingProxyType(
     }
 )
 
-RELEX_STEPS = {"trainer.steps": 500}
-RELEX_LENGTHS = {"trainer.max_prompt_tokens": 1024, "trainer.max_response_tokens": 3072}
-RELEX_UPDATES = {"trainer.mini_batch_prompts": 256}
-ALPHARL_STEPS = {"trainer.steps": 100}
+SHORT_LENGTHS = {"trainer.max_prompt_tokens": 1024, "trainer.max_response_tokens": 3072}
+# Constant rates: 10 of the 75 observed steps on a ramp would bend c(t).
+RELEX_KEYS = {
+    "algorithm.warmup_steps": 0,
+    "trainer.steps": 500,
+    "trainer.mini_batch_prompts": 256,
+    "trainer.checkpoint_dtype": "bfloat16",
+}
+# Updates of this size need finer files than bfloat16 (docs/fidelity.md).
+ALPHARL_KEYS = {
+    "algorithm.warmup_steps": 10,
+    "trainer.steps": 27,
+    "trainer.checkpoint_dtype": "float32",
+}
 ALPHARL_UPDATES = "One update a step, see configs/trainer/gpu_node.yaml."
 
 RELEX_1_5B = Protocol(
@@ -86,35 +98,42 @@ RELEX_1_5B = Protocol(
     "RELEX (arXiv 2605.21468): MATH, 500 steps. The model's context is 4,096 tokens, divided into "
     "prompt and response as in its authors' earlier scripts (RLVR-Decomposed).",
     "Two updates a step, as RELEX's code says of this model; of 256 prompts, as in those scripts.",
-    MappingProxyType(RELEX_STEPS | RELEX_UPDATES | RELEX_LENGTHS),
+    "relex",
+    MappingProxyType(RELEX_KEYS | SHORT_LENGTHS),
 )
 RELEX_QWEN3 = Protocol(
     "math",
     "relex",
     "relex_qwen3",
-    "RELEX (arXiv 2605.21468): MATH, 500 steps.",
-    "Two updates a step, of 256 prompts as in its authors' earlier scripts (RLVR-Decomposed) which "
-    "make four; RELEX's code counts one for this model and two for the 1.5B.",
-    MappingProxyType(RELEX_STEPS | RELEX_UPDATES),
+    "RELEX (arXiv 2605.21468): MATH, 500 steps; prompts as long as in its authors' earlier scripts "
+    "(RLVR-Decomposed), and answers as long as it scores.",
+    "Two updates a step, of 256 prompts as in those scripts, which make four; RELEX's code counts "
+    "one for this model and two for the 1.5B.",
+    "relex",
+    MappingProxyType(
+        RELEX_KEYS | {"trainer.max_prompt_tokens": 1024, "trainer.max_response_tokens": 16384}
+    ),
 )
 ALPHARL = Protocol(
     "dapo_math",
     "alpharl",
     "alpharl",
-    "AlphaRL (arXiv 2510.00553): DAPO-Math-17k. Its number of steps is not printed and it released "
-    "a run of 27 checkpoints; 100 steps, about three passes over the data, are ours.",
+    "AlphaRL (arXiv 2510.00553): DAPO-Math-17k, 27 steps as in its released run (those that it "
+    "does not release have 25 to 28 checkpoints).",
     ALPHARL_UPDATES,
-    MappingProxyType(ALPHARL_STEPS),
+    "alpharl",
+    MappingProxyType(ALPHARL_KEYS),
 )
 ALPHARL_SHORT = Protocol(
     "dapo_math",
     "alpharl",
     "alpharl",
-    "AlphaRL's data and benchmarks (arXiv 2510.00553) within this model's context of 4,096 tokens; "
-    "100 steps are ours.",
+    "AlphaRL's data, steps and benchmarks (arXiv 2510.00553) within this model's context of 4,096 "
+    "tokens.",
     ALPHARL_UPDATES,
+    "alpharl",
     MappingProxyType(
-        ALPHARL_STEPS | RELEX_LENGTHS | {"scoring.max_model_len": 4096, "scoring.max_tokens": 4096}
+        ALPHARL_KEYS | SHORT_LENGTHS | {"scoring.max_model_len": 4096, "scoring.max_tokens": 4096}
     ),
 )
 
@@ -153,10 +172,11 @@ class Cell:
         return f"{self.algorithm}_{self.model}{self.suffix}"
 
     @property
-    def keys(self) -> dict[str, int]:
+    def keys(self) -> dict[str, int | str]:
         """Settings beyond the groups' files: the protocol's, and the algorithm's own."""
         own = UPDATES.get(self.algorithm)
-        return {**self.protocol.keys, **(own.keys if own else {})}
+        shared = {"protocol": self.protocol.paper, **self.protocol.keys}
+        return {**shared, **(own.keys if own else {})}
 
     @property
     def why(self) -> str:
@@ -168,8 +188,14 @@ class Cell:
         return " ".join([*texts, *([own.why] if own else [])])
 
     @property
-    def run(self) -> tuple[str, Protocol, tuple[tuple[str, int], ...]]:
-        """What cells share that differ in their algorithm's file alone."""
+    def settings_of_algorithm(self) -> tuple[object, ...]:
+        """The algorithm's name and its settings beyond its file."""
+        own = (item for item in self.keys.items() if item[0].startswith("algorithm."))
+        return self.algorithm, *own
+
+    @property
+    def run(self) -> tuple[str, Protocol, tuple[tuple[str, int | str], ...]]:
+        """What cells share that differ in their algorithm alone."""
         return self.model, self.protocol, tuple(self.keys.items())
 
     @property

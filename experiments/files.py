@@ -35,8 +35,11 @@ def text_of(cell: Cell) -> str:
     lines += ["", f"name: {cell.name}"]
     sections: dict[str, list[str]] = {}
     for key, value in cell.keys.items():
-        section, _, name = key.partition(".")
-        sections.setdefault(section, []).append(f"  {name}: {value}")
+        section, dot, name = key.partition(".")
+        if dot:
+            sections.setdefault(section, []).append(f"  {name}: {value}")
+        else:
+            lines.append(f"{key}: {value}")
     for section, keys in sections.items():
         lines += [f"{section}:", *keys]
     return "\n".join(lines) + "\n"

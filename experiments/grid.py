@@ -111,22 +111,21 @@ def configurations(cells: list[Cell]) -> list[RunConfig]:
     """Return the configurations of cells, as loaded by ``+exp=``, but composed together."""
     runs = list(dict.fromkeys(cell.run for cell in cells))
     first = {cell.run: cell for cell in reversed(cells)}
-    algorithms = list(dict.fromkeys(cell.algorithm for cell in cells))
-    chosen = [(first[run], first[run].algorithm) for run in runs]
-    chosen += [(cells[0], algorithm) for algorithm in algorithms]
+    users = {cell.settings_of_algorithm: cell for cell in reversed(cells)}
+    chosen = [*(first[run] for run in runs), *users.values()]
     made = configuration.load_each(
         COMMON,
-        [cell.groups | {"algorithm": algorithm} for cell, algorithm in chosen],
-        [cell.keys for cell, _ in chosen],
+        [cell.groups | {"algorithm": cell.algorithm} for cell in chosen],
+        [cell.keys for cell in chosen],
     )
     by_run = dict(zip(runs, made[: len(runs)], strict=True))
-    by_algorithm = dict(zip(algorithms, made[len(runs) :], strict=True))
+    by_algorithm = dict(zip(users, made[len(runs) :], strict=True))
     return [
         by_run[cell.run].model_copy(
             update={
                 "name": cell.name,
                 "run_dir": f"outputs/{cell.name}",
-                "algorithm": by_algorithm[cell.algorithm].algorithm,
+                "algorithm": by_algorithm[cell.settings_of_algorithm].algorithm,
             }
         )
         for cell in cells

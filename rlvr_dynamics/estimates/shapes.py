@@ -5,7 +5,7 @@ from rlvr_dynamics.training.tiny_base import architecture
 
 GIB = 2**30
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "fp32": 4, "bf16": 2}
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "fp32": 4, "bf16": 2, "fp16": 2}
 BETWEEN_STEPS_BYTES = 12  # float32 weight and Adam's two moments; also what a saved state holds
 
 

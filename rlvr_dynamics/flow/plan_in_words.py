@@ -9,6 +9,7 @@ from rlvr_dynamics.estimates.hours import response_tokens, steps_of, training_ho
 from rlvr_dynamics.estimates.memory import RESERVED_BYTES, memory, misfits
 from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.shapes import GIB, shape_of
+from rlvr_dynamics.fidelity import OPEN, differences, rows_of
 from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.checks import check_machine, gpus_needed
 from rlvr_dynamics.flow.pipeline import Known, plan
@@ -50,6 +51,7 @@ def describe(run: Run) -> str:
             f"learning rate {config.algorithm.learning_rate:g}",
             *_updates(config),
         ]
+    lines += _fidelity(config)
     lines += _disk(config, free_bytes(run.folder))
     if config.trains and config.trainer.device == "cuda":
         lines += _training_on_gpus(config)
@@ -91,6 +93,23 @@ def _updates(config: RunConfig) -> list[str]:
     return [
         prompts,
         *(f"          {text}" for text in in_words(clips_of(config.algorithm, trainer))),
+    ]
+
+
+def _fidelity(config: RunConfig) -> list[str]:
+    """Where the run differs from the paper that it follows."""
+    rows = rows_of(config)
+    if not rows:
+        return []
+    found = differences(config)
+    left_open = sum(row.state == OPEN for row in rows)
+    return [
+        f"protocol  {config.protocol}: {len(found)} of {len(rows)} settings differ, {left_open} "
+        "are not printed and as the grid chose them (docs/fidelity.md)",
+        *(
+            f"          {row.setting}: {row.paper} -> {row.ours} here; {row.reason} ({row.key})"
+            for row in found
+        ),
     ]
 
 

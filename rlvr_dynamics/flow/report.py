@@ -1,9 +1,16 @@
 """The report stage: one page, its figures and its tables, from the tables of the others."""
 
 from pathlib import Path
+from typing import Any
 
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema import RunConfig
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    values = sections(config, "name", "report", "seed", "algorithm", "trainer")
+    return values | ({"protocol": config.protocol} if config.protocol is not None else {})
 
 
 def _work(run: Run, folder: Path) -> None:
@@ -18,6 +25,6 @@ STAGE = Stage(
     needs=("prepare", "train", "measure", "extrapolate", "score", "behaviour"),
     required=(),
     packages=("matplotlib", "pandas"),
-    settings=lambda config: sections(config, "name", "report", "seed", "algorithm", "trainer"),
+    settings=_settings,
     work=_work,
 )

@@ -11,7 +11,10 @@ from rlvr_dynamics.system.versions import package_version
 
 # Keys that runs have been made without, and the value at which such a run did the same: it is left
 # out of a stage's key, so that those runs stay valid.
-NEUTRAL: dict[str, Any] = {"trainer.critic_mini_batch_prompts": None}
+NEUTRAL: dict[str, Any] = {
+    "algorithm.weight_decay": 0.01,  # verl's default
+    "trainer.critic_mini_batch_prompts": None,
+}
 _ABSENT = object()
 
 

@@ -10,6 +10,7 @@ from rlvr_dynamics.reporting.build import build, write_csv
 from rlvr_dynamics.reporting.run_page import write_run_page
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.results.run import load_results
+from rlvr_dynamics.run_directory.configuration import whole_config
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def build_report(run_dir: Path, out: Path) -> Report:
     results = load_results(run_dir)
     claims = ledger_of_run(results)
     write_csv(claims, out / "claims.csv")
-    tables = build(table_artefacts(claims), results, out, strict=True)
+    tables = build(table_artefacts(claims, whole_config(run_dir)), results, out, strict=True)
     figures = build(FIGURES, results, out, strict=True)
     page = out / "index.html"
     write_run_page(results, claims, figures, tables, page)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from rlvr_dynamics.claims.in_words import in_units, measured_first
 from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.fidelity_table import fidelity_table
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
     linearity_table,
@@ -26,11 +27,20 @@ from rlvr_dynamics.reporting.weight_tables import (
     rank_shares_table,
 )
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.tables import BEHAVIOUR, TABLES
 
 
-def table_artefacts(claims: pd.DataFrame) -> list[Artefact]:
-    """Return every table in page order: the claims first, the meaning of the columns last."""
+def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> list[Artefact]:
+    """Return every table in page order: the claims first, the meaning of the columns last.
+
+    Args:
+        claims: The ledger.
+        config: The run's whole configuration, for its differences from the paper that it follows.
+    """
+    beside_paper = []
+    if config is not None and config.protocol is not None:
+        beside_paper = [_table("fidelity", lambda _: fidelity_table(config))]
     return [
         _table("claims", lambda _: claims_table(claims)),
         _table("methods", methods_table),
@@ -50,6 +60,7 @@ def table_artefacts(claims: pd.DataFrame) -> list[Artefact]:
         _table("oracle", oracle_table),
         _table("linearity_summary", linearity_table),
         _table("forecast_skill", forecast_table),
+        *beside_paper,
         _table("columns", lambda _: columns_table()),
     ]
 

@@ -74,6 +74,7 @@ class Table:
         formats: Column to formatter; defaults to text.
         headings: Column to heading; defaults to the column's name.
         missing: What is missing if there is no frame.
+        folded: Collapse it on the page, however short it is.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Table:
     formats: dict[str, Formatter] = field(default_factory=dict)
     headings: dict[str, str] = field(default_factory=dict)
     missing: str = ""
+    folded: bool = False
 
     @property
     def header(self) -> list[str]:
@@ -106,7 +108,7 @@ class Table:
     @property
     def long(self) -> bool:
         """Whether the page collapses it and omits it in print."""
-        return self.frame is not None and len(self.frame) > LONGEST_OPEN
+        return self.frame is not None and (self.folded or len(self.frame) > LONGEST_OPEN)
 
     def cells(self) -> list[list[str]]:
         """The table as shown."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.records import read_our_json
+from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.statistics.intervals import DRAWS
 
 CONFIG_FILE = "config.json"
@@ -142,3 +143,17 @@ def read_config(run_dir: Path) -> RecordedConfig:
             where=str(path),
             way_out=_WAY_OUT,
         ) from error
+
+
+def whole_config(run_dir: Path) -> RunConfig | None:
+    """Return a run's whole configuration; None if there is none or an earlier version wrote it.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    if not (run_dir / CONFIG_FILE).is_file():
+        return None
+    try:
+        return RunConfig.model_validate(read_our_json(run_dir / CONFIG_FILE))
+    except ValidationError:
+        return None

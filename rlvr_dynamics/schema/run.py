@@ -1,6 +1,6 @@
 """One run: all parts, and the constraints between them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,7 @@ class RunConfig(Frozen):
     source: Source
     wandb: Wandb
     tensorboard: bool = False  # copy finished stages to run_dir/tensorboard (`sinks`)
+    protocol: Literal["alpharl", "relex"] | None = None  # the paper that a cell follows
     reuse: str | None  # a run directory whose `prepare` stage is reused if identical
 
     @property

@@ -33,7 +33,8 @@ class Algorithm(Frozen):
     """The settings that distinguish policy-gradient methods, in verl's terms.
 
     `kl_loss_coef` weights a KL term in the loss, `kl_reward_coef` one in the reward; 0 omits the
-    reference model. `dynamic_sampling` samples until every group has both right and wrong answers.
+    reference model. `weight_decay` is AdamW's, for the policy and PPO's value model.
+    `dynamic_sampling` samples until every group has both right and wrong answers.
     """
 
     name: Name
@@ -42,6 +43,7 @@ class Algorithm(Frozen):
     learning_rate: Positive
     warmup_steps: Annotated[int, Field(ge=0)]
     grad_clip: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
     loss_mode: Literal["vanilla", "gspo", "cispo"]
     loss_agg_mode: Literal[
         "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"
@@ -78,6 +80,9 @@ class Trainer(Frozen):
     The answers to `mini_batch_prompts` of the `prompts_per_step` make one optimizer update, and to
     `critic_mini_batch_prompts` one of PPO's value model (null: as the policy's). At most
     `micro_batch_samples` of them pass through a device together. Warm-up counts steps, not updates.
+    `precision` is that of matrix products and of the rollout; weights, gradients between devices
+    and the optimizer are float32. With fp16 verl scales the loss: updates whose gradients overflow
+    are skipped, and the scale, which is not saved, starts at 65,536 again after a resume.
     `checkpoint_dtype` is the dtype on disk of the float32 weights that verl gathers; bfloat16
     halves the disk space and hides changes below its rounding. The base has the same dtype.
     """
@@ -94,7 +99,7 @@ class Trainer(Frozen):
     max_prompt_tokens: Count
     max_response_tokens: Count
     temperature: Positive
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     checkpoint_dtype: Literal["float32", "bfloat16"]
     shard: Count
     tensor_parallel: Count

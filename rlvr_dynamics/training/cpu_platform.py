@@ -225,6 +225,16 @@ def _offload_without_pinning(module: Any) -> None:
     module.CPUOffloadPolicy = lambda pin_memory=True: original(pin_memory=False)
 
 
+def _scale_on_cpu(module: Any) -> None:
+    """Scale the loss of fp16: made for CUDA, the scaler would switch itself off here."""
+    original = module.ShardedGradScaler.__init__
+
+    def init(self: Any, device: str = "cpu", *args: Any, **kwargs: Any) -> None:
+        original(self, device, *args, **kwargs)
+
+    module.ShardedGradScaler.__init__ = init
+
+
 def _poll_often(module: Any) -> None:
     """Poll for finished rollouts more often than verl's 2 s; rollouts here take 0.3 s."""
     original = module.ReplayBuffer.__init__
@@ -246,6 +256,7 @@ if ACTIVE:
         "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer", _copy_received_weights
     )
     _after_import("verl.utils.model", _critic_attention)
+    _after_import("torch.distributed.fsdp.sharded_grad_scaler", _scale_on_cpu)
     _after_import("verl.trainer.ppo.v1.replay_buffer", _poll_often)
 
 

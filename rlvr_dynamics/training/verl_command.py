@@ -18,8 +18,7 @@ ROLLOUT = "actor_rollout_ref.rollout"
 CRITIC = "critic"
 ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 REWARD_ARGUMENTS = "+reward.reward_kwargs"
-# Without this verl trains under bf16 autocast, whatever the model's dtype.
-FLOAT32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
+ROLLOUT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def verl_command(
@@ -142,10 +141,11 @@ def _model(trainer: Trainer, base: Path) -> list[str]:
 
 def _state(prefix: str, trainer: Trainer) -> list[str]:
     """Return the FSDP settings of one model; `prefix` is the key of its FSDP configuration."""
-    precision = [f"+{prefix}.mixed_precision={FLOAT32}"] if trainer.precision == "fp32" else []
+    # Without this verl trains under bf16 autocast, whatever the model's dtype.
+    mixed = f"{{param_dtype:{trainer.precision},reduce_dtype:fp32,buffer_dtype:fp32}}"
     return [
         f"{prefix}.model_dtype=fp32",
-        *precision,
+        *([f"+{prefix}.mixed_precision={mixed}"] if trainer.precision != "bf16" else []),
         f"{prefix}.fsdp_size={trainer.shard}",
         f"{prefix}.param_offload={trainer.offload}",
     ]
@@ -195,7 +195,7 @@ def _rollout(config: RunConfig) -> list[str]:
         f"{ROLLOUT}.n={config.algorithm.group_size}",
         f"{ROLLOUT}.temperature={trainer.temperature}",
         f"{ROLLOUT}.seed={config.seed}",
-        f"{ROLLOUT}.dtype={'float32' if trainer.precision == 'fp32' else 'bfloat16'}",
+        f"{ROLLOUT}.dtype={ROLLOUT_DTYPES[trainer.precision]}",
         f"{ROLLOUT}.tensor_model_parallel_size={trainer.tensor_parallel}",
         f"{ROLLOUT}.gpu_memory_utilization={trainer.rollout_memory_share}",
         f"{ROLLOUT}.max_model_len={length}",
@@ -231,6 +231,7 @@ def _loss(algorithm: Algorithm, trainer: Trainer) -> list[str]:
         f"{ACTOR}.optim.lr={algorithm.learning_rate}",
         f"{ACTOR}.optim.lr_warmup_steps={algorithm.warmup_steps or -1}",
         f"{ACTOR}.optim.clip_grad={algorithm.grad_clip}",
+        f"{ACTOR}.optim.weight_decay={algorithm.weight_decay}",
         f"{ACTOR}.policy_loss.loss_mode={algorithm.loss_mode}",
         f"{ACTOR}.loss_agg_mode={algorithm.loss_agg_mode}",
         *([f"{ACTOR}.loss_scale_factor={trainer.max_response_tokens}"] if constant else []),
@@ -282,6 +283,7 @@ def _critic(config: RunConfig, base: Path) -> list[str]:
         f"{CRITIC}.optim.lr={critic.learning_rate}",
         f"{CRITIC}.optim.lr_warmup_steps={critic.warmup_steps or -1}",
         f"{CRITIC}.optim.clip_grad={config.algorithm.grad_clip}",
+        f"{CRITIC}.optim.weight_decay={config.algorithm.weight_decay}",
         *_batches(CRITIC, config, trainer.critic_mini_batch_prompts or trainer.mini_batch_prompts),
         # The V1 trainer packs the critic's batches by this limit only.
         f"+{CRITIC}.ppo_infer_max_token_len_per_gpu={_tokens(trainer)}",

@@ -164,8 +164,18 @@ def test_the_answers_of_an_update_divide_among_the_gpus():
 def test_the_papers_training_is_that_of_a_gpu_cell():
     trainer = config.load(["+exp=grpo_qwen3_4b"]).trainer
     assert (trainer.prompts_per_step, trainer.mini_batch_prompts) == (512, 256)
+    assert (trainer.max_prompt_tokens, trainer.max_response_tokens) == (1024, 16384)
+    assert (trainer.steps, trainer.temperature, trainer.checkpoint_dtype) == (500, 1.0, "bfloat16")
+    trainer = config.load(["+exp=grpo_qwen3_8b"]).trainer
+    assert (trainer.prompts_per_step, trainer.mini_batch_prompts) == (512, 512)
     assert (trainer.max_prompt_tokens, trainer.max_response_tokens) == (2048, 20480)
-    assert (trainer.steps, trainer.temperature) == (500, 1.0)
+    assert (trainer.steps, trainer.temperature, trainer.checkpoint_dtype) == (27, 1.0, "float32")
+
+
+def test_a_protocol_is_one_of_the_two_papers():
+    assert config.load(["protocol=relex"]).protocol == "relex"
+    with pytest.raises(UserError, match="protocol"):
+        config.load(["protocol=dapo"])
 
 
 def test_frozen():

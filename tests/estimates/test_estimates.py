@@ -111,6 +111,7 @@ def small(**trainer: object) -> RunConfig:
         "max_prompt_tokens": 100,
         "max_response_tokens": 900,
         "steps": 50,
+        "checkpoint_dtype": "bfloat16",
         "prompts_per_step": 4,
         "keep_optimizer_states": 2,
     }

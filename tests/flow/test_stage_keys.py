@@ -24,6 +24,7 @@ TOUCHES = {
     "stages": "",
     "dry_run": "",
     "reuse": "",
+    "protocol": "report",
     "wandb": "",
     "tensorboard": "",
     "model": "prepare",

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from rlvr_dynamics.config import experiments, load
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.run_directory.configuration import RecordedConfig, read_config
+from rlvr_dynamics.run_directory.configuration import RecordedConfig, read_config, whole_config
 from rlvr_dynamics.schema import HubModel, Published, RunConfig
 from rlvr_dynamics.statistics.intervals import DRAWS
 
@@ -32,7 +32,16 @@ def same(read: BaseModel, written: BaseModel) -> None:
 @pytest.mark.parametrize("name", experiments()[::8])
 def test_what_a_run_writes_is_what_its_readers_see(tmp_path, name):
     written = load([f"+exp={name}"])
-    same(read_config(write(tmp_path, **written.model_dump(mode="json"))), written)
+    folder = write(tmp_path, **written.model_dump(mode="json"))
+    same(read_config(folder), written)
+    assert whole_config(folder) == written
+
+
+def test_the_whole_configuration_of_an_older_run_is_none(tmp_path):
+    assert whole_config(tmp_path) is None
+    older = load([]).model_dump(mode="json")
+    del older["algorithm"]["weight_decay"]
+    assert whole_config(write(tmp_path, **older)) is None
 
 
 def test_readers_ask_for_no_key_that_a_run_does_not_have():

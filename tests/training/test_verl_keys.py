@@ -57,6 +57,9 @@ GPUS: Rows = {
     "algorithm.learning_rate": same(2.5e-5, f"{ACTOR}.optim.lr"),
     "algorithm.warmup_steps": same(13, f"{ACTOR}.optim.lr_warmup_steps"),
     "algorithm.grad_clip": same(0.55, f"{ACTOR}.optim.clip_grad", "critic.optim.clip_grad"),
+    "algorithm.weight_decay": same(
+        0.15, f"{ACTOR}.optim.weight_decay", "critic.optim.weight_decay"
+    ),
     "algorithm.loss_mode": same("gspo", f"{ACTOR}.policy_loss.loss_mode"),
     "algorithm.loss_agg_mode": same("seq-mean-token-sum", f"{ACTOR}.loss_agg_mode"),
     "algorithm.clip_ratio_low": same(0.11, f"{ACTOR}.clip_ratio_low"),
@@ -169,6 +172,7 @@ CPU: Rows = {
     # verl's way to say none
     "algorithm.warmup_steps": (0, {f"{ACTOR}.optim.lr_warmup_steps": -1}),
     "algorithm.grad_clip": same(0.45, f"{ACTOR}.optim.clip_grad"),
+    "algorithm.weight_decay": same(0.35, f"{ACTOR}.optim.weight_decay"),
     "algorithm.loss_mode": same("cispo", f"{ACTOR}.policy_loss.loss_mode"),
     "algorithm.loss_agg_mode": same("seq-mean-token-sum-norm", f"{ACTOR}.loss_agg_mode"),
     "algorithm.clip_ratio_low": same(0.15, f"{ACTOR}.clip_ratio_low"),
@@ -418,3 +422,17 @@ def test_no_value_could_be_verls_own_or_another_fields(verls_own):
         assert len(set(numbers)) == len(numbers)
         words = [value for value, _ in table.values() if isinstance(value, str)]
         assert len(set(words)) == len(words)
+
+
+def test_fp16_is_cast_and_answered_in_fp16_with_float32_weights():
+    command = verl_command(
+        config.load(["+exp=grpo_qwen3_8b", "trainer.precision=fp16"]),
+        prepare=Path("/prepared"),
+        output=Path("/out"),
+    )
+    actor_and_rollout = resolved(command[3:])["actor_rollout_ref"]
+    mixed = {"param_dtype": "fp16", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+    for part in ("actor", "ref"):
+        fsdp = actor_and_rollout[part]["fsdp_config"]
+        assert (fsdp["model_dtype"], fsdp["mixed_precision"]) == ("fp32", mixed)
+    assert actor_and_rollout["rollout"]["dtype"] == "float16"
