@@ -16,10 +16,10 @@ from rlvr_dynamics.flow.score import engine_settings
 from rlvr_dynamics.scoring.generation import (
     PROOF_FILE,
     TIMES_FILE,
-    Protocol,
     ScoredModel,
     score_models,
 )
+from rlvr_dynamics.scoring.sizes import protocols_of
 
 CHECKPOINTS = 10
 QUICK_CHECKPOINTS, QUICK_QUESTIONS = 3, 16
@@ -54,10 +54,7 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
         ScoredModel(f"step_{i + 1}", path, f"checkpoint {path.name}")
         for i, path in enumerate(folders)
     ]
-    protocols = [
-        Protocol(**each.model_dump(), max_tokens=config.scoring.max_tokens)
-        for each in config.scoring.protocols
-    ]
+    protocols = protocols_of(config)
     engine = engine_settings(config)
     out = folder / "scores" / "samples"
     say(f"scoring {len(models)} checkpoints on {len(benchmarks)} benchmarks")

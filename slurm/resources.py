@@ -12,6 +12,7 @@ from slurm.site import Site, minutes
 GIB = 2**30
 PROCESS_GIB = 4  # Python with torch, the analysis libraries and their buffers
 WORKER_GIB = 10  # a process of verl or vLLM: CUDA's host memory, communication, weights in transit
+ENGINE_CPUS = 2  # per GPU while vLLM scores: its own loop, and reading weights and grading
 LOADED_BYTES = 2  # bfloat16 weights being loaded into vLLM
 UPDATE_BYTES = 12  # bytes per element of the largest matrix while its update is decomposed
 TIME_MARGIN = (
@@ -92,7 +93,8 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
     if job == "train":
         return config.trainer.nodes, config.trainer.gpus_per_node, None
     if job == "score" and config.scoring.device == "cuda":
-        return 1, config.scoring.tensor_parallel * config.scoring.engines, None
+        gpus = config.scoring.tensor_parallel * _engines(config)
+        return 1, gpus, ENGINE_CPUS * gpus
     if job == "behaviour":
         device = config.behaviour.device
         on_gpu = device == "cuda" or (device == "auto" and config.scoring.device == "cuda")
@@ -103,6 +105,12 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
     if job == "extrapolate":
         return 1, 0, config.measure.threads
     return 1, 0, 1 if job == "report" else None
+
+
+def _engines(config: RunConfig) -> int:
+    """Engines of the score job; if not given, as many as fit on a node like the training's."""
+    model = config.model
+    return config.scoring.engines_on(model.hardware.gpus_per_node if model.kind == "hub" else 1)
 
 
 def memory_gib(job: str, config: RunConfig) -> int:
@@ -117,11 +125,12 @@ def memory_gib(job: str, config: RunConfig) -> int:
             held += 2 * IN_STEP_BYTES * count
         return math.ceil(held / GIB) + 2 * PROCESS_GIB + WORKER_GIB * workers
     if job == "score":
-        scoring = config.scoring
-        weights = 2 * LOADED_BYTES * count / GIB
-        cache = scoring.kv_cache_gib if scoring.device == "cpu" else WORKER_GIB
-        workers = scoring.engines * scoring.tensor_parallel
-        return math.ceil((PROCESS_GIB + cache + weights) * workers)
+        scoring, engines = config.scoring, _engines(config)
+        weights = LOADED_BYTES * count / GIB
+        if scoring.device == "cpu":
+            return math.ceil((PROCESS_GIB + scoring.kv_cache_gib + 2 * weights) * engines)
+        workers = engines * scoring.tensor_parallel
+        return math.ceil((PROCESS_GIB + WORKER_GIB) * workers + weights * engines)
     if job == "behaviour":  # one model at a time, at most in float32
         return math.ceil(2 * PROCESS_GIB + 4 * count / GIB)
     fetches = job == "prepare" and "train" in config.stages and not config.trains

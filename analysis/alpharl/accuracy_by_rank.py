@@ -150,7 +150,7 @@ def _here_rows(cell: Cell) -> Iterator[dict[str, object]]:
             **with_span("random update", random),
             **with_span("base", base),
             "n": models.questions,
-            "protocol": f"{models.protocol}, {models.samples} to a question",
+            "protocol": f"{models.protocol}, {models.samples_text} to a question",
             "cell": cell.name,
         }
 

@@ -200,7 +200,7 @@ def _here_rows(cell: Cell, split: str, shares: Sequence[float]) -> Iterator[dict
             **accuracies,
             **with_span("AlphaRL / end", models.ratio(ids[ALPHARL])),
             "n": models.questions,
-            "protocol": f"{models.protocol}, {models.samples} to a question",
+            "protocol": f"{models.protocol}, {models.samples_text} to a question",
             "speed-up": 1 / at,
             "cell": cell.name,
         }

@@ -106,7 +106,7 @@ def protocols_of(cells: Sequence[Cell]) -> str:
     """Say how the answers of runs were drawn, and how many per question."""
     found = [whole for cell in cells if (whole := scored(cell))]
     words = dict.fromkeys(
-        f"{whole.protocol} answers, {whole.samples} to a question" for whole in found
+        f"{whole.protocol} answers, {whole.samples_text} to a question" for whole in found
     )
     return "; ".join(words)
 

@@ -2,7 +2,7 @@
 
 import math
 
-from rlvr_dynamics.results.scores import model_of, paired_accuracy, score
+from rlvr_dynamics.results.scores import model_of, paired_accuracy, samples_of_all, score
 from rlvr_dynamics.results.study import Cell
 from rlvr_dynamics.schema.model_id import BASE, REAL
 from rlvr_dynamics.statistics.intervals import Interval
@@ -44,6 +44,6 @@ def questions(cell: Cell, benchmark: str | None) -> str:
             break
         found = score(cell.results, model_of(cell.results, method), benchmark)
         if not math.isnan(found.questions):
-            sizes = f"{int(found.questions)} questions × {int(found.samples)}"
-            return f"{sizes} {found.protocol} answers"
+            samples = samples_of_all(cell.results, benchmark, found.protocol)
+            return f"{int(found.questions)} questions × {samples} {found.protocol} answers"
     return "an unknown number of questions"

@@ -14,7 +14,7 @@ from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.methods import look
-from rlvr_dynamics.results.scores import protocols, score
+from rlvr_dynamics.results.scores import protocols, samples_of_all, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLACK
@@ -111,9 +111,9 @@ def _questions(cells: list[Cell]) -> str:
         protocol = protocols(cell.results, benchmark)[0]
         row = score(cell.results, "base", benchmark, protocol)
         title = cell.results.benchmark_title(benchmark)
+        samples = samples_of_all(cell.results, benchmark, protocol)
         found.append(
-            f"n = {integer(row.questions)} questions × {integer(row.samples)} {protocol} "
-            f"answers ({title})"
+            f"n = {integer(row.questions)} questions × {samples} {protocol} answers ({title})"
         )
     return "; ".join(dict.fromkeys(found))
 

@@ -16,7 +16,8 @@ def gpus_needed(config: RunConfig) -> int:
     """GPUs of the training and scoring of a configuration, on all nodes together."""
     train = config.trainer.gpus_per_node * config.trainer.nodes if config.trains else 0
     scoring = config.scoring
-    score = scoring.tensor_parallel * scoring.engines if scoring.device == "cuda" else 0
+    # Without a number of engines one is enough; more GPUs take more.
+    score = scoring.tensor_parallel * (scoring.engines or 1) if scoring.device == "cuda" else 0
     return max(train, score if "score" in config.stages else 0)
 
 

@@ -17,7 +17,9 @@ from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.shares import observed_step
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
+from rlvr_dynamics.scoring.sizes import protocols_of, whole_models
 from rlvr_dynamics.system.atomic import write_parquet
+from rlvr_dynamics.system.hardware import gpus_found
 from rlvr_dynamics.system.sealed import read_parquet, sha256_of
 from rlvr_dynamics.training.reward import KINDS
 
@@ -63,7 +65,10 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
         for step in sorted(ladder)
     ]
     models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
-    return _with_identities(run, models)
+    named = {ModelId.parse(name) for name, _ in models}
+    whole = {str(model) for model in whole_models(run.config, named)}
+    found = _with_identities(run, models)
+    return [replace(model, whole=model.id in whole) for model in found]
 
 
 def _with_identities(run: Run, folders: list[tuple[str, Path]]) -> list[ScoredModel]:
@@ -90,8 +95,9 @@ def model_id(row: Mapping[Hashable, Any]) -> str:
 
 
 def engine_settings(config: RunConfig) -> EngineSettings:
-    """The engine's settings from the configuration."""
+    """The engine's settings from the configuration, for the GPUs that are visible here."""
     scoring = config.scoring
+    gpus = len(gpus_found()) if scoring.device == "cuda" else 0
     return EngineSettings(
         device=scoring.device,
         dtype=scoring.dtype,
@@ -100,7 +106,8 @@ def engine_settings(config: RunConfig) -> EngineSettings:
         memory_share=scoring.gpu_memory_share,
         kv_cache_gib=scoring.kv_cache_gib,
         tensor_parallel=scoring.tensor_parallel,
-        engines=scoring.engines,
+        engines=scoring.engines_on(gpus),
+        seeding=scoring.seeding,
         stall_seconds=scoring.stall_timeout_seconds,
         template=scoring.template,
         system_prompt=scoring.system_prompt,
@@ -130,10 +137,7 @@ def score(run: Run, folder: Path) -> None:
             way_out="choose some: benchmark=math500",
         )
     benchmarks = {file.stem: file for file in files}
-    protocols = [
-        Protocol(**each.model_dump(), max_tokens=run.config.scoring.max_tokens)
-        for each in run.config.scoring.protocols
-    ]
+    protocols = protocols_of(run.config)
     index, regraded = read_parquet(run.of("extrapolate") / "index.parquet"), 0
     candidates = index.dropna(subset=["candidate_of"])
     if len(candidates):
@@ -186,10 +190,8 @@ def _best_candidates(
 
     file = folder / VALIDATION / f"{VALIDATION}.parquet"
     write_parquet(file, _validation_problems(run))
-    models = _with_identities(
-        run,
-        [(model_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")],
-    )
+    named = [(model_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")]
+    models = [replace(model, whole=False) for model in _with_identities(run, named)]
     samples = folder / VALIDATION / "samples"
     work = _generate(run, models, {VALIDATION: file}, [protocol], samples)
     scored = scores_table(samples, [model.id for model in models], {VALIDATION: file})

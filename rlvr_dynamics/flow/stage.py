@@ -13,6 +13,9 @@ from rlvr_dynamics.system.versions import package_version
 # out of a stage's key, so that those runs stay valid.
 NEUTRAL: dict[str, Any] = {
     "algorithm.weight_decay": 0.01,  # verl's default
+    "scoring.half_width": None,
+    "scoring.printed": [],
+    "scoring.seeding": "request",
     "trainer.critic_mini_batch_prompts": None,
 }
 _ABSENT = object()

@@ -36,6 +36,11 @@ def scores_table(results: Results) -> Table:
     titles = [results.benchmark_title(str(name)) for name in scores["benchmark"]]
     frame = scores.assign(order=places, title=titles).sort_values(order, na_position="first")
     frame = frame.filter(items=shown + rest).reset_index(drop=True)
+    if "samples" in frame:
+        # pass@n and majority@n depend on n, so rows with fewer answers do not compare.
+        most = frame.groupby(["title", "protocol"])["samples"].transform("max")
+        fewer = frame["samples"] < most
+        frame = frame.assign(**{name: frame[name].mask(fewer) for name in votes if name in frame})
     frame["method"] = [results.method_name(str(method)) for method in frame["method"]]
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
@@ -65,12 +70,12 @@ def scores_table(results: Results) -> Table:
         "Scores",
         "Accuracy (mean over the n samples of a question) with its 95 % interval (from, to): "
         "Wilson, with several samples also the bootstrap over questions. pass@n: questions with a "
-        "correct sample; majority@n: the most frequent answer. By spelling alone: accuracy by a "
-        "second grader that only compares texts, and on how many answers the two disagree. Then "
-        "what became of every answer; all but the correct ones count as wrong. Right and in "
-        "the question: correct answers whose text also occurs in the question, whether they were "
-        "copied or worked out. Golds compared as text: reference answers of the benchmark that "
-        "cannot be parsed as mathematics.",
+        "correct sample; majority@n: the most frequent answer; a dash where other models gave more "
+        "answers. By spelling alone: accuracy by a second grader that only compares texts, and on "
+        "how many answers the two disagree. Then what became of every answer; all but the correct "
+        "ones count as wrong. Right and in the question: correct answers whose text also occurs in "
+        "the question, whether they were copied or worked out. Golds compared as text: reference "
+        "answers of the benchmark that cannot be parsed as mathematics.",
         frame,
         formats,
         headings,

@@ -20,7 +20,7 @@ from rlvr_dynamics.reporting.figure_style import (
     shade_windows,
     step_axis,
 )
-from rlvr_dynamics.results.frames import equal, has, highest, known, mean, select, values
+from rlvr_dynamics.results.frames import equal, has, highest, known, mean, select, span, values
 from rlvr_dynamics.results.methods import is_principal, look, method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PROTOCOLS
@@ -237,7 +237,7 @@ class _Facts:
         for name in results.benchmarks(self.split):
             rows = equal(scores, benchmark=name)
             if len(rows):
-                samples = highest(rows, "samples") if "samples" in rows else 1
+                samples = span(rows, "samples") if "samples" in rows else 1
                 parts.append(f"{highest(rows, 'questions')} questions × {samples}")
         listed = parts[0] if len(set(parts)) == 1 else ", ".join(parts)
         protocol = scores["protocol"].iloc[0]

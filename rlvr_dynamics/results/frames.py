@@ -72,6 +72,12 @@ def highest(table: pd.DataFrame, column: str) -> int:
     return int(numbers(table, column).max())
 
 
+def span(table: pd.DataFrame, column: str) -> str:
+    """Return a column of whole numbers as text: the one value, or the smallest and the largest."""
+    found = numbers(table, column)
+    return "–".join(dict.fromkeys(str(int(end)) for end in (found.min(), found.max())))
+
+
 def last_step(table: pd.DataFrame) -> int:
     """Return the last step of a table."""
     return highest(table, "step")

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlvr_dynamics.results.cached import once_per_run
-from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.formatting import DASH
+from rlvr_dynamics.results.frames import equal, has, span
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
 from rlvr_dynamics.statistics.intervals import (
@@ -118,6 +119,13 @@ def score(
     return Score(Interval(value, low, high), questions, samples, wanted)
 
 
+def samples_of_all(results: Results, benchmark: str, protocol: str) -> str:
+    """Return the answers to a question on a benchmark as text, over all models."""
+    scores = results.tables["scores"]
+    rows = None if scores is None else equal(scores, benchmark=benchmark, protocol=protocol)
+    return DASH if rows is None or not has(rows, "samples") else span(rows, "samples")
+
+
 @once_per_run
 def _rows(results: Results) -> dict[tuple[Any, Any, Any], dict[Any, Any]]:
     scores = results.tables["scores"]
@@ -129,22 +137,23 @@ def _rows(results: Results) -> dict[tuple[Any, Any, Any], dict[Any, Any]]:
 class PairedAccuracy:
     """Accuracy of several models on their common questions.
 
-    A question counts once, with the mean of its samples, so its samples form a cluster. Several
-    benchmarks are averaged with equal weight and resampled separately. Comparisons with a model
-    that is not included are NaN.
+    A question counts once, with the mean of its samples, so its samples form a cluster. Models may
+    differ in their number of samples: each mean is unbiased, and the spread over the questions
+    includes what few samples add. Several benchmarks are averaged with equal weight and resampled
+    separately. Comparisons with a model that is not included are NaN.
 
     Attributes:
         models: Names of the models.
         protocol: `sampled` or `greedy`.
         benchmarks: The benchmarks that all of the models were scored on.
-        samples: Samples per question, the maximum over the benchmarks.
+        samples: Answers to a question, of each model on each benchmark.
         paired: Question means of the models and their resampled accuracies.
     """
 
     models: tuple[str, ...]
     protocol: str
     benchmarks: tuple[str, ...]
-    samples: int
+    samples: tuple[tuple[int, ...], ...]
     paired: Paired
 
     def __contains__(self, model: object) -> bool:
@@ -162,6 +171,12 @@ class PairedAccuracy:
         return self.paired.means
 
     @property
+    def samples_text(self) -> str:
+        """Answers to a question as text: one number, or the smallest and the largest."""
+        found = [count for each in self.samples for count in each]
+        return "–".join(dict.fromkeys(map(str, (min(found), max(found)))))
+
+    @property
     def final(self) -> str:
         """The last included checkpoint of the training; empty if there is none."""
         steps = [found.step for found in map(ModelId.parse, self.models) if found.method == REAL]
@@ -173,9 +188,13 @@ class PairedAccuracy:
             if model not in self:
                 return UNDEFINED
             model = self.models.index(model)
-        parts = [effective_wilson(group[model], self.samples) for group in self.paired.groups]
+        samples = self.samples[model]
+        parts = [
+            effective_wilson(group[model], count)
+            for group, count in zip(self.paired.groups, samples, strict=True)
+        ]
         found = average(parts)
-        if self.samples == 1:
+        if max(samples) == 1:
             return found
         return farther(found, percentile_interval(found.value, self.paired.draws[:, model]))
 
@@ -249,7 +268,10 @@ def _paired(
             models,
             protocol,
             benchmarks,
-            max(results.samples_each(models[0], name, protocol) for name in benchmarks),
+            tuple(
+                tuple(results.samples_each(model, name, protocol) for name in benchmarks)
+                for model in models
+            ),
             pair(complete, seeds=seeds, draws=results.bootstrap_draws),
         )
     return None

@@ -128,10 +128,20 @@ class Scoring(Frozen):
     `template` formats a question: the model's chat template (``model``; the bare question if it has
     none) or a named text. `system_prompt` precedes it, null for the template's own; `thinking` sets
     the chat template's ``enable_thinking``, null to leave it unset.
+
+    The base, the last checkpoint, predictions by the methods in `printed` and the checkpoints that
+    stand beside them give a protocol's `samples` answers to a question. All other models give as
+    many as a comparison with those needs for `half_width` (`statistics.sample_size`); null asks all
+    alike.
+    `seeding` is one seed for each ``request``, or for each ``batch`` of an engine
+    (`scoring.seeding`). `engines` run side by side, null for as many as the node's GPUs can hold.
     """
 
     ladder: sequence(Annotated[float, Field(gt=0, le=1)], min_length=1)  # pyright: ignore[reportInvalidTypeForm]
     protocols: sequence(Protocol, min_length=1)  # pyright: ignore[reportInvalidTypeForm]
+    half_width: Annotated[float, Field(gt=0, lt=1)] | None
+    printed: sequence(Name)  # pyright: ignore[reportInvalidTypeForm]
+    seeding: Literal["request", "batch"]
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16", "float16"]
     template: Literal["model", "plain", "qwen_math"]
@@ -143,8 +153,13 @@ class Scoring(Frozen):
     kv_cache_gib: Count
     gpu_memory_share: Share
     tensor_parallel: Count
-    engines: Count
+    engines: Count | None
     stall_timeout_seconds: Positive
+
+    def engines_on(self, gpus: int) -> int:
+        """Return how many engines run side by side on a node with so many GPUs, at least one."""
+        fitting = gpus // self.tensor_parallel if self.device == "cuda" else 1
+        return self.engines or max(1, fitting)
 
 
 class Behaviour(Frozen):

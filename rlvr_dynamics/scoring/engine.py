@@ -5,6 +5,10 @@ protocols, and the missing batches of each model. A batch is all missing questio
 under one protocol, split between benchmarks if it is long; its answers are published atomically as
 one file.
 
+Engines with the same job divide its batches among themselves while they run, since nobody knows
+beforehand how long answers get: each takes models that no other has taken, then helps with the
+remaining batches of the others (`Session.claimed`).
+
 Greedy and sampled answers never share a batch: on the CPU vLLM drops the seeds of all requests as
 soon as one request in a step has none.
 """
@@ -28,11 +32,12 @@ from rlvr_dynamics.checkpoints.file_hashes import FileHashes, mark_of
 from rlvr_dynamics.checkpoints.identity import prove_folder
 from rlvr_dynamics.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol
-from rlvr_dynamics.scoring.keys import frame_of, request_seed
-from rlvr_dynamics.scoring.plan import raw_path
+from rlvr_dynamics.scoring.keys import frame_of
+from rlvr_dynamics.scoring.plan import claim, claims_left, raw_path
 from rlvr_dynamics.scoring.prompts import prompt_facts, render, stop_tokens
 from rlvr_dynamics.scoring.reload_proof import log_probs, prove_reload, release, reload_weights
 from rlvr_dynamics.scoring.samples import RAW_COLUMNS, read_benchmark
+from rlvr_dynamics.scoring.seeding import batch_seed, request_seed, seed_engine
 from rlvr_dynamics.system.children import end_with_parent
 from rlvr_dynamics.system.keyed import write_table
 
@@ -43,6 +48,7 @@ PROBES = 8
 PROBE_CHARS = 2000
 MIN_BATCHED_TOKENS = 8192
 PROGRESS_SECONDS = 1.0
+ALIVE_SECONDS = 15.0  # a report at least that often while vLLM takes steps
 
 
 def keep_weights_unpacked() -> None:
@@ -115,6 +121,7 @@ class Session:
         """Read the benchmarks without importing anything heavy."""
         self.job = job
         self.settings = EngineSettings(**job["settings"])
+        self.raw = Path(job["raw"])
         self.benchmarks = {n: read_benchmark(Path(p)) for n, p in job["benchmarks"].items()}
         protocols = [Protocol(**each) for each in job["protocols"]]
         self.protocols = {
@@ -161,12 +168,11 @@ class Session:
         return [ids for ids in found if len(ids) > 1]
 
     def run(self) -> None:
-        """Answer every missing batch of every model.
+        """Answer batches of the models until none is left.
 
-        If one engine holds several models in turn, the last of them is also loaded from scratch to
-        prove the reload: on the CPU in this process, before the first model; on a GPU in a separate
-        process, because only its exit frees all memory. This process is that one if the job has no
-        `reference` yet.
+        If the job has several models, the last is also loaded from scratch, to prove the reload:
+        on the CPU in this process, before the first model; on a GPU in a separate process, because
+        only its exit frees all memory. This process is that one if the job has no `reference` yet.
         """
         models = self.job["models"]
         folders = [Path(model["folder"]) for model in models]
@@ -177,6 +183,8 @@ class Session:
             if self.settings.device == "cuda":
                 self.emit("fingerprint", log_probs=reference.tolist())
                 return
+        if not any(claims_left(self.raw, model["id"], self.parts(model)) for model in models):
+            return
         with proved(models[0]):
             llm = self.build(folders[0])
             self.emit("loaded")
@@ -193,13 +201,28 @@ class Session:
                 if not proof.passed:
                     return
         self.emit("ready")
-        for position, model in enumerate(models):
-            if position > 0:
-                with proved(model):
+        held = 0
+        for position, protocol, keys in self.claimed():
+            if position != held:
+                with proved(models[position]):
                     reload_weights(llm, folders[position])
-            for protocol, keys in model["batches"].items():
-                for part in self.parts(protocol, keys):
-                    self.answer(llm, model["id"], protocol, part)
+                held = position
+            self.answer(llm, models[position], protocol, keys)
+
+    def claimed(self) -> Iterator[tuple[int, str, dict[str, str]]]:
+        """Yield (position of a model, protocol, keys) of batches that no other engine answers.
+
+        First all batches of whole models, which need the fewest loads. Then the batches of the
+        others' models, from their last one on, so that all engines end at about the same time.
+        """
+        for alone in (True, False):
+            for position, model in enumerate(self.job["models"]):
+                if alone and not claim(self.raw, model["id"]):
+                    continue
+                parts = self.parts(model)
+                for protocol, keys in parts if alone else reversed(parts):
+                    if claim(self.raw, model["id"], keys):
+                        yield position, protocol, keys
 
     def fingerprint(self, folder: Path) -> np.ndarray:
         """Load a model, return the log-probabilities of the probes, and free it."""
@@ -210,29 +233,43 @@ class Session:
             release(llm)
         return found
 
-    def parts(self, protocol: str, keys: dict[str, str]) -> list[dict[str, str]]:
-        """Split a batch between benchmarks into parts of at least `BATCH_ANSWERS` answers."""
-        found, size = [{}], 0
-        for name, key in keys.items():
-            if size >= BATCH_ANSWERS:
-                found.append({})
-                size = 0
-            found[-1][name] = key
-            size += self.protocols[protocol, name].samples * len(self.benchmarks[name])
+    def parts(self, model: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+        """Split a model's batches between benchmarks, each of at least `BATCH_ANSWERS` answers.
+
+        The parts stay the same when some of them are finished, and so do their seeds.
+        """
+        found = []
+        for protocol, keys in model["batches"].items():
+            size = BATCH_ANSWERS
+            for name, key in keys.items():
+                if size >= BATCH_ANSWERS:
+                    found.append((protocol, {}))
+                    size = 0
+                found[-1][1][name] = key
+                size += self.sized(model, protocol, name).samples * len(self.benchmarks[name])
         return found
 
-    def answer(self, llm: Any, model: str, protocol: str, keys: dict[str, str]) -> None:
+    def sized(self, model: dict[str, Any], protocol: str, benchmark: str) -> Protocol:
+        """Return the protocol as one model answers it on one benchmark."""
+        questions = len(self.benchmarks[benchmark])
+        return self.protocols[protocol, benchmark].sized(questions, model["whole"])
+
+    def answer(self, llm: Any, model: dict[str, Any], protocol: str, keys: dict[str, str]) -> None:
         """Generate one batch and publish it.
 
         Args:
             llm: Engine holding the model.
-            model: Model id.
+            model: An entry of the job.
             protocol: Protocol name; if several share it, the benchmark determines which applies.
             keys: benchmark -> key, for the benchmarks of this batch.
         """
-        rows, requests, params = self.requests(llm, protocol, keys)
+        rows, requests, params = self.requests(llm, model, protocol, keys)
+        facts: dict[str, Any] = {"keys": keys}
+        if self.settings.seeding == "batch" and any(each.temperature > 0 for each in params):
+            facts["seed"] = batch_seed(self.job["seed"], keys)
+            seed_engine(llm, facts["seed"])
         began = time.monotonic()
-        with Progress(self, llm, model, protocol, len(rows)):
+        with Progress(self, llm, model["id"], protocol, len(rows)):
             outputs = llm.generate(requests, params, use_tqdm=False)
         seconds = time.monotonic() - began
         answers = [output.outputs[0] for output in outputs]
@@ -245,11 +282,10 @@ class Session:
         counts = [len(answer.token_ids) for answer in answers]
         table["tokens"] = counts
         table["seed"] = table["seed"].astype("Int64")
-        path = raw_path(Path(self.job["raw"]), model, keys)
-        write_table(path, table, {"keys": keys})
+        write_table(raw_path(self.raw, model["id"], keys), table, facts)
         self.emit(
             "batch",
-            model=model,
+            model=model["id"],
             protocol=protocol,
             benchmarks=list(keys),
             seconds=seconds,
@@ -258,7 +294,7 @@ class Session:
         )
 
     def requests(
-        self, llm: Any, protocol_name: str, keys: dict[str, str]
+        self, llm: Any, model: dict[str, Any], protocol_name: str, keys: dict[str, str]
     ) -> tuple[list[dict[str, Any]], list[Any], list[Any]]:
         """Return rows, prompts and sampling parameters of one batch, in a fixed order.
 
@@ -271,7 +307,7 @@ class Session:
         stops = stop_tokens(llm.get_tokenizer(), self.prompt)
         context = self.settings.max_model_len
         for name in keys:
-            protocol = self.protocols[protocol_name, name]
+            protocol = self.sized(model, protocol_name, name)
             prompts, ids = self.render(llm, name)
             longest = max(len(tokens) for tokens in ids)
             if longest >= context:
@@ -284,7 +320,7 @@ class Session:
             for question, prompt, tokens in zip(questions, prompts, ids, strict=True):
                 for sample in range(protocol.samples):
                     seed = None
-                    if protocol.temperature > 0:
+                    if protocol.temperature > 0 and self.settings.seeding == "request":
                         seed = request_seed(self.job["seed"], question, sample)
                     rows.append(
                         {
@@ -313,34 +349,43 @@ class Session:
 
 
 class Progress:
-    """Reports periodically how many answers of a batch are finished.
+    """Reports how many answers of a batch are finished, and that vLLM takes steps.
 
-    Nothing is reported while none finishes, which is how the parent detects a hung engine.
+    Nothing is reported while it takes none, which is how the parent detects a hung engine.
     """
 
     def __init__(self, session: Session, llm: Any, model: str, protocol: str, total: int) -> None:
         """Prepare the reports; nothing is sent before the block is entered."""
-        self.session, self.llm = session, llm
+        self.session, self.engine = session, llm.llm_engine
         self.facts = {"model": model, "protocol": protocol, "total": total}
-        self.total = total
+        self.total, self.steps = total, 0
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._report, daemon=True)
 
     def _report(self) -> None:
-        last = None
+        last, steps, told = None, 0, time.monotonic()
         while not self.over.wait(PROGRESS_SECONDS):
-            left = self.llm.llm_engine.get_num_unfinished_requests()
-            if left != last:
+            left, taken = self.engine.get_num_unfinished_requests(), self.steps
+            alive = taken > steps and time.monotonic() - told >= ALIVE_SECONDS
+            if left != last or alive:
                 self.session.emit("progress", done=self.total - left, **self.facts)
-            last = left
+                last, steps, told = left, taken, time.monotonic()
 
     def __enter__(self) -> "Progress":
-        """Start reporting."""
+        """Start counting steps and reporting."""
+        self.step = self.engine.step
+
+        def counted() -> Any:
+            self.steps += 1
+            return self.step()
+
+        self.engine.step = counted
         self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop reporting."""
+        """Stop both."""
+        self.engine.step = self.step
         self.over.set()
         self.thread.join()
 

@@ -6,6 +6,7 @@ An engine watches its standard input, so it ends whenever this process ends, for
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,8 @@ from rlvr_dynamics.scoring.gpu_memory import MemoryGuard, read_gpu_memory
 from rlvr_dynamics.scoring.jobs import EngineSettings
 from rlvr_dynamics.system import children
 from rlvr_dynamics.system.atomic import write_json
+
+_log = logging.getLogger(__name__)
 
 LOG_TAIL_LINES = 30
 _NOISE = ("nanobind", " - leaked", " - ... skipped", "See https://nanobind")
@@ -36,8 +39,36 @@ def engine_command(job_file: Path) -> list[str]:
     return [sys.executable, "-m", "rlvr_dynamics.scoring.engine", str(job_file)]
 
 
-def engine_environment(settings: EngineSettings) -> dict[str, str]:
-    """Return the environment of one engine."""
+def gpus_of_engines(settings: EngineSettings) -> list[tuple[str, ...]]:
+    """Return for each engine the names of its GPUs, as in CUDA_VISIBLE_DEVICES; none on the CPU.
+
+    Raises:
+        UserError: CUDA_VISIBLE_DEVICES names fewer GPUs than the engines need.
+    """
+    if settings.device == "cpu":
+        return [()] * settings.engines
+    each = settings.tensor_parallel
+    needed = each * settings.engines
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = list(map(str, range(needed)))
+    if given is not None:
+        names = [name.strip() for name in given.split(",") if name.strip()]
+    if len(names) < needed:
+        raise UserError(
+            f"{settings.engines} engines of {each} GPUs need {needed}, {len(names)} are visible",
+            where=f"CUDA_VISIBLE_DEVICES={given}",
+            way_out="scoring.engines=null takes as many as there are GPUs for",
+        )
+    return [tuple(names[first : first + each]) for first in range(0, needed, each)]
+
+
+def engine_environment(settings: EngineSettings, gpus: Sequence[str] = ()) -> dict[str, str]:
+    """Return the environment of one engine.
+
+    Args:
+        settings: Device, threads and cache.
+        gpus: The GPUs that it may see.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VERL_")}
     environment.update(
         VLLM_ENABLE_V1_MULTIPROCESSING="0",
@@ -53,6 +84,8 @@ def engine_environment(settings: EngineSettings) -> dict[str, str]:
             VLLM_CPU_OMP_THREADS_BIND="nobind",
             VLLM_CPU_KVCACHE_SPACE=str(settings.kv_cache_gib),
         )
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     return environment
 
 
@@ -67,14 +100,19 @@ class EngineProcess:
     """One running engine, the leader of its own process group."""
 
     def __init__(
-        self, number: int, job: Job, settings: EngineSettings, logs: Path, events: queue.SimpleQueue
+        self,
+        number: int,
+        job: Job,
+        environment: dict[str, str],
+        logs: Path,
+        events: queue.SimpleQueue,
     ) -> None:
         """Start the engine and a thread that puts (engine, event) into `events`; None at the end.
 
         Args:
             number: Used in the names of the log and the job file.
             job: What the engine reads (see `engine`); the pipe's number is added.
-            settings: Determine the environment.
+            environment: Its environment.
             logs: Folder of the log file.
             events: Receives the events.
         """
@@ -92,7 +130,7 @@ class EngineProcess:
                     engine_command(job_file),
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=engine_environment(settings),
+                    env=environment,
                     pass_fds=(write_end,),
                 )
         except BaseException:
@@ -135,7 +173,10 @@ def run_engines(
     logs: Path,
     on_event: Callable[[Job, Event], list[Job]],
 ) -> None:
-    """Run jobs, at most `settings.engines` at once; on a GPU only when enough memory is free.
+    """Run jobs, at most `settings.engines` at once; on GPUs each on its own, once they are free.
+
+    When an engine fails, the others go on as long as there is work for them, so one broken GPU does
+    not cost what the others are at; then the failure is raised.
 
     Args:
         jobs: One per engine process.
@@ -145,41 +186,66 @@ def run_engines(
             the seconds since its start (`age`) are added; may return further jobs.
 
     Raises:
-        StageFailed: An engine died or hung, or GPU memory was not freed; all engines are ended.
+        StageFailed: An engine died or hung, or GPU memory was not freed.
         UserError: An engine found a mistake in its input; all engines are ended.
     """
     pending = list(jobs)
     events: queue.SimpleQueue = queue.SimpleQueue()
-    running: dict[EngineProcess, Job] = {}
-    guard = MemoryGuard(settings, read_gpu_memory)
+    slots = gpus_of_engines(settings)
+    guards = [MemoryGuard(settings, gpus, read_gpu_memory) for gpus in slots]
+    free = list(range(len(slots)))  # no slot of a failed engine returns
+    running: dict[EngineProcess, tuple[Job, int]] = {}
+    failures: list[StageFailed] = []
     started = 0
+
+    def failed(error: StageFailed) -> None:
+        failures.append(error)
+        if running:
+            _log.error("%s\nThe other engines go on.", error)
+
     try:
-        while pending or running:
-            while pending and len(running) < settings.engines:
-                guard.wait()
+        while running or (pending and free):
+            while pending and free:
+                slot = free.pop(0)
+                try:
+                    guards[slot].wait()
+                except StageFailed as error:
+                    failed(error)
+                    continue
                 job = pending.pop(0)
-                running[EngineProcess(started, job, settings, logs, events)] = job
+                environment = engine_environment(settings, slots[slot])
+                engine = EngineProcess(started, job, environment, logs, events)
+                running[engine] = job, slot
                 started += 1
             try:
                 engine, event = events.get(timeout=min(5.0, settings.stall_seconds))
             except queue.Empty:
-                for engine in running:
-                    if time.monotonic() - engine.heard > settings.stall_seconds:
-                        raise engine.failure(
-                            f"the scoring engine was silent for {settings.stall_seconds:.0f} s"
-                        ) from None
-                continue
-            engine.heard = time.monotonic()
-            if event is None:
-                engine.ended()
-                del running[engine]
-            elif event["event"] == "user_error":
-                raise UserError(event["what"], where=event["where"], way_out=event["way_out"])
-            elif event["event"] == "done":
-                engine.done = True
-            else:
-                event |= {"engine": engine.number, "age": engine.heard - engine.began}
-                pending.extend(on_event(running[engine], event))
+                engine, event = None, {}
+            if engine in running:
+                engine.heard = time.monotonic()
+                job, slot = running[engine]
+                if event is None:
+                    del running[engine]
+                    try:
+                        engine.ended()
+                        free.append(slot)
+                    except StageFailed as error:
+                        failed(error)
+                elif event["event"] == "user_error":
+                    raise UserError(event["what"], where=event["where"], way_out=event["way_out"])
+                elif event["event"] == "done":
+                    engine.done = True
+                else:
+                    event |= {"engine": engine.number, "age": engine.heard - engine.began}
+                    pending.extend(on_event(job, event))
+            for engine in list(running):
+                limit = settings.stall_seconds
+                if time.monotonic() - engine.heard > limit and events.empty():
+                    del running[engine]
+                    children.end(engine.process)
+                    failed(engine.failure(f"the scoring engine was silent for {limit:.0f} s"))
     finally:
         for engine in running:
             children.end(engine.process)
+    if failures:
+        raise failures[0]

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import check_golds
 from rlvr_dynamics.scoring.engine_process import Event, Job, run_engines
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel, check_names
 from rlvr_dynamics.scoring.plan import (
+    CLAIMS_FOLDER,
     RAW_FOLDER,
     Benchmark,
     ModelPlan,
@@ -80,19 +80,17 @@ def score_models(
             its split.
         settings: The engine.
         out: Folder of the graded answers.
-        seed: Each request's seed is derived from this, the question and the sample number.
+        seed: All seeds are derived from this (see `seeding`).
         on_progress: Called with (answers done, total answers, current activity).
 
     Raises:
         UserError: A model, benchmark or setting is wrong, or a gold answer cannot be graded.
         StageFailed: An engine died or hung (the message includes the end of its log), or the GPU's
-            memory is not free.
+            memory is not free. Other engines have finished what was left.
     """
     check_names("model", [model.id for model in models])
     check_names("benchmark", benchmarks)
     check_names("protocol", {protocol.name: None for protocol in protocols})
-    if settings.device == "cuda" and settings.engines > 1:
-        raise UserError("several engines on one GPU", way_out="set engines=1 where device is cuda")
     loaded = {name: load_benchmark(path, read_benchmark(path)) for name, path in benchmarks.items()}
     check_protocols(loaded, protocols)
     out.mkdir(parents=True, exist_ok=True)
@@ -109,30 +107,11 @@ def score_models(
         scoring.publish_finished()
         jobs = scoring.jobs([plan for plan in plans if plan.batches])
         if jobs:
+            shutil.rmtree(out / RAW_FOLDER / CLAIMS_FOLDER, ignore_errors=True)
             run_engines(jobs, settings, out.parent, scoring.on_event)
             scoring.write_proof()
     shutil.rmtree(out / RAW_FOLDER, ignore_errors=True)
     return scoring.work
-
-
-def shards(plans: Sequence[ModelPlan], settings: EngineSettings) -> list[list[ModelPlan]]:
-    """Divide models among engines as evenly as possible, with one frame per engine.
-
-    Args:
-        plans: Models that need an engine.
-        settings: How many engines, and whether one may hold several models in turn.
-    """
-    if not settings.reload:
-        return [[plan] for plan in plans]
-    frames: dict[str, list[ModelPlan]] = {}
-    for plan in plans:
-        frames.setdefault(plan.frame, []).append(plan)
-    parts = [
-        group[first :: settings.engines]
-        for group in frames.values()
-        for first in range(settings.engines)
-    ]
-    return [part for part in parts if part]
 
 
 class _Scoring:
@@ -153,22 +132,21 @@ class _Scoring:
         self.settings, self.out, self.seed = settings, out, seed
         self.on_progress = on_progress
         self.proofs: list[dict[str, Any]] = []
-        self.shards = 0
+        self.alone: set[str] = set()  # models with an engine of their own
+        self.unproved: set[str] = set()  # frames in which a reload is wrong
         self.work = Work()
         self.times: dict[int, dict[str, float]] = {}
-        answers = {
-            (protocol.name, name): protocol.samples * len(benchmark.table)
-            for protocol in protocols
-            for name, benchmark in benchmarks.items()
-            if protocol.covers(benchmark.split)
-        }
         self.expected = {
-            (plan.model.id, protocol): sum(answers[protocol, name] for name in keys)
+            plan.model.id: sum(
+                protocol.sized(len(benchmark.table), plan.model.whole).samples
+                * len(benchmark.table)
+                for protocol in protocols
+                for name, benchmark in benchmarks.items()
+                if protocol.covers(benchmark.split) and name in plan.batches.get(protocol.name, {})
+            )
             for plan in plans
-            for protocol, keys in plan.batches.items()
         }
-        self.finished = dict.fromkeys(self.expected, 0)
-        self.answered = dict.fromkeys(self.expected, 0)
+        self.in_flight: dict[int, int] = {}  # answers of unfinished batches, by engine
         self.sets = len(plans) * len(benchmarks)
         self.bar = progress.bar(total=sum(self.expected.values()), desc="score", unit="answer")
 
@@ -189,12 +167,29 @@ class _Scoring:
             shutil.rmtree(self.out / RAW_FOLDER / plan.model.id, ignore_errors=True)
 
     def jobs(self, plans: Sequence[ModelPlan]) -> list[Job]:
-        return [self._job(part) for part in shards(plans, self.settings)]
+        """Return the first jobs: models of one frame share engines, those with most answers first.
+
+        On a GPU the first is the fresh load that proves the reload; `on_event` returns the others.
+        """
+        if not self.settings.reload:
+            return [self._job([plan]) for plan in plans]
+        frames: dict[str, list[ModelPlan]] = {}
+        for plan in sorted(plans, key=lambda plan: -self.expected[plan.model.id]):
+            frames.setdefault(plan.frame, []).append(plan)
+        found = []
+        for group in frames.values():
+            job = self._job(group)
+            fresh = self.settings.device == "cuda" and len(group) > 1
+            found += [job] * (1 if fresh else job["engines"])
+        return found
 
     def _job(self, plans: Sequence[ModelPlan]) -> Job:
-        self.shards += 1
+        if len(plans) == 1:
+            self.alone.add(plans[0].model.id)
+        batches = sum(len(keys) for plan in plans for keys in plan.batches.values())
         return {
             "reference": None,
+            "engines": min(self.settings.engines, batches),
             "settings": asdict(self.settings),
             "seed": self.seed,
             "protocols": [asdict(protocol) for protocol in self.protocols],
@@ -208,6 +203,7 @@ class _Scoring:
                     "folder": str(plan.model.folder.resolve()),
                     "frame": plan.frame,
                     "hashes": {file: asdict(each) for file, each in plan.model.hashes.items()},
+                    "whole": plan.model.whole,
                     "batches": plan.batches,
                 }
                 for plan in plans
@@ -217,24 +213,25 @@ class _Scoring:
     def on_event(self, job: Job, event: Event) -> list[Job]:
         """Record an event and return the jobs that follow from it.
 
-        After the fingerprint of a fresh load that is the same job with the fingerprint; after a
-        failed proof, one job per model.
+        After the fingerprint of a fresh load that is the same job with the fingerprint, for all
+        engines; after a failed proof, one job per model.
         """
         self._note_times(event)
         if event["event"] == "fingerprint":
-            return [{**job, "reference": event["log_probs"]}]
+            return [{**job, "reference": event["log_probs"]}] * job["engines"]
         if event["event"] == "proof":
             self.proofs.append(event["proof"])
-            if not event["proof"]["passed"]:
+            frame = job["models"][0]["frame"]
+            if not event["proof"]["passed"] and frame not in self.unproved:
+                self.unproved.add(frame)
                 _log.warning(
                     "weights reloaded in place are not proved right (%s): one engine per model",
                     event["proof"],
                 )
                 return [self._job([self.plans[model["id"]]]) for model in job["models"]]
         elif event["event"] in ("progress", "batch"):
-            unit = (event["model"], event["protocol"])
+            self.in_flight[event["engine"]] = event.get("done", 0)
             if event["event"] == "batch":
-                self.finished[unit] += event["answers"]
                 self.work.generated += event["answers"]
                 batches = self.plans[event["model"]].batches
                 for name in event["benchmarks"]:
@@ -242,14 +239,13 @@ class _Scoring:
                 if not batches[event["protocol"]]:
                     del batches[event["protocol"]]
                 self.publish_finished()
-            done = self.finished[unit] + event.get("done", 0)
             published = self.sets - sum(len(plan.stale) for plan in self.plans.values())
             doing = f"{event['model']} {event['protocol']}, {published}/{self.sets} sets finished"
+            done = self.work.generated + sum(self.in_flight.values())
             self.bar.set_postfix_str(doing, refresh=False)
-            self.bar.update(done - self.answered[unit])
-            self.answered[unit] = done
+            self.bar.update(done - self.bar.n)
             if self.on_progress is not None:
-                self.on_progress(sum(self.answered.values()), sum(self.expected.values()), doing)
+                self.on_progress(done, sum(self.expected.values()), doing)
         return []
 
     def _note_times(self, event: Event) -> None:
@@ -276,7 +272,7 @@ class _Scoring:
         differences = [proof["max_abs_diff"] for proof in self.proofs]
         if self.proofs and passed:
             mode = "in_place"
-        elif self.proofs or self.shards > 1:
+        elif self.proofs or len(self.alone) > 1:
             mode = "fresh_engine_per_model"
         else:
             mode = "single_model"

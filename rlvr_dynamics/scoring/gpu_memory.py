@@ -5,10 +5,11 @@ sees the same devices as an engine would (CUDA_VISIBLE_DEVICES, MIG), unlike nvi
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlvr_dynamics.errors import StageFailed
@@ -32,11 +33,14 @@ class DeviceMemory:
     total: int
 
 
-Probe = Callable[[], list[DeviceMemory]]
+Probe = Callable[[Sequence[str]], list[DeviceMemory]]
 
 
-def read_gpu_memory() -> list[DeviceMemory]:
-    """Return the memory of every GPU visible to this process, read in a fresh process.
+def read_gpu_memory(gpus: Sequence[str]) -> list[DeviceMemory]:
+    """Return the memory of GPUs, read in a fresh process; of those only that exist.
+
+    Args:
+        gpus: Their names, as in CUDA_VISIBLE_DEVICES.
 
     Raises:
         StageFailed: The memory cannot be read.
@@ -48,6 +52,7 @@ def read_gpu_memory() -> list[DeviceMemory]:
             text=True,
             timeout=READ_SECONDS,
             check=True,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)},
         )
         return [DeviceMemory(*pair) for pair in json.loads(done.stdout.splitlines()[-1])]
     except subprocess.CalledProcessError as error:
@@ -57,16 +62,19 @@ def read_gpu_memory() -> list[DeviceMemory]:
 
 
 class MemoryGuard:
-    """Lets an engine start only when its memory, and all that was free before, is free."""
+    """Lets an engine start on its GPUs only when what it needs and all that was free is free."""
 
-    def __init__(self, settings: EngineSettings, probe: Probe = read_gpu_memory) -> None:
+    def __init__(
+        self, settings: EngineSettings, gpus: Sequence[str], probe: Probe = read_gpu_memory
+    ) -> None:
         """Store the settings; nothing is read yet.
 
         Args:
-            settings: Memory share and number of GPUs per engine, and how long to wait.
-            probe: Reads the memory.
+            settings: Memory share per engine, and how long to wait.
+            gpus: The engine's GPUs, as in CUDA_VISIBLE_DEVICES.
+            probe: Reads their memory.
         """
-        self.settings, self.probe = settings, probe
+        self.settings, self.gpus, self.probe = settings, gpus, probe
         self.before: list[DeviceMemory] | None = None
 
     def wait(self) -> None:
@@ -82,7 +90,7 @@ class MemoryGuard:
             return
         deadline = time.monotonic() + self.settings.memory_wait_seconds
         while True:
-            found = self.probe()
+            found = self.probe(self.gpus)
             missing = self._missing(found)
             if not missing:
                 self.before = self.before or found
@@ -97,17 +105,16 @@ class MemoryGuard:
             time.sleep(min(PAUSE_SECONDS, self.settings.memory_wait_seconds))
 
     def _missing(self, found: list[DeviceMemory]) -> list[str]:
-        needed = self.settings.tensor_parallel
-        if len(found) < needed:
-            return [f"an engine takes {needed} GPUs, {len(found)} are visible"]
+        if len(found) < len(self.gpus):
+            return [f"an engine takes the GPUs {', '.join(self.gpus)}, {len(found)} are visible"]
         missing = []
-        for number, memory in enumerate(found[:needed]):
+        for number, (gpu, memory) in enumerate(zip(self.gpus, found, strict=False)):
             wanted = int(self.settings.memory_share * memory.total)
             if self.before is not None:
                 wanted = max(wanted, self.before[number].free - int(SLACK_SHARE * memory.total))
             if memory.free < wanted:
                 missing.append(
-                    f"GPU {number} has {memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB "
+                    f"GPU {gpu} has {memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB "
                     f"free, {wanted / 2**30:.1f} are needed"
                 )
         return missing

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.statistics.sample_size import samples_needed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,199}", re.ASCII)
 DEVICES = ("cpu", "cuda")
+SEEDINGS = ("request", "batch")
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class ScoredModel:
         folder: Hugging Face folder (safetensors, config, tokenizer).
         identity: Hash of the weights.
         hashes: Hashes of every weight file, verified before loading; empty to skip the check.
+        whole: Whether it gives all of a protocol's `samples`, or as few as its `half_width` allows.
     """
 
     id: str
     folder: Path
     identity: str
     hashes: Mapping[str, FileHashes] = field(default_factory=dict)
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Protocol:
         max_tokens: Longest answer in tokens; shorter where the model's context ends first.
         splits: Benchmark splits that this protocol covers; None for all. Answers do not depend
             on it.
+        half_width: For models that need not give all `samples`: see `sized`. None asks all alike.
     """
 
     name: str
@@ -50,6 +55,20 @@ class Protocol:
     samples: int
     max_tokens: int
     splits: tuple[str, ...] | None = None
+    half_width: float | None = None
+
+    def sized(self, questions: int, whole: bool) -> "Protocol":
+        """Return the protocol with the samples that one model gives on one benchmark.
+
+        Args:
+            questions: Of the benchmark.
+            whole: Whether the model gives all `samples`. If not, it gives as few as suffice for
+                `half_width` in a comparison with one that does (`statistics.sample_size`).
+        """
+        samples = self.samples
+        if self.half_width is not None and not whole:
+            samples = samples_needed(questions, samples, self.half_width)
+        return replace(self, samples=samples, half_width=None)
 
     def covers(self, split: str) -> bool:
         """Whether benchmarks of a split are answered under this protocol."""
@@ -88,8 +107,9 @@ class EngineSettings:
         memory_share: Share of a GPU's memory that the engine uses.
         kv_cache_gib: Key-value cache of one engine on the CPU, whole GiB.
         tensor_parallel: GPUs per engine.
-        engines: Engine processes in parallel, each with its share of the models.
+        engines: Engine processes side by side, each on GPUs of its own.
         threads: Threads per engine on the CPU.
+        seeding: One seed for each ``request``, or for each ``batch`` (see `seeding`).
         reload: Reload weights in place once that is proved correct; else one process per model.
         stall_seconds: Seconds without an event after which an engine counts as hung.
         template: Prompt form (see `prompts`).
@@ -107,6 +127,7 @@ class EngineSettings:
     tensor_parallel: int = 1
     engines: int = 1
     threads: int = 1
+    seeding: str = "request"
     reload: bool = True
     stall_seconds: float = 1800.0
     template: str = "model"
@@ -115,11 +136,13 @@ class EngineSettings:
     memory_wait_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        """Reject an unknown device."""
-        if self.device not in DEVICES:
-            raise UserError(
-                f"unknown device {self.device!r}", way_out=f"one of {', '.join(DEVICES)}"
-            )
+        """Reject an unknown device or seeding."""
+        for kind, given, known in (
+            ("device", self.device, DEVICES),
+            ("seeding", self.seeding, SEEDINGS),
+        ):
+            if given not in known:
+                raise UserError(f"unknown {kind} {given!r}", way_out=f"one of {', '.join(known)}")
 
 
 def check_names(kind: str, names: Iterable[str]) -> None:

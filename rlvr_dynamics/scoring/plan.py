@@ -19,6 +19,7 @@ from rlvr_dynamics.system.keyed import facts_of, write_table
 from rlvr_dynamics.system.sealed import digest, read_parquet
 
 RAW_FOLDER = ".raw"
+CLAIMS_FOLDER = ".claims"
 
 
 @dataclass
@@ -89,6 +90,39 @@ def raw_keys(raw: Path, model: str) -> dict[str, Path]:
     }
 
 
+def claim(raw: Path, model: str, keys: Mapping[str, str] | None = None) -> bool:
+    """Claim one batch, or a model, for the calling engine; return whether it was the first.
+
+    Args:
+        raw: Folder of all raw batches. Its claims are of one call of `score_models`.
+        model: Model id.
+        keys: Of the batch; None claims the model.
+    """
+    path = _claim_path(raw, model, keys)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def claims_left(raw: Path, model: str, parts: Sequence[tuple[str, Mapping[str, str]]]) -> bool:
+    """Return whether a batch of a model is unclaimed.
+
+    Args:
+        raw: Folder of all raw batches.
+        model: Model id.
+        parts: Protocol and keys of its batches.
+    """
+    return any(not _claim_path(raw, model, keys).exists() for _, keys in parts)
+
+
+def _claim_path(raw: Path, model: str, keys: Mapping[str, str] | None) -> Path:
+    name = "model" if keys is None else raw_path(raw, model, keys).stem
+    return raw / CLAIMS_FOLDER / model / name
+
+
 def published_path(out: Path, model: str, benchmark: str) -> Path:
     """Return the file of graded answers."""
     return out / model / f"{benchmark}.parquet"
@@ -112,7 +146,13 @@ def plan_model(
     keys = {
         name: {
             protocol.name: unit_key(
-                model, frame, benchmark.sha256, protocol, settings, prompt, seed
+                model,
+                frame,
+                benchmark.sha256,
+                protocol.sized(len(benchmark.table), model.whole),
+                settings,
+                prompt,
+                seed,
             )
             for protocol in protocols
             if protocol.covers(benchmark.split)
@@ -155,15 +195,17 @@ def publish(
     stored = before.get("keys", {})
     raw = raw_keys(out / RAW_FOLDER, plan.model.id)
     grader = grader_version(benchmark.kind)
-    regraded, parts = 0, []
+    regraded, parts, seeds = 0, [], {}
     for protocol, key in wanted.items():
         if stored.get(protocol) == key:
             rows = read_parquet(path)
             parts.append(rows[rows["protocol"] == protocol])
+            seeds[protocol] = before.get("batch_seeds", {}).get(protocol)
             regraded += len(parts[-1]) * (before.get("grader") != grader)
         elif key in raw:
             rows = read_parquet(raw[key])
             parts.append(rows[rows["benchmark"] == benchmark_name])
+            seeds[protocol] = facts_of(raw[key]).get("seed")
         else:
             raise RuntimeError(
                 f"no answers of {plan.model.id} on {benchmark_name} under {protocol}"
@@ -182,6 +224,9 @@ def publish(
         "device": settings.device,
         "seed": seed,
     }
+    batch_seeds = {name: each for name, each in seeds.items() if each is not None}
+    if batch_seeds:
+        metadata["batch_seeds"] = batch_seeds
     write_table(path, table, metadata)
     return regraded
 

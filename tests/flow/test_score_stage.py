@@ -151,6 +151,24 @@ def test_the_protocols_of_a_paper_reach_the_engine(run, calls):
     )
 
 
+def test_what_a_paper_prints_is_answered_in_full(run, calls):
+    """expo is printed here: its prediction and the checkpoint that it starts from."""
+    given = ["scoring.half_width=0.02", "scoring.printed=[expo]"]
+    grid = "extrapolation.methods=[relex,{name:expo,grid:{alpha:[0.1,0.3,0.5]}}]"
+    config = load([f"run_dir={run.folder}", grid, *given])
+    score_stage.score(Run(config, run.folder), run.of("score"))
+    validation, test = calls
+    assert not any(model.whole for model in validation["models"])
+    assert {model.id: model.whole for model in test["models"]} == {
+        "base": True,
+        "step_1": True,
+        "step_2": True,
+        "relex__observe_1__step_2": False,
+        "expo__observe_1__step_2": True,
+    }
+    assert {protocol.half_width for protocol in test["protocols"]} == {0.02}
+
+
 def test_another_grader_makes_the_stage_run_again(run, calls, monkeypatch):
     """The same command regrades: the graders are part of what the stage depends on."""
 

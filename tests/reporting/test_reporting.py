@@ -28,7 +28,12 @@ from rlvr_dynamics.results.formatting import DASH, general, integer, interval, n
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.results.scores import POINTS, paired_accuracy
 from rlvr_dynamics.schema.tables import TABLES
-from rlvr_dynamics.statistics.intervals import Interval, bootstrap, percentile_interval
+from rlvr_dynamics.statistics.intervals import (
+    Interval,
+    bootstrap,
+    effective_wilson,
+    percentile_interval,
+)
 from rlvr_dynamics.statistics.paired import RATIO
 from tests.support.reporting_fixture import ACCURACY, build_run, write_scores
 
@@ -132,7 +137,24 @@ def test_pairing_uses_common_questions_and_clusters_samples(tmp_path):
     assert paired.questions == 2
     assert paired.means.tolist() == [0.375, 0.125]
     assert set(np.unique(paired.paired.draws[:, 0])) == {0.0, 0.375, 0.75}
-    assert paired.samples == 4
+    assert paired.samples == ((4,), (4,)) and paired.samples_text == "4"
+
+
+def test_models_with_fewer_answers_are_paired_by_their_questions_means(tmp_path):
+    """The interval of a model is that of its own number of answers."""
+    many = {str(i): [1, 0] * 4 if i % 3 else [1] * 8 for i in range(30)}
+    few = {str(i): [i % 2, 1] for i in range(30)}
+    samples(tmp_path, "many", many)
+    samples(tmp_path, "few", few)
+    paired = paired_accuracy(load_results(tmp_path), ["many", "few"], ["sums"])
+    assert paired is not None
+    assert paired.samples == ((8,), (2,)) and paired.samples_text == "2–8"
+    assert paired.points("many", "few").value == pytest.approx(100 * (2 / 3 - 3 / 4))
+    for model, scores, count in (("many", many, 8), ("few", few, 2)):
+        means = [sum(values) / count for values in scores.values()]
+        draws = paired.paired.draws[:, paired.models.index(model)]
+        alone = effective_wilson(means, count)
+        assert paired.accuracy(model).low == min(alone.low, np.quantile(draws, 0.025))
 
 
 def test_models_that_answer_alike_still_differ_by_an_interval(tmp_path):

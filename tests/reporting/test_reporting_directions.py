@@ -13,6 +13,7 @@ from rlvr_dynamics.reporting.answer import answer
 from rlvr_dynamics.reporting.direction_figures import draw_alignment, draw_drift, draw_pls
 from rlvr_dynamics.reporting.method_figures import draw_method_accuracy, draw_skill
 from rlvr_dynamics.reporting.method_scores import final_accuracy
+from rlvr_dynamics.reporting.score_tables import scores_table
 from rlvr_dynamics.reporting.spectral_figures import draw_rank_shares
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.reporting.tables import Table
@@ -411,6 +412,20 @@ def test_scores_have_pass_and_majority_with_several_samples_only(tables):
         column = table.header.index(heading)
         shown = {cells[table.header.index("protocol")]: cells[column] for cells in table.cells()}
         assert shown["greedy"] == DASH and shown["sampled"].endswith("%")
+
+
+def test_pass_and_majority_of_fewer_answers_are_a_dash(tmp_path):
+    write_scores(tmp_path, {"base": 0.5, "step_8": 0.7})
+    path = tmp_path / TABLES["scores"].file
+    scores = pd.read_parquet(path).query("protocol == 'sampled'")
+    fewer = scores.model.eq("step_8") & scores.benchmark.eq("sums")
+    scores.assign(samples=scores.samples.mask(fewer, 2)).to_parquet(path)
+    frame = scores_table(load_results(tmp_path)).frame
+    few = frame[frame.samples == 2]
+    assert len(few) == 1 and few.accuracy.notna().all()
+    votes = [name for name in frame if name.startswith(("pass_at_n", "majority"))]
+    assert len(votes) == 6 and few[votes].isna().all(axis=None)
+    assert frame[frame.samples == 4][votes].notna().all(axis=None)
 
 
 # Columns

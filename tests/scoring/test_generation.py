@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -22,14 +23,13 @@ from rlvr_dynamics.scoring.generation import (
     TIMES_FILE,
     ScoredModel,
     score_models,
-    shards,
 )
 from rlvr_dynamics.scoring.gpu_memory import DeviceMemory, MemoryGuard
-from rlvr_dynamics.scoring.keys import frame_of, request_seed, unit_key
-from rlvr_dynamics.scoring.plan import ModelPlan
+from rlvr_dynamics.scoring.keys import frame_of, unit_key
 from rlvr_dynamics.scoring.prompts import TEMPLATES
 from rlvr_dynamics.scoring.reload_proof import judge
 from rlvr_dynamics.scoring.samples import SAMPLE_COLUMNS, read_benchmark
+from rlvr_dynamics.scoring.seeding import request_seed
 from rlvr_dynamics.scoring.table import scores_table
 from rlvr_dynamics.system.keyed import facts_of
 from tests.support.engine_stand_in import (
@@ -346,7 +346,7 @@ def test_the_configuration_knows_every_template():
 def test_on_a_gpu_the_fresh_load_has_a_process_of_its_own(fake, monkeypatch):
     free = DeviceMemory(free=95, total=100)
     probes = []
-    monkeypatch.setattr(engine_process, "read_gpu_memory", lambda: probes.append(1) or [free])
+    monkeypatch.setattr(engine_process, "read_gpu_memory", lambda _: probes.append(1) or [free])
     assert fake.run(settings=CUDA) == ALL
     # The fingerprint of the last model, then the engine that holds all of them.
     assert fake.work.engines == 2 and len(probes) == 2
@@ -358,7 +358,7 @@ def test_on_a_gpu_the_fresh_load_has_a_process_of_its_own(fake, monkeypatch):
 
 
 def test_a_wrong_reload_on_a_gpu_is_caught_too(fake, monkeypatch):
-    monkeypatch.setattr(engine_process, "read_gpu_memory", lambda: [DeviceMemory(95, 100)])
+    monkeypatch.setattr(engine_process, "read_gpu_memory", lambda _: [DeviceMemory(95, 100)])
     fake.mode("stale")
     assert fake.run(models=fake.models[:2], settings=CUDA) == ALL[:4]
     assert fake.proof()["mode"] == "fresh_engine_per_model"
@@ -372,7 +372,7 @@ def test_no_engine_starts_before_the_gpu_memory_is_back(fake, monkeypatch):
     readings = iter([95, 40, 40] + [95] * 9)
     monkeypatch.setattr(gpu_memory, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(
-        engine_process, "read_gpu_memory", lambda: [DeviceMemory(next(readings), 100)]
+        engine_process, "read_gpu_memory", lambda _: [DeviceMemory(next(readings), 100)]
     )
     assert fake.run(settings=replace(CUDA, reload=False)) == ALL
     assert len(list(readings)) == 12 - 5
@@ -384,13 +384,15 @@ def test_no_engine_starts_before_the_gpu_memory_is_back(fake, monkeypatch):
         ([[(80, 100)]], r"GPU 0 has .* free"),
         # Enough for the share, but less than there was.
         ([[(99, 100)], [(92, 100)]], r"GPU 0 has .* free"),
-        ([[]], "takes 1 GPUs, 0 are visible"),
+        ([[]], "takes the GPUs 0, 0 are visible"),
     ],
 )
 def test_memory_that_does_not_come_back_is_a_failure(readings, message):
     left = [[DeviceMemory(a << 30, b << 30) for a, b in reading] for reading in readings]
     guard = MemoryGuard(
-        replace(CUDA, memory_wait_seconds=0.0), lambda: left.pop(0) if len(left) > 1 else left[0]
+        replace(CUDA, memory_wait_seconds=0.0),
+        ("0",),
+        lambda _: left.pop(0) if len(left) > 1 else left[0],
     )
     for _ in readings[1:]:
         guard.wait()
@@ -399,12 +401,17 @@ def test_memory_that_does_not_come_back_is_a_failure(readings, message):
 
 
 def test_a_guard_asks_nothing_for_the_cpu_and_of_all_gpus_of_an_engine():
-    MemoryGuard(SETTINGS, lambda: pytest.fail("read")).wait()
+    MemoryGuard(SETTINGS, (), lambda _: pytest.fail("read")).wait()
     two = replace(CUDA, tensor_parallel=2, memory_wait_seconds=0.0)
     free, taken = DeviceMemory(95, 100), DeviceMemory(5, 100)
-    MemoryGuard(two, lambda: [free, free, taken]).wait()
-    with pytest.raises(StageFailed, match="GPU 1 has"):
-        MemoryGuard(two, lambda: [free, taken]).wait()
+    of = {"4": free, "5": free, "6": taken}
+
+    def probe(gpus):
+        return [of[gpu] for gpu in gpus]
+
+    MemoryGuard(two, ("4", "5"), probe).wait()
+    with pytest.raises(StageFailed, match="GPU 6 has"):
+        MemoryGuard(two, ("5", "6"), probe).wait()
 
 
 def test_scores_table(fake):
@@ -457,8 +464,8 @@ def test_the_users_mistakes(fake):
     ):
         with pytest.raises(UserError, match="has no place in the prompt text"):
             fake.run(settings=replace(SETTINGS, **changes))
-    with pytest.raises(UserError, match="several engines"):
-        fake.run(settings=replace(SETTINGS, device="cuda", engines=2))
+    with pytest.raises(UserError, match="unknown seeding"):
+        replace(SETTINGS, seeding="none")
     write_benchmark(fake.benchmarks["chain"], 5, gold="five")
     with pytest.raises(UserError, match="gold answer 'five'"):
         fake.run()
@@ -556,20 +563,6 @@ def test_seeds_are_fixed_and_apart():
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_models_are_divided_among_engines():
-    plans = [
-        ModelPlan(ScoredModel(f"step_{i}", Path("x"), str(i)), "ab"[i == 4], {}) for i in range(5)
-    ]
-
-    def divided(**changes):
-        parts = shards(plans, replace(SETTINGS, **changes))
-        return [[int(plan.model.identity) for plan in part] for part in parts]
-
-    assert divided() == [[0, 1, 2, 3], [4]]
-    assert divided(engines=2) == [[0, 2], [1, 3], [4]]
-    assert divided(reload=False) == [[0], [1], [2], [3], [4]]
-
-
 def test_the_proof_needs_models_that_differ():
     a, b = np.array([-1.0, -2.0]), np.array([-1.5, -2.0])
     assert judge((a, b), (a, b), 1e-4).passed
@@ -665,6 +658,25 @@ def test_real_samples_repeat_with_other_engines_and_other_batches(real, scored_i
     _, content = scored_in_place
     _, again = score_real(real, real[0] / "again", engines=2, max_num_seqs=16)
     assert again == content
+
+
+@pytest.mark.slow
+def test_a_real_engine_draws_by_the_seed_of_the_batch(real, scored_in_place):
+    """The first model's batch alone, in an engine of its own, is the one among three models."""
+
+    def drawn(content):
+        name = "samples/step_0/chain.parquet"
+        table = pd.read_parquet(io.BytesIO(content[name]))
+        return table[table["protocol"] == "sampled"]
+
+    _, content = score_real(real, real[0] / "batches", seeding="batch")
+    _, alone = score_real(real, real[0] / "batch", models=real[1][:1], seeding="batch")
+    assert drawn(alone)["response"].tolist() == drawn(content)["response"].tolist()
+    assert drawn(alone)["seed"].isna().all()
+    by_request = drawn(scored_in_place[1])["response"].tolist()
+    assert drawn(alone)["response"].tolist() != by_request
+    # The four answers to a question are drawn apart.
+    assert drawn(alone).groupby("question_id")["response"].nunique().max() > 1
 
 
 @pytest.mark.slow

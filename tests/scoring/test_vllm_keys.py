@@ -21,9 +21,15 @@ SCORING = {
     "dtype": "float16", "template": "qwen_math", "system_prompt": "Be brief.",
     "max_model_len": 9211, "max_tokens": 8017, "max_num_seqs": 77, "kv_cache_gib": 3,
     "gpu_memory_share": 0.61, "tensor_parallel": 2, "engines": 1, "stall_timeout_seconds": 417.0,
+    "seeding": "request",
 }  # fmt: skip
 # Not part of the settings: what is scored and how it is drawn.
-ELSEWHERE = {"ladder", "protocols", "max_tokens", "device", "thinking"}
+ELSEWHERE = {
+    "ladder", "protocols", "half_width", "printed", "max_tokens", "device", "thinking",
+}  # fmt: skip
+
+
+MODEL = {"id": "step_1", "whole": True}
 
 
 class Tokenizer:
@@ -68,6 +74,7 @@ def test_the_settings_are_those_of_the_configuration():
     assert set(Scoring.model_fields) == set(SCORING) | ELSEWHERE
     assert found["device"] == "cuda"
     assert engine_settings(loaded("cuda", engines=4)).engines == 4
+    assert engine_settings(loaded("cuda", seeding="batch")).seeding == "batch"
     plain = {"template": "model", "system_prompt": None, "thinking": False}
     assert engine_settings(loaded("cuda", **plain)).thinking is False
 
@@ -113,11 +120,12 @@ def test_each_request_is_drawn_by_the_protocol_of_its_benchmarks_split(vllm, tmp
         "benchmarks": {name: str(tmp_path / f"{name}.parquet") for name in splits},
         "protocols": [asdict(each) for each in drawn.values()],
         "models": [{"folder": str(tmp_path)}],
+        "raw": str(tmp_path),
         "seed": 7919,
     }
     session = engine.Session(job)
     keys = dict.fromkeys(splits, "key")
-    rows, requests, params = session.requests(FakeLLM(), "sampled", keys)
+    rows, requests, params = session.requests(FakeLLM(), MODEL, "sampled", keys)
     assert len(rows) == len(requests) == len(params) == 2 * 2 + 2 * 3
     for row, request, asked in zip(rows, requests, params, strict=True):
         protocol = drawn[row["benchmark"]]
@@ -128,7 +136,7 @@ def test_each_request_is_drawn_by_the_protocol_of_its_benchmarks_split(vllm, tmp
         assert asked.stop_token_ids == [5]
         assert asked.seed == row["seed"]
     assert len({row["seed"] for row in rows}) == len(rows)
-    other, *_ = engine.Session(job | {"seed": 7920}).requests(FakeLLM(), "sampled", keys)
+    other, *_ = engine.Session(job | {"seed": 7920}).requests(FakeLLM(), MODEL, "sampled", keys)
     assert not {row["seed"] for row in rows} & {row["seed"] for row in other}
 
 
@@ -143,9 +151,10 @@ def test_a_greedy_answer_is_the_most_likely_and_has_no_seed(vllm, tmp_path):
         "benchmarks": {"a": str(tmp_path / "a.parquet")},
         "protocols": [asdict(Protocol("greedy", 0.0, 1.0, 1, 8017))],
         "models": [{"folder": str(tmp_path)}],
+        "raw": str(tmp_path),
         "seed": 7919,
     }
     session = engine.Session(job)
-    _, (request,), (asked,) = session.requests(FakeLLM(), "greedy", {"a": "key"})
+    _, (request,), (asked,) = session.requests(FakeLLM(), MODEL, "greedy", {"a": "key"})
     assert (asked.temperature, asked.seed) == (0.0, None)
     assert asked.max_tokens == 9211 - len(request["prompt_token_ids"]) < 8017

@@ -160,7 +160,13 @@ def test_needs_come_from_the_configuration_and_the_site_goes_first(tmp_path):
     assert train.memory_gib is not None and train.memory_gib > 12 * 32e9 / 2**30 / train.nodes
     assert train.minutes is not None and 60 <= train.minutes <= 2 * 24 * 60
     score = resources("score", large, site)
-    assert (score.nodes, score.gpus) == (1, large.scoring.tensor_parallel)
+    # Two GPUs an engine, on all eight of a node.
+    assert (score.nodes, score.gpus, score.cpus) == (1, 8, 16)
+    _, (one,) = compose(["grpo_qwen2_5_32b"], ["scoring.engines=1"], tmp_path)
+    alone = resources("score", one, site)
+    assert alone.gpus == 2
+    assert alone.memory_gib is not None and score.memory_gib is not None
+    assert 3 < score.memory_gib / alone.memory_gib <= 4
     assert resources("measure", small, site).flags(site) == [
         "--nodes=1",
         "--ntasks-per-node=1",

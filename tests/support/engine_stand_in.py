@@ -21,12 +21,18 @@ SETTINGS = EngineSettings(device="cpu", dtype="float32", max_model_len=256, stal
 
 # The real engine module on a stand-in for vLLM, whose model is one digit in a file.
 FAKE_ENGINE = """
-import json, os, signal, sys, time, types
+import json, os, random, signal, sys, time, types
 from pathlib import Path
 from types import SimpleNamespace as Bag
 
 HERE = Path(__file__).parent
 MODE = (HERE / "mode").read_text() if (HERE / "mode").exists() else ""
+
+def wait_until(true):
+    until = time.monotonic() + 60.0
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 class Tokenizer:
     def apply_chat_template(self, messages, tokenize, add_generation_prompt, **more):
@@ -44,7 +50,8 @@ class LLM:
         self.load(model)
         self.batches = 0
         self.llm_engine = Bag(
-            engine_core=Bag(shutdown=lambda: None), get_num_unfinished_requests=lambda: 0
+            engine_core=Bag(shutdown=lambda: None), get_num_unfinished_requests=lambda: 0,
+            step=lambda: time.sleep(0.01),
         )
     def load(self, folder):
         self.digit = int((Path(folder) / "digit").read_text())
@@ -52,7 +59,10 @@ class LLM:
         return Tokenizer()
     def reset_prefix_cache(self):
         pass
-    def collective_rpc(self, method, kwargs):
+    def collective_rpc(self, method, kwargs=None, args=()):
+        if callable(method):  # seeds the generators
+            self.stream = random.Random(*args)
+            return
         if MODE == "raise":
             raise RuntimeError("cannot reload")
         if MODE != "stale":
@@ -62,20 +72,42 @@ class LLM:
             return [Bag(prompt_token_ids=p["prompt_token_ids"], prompt_logprobs=[None] + [
                 {t: Bag(logprob=-0.01 * t * (1 + self.digit))} for t in p["prompt_token_ids"][1:]
             ]) for p in prompts]
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if MODE.startswith("die on"):
+            if MODE == f"die on {gpus}":
+                print("the engine is about to die", flush=True)
+                (HERE / "dead").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            wait_until((HERE / "dead").exists)
+        if MODE == "stuck" and self.digit == 0 and not (HERE / "stuck").exists():
+            (HERE / "stuck").touch()
+            (HERE / "engines").touch()
+            wait_until(lambda: len((HERE / "engines").read_text().splitlines()) == 11)
+        if MODE == "meet":
+            (HERE / "met").mkdir(exist_ok=True)
+            (HERE / "met" / str(os.getpid())).touch()
+            wait_until(lambda: len(list((HERE / "met").iterdir())) == 2)
         if MODE == "die" and self.batches == 2:
             print("the engine is about to die", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if MODE == "hang":
             (HERE / "pid").write_text(str(os.getpid()))
             time.sleep(600)
+        if MODE == "steps":
+            until = time.monotonic() + 11.0
+            while time.monotonic() < until:
+                self.llm_engine.step()
         self.batches += 1
+        with (HERE / "engines").open("a") as engines:
+            engines.write(json.dumps([self.digit, os.getpid(), gpus]) + "\\n")
         with (HERE / "calls").open("a") as calls:
             calls.write(f"{self.digit} {len(prompts)}\\n")
         with (HERE / "params").open("a") as asked:
             for p in params:
                 asked.write(json.dumps([p.max_tokens, p.stop_token_ids]) + "\\n")
-        seeds = [p.seed for p in params]
-        texts = ["\\\\boxed{%d}" % (self.digit if s is None else s % 10) for s in seeds]
+        drawn = [p.seed if p.seed is not None or not p.temperature else self.stream.getrandbits(31)
+            for p in params]
+        texts = ["\\\\boxed{%d}" % (self.digit if s is None else s % 10) for s in drawn]
         texts = [t[: p.max_tokens] for t, p in zip(texts, params)]
         return [Bag(outputs=[Bag(token_ids=[ord(c) for c in t],
                 finish_reason="stop" if t.endswith("}") else "length")]) for t in texts]
@@ -146,6 +178,7 @@ class Fake:
         """Score; return the generated batches as (digit of the model, answers)."""
         (self.root / "calls").unlink(missing_ok=True)
         (self.root / "params").unlink(missing_ok=True)
+        (self.root / "engines").unlink(missing_ok=True)
         self.work = score_models(
             changes.pop("models", self.models),
             changes.pop("benchmarks", self.benchmarks),
@@ -161,6 +194,11 @@ class Fake:
         file = self.root / "calls"
         lines = file.read_text().splitlines() if file.exists() else []
         return sorted(tuple(map(int, line.split())) for line in lines)
+
+    def answered_by(self):
+        """Return who answered each batch, in order: (digit of the model, process, its GPUs)."""
+        lines = (self.root / "engines").read_text().splitlines()
+        return [tuple(json.loads(line)) for line in lines]
 
     def params(self):
         """Return each request's limits: (longest answer, further stop tokens)."""
