@@ -120,7 +120,11 @@ TABLES = (
             "reference answers that cannot be parsed as mathematics and are compared as text",
         ),
         Column("dtype", "name", "precision of the weights in the engine"),
-        Column("seed", "number", "seed of the scoring; the seeds of requests or of batches follow from it"),
+        Column(
+            "seed",
+            "number",
+            "seed of the scoring; the seeds of requests or of batches follow from it",
+        ),
         Column("grader", "name", "version of the grader's rules and of the libraries it asks"),
         Column("key", "hash", "of everything that the answers depend on"),
         USES_FUTURE,
