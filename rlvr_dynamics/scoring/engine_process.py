@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr_dynamics.errors import StageFailed, UserError
+from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
 from rlvr_dynamics.scoring.gpu_memory import MemoryGuard, read_gpu_memory
 from rlvr_dynamics.scoring.jobs import EngineSettings
 from rlvr_dynamics.system import children
@@ -70,13 +71,7 @@ def engine_environment(settings: EngineSettings, gpus: Sequence[str] = ()) -> di
         gpus: The GPUs that it may see.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VERL_")}
-    environment.update(
-        VLLM_ENABLE_V1_MULTIPROCESSING="0",
-        VLLM_NO_USAGE_STATS="1",
-        DO_NOT_TRACK="1",
-        HF_HUB_OFFLINE="1",
-        TOKENIZERS_PARALLELISM="false",
-    )
+    environment |= VLLM_VARIABLES | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     if settings.device == "cpu":
         # Without "nobind" vLLM pins every engine to the same cores.
         environment.update(

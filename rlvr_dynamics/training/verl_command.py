@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 from rlvr_dynamics.schema.overrides import key_of, quoted
+from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
@@ -66,17 +67,12 @@ def verl_overrides(
 def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
     """Return verl's environment: this process's own plus switches for verl, vLLM and Ray."""
     variables = dict(os.environ)
-    variables |= {
+    variables |= VLLM_VARIABLES | {
         "VERL_FILE_LOGGER_PATH": str(metrics_file),
         "HYDRA_FULL_ERROR": "1",
         "PYTHONUNBUFFERED": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "1",
-        # `prepare` has fetched all there is to fetch, and GPU nodes often have no network.
-        "HF_HUB_OFFLINE": "1",
     }
     if config.trainer.device == "cpu":
         # verl knows its FSDP engine only as "cuda"; the code itself is device-neutral.

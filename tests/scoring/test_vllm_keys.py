@@ -89,6 +89,13 @@ def test_the_engine_on_a_gpu(vllm):
     assert vllm._supports_onednn is True
 
 
+def test_an_engine_needs_neither_hub_nor_compiler(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    found = engine_environment(engine_settings(loaded("cuda")))
+    assert found["HF_HUB_OFFLINE"] == "1"
+    assert found["VLLM_USE_FLASHINFER_SAMPLER"] == "0"  # it would be compiled at the start
+
+
 def test_the_engine_on_a_cpu(vllm):
     settings = engine_settings(loaded("cpu"))
     made = engine.build_engine(Path("/weights"), settings)

@@ -386,6 +386,7 @@ def test_verls_process_has_the_variables_that_belong_to_its_command(monkeypatch,
     found = environment(loaded, Path("/run/metrics_3.jsonl"))
     assert found["VERL_FILE_LOGGER_PATH"] == "/run/metrics_3.jsonl"
     assert found["HF_HUB_OFFLINE"] == "1"
+    assert found["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
     # verl has no platform of its own for a CPU, and takes an empty list of GPUs for none at all.
     own = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "OMP_NUM_THREADS": "1"}
     own |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
