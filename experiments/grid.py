@@ -15,6 +15,7 @@ from rlvr_dynamics.estimates.disk import disk
 from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.estimates.ranges import Range
+from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.clips import clips_of
@@ -33,6 +34,10 @@ class Need:
         gpu_memory_gib: Memory of one of them.
         training_hours: From the first to the last step, on these GPUs.
         training_gpu_hours: The same times the GPUs.
+        answers: Answers that scoring asks for.
+        scoring_gpus: GPUs of scoring.
+        scoring_hours: Time of scoring on these GPUs.
+        scoring_gpu_hours: The same times these GPUs.
         disk_bytes: Written by all stages.
         fits: Whether training fits into the GPUs' memory.
         updates_per_rollout: Updates of the policy in a step.
@@ -45,6 +50,10 @@ class Need:
     gpu_memory_gib: int
     training_hours: Range
     training_gpu_hours: Range
+    answers: int
+    scoring_gpus: int
+    scoring_hours: Range
+    scoring_gpu_hours: Range
     disk_bytes: int
     fits: bool
     updates_per_rollout: int
@@ -141,7 +150,8 @@ def page_table() -> str:
 
 def need_of(config: RunConfig) -> Need:
     """Return what a cell needs."""
-    trainer, hours = config.trainer, training_hours(config)
+    trainer, hours, scored = config.trainer, training_hours(config), scoring(config)
+    scored_hours = scored.hours or Range(0, 0)  # cells score on GPUs
     gpus = trainer.nodes * trainer.gpus_per_node
     return Need(
         nodes=trainer.nodes,
@@ -149,6 +159,10 @@ def need_of(config: RunConfig) -> Need:
         gpu_memory_gib=trainer.gpu_memory_gib,
         training_hours=hours.rounded(1),
         training_gpu_hours=hours.times(gpus).rounded(1),
+        answers=scored.answers,
+        scoring_gpus=scored.gpus,
+        scoring_hours=scored_hours.rounded(1),
+        scoring_gpu_hours=scored_hours.times(scored.gpus).rounded(1),
         disk_bytes=disk(config).total,
         fits=not misfits(config),
         updates_per_rollout=trainer.updates_per_rollout,
@@ -175,25 +189,31 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     """Format a table with totals below it."""
-    rows = [("cell", "GPUs", "GPU-hours of training", "disk TB", "updates", "clips", "state")]
+    head = ("cell", "GPUs", "GPU-hours", "scoring", "answers", "disk TB", "updates", "clips")
+    rows = [(*head, "state")]
     for cell, need, state in found:
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
         text += f": {state.error}" if state.error else ""
         text += "" if need.fits else "  [does not fit into the GPUs' memory]"
-        gpus, disk = f"{need.nodes}x{need.gpus // need.nodes}", f"{need.disk_bytes / 1e12:.2f}"
-        updates, acting = _updates_in_words(need)
-        hours = str(need.training_gpu_hours)
-        rows.append((cell.name, gpus, hours, disk, updates, acting, text))
-    lines = aligned(rows, right=(1, 2, 3, 4))
+        needs = (
+            f"{need.nodes}x{need.gpus // need.nodes}",
+            str(need.training_gpu_hours),
+            str(need.scoring_gpu_hours),
+            f"{need.answers:,}",
+            f"{need.disk_bytes / 1e12:.2f}",
+        )
+        rows.append((cell.name, *needs, *_updates_in_words(need), text))
+    lines = aligned(rows, right=(1, 2, 3, 4, 5, 6))
     counts = {state: sum(one.state == state for _, _, one in found) for state in STATES}
     hours = sum((need.training_gpu_hours for _, need, _ in found), Range(0, 0))
+    scored = sum((need.scoring_gpu_hours for _, need, _ in found), Range(0, 0))
     total = sum(need.disk_bytes for _, need, _ in found)
     lines += [
         "",
         f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()),
         "updates: of the policy (and of the value model) a step; clips: those that can act",
-        f"{hours} GPU-hours of training and {total / 1e12:,.0f} TB: estimates on H100s, from "
-        "published answer lengths and speeds; `+exp=CELL dry_run=true` shows one in full",
+        f"{hours} GPU-hours of training, {scored} of scoring, {total / 1e12:,.0f} TB: estimates "
+        "on H100s, from published answer lengths; `+exp=CELL dry_run=true` shows one in full",
     ]
     return "\n".join(lines)
 

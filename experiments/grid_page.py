@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[1] / "docs" / "grid.md"
 HEAD = (
-    "| model | GPUs of 80 GiB | training, hours on them | training, GPU-hours | disk |\n"
-    "|---|---|---|---|---|\n"
+    "| model | GPUs of 80 GiB | training: hours on them | GPU-hours | scoring: answers | GPU-hours "
+    "| disk |\n|---|---|---|---|---|---|---|\n"
 )
 TABLE = re.compile(r"^\| model \|.*\n(?:\|.*\n)+", re.MULTILINE)
 
@@ -22,7 +22,7 @@ def table(needs: Sequence[tuple[str, "Need"]]) -> str:
     """Return the table, a line for each model and its needs, in Markdown."""
     lines = [
         f"| `{model}` | {need.gpus} | {need.training_hours} | {need.training_gpu_hours} | "
-        f"{need.disk_bytes / 1e12:.1f} TB |\n"
+        f"{need.answers:,} | {need.scoring_gpu_hours} | {need.disk_bytes / 1e12:.1f} TB |\n"
         for model, need in needs
     ]
     return HEAD + "".join(lines)

@@ -12,9 +12,9 @@ from rlvr_dynamics.estimates.disk import FAST_DISK, SLOW_DISK, save
 from rlvr_dynamics.estimates.lengths import (
     PROMPT_TOKENS,
     Length,
-    long,
+    long_answers,
     mean_tokens,
-    short,
+    short_answers,
     training_data,
 )
 from rlvr_dynamics.estimates.memory import memory
@@ -173,14 +173,16 @@ def response_tokens(config: RunConfig) -> Range:
     """Return the mean response in training, tokens."""
     tokens = mean_tokens(config.model.name, training_data(config))
     limit = config.trainer.max_response_tokens
-    return Range(short(tokens, limit).mean, long(tokens, limit).mean)
+    return Range(short_answers(tokens, limit).mean, long_answers(tokens, limit).mean)
 
 
 def steps_of(config: RunConfig) -> tuple[Step, Step]:
     """Return the fast and the slow estimate of a step."""
     work, limit = work_of(config), config.trainer.max_response_tokens
     tokens = mean_tokens(config.model.name, training_data(config))
-    return work.step(short(tokens, limit), FAST), work.step(long(tokens, limit), SLOW)
+    return work.step(short_answers(tokens, limit), FAST), work.step(
+        long_answers(tokens, limit), SLOW
+    )
 
 
 def training_hours(config: RunConfig) -> Range:

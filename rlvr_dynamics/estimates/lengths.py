@@ -91,12 +91,12 @@ def training_data(config: RunConfig) -> str:
     return TRAINING.get(config.data.train.repo, config.data.train.repo)
 
 
-def short(tokens: Range, limit: int) -> Length:
+def short_answers(tokens: Range, limit: int) -> Length:
     """Return the low estimate of answers that may have at most `limit` tokens."""
     mean = min(tokens.low, limit)
     return Length(mean, min(TAIL * mean, limit))
 
 
-def long(tokens: Range, limit: int) -> Length:
+def long_answers(tokens: Range, limit: int) -> Length:
     """Return the high estimate, whose longest answer reaches the limit."""
     return Length(min(tokens.high, limit), limit)

@@ -8,6 +8,7 @@ from rlvr_dynamics.estimates.disk import disk, prediction_count
 from rlvr_dynamics.estimates.hours import response_tokens, steps_of, training_hours, work_of
 from rlvr_dynamics.estimates.memory import RESERVED_BYTES, memory, misfits
 from rlvr_dynamics.estimates.ranges import Range
+from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.estimates.shapes import GIB, shape_of
 from rlvr_dynamics.fidelity import OPEN, differences, rows_of
 from rlvr_dynamics.flow import stages
@@ -55,6 +56,8 @@ def describe(run: Run) -> str:
     lines += _disk(config, free_bytes(run.folder))
     if config.trains and config.trainer.device == "cuda":
         lines += _training_on_gpus(config)
+    if "score" in config.stages and config.benchmark:
+        lines += [_scoring(config)]
     lines += [
         f"GPUs      {gpus_needed(config)} needed"
         + (f" of {config.trainer.gpu_memory_gib} GiB" if gpus_needed(config) else "")
@@ -179,3 +182,14 @@ def _training_time(config: RunConfig) -> list[str]:
         f"          a step {Range(fast.total, slow.total)} seconds: "
         + ", ".join(f"{name} {seconds}" for name, seconds in phases.items()),
     ]
+
+
+def _scoring(config: RunConfig) -> str:
+    need = scoring(config)
+    line = f"scoring   {need.models} models, {need.answers:,} answers"
+    if need.hours is None:
+        return line
+    return (
+        f"{line}, {need.hours} hours on {need.gpus} GPUs, {need.hours.times(need.gpus)} GPU-hours "
+        "(estimate)"
+    )

@@ -6,9 +6,9 @@ from experiments import grid
 from experiments.cells import CELLS
 from rlvr_dynamics.estimates.lengths import (
     KINDS,
-    long,
+    long_answers,
     mean_tokens,
-    short,
+    short_answers,
     table,
     training_data,
 )
@@ -50,8 +50,8 @@ def test_what_is_not_in_the_table_may_be_anything_in_it():
 )
 def test_answers_end_at_the_limit(limit, quick, slow):
     tokens = Range(500, 3000)
-    assert (short(tokens, limit).mean, short(tokens, limit).longest) == quick
-    assert (long(tokens, limit).mean, long(tokens, limit).longest) == slow
+    assert (short_answers(tokens, limit).mean, short_answers(tokens, limit).longest) == quick
+    assert (long_answers(tokens, limit).mean, long_answers(tokens, limit).longest) == slow
 
 
 @pytest.mark.parametrize(
