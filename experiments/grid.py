@@ -189,7 +189,7 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     """Format a table with totals below it."""
-    head = ("cell", "GPUs", "GPU-hours", "scoring", "answers", "disk TB", "updates", "clips")
+    head = ("cell", "GPUs", "training", "scoring", "answers", "disk TB", "updates", "clips")
     rows = [(*head, "state")]
     for cell, need, state in found:
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
@@ -211,6 +211,7 @@ def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     lines += [
         "",
         f"{len(found)} cells: " + ", ".join(f"{count} {state}" for state, count in counts.items()),
+        "training, scoring: GPU-hours; answers: those that are scored",
         "updates: of the policy (and of the value model) a step; clips: those that can act",
         f"{hours} GPU-hours of training, {scored} of scoring, {total / 1e12:,.0f} TB: estimates "
         "on H100s, from published answer lengths; `+exp=CELL dry_run=true` shows one in full",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import IN_STEP_BYTES, memory
+from rlvr_dynamics.estimates.scoring import engines_of, scoring
 from rlvr_dynamics.estimates.shapes import shape_of
 from rlvr_dynamics.schema import STAGES, RunConfig
 from slurm.site import Site, minutes
@@ -77,8 +78,9 @@ def resources(job: str, config: RunConfig, site: Site) -> Resources:
     own = site.job(job)
     nodes, gpus, cpus = _machine(job, config)
     limit = None if own.time is None else minutes(own.time)
-    if job == "train" and gpus:
-        wanted = max(LEAST_MINUTES, 60 * math.ceil(TIME_MARGIN * training_hours(config).high))
+    hours = _slow_hours(job, config) if gpus else None
+    if hours is not None:
+        wanted = max(LEAST_MINUTES, 60 * math.ceil(TIME_MARGIN * hours))
         limit = wanted if limit is None else min(limit, wanted)
     return Resources(
         nodes=nodes,
@@ -93,7 +95,7 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
     if job == "train":
         return config.trainer.nodes, config.trainer.gpus_per_node, None
     if job == "score" and config.scoring.device == "cuda":
-        gpus = config.scoring.tensor_parallel * _engines(config)
+        gpus = config.scoring.tensor_parallel * engines_of(config)
         return 1, gpus, ENGINE_CPUS * gpus
     if job == "behaviour":
         device = config.behaviour.device
@@ -107,10 +109,12 @@ def _machine(job: str, config: RunConfig) -> tuple[int, int, int | None]:
     return 1, 0, 1 if job == "report" else None
 
 
-def _engines(config: RunConfig) -> int:
-    """Engines of the score job; if not given, as many as fit on a node like the training's."""
-    model = config.model
-    return config.scoring.engines_on(model.hardware.gpus_per_node if model.kind == "hub" else 1)
+def _slow_hours(job: str, config: RunConfig) -> float | None:
+    """The slow estimate of a job's time; None without one."""
+    if job == "train":
+        return training_hours(config).high
+    estimate = scoring(config).hours if job == "score" and config.benchmark else None
+    return None if estimate is None else estimate.high
 
 
 def memory_gib(job: str, config: RunConfig) -> int:
@@ -125,11 +129,11 @@ def memory_gib(job: str, config: RunConfig) -> int:
             held += 2 * IN_STEP_BYTES * count
         return math.ceil(held / GIB) + 2 * PROCESS_GIB + WORKER_GIB * workers
     if job == "score":
-        scoring, engines = config.scoring, _engines(config)
+        settings, engines = config.scoring, engines_of(config)
         weights = LOADED_BYTES * count / GIB
-        if scoring.device == "cpu":
-            return math.ceil((PROCESS_GIB + scoring.kv_cache_gib + 2 * weights) * engines)
-        workers = engines * scoring.tensor_parallel
+        if settings.device == "cpu":
+            return math.ceil((PROCESS_GIB + settings.kv_cache_gib + 2 * weights) * engines)
+        workers = engines * settings.tensor_parallel
         return math.ceil((PROCESS_GIB + WORKER_GIB) * workers + weights * engines)
     if job == "behaviour":  # one model at a time, at most in float32
         return math.ceil(2 * PROCESS_GIB + 4 * count / GIB)

@@ -9,6 +9,8 @@ from rlvr_dynamics.estimates.shapes import (
     shape_of,
 )
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.model_id import BASE, REAL
+from rlvr_dynamics.scoring.sizes import planned_models
 
 # Bytes per second, assumed: a shared file system under load, and a local NVMe disk or a parallel
 # file system. One process that writes a model alone is rarely faster.
@@ -107,12 +109,10 @@ def disk(config: RunConfig) -> Disk:
 
 
 def prediction_count(config: RunConfig) -> int:
-    """Predicted and rebuilt steps, each a whole model on disk; in short runs some coincide."""
-    settings = config.extrapolation
-    predicted = sum(
-        len(method.variants)
-        * len(method.windows or settings.windows)
-        * len(method.targets or settings.targets)
-        for method in settings.methods
+    """Predicted and rebuilt steps, each a whole model on disk; of a grid every candidate."""
+    variants = {method.title: len(method.variants) for method in config.extrapolation.methods}
+    return sum(
+        variants.get(model.method, 1)
+        for model in planned_models(config)
+        if model.method not in (BASE, REAL)
     )
-    return predicted + sum(len(each.targets) for each in settings.reconstructions)

@@ -249,9 +249,9 @@ def test_the_plan_of_a_gpu_cell_says_whether_it_fits(tmp_path):
     cell = ["+exp=grpo_qwen3_4b", f"run_dir={tmp_path / 'run'}"]
     whole = run_cli(*cell, "dry_run=true", cwd=tmp_path).stdout
     assert ": fits in 80 GiB" in whole
-    assert re.search(
-        r"training [\d,.]+ to [\d,.]+ hours on 8 GPUs, [\d,.]+ to [\d,.]+ GPU-hours", whole
-    )
+    ends = r"[\d,.]+ to [\d,.]+"
+    assert re.search(rf"training {ends} hours on 8 GPUs, {ends} GPU-hours", whole)
+    assert re.search(rf"\d+ models, [\d,]+ answers, {ends} hours on 8 GPUs", whole)
     one = [*cell, "model.hardware.gpus_per_node=1", "model.hardware.shard=1"]
     alone = run_cli(*one, "dry_run=true", cwd=tmp_path).stdout
     assert ": does not fit in 80 GiB" in alone

@@ -18,6 +18,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk
 from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import misfits
+from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.run_directory.lock import is_locked, locked
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.run_directory.records import FOLDERS, RECORD
@@ -148,9 +149,14 @@ def test_a_row_says_what_a_cell_needs(tmp_path):
         hours = getattr(training_hours(loaded), end)
         assert found["training_hours"][end] == pytest.approx(hours, abs=0.05)
         assert found["training_gpu_hours"][end] == pytest.approx(8 * hours, abs=0.05)
+    need = scoring(loaded)
+    assert need.hours is not None
+    assert (found["answers"], found["scoring_gpus"]) == (need.answers, need.gpus)
+    assert found["scoring_gpu_hours"]["high"] == pytest.approx(8 * need.hours.high, abs=0.05)
     assert (found["state"], found["stage"]) == ("missing", None)
     table = listed(CELL, "--outputs", str(tmp_path)).stdout
     assert "1x8" in table
+    assert f"{need.answers:,}" in table
     assert "1 cells: 0 done, 0 running, 0 failed, 0 interrupted, 1 missing" in table
 
 

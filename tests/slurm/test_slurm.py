@@ -1,6 +1,7 @@
 """Slurm without a Slurm: manifests, scripts, sbatch lines, what a retry picks, merged tables."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ import pytest
 from rlvr_dynamics import config
 from rlvr_dynamics.claims.ledger import BY_ID
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.estimates.hours import training_hours
+from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.run_directory.published_files import take_stock
 from slurm import scripts, status, submission
 from slurm.__main__ import main
@@ -158,10 +161,15 @@ def test_needs_come_from_the_configuration_and_the_site_goes_first(tmp_path):
     train = resources("train", large, site)
     assert (train.nodes, train.gpus) == (large.trainer.nodes, large.trainer.gpus_per_node)
     assert train.memory_gib is not None and train.memory_gib > 12 * 32e9 / 2**30 / train.nodes
-    assert train.minutes is not None and 60 <= train.minutes <= 2 * 24 * 60
+    # Twice the slow estimate, in whole hours, unless the site allows less.
+    assert train.minutes == 60 * math.ceil(2 * training_hours(large).high) < 2 * 24 * 60
+    brief = check_site({"jobs": {"train": {"time": "2:00:00"}}}, "x")
+    assert resources("train", large, brief).minutes == 120
     score = resources("score", large, site)
     # Two GPUs an engine, on all eight of a node.
     assert (score.nodes, score.gpus, score.cpus) == (1, 8, 16)
+    hours = scoring(large).hours
+    assert hours is not None and score.minutes == 60 * math.ceil(2 * hours.high)
     _, (one,) = compose(["grpo_qwen2_5_32b"], ["scoring.engines=1"], tmp_path)
     alone = resources("score", one, site)
     assert alone.gpus == 2
