@@ -1,5 +1,7 @@
 """The check of the locked sets: markers of each Python, extras, and what is not pinned."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,16 @@ def test_every_direct_requirement_is_pinned_within_its_bounds(name):
     assert pythons(project()) == ["3.11", "3.12"]
     for python in pythons(project()):
         assert found(python, pinned, {}, *roots(project(), name)) == []
+
+
+def test_one_environment_does_not_take_both_sets(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "requirements"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "ready-cpu").touch()
+    given = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    command = ["make", "EXTRA=gpu", "PYTHON=/nowhere", "install"]
+    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "make clean" in done.stdout
+    assert [file.name for file in (tmp_path / ".venv").iterdir()] == ["ready-cpu"]
