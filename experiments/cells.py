@@ -75,6 +75,11 @@ UPDATES = MappingProxyType(
     }
 )
 
+# Dynamic sampling and a length penalty leave these algorithms a mean score that is no accuracy.
+VALIDATED = ("dapo", "cispo")
+VALIDATIONS = 25  # of a training; AlphaRL scores each of its 27 checkpoints
+VALIDATED_WHY = "y(t) is verl's validation (docs/measured.md): 512 answers beside the 8,000 to 12,000 of a step."
+
 SHORT_LENGTHS = {"trainer.max_prompt_tokens": 1024, "trainer.max_response_tokens": 3072}
 # Constant rates: 10 of the 75 observed steps on a ramp would bend c(t).
 RELEX_KEYS = {
@@ -176,7 +181,7 @@ class Cell:
         """Settings beyond the groups' files: the protocol's, and the algorithm's own."""
         own = UPDATES.get(self.algorithm)
         shared = {"protocol": self.protocol.paper, **self.protocol.keys}
-        return {**shared, **(own.keys if own else {})}
+        return {**shared, **(own.keys if own else {}), **self._validation}
 
     @property
     def why(self) -> str:
@@ -185,7 +190,14 @@ class Cell:
         texts = [self.protocol.why]
         if own is None or "trainer.mini_batch_prompts" not in own.keys:
             texts.append(self.protocol.updates)
-        return " ".join([*texts, *([own.why] if own else [])])
+        texts += [own.why] if own else []
+        return " ".join([*texts, *([VALIDATED_WHY] if self._validation else [])])
+
+    @property
+    def _validation(self) -> dict[str, int]:
+        if self.algorithm not in VALIDATED:
+            return {}
+        return {"trainer.validate_every": int(self.protocol.keys["trainer.steps"]) // VALIDATIONS}
 
     @property
     def settings_of_algorithm(self) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 Legend: P steps with both u1 and an accuracy, m rows of a matrix.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlvr_dynamics.results.cached import once_per_run
-from rlvr_dynamics.results.frames import accuracy_source, equal, known
+from rlvr_dynamics.results.frames import accuracy_source, equal
 from rlvr_dynamics.results.study import Cell
+from rlvr_dynamics.run_directory.own_accuracy import own_accuracy
 
 if TYPE_CHECKING:
     from rlvr_dynamics.dynamics import PLSFit
 
-SCORE = "critic/score/mean"  # from the rollouts of step t + 1, drawn from the weights of step t
 AGREES = 1e-4
 
 
@@ -128,14 +129,11 @@ def _folder(cell: Cell) -> Path:
     return cell.results.run_dir / "measure" / "statistics"
 
 
-def _accuracies(cell: Cell) -> dict[int, float]:
-    """Return accuracy by step: the mean score of the rollouts drawn from it."""
+def _accuracies(cell: Cell) -> Mapping[int, float]:
+    """Return the run's own accuracy by step."""
     metrics = cell.results.tables["metrics"]
-    if metrics is None or SCORE not in metrics:
-        return {}
-    rows = known(metrics, SCORE)
-    pairs = zip(rows["step"], rows[SCORE], strict=True)
-    return {int(step) - 1: float(score) for step, score in pairs if step > 1}
+    series = None if metrics is None else own_accuracy(metrics, cell.results.config)
+    return {} if series is None else series.values
 
 
 def source(cell: Cell) -> str:

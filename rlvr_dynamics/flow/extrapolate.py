@@ -61,7 +61,7 @@ def extrapolate(run: Run, folder: Path) -> None:
     import pandas as pd
 
     from rlvr_dynamics.extrapolation.forecast import forecast_errors
-    from rlvr_dynamics.run_directory.accuracy import accuracy_of
+    from rlvr_dynamics.run_directory.accuracy import accuracy_of, without_accuracy
 
     settings = run.config.extrapolation
     trajectory = open_trajectory(run)
@@ -69,10 +69,7 @@ def extrapolate(run: Run, folder: Path) -> None:
     rows: list[tuple[Prediction, str | None]] = []
     for method in settings.methods:
         if EXTRAPOLATORS[method.name].needs_accuracy and accuracy is None:
-            print(
-                f"{method.title} left out: it needs accuracies; give source.accuracy=FILE with "
-                "the columns step and accuracy"
-            )
+            print(f"{method.title} left out: {without_accuracy(run)}")
             continue
         rows += _predict(run, trajectory, method, folder, accuracy)
     for rebuilt in settings.reconstructions:

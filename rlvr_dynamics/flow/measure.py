@@ -20,7 +20,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 def _work(run: Run, folder: Path) -> None:
     from rlvr_dynamics.measurement import MeasureSettings, measure
-    from rlvr_dynamics.run_directory.accuracy import accuracy_of
+    from rlvr_dynamics.run_directory.accuracy import accuracy_of, without_accuracy
 
     settings, published = run.config.measure, run.config.source.published
     trajectory = open_trajectory(run)
@@ -38,7 +38,10 @@ def _work(run: Run, folder: Path) -> None:
         from rlvr_dynamics.flow.streamed import collect_streamed
 
         collect_streamed(run, trajectory, chosen, folder)
-    measure(trajectory, chosen, folder, accuracy=accuracy_of(run, trajectory.steps))
+    accuracy = accuracy_of(run, trajectory.steps)
+    if accuracy is None and run.config.trains:
+        print(f"the table pls is empty: {without_accuracy(run)}")
+    measure(trajectory, chosen, folder, accuracy=accuracy)
 
 
 STAGE = Stage(

@@ -8,7 +8,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.outside import with_local_files
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
-from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema import RunConfig, TrainingData
 from rlvr_dynamics.system.atomic import write_json
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 def _configured(config: RunConfig) -> dict[str, Any]:
     if config.source.base is not None:
         values = sections(config, "benchmark", "data")
-        values["data"].pop("shuffle_answers")  # nothing is trained
+        for name in TrainingData.model_fields:  # nothing is trained
+            values["data"].pop(name, None)
         return values
     values = sections(config, "model", "data", "benchmark", "seed")
     values["model"].pop("hardware", None)  # where it trains, not what is prepared
+    values["data"].pop("reward", None)
     if not config.data.shuffle_answers:
         values["data"].pop("shuffle_answers")
     if config.source.published is not None:
@@ -68,7 +70,7 @@ def _arithmetic(config: RunConfig) -> "ArithmeticTask":
     if config.data.kind != "arithmetic":
         raise ValueError("not the arithmetic task")
     return ArithmeticTask(
-        seed=config.seed, **config.data.model_dump(exclude={"kind", "shuffle_answers"})
+        seed=config.seed, **config.data.model_dump(exclude={"kind", *TrainingData.model_fields})
     )
 
 
@@ -77,7 +79,7 @@ def _generate(config: RunConfig, folder: Path) -> dict[str, Any]:
     from rlvr_dynamics.training.sums import SumTask
     from rlvr_dynamics.training.tiny_base import pretraining_data
 
-    sizes = config.data.model_dump(exclude={"kind", "shuffle_answers"})
+    sizes = config.data.model_dump(exclude={"kind", *TrainingData.model_fields})
     try:
         if config.data.kind == "sums":
             return SumTask(seed=config.seed, **sizes).write(folder)

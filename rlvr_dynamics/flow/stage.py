@@ -13,10 +13,13 @@ from rlvr_dynamics.system.versions import package_version
 # out of a stage's key, so that those runs stay valid.
 NEUTRAL: dict[str, Any] = {
     "algorithm.weight_decay": 0.01,  # verl's default
+    "data.reward": "exact",
     "scoring.half_width": None,
     "scoring.printed": [],
     "scoring.seeding": "request",
     "trainer.critic_mini_batch_prompts": None,
+    "trainer.validate_every": None,
+    "trainer.validation_samples": 4,
 }
 _ABSENT = object()
 

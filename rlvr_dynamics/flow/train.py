@@ -19,7 +19,10 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     values = sections(config, "algorithm", "trainer", "seed")
     for name in ("start_timeout_seconds", "stall_timeout_seconds"):
         values["trainer"].pop(name)
-    return values
+    if config.trainer.validate_every is None:
+        values["trainer"].pop("validation_samples", None)
+    paid = sections(config, "data")["data"]
+    return values | ({"reward": paid["reward"]} if "reward" in paid else {})
 
 
 def _work(run: Run, folder: Path) -> None:

@@ -17,6 +17,7 @@ from rlvr_dynamics.reporting.module_tables import (
     update_rank_table,
 )
 from rlvr_dynamics.reporting.moved_table import moved_table
+from rlvr_dynamics.reporting.reward_table import reward_table
 from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_table, scores_table
 from rlvr_dynamics.reporting.selection_table import selection_table
 from rlvr_dynamics.reporting.tables import Table
@@ -50,6 +51,7 @@ def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> li
         _table("selection", selection_table),
         _table("moved_parameters", moved_table),
         _table("scores", scores_table),
+        _table("rewards", reward_table),
         _table("update_norms", norms_table),
         _table("rank1_share", rank1_table),
         _table("rank_shares", rank_shares_table),
@@ -81,14 +83,13 @@ def columns_table() -> Table:
         }
         for table in (*TABLES.values(), *BEHAVIOUR.values())
         for column in table.columns
-        if not table.is_open
     ]
     return Table(
         "columns",
         "What every column means",
-        "The columns of the tables in measure/, predictions/, scores/ and behaviour/, with the "
-        "formula and its source. ΔW: weights minus base. Null: what the same statistic gives where "
-        "there is nothing to find.",
+        "The columns of the tables in measure/, predictions/, scores/ and behaviour/, and those "
+        "added to verl's in train/metrics.parquet, with the formula and its source. ΔW: weights "
+        "minus base. Null: what the same statistic gives where there is nothing to find.",
         pd.DataFrame(rows),
     )
 

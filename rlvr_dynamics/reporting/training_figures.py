@@ -29,6 +29,7 @@ from rlvr_dynamics.system.palette import BLACK, BLUE, GREY, VERMILLION
 MOST_CURVES = 8
 LONGEST_OF_THREE = 28  # longest label, in characters, that leaves room for three columns
 MOST_SPREAD = 0.18  # share of the training over which curves at one step are spread
+RIGHT = "rollouts/acc_exact"
 REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
 
 
@@ -82,6 +83,9 @@ def _draw_reward(axes: Axes, metrics: pd.DataFrame | None) -> None:
     if width > 1:
         smooth = rows[column].rolling(width, center=True, min_periods=1).mean()
         axes.plot(rows["step"], smooth, color=BLACK, label=f"mean of {width} steps")
+    right = metrics.reindex(columns=["step", RIGHT]).dropna().sort_values("step")
+    if len(right):
+        axes.plot(right["step"], right[RIGHT], color=BLUE, label="share right, all rollouts")
     axes.set_ylabel("reward")
     axes.legend(loc="lower right")
 

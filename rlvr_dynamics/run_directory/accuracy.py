@@ -9,19 +9,16 @@ from typing import Any
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement import AccuracySeries
+from rlvr_dynamics.run_directory.own_accuracy import own_accuracy, why_not
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.system.sealed import read_parquet
 
-SCORE = "critic/score/mean"
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 WAY_OUT = "give a csv, tsv, jsonl or parquet file with the columns step and accuracy (0 to 1)"
 
 
 def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySeries | None:
-    """Return the accuracy of the checkpoints; None if it was not measured.
-
-    The rollouts of training step t + 1 are sampled from the weights of step t, so their mean score
-    is the accuracy of checkpoint t on training problems, at no extra cost.
+    """Return the accuracy of the checkpoints, given or the run's own; None if not measured.
 
     Args:
         run: The run.
@@ -44,16 +41,19 @@ def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySerie
     metrics = run.of("train") / "metrics.parquet"
     if run.config.source.base is not None or not metrics.exists():
         return None
-    table = read_parquet(metrics)
-    if SCORE not in table:
-        return None
-    known = table[["step", SCORE]].dropna()
-    values = {
-        int(step) - 1: float(score)
-        for step, score in zip(known["step"], known[SCORE], strict=True)
-        if step > 1
-    }
-    return AccuracySeries(values, "mean score of the next training step's rollouts")
+    return own_accuracy(read_parquet(metrics), run.config)
+
+
+def without_accuracy(run: Run) -> str:
+    """Say why a run has no accuracies and what to do, for a table or method that needs them."""
+    give = "give source.accuracy=FILE with the columns step and accuracy"
+    if not run.config.trains:
+        return f"it needs accuracies; {give}"
+    because = why_not(run.config) or "no score is known"
+    return (
+        f"it needs accuracies, and this run has none: {because}; {give}, or train again with "
+        "trainer.validate_every=N"
+    )
 
 
 def _read(path: Path) -> AccuracySeries:

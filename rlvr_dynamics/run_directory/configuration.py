@@ -42,12 +42,15 @@ class RecordedAlgorithm(_Part):
 
     name: str | None = None
     learning_rate: float | None = None
+    dynamic_sampling: bool = False
+    overlong: dict[str, Any] | None = None
 
 
 class RecordedData(_Part):
     """What it was trained on."""
 
     shuffle_answers: bool = False
+    reward: str = "exact"
 
 
 class RecordedTrainer(_Part):

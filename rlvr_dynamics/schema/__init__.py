@@ -1,7 +1,7 @@
 """The typed, frozen configuration: every key, its type and allowed values."""
 
 from rlvr_dynamics.schema.analyses import Behaviour, Extrapolation, Method, Rebuilt, Scoring, Wandb
-from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable
+from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable, TrainingData
 from rlvr_dynamics.schema.models import Architecture, Family, GgufPackage, HubModel, TinyModel
 from rlvr_dynamics.schema.run import RunConfig
 from rlvr_dynamics.schema.source import Published
@@ -29,6 +29,7 @@ __all__ = [
     "Scoring",
     "TinyModel",
     "Trainer",
+    "TrainingData",
     "USUAL_STAGES",
     "Wandb",
 ]

@@ -12,9 +12,14 @@ class TrainingData(Frozen):
 
     With `shuffle_answers` each training problem gets the answer of another one, drawn by the seed:
     a control whose reward is unrelated to the task. Validation and benchmarks are unchanged.
+
+    `reward` is the rule that pays a rollout (`training.reward`): `exact` is the grader of the
+    scores, `dapo` verl's scorer for DAPO-Math, and `dapo_2025` that scorer as it was when the
+    papers trained.
     """
 
     shuffle_answers: bool = False
+    reward: Literal["exact", "dapo", "dapo_2025"] = "exact"
 
 
 class ArithmeticData(TrainingData):

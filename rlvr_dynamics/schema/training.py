@@ -85,6 +85,9 @@ class Trainer(Frozen):
     are skipped, and the scale, which is not saved, starts at 65,536 again after a resume.
     `checkpoint_dtype` is the dtype on disk of the float32 weights that verl gathers; bfloat16
     halves the disk space and hides changes below its rounding. The base has the same dtype.
+
+    At every `validate_every`-th step, at the last one and before the first, verl answers the
+    validation problems `validation_samples` times each, sampled as in training; null never does.
     """
 
     device: Literal["cpu", "cuda"]
@@ -109,6 +112,8 @@ class Trainer(Frozen):
     start_timeout_seconds: Positive
     stall_timeout_seconds: Positive
     keep_optimizer_states: Count
+    validate_every: Count | None = None
+    validation_samples: Count = 4
     verl_overrides: sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 
     @property

@@ -1,4 +1,4 @@
-"""The verifiable reward computed by verl's workers, with the same grader as scoring."""
+"""The verifiable reward computed by verl's workers, beside the verdict of the scores' grader."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from rlvr_dynamics.grading.grade import grade_finished
 
 # Kind of answer by data source; all other sources are mathematics.
 KINDS = {"arithmetic": "integer", "reasoning_gym": "reasoning_gym"}
+# verl's scorer for DAPO-Math reads this many characters, from the end.
+READ = 300
 
 
 def compute_score(
@@ -13,12 +15,13 @@ def compute_score(
     solution_str: str,
     ground_truth: str,
     extra_info: dict[str, Any] | None = None,
+    rule: str = "exact",
     **_kwargs: Any,
 ) -> dict[str, float]:
     """Grade one rollout (the signature is verl's ``reward.custom_reward_function``).
 
-    As in scoring, a response cut off by the token limit before its answer counts as truncated and
-    scores 0.
+    For the grader, as in scoring, a response cut off by the token limit before its answer counts
+    as truncated and scores 0.
 
     Args:
         data_source: Column of the training table; determines the kind of answer.
@@ -26,10 +29,15 @@ def compute_score(
         ground_truth: The gold answer; for a reasoning-gym task, its entry as JSON.
         extra_info: Column of the training table, to which `reward_managers` adds ``cut_at_limit``
             (whether the response was cut off) and ``question`` (the prompt).
+        rule: What is paid (`data.reward`). ``exact``: 1 for what the grader calls correct, else 0.
+            ``dapo``: +1 or -1 as verl's scorer for DAPO-Math decides. ``dapo_2025``: the same
+            without the box that verl has accepted since August 2026 where the answer line is
+            missing, as when the papers trained (arXiv 2503.14476, 2510.00553).
 
     Returns:
-        ``score`` and ``acc`` (1.0 for a correct answer, else 0.0; `acc` is the name that DAPO's
-        group filter reads), ``answered`` (1.0 where an answer was found) and ``truncated``.
+        ``score``, the reward; ``acc``, 1.0 where the rule calls the answer right, else 0.0 (DAPO's
+        group filter reads it); ``acc_exact``, the same for the grader; ``answered``, 1.0 where the
+        grader found an answer; ``truncated``.
     """
     known = extra_info or {}
     kind = KINDS.get(data_source, "math")
@@ -37,10 +45,22 @@ def compute_score(
     question = known.get("question")
     questions = [question] if isinstance(question, str) and kind == "math" else None
     verdict = grade_finished([(ground_truth, solution_str)], [reason], kind, questions)[0]
-    correct = float(verdict.status == "correct")
+    exact = float(verdict.status == "correct")
+    right = exact if rule == "exact" else _dapo(solution_str, ground_truth, box=rule == "dapo")
     return {
-        "score": correct,
-        "acc": correct,
+        "score": right if rule == "exact" else 2.0 * right - 1.0,
+        "acc": right,
+        "acc_exact": exact,
         "answered": float(verdict.status in ("correct", "incorrect")),
         "truncated": float(verdict.status == "truncated"),
     }
+
+
+def _dapo(solution: str, gold: str, *, box: bool) -> float:
+    """Return 1.0 where verl's scorer for DAPO-Math accepts an answer, else 0.0."""
+    from verl.utils.reward_score import math_dapo
+
+    if box:
+        found: Any = math_dapo.compute_score(solution, gold)  # annotated as float, but a dict
+        return float(found["acc"])
+    return float(math_dapo.is_correct_minerva(solution[-READ:], gold)[0])

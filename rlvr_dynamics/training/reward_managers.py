@@ -1,4 +1,4 @@
-"""verl's reward managers, extended to pass the reward the question and how the rollout ended.
+"""verl's reward managers: the reward is told the question and how the rollout ended, and counted.
 
 verl decodes a response without its end token, so a reward function cannot tell a finished answer
 from one cut off by the token limit. A manager sees the tokens. verl loads these two through
@@ -6,12 +6,15 @@ from one cut off by the token limit. A manager sees the tokens. verl loads these
 """
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from verl.experimental.reward_loop.reward_manager.dapo import DAPORewardManager
 from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
+
+from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +43,17 @@ def is_cut(tokens: "Sequence[int]", limit: int, ends: frozenset[int]) -> bool:
 
 
 class _WithEnding(_Manager):
-    """Adds `CUT` and `QUESTION` to a copy of each rollout's extra_info, which samples share."""
+    """Adds `CUT` and `QUESTION` to a copy of each rollout's extra_info, which samples share.
+
+    Every verdict is counted in the folder that `FOLDER_VARIABLE` names.
+    """
 
     def __init__(self, config: Any, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
         """Look up which tokens end a response; the arguments are verl's."""
         super().__init__(config, tokenizer, *args, **kwargs)
         self.ends = end_tokens(tokenizer, Path(config.actor_rollout_ref.model.path))
+        folder = os.environ.get(FOLDER_VARIABLE)
+        self.recorder = Recorder(Path(folder)) if folder else None
 
     async def run_single(self, data: "DataProto") -> dict[str, Any]:
         """Grade one rollout (overrides verl's method)."""
@@ -62,7 +70,10 @@ class _WithEnding(_Manager):
         copied = np.empty(1, dtype=object)
         copied[0] = known
         data.non_tensor_batch["extra_info"] = copied
-        return await super().run_single(data)  # pyright: ignore[reportAbstractUsage]
+        found = await super().run_single(data)  # pyright: ignore[reportAbstractUsage]
+        if self.recorder is not None:
+            self.recorder.add(item.non_tensor_batch, found["reward_extra_info"])
+        return found
 
 
 class Naive(_WithEnding, NaiveRewardManager):

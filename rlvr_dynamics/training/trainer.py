@@ -19,6 +19,7 @@ from rlvr_dynamics.system import children
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.training.rollout_counts import counts, folder_of
 from rlvr_dynamics.training.verl_command import environment, joining_overrides, verl_command
 from rlvr_dynamics.training.verl_schema import check
 
@@ -33,6 +34,7 @@ RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder of ours is made in it
 FULL_DISK = "No space left on device"
 REWARD = "critic/score/mean"
+VALIDATED = "val-"
 STEP_SECONDS = "timing_s/step"
 
 
@@ -107,23 +109,39 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
 
 
 def write_metrics(verl_folder: Path, path: Path) -> None:
-    """Merge the metrics of all attempts; for each step the last attempt wins."""
+    """Merge the metrics of all attempts with their rollouts; the last attempt of a step wins.
+
+    A validation before the first step is step 0. One before the first step of a later attempt
+    repeats that of the step from which the attempt goes on, and replaces nothing else.
+    """
     import pandas as pd
 
     rows: dict[int, dict[str, Any]] = {}
     attempts = sorted(verl_folder.glob("metrics_*.jsonl"), key=lambda file: int(file.stem[8:]))
     for attempt in attempts:
-        for row in _rows(attempt.read_bytes()):
-            rows[row["step"]] = row["data"]
+        counted = counts(folder_of(attempt))
+        for row in _logged(attempt.read_bytes()):
+            step, data = row["step"], row["data"]
+            known = {} if REWARD in data else rows.get(step, {})
+            rows[step] = known | data | counted.get(step, {})
     table = pd.DataFrame([{"step": step, **rows[step]} for step in sorted(rows)])
     write_parquet(path, table)
 
 
-def _rows(data: bytes) -> list[dict[str, Any]]:
+def _logged(data: bytes) -> list[dict[str, Any]]:
+    """Return the rows of verl's log: trained steps, and validations before them."""
     # A killed writer can leave an incomplete last line.
     whole = data[: data.rfind(b"\n") + 1]
     rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
-    return [row for row in rows if REWARD in row.get("data", {})]
+    return [
+        row
+        for row in rows
+        if any(name == REWARD or name.startswith(VALIDATED) for name in row.get("data", {}))
+    ]
+
+
+def _rows(data: bytes) -> list[dict[str, Any]]:
+    return [row for row in _logged(data) if REWARD in row["data"]]
 
 
 def _short_place(prefix: str) -> str:
@@ -195,6 +213,7 @@ class _Watch:
                 if self.metrics_file.stat().st_size > position:
                     rows = _rows(self.metrics_file.read_bytes())
                     position = self.metrics_file.stat().st_size
+                    self.last_progress = time.monotonic()  # a validation is progress too
                     if rows and rows[-1]["step"] > done:
                         progress.set_description("train", refresh=False)
                         progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
@@ -204,7 +223,6 @@ class _Watch:
                         self.longest_step = max(
                             (row["data"][STEP_SECONDS] for row in rows[1:]), default=0.0
                         )
-                        self.last_progress = time.monotonic()
                 if done >= steps and self.run.saved_step() >= steps:
                     self.run.ingest()
                     return

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 from rlvr_dynamics.schema.overrides import key_of, quoted
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
+from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
@@ -56,7 +57,7 @@ def verl_overrides(
         *_rollout(config),
         *_advantage(config.algorithm),
         *_loss(config.algorithm, trainer),
-        *_reward(config.algorithm, trainer),
+        *_reward(config),
         *(_critic(config, prepare / "base") if critic else [f"{CRITIC}.enable=False"]),
         *_run(config, output),
         *(_cpu(temporary, critic is not None) if trainer.device == "cpu" else _cuda(config)),
@@ -69,6 +70,7 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
     variables = dict(os.environ)
     variables |= VLLM_VARIABLES | {
         "VERL_FILE_LOGGER_PATH": str(metrics_file),
+        FOLDER_VARIABLE: str(folder_of(metrics_file)),
         "HYDRA_FULL_ERROR": "1",
         "PYTHONUNBUFFERED": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -198,6 +200,19 @@ def _rollout(config: RunConfig) -> list[str]:
         f"{ROLLOUT}.max_num_batched_tokens={max(length, 2048)}",
         f"{ROLLOUT}.max_num_seqs={trainer.rollout_sequences}",
         f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu={micro}",
+        *(_validation(trainer) if trainer.validate_every is not None else []),
+    ]
+
+
+def _validation(trainer: Trainer) -> list[str]:
+    """Return how validation samples: as training does, so that both measure one accuracy."""
+    sampling = f"{ROLLOUT}.val_kwargs"
+    return [
+        f"{sampling}.n={trainer.validation_samples}",
+        f"{sampling}.do_sample=True",
+        f"{sampling}.temperature={trainer.temperature}",
+        f"{sampling}.top_p=1.0",
+        f"{sampling}.top_k=-1",
     ]
 
 
@@ -241,8 +256,9 @@ def _loss(algorithm: Algorithm, trainer: Trainer) -> list[str]:
     ]
 
 
-def _reward(algorithm: Algorithm, trainer: Trainer) -> list[str]:
-    longest, overlong = trainer.max_response_tokens, algorithm.overlong
+def _reward(config: RunConfig) -> list[str]:
+    algorithm, longest = config.algorithm, config.trainer.max_response_tokens
+    overlong = algorithm.overlong
     punishment = []
     if overlong is not None:
         buffer = f"{REWARD_ARGUMENTS}.overlong_buffer_cfg"
@@ -257,6 +273,7 @@ def _reward(algorithm: Algorithm, trainer: Trainer) -> list[str]:
         # The old top-level key custom_reward_function.* is silently ignored by this verl.
         f"reward.custom_reward_function.path={quoted(REWARD_FILE)}",
         "reward.custom_reward_function.name=compute_score",
+        f"+reward.custom_reward_function.reward_kwargs.rule={config.data.reward}",
         "reward.reward_manager.source=importlib",
         f"reward.reward_manager.module.path={quoted(MANAGERS_FILE)}",
         f"reward.reward_manager.name={MANAGERS[algorithm.reward_manager]}",
@@ -306,8 +323,8 @@ def _run(config: RunConfig, output: Path) -> list[str]:
         f"trainer.total_training_steps={config.trainer.steps}",
         "trainer.total_epochs=100000",  # never the limit: total_training_steps is
         "trainer.save_freq=1",
-        "trainer.test_freq=-1",
-        "trainer.val_before_train=False",
+        f"trainer.test_freq={config.trainer.validate_every or -1}",
+        f"trainer.val_before_train={config.trainer.validate_every is not None}",
         "trainer.resume_mode=auto",
     ]
 

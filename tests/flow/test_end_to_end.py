@@ -96,6 +96,9 @@ def test_the_reward_of_a_worker_is_the_graders_and_not_silently_zero(finished_ru
     metrics = pd.read_parquet(run_dir / "train" / "metrics.parquet")
     assert metrics["critic/score/mean"].between(0, 1).all()
     assert metrics["critic/score/mean"].mean() > 0
+    # All rollouts are learned from, so the count of all of them says the same.
+    assert metrics["rollouts/acc_exact"].tolist() == pytest.approx(metrics["critic/score/mean"])
+    assert (metrics["rollouts/answers"] == 64).all() and (metrics["rollouts/problems"] == 8).all()
     # Trainer and vLLM agree on the probabilities of the rollouts (float32 on both sides).
     assert metrics["rollout_corr/kl"].abs().max() < 1e-3
 

@@ -30,12 +30,14 @@ TOUCHES = {
     "model": "prepare",
     "model.hardware": "",
     "data": "prepare",
+    "data.reward": "train",
     "benchmark": "prepare",
     "algorithm": "train report",
     "trainer": "train report",
     "trainer.checkpoint_dtype": "prepare train report",
     "trainer.start_timeout_seconds": "report",
     "trainer.stall_timeout_seconds": "report",
+    "trainer.validation_samples": "report",  # as long as nothing is validated
     "measure": "measure",
     **dict.fromkeys(
         [f"measure.{key}" for key in ("memory_gib", "threads", "device", "engine", "ray_address")],

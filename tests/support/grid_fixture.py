@@ -36,6 +36,7 @@ IN_MAKE_TEST = ("ppo", "gspo")
 # With one update per step, training is on-policy and its loss can be computed by hand; a second
 # update is off-policy and shows the clipping.
 OFF_POLICY = ("gspo",)
+VALIDATED = ("dapo",)
 STEPS = 3
 PROMPTS = 8
 # Small groups often agree, and long answers come near a limit of 32 tokens, so DAPO has groups to
@@ -117,6 +118,7 @@ def run_cell(
         # The demo omits the reference model to save time; here the algorithm decides.
         f"algorithm.kl_loss_coef={file['kl_loss_coef']}",
         *(["algorithm.critic.warmup_steps=0"] if file["critic"] else []),
+        *(["trainer.validate_every=2"] if algorithm in VALIDATED else []),
     ]
     rollouts = f"trainer.verl_overrides=['trainer.rollout_data_dir={folder / 'rollouts'}']"
     run(
@@ -154,8 +156,8 @@ def printed_configuration(log: str) -> dict[str, Any]:
 
 
 def metrics(folder: Path) -> pd.DataFrame:
-    """Return verl's metrics, one row per step."""
-    return pd.read_parquet(folder / "train" / "metrics.parquet")
+    """Return verl's metrics, one row per step, without a validation of the base."""
+    return pd.read_parquet(folder / "train" / "metrics.parquet").query("step > 0")
 
 
 def rollouts(folder: Path) -> list[dict[str, Any]]:

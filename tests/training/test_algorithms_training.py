@@ -272,6 +272,35 @@ def test_dapo_samples_dynamically_and_punishes_length(trained):
     assert evicted.sum().sum() > 0
 
 
+@trains
+def test_every_rollout_is_counted(trained):
+    rows = trained.metrics.set_index("step")
+    for step, answers in trained.answers.items():
+        row, kept = rows.loc[step], len(answers)
+        dropped = row.filter(like="training/filter_groups/").sum() * GROUP[trained.name]
+        assert row["rollouts/answers"] == kept + dropped
+        assert row["rollouts/problems"] == row["rollouts/answers"] / GROUP[trained.name]
+        if trained.name == "dapo":  # what was dropped is all right or all wrong
+            assert row["rollouts/acc_exact"] * row["rollouts/answers"] >= correct(answers).sum()
+        else:
+            assert dropped == 0
+            assert row["rollouts/acc_exact"] == pytest.approx(correct(answers).mean())
+
+
+@pytest.mark.parametrize("trained", only("dapo"), indirect=True)
+def test_a_validation_is_verls_and_begins_with_the_base(trained):
+    table = pd.read_parquet(trained.folder / "train" / "metrics.parquet").set_index("step")
+    validated = table.dropna(subset=["validation/answers"])
+    assert validated.index.tolist() == [0, 2, STEPS]
+    assert (validated["validation/problems"] == 16).all()
+    assert (validated["validation/answers"] == 16 * 4).all()
+    for name, verls in (("acc", "val-core"), ("acc_exact", "val-aux")):
+        np.testing.assert_allclose(
+            validated[f"validation/{name}"], validated[f"{verls}/arithmetic/{name}/mean@4"]
+        )
+    assert validated["validation/acc_exact"].between(0, 1, inclusive="neither").any()
+
+
 @pytest.mark.parametrize("trained", only("gspo"), indirect=True)
 def test_gspo_clips_whole_answers_close_to_one(trained):
     rows = trained.metrics.set_index("step")

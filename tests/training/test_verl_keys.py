@@ -131,7 +131,10 @@ GPUS: Rows = {
     "trainer.max_response_tokens": same(
         1201, "data.max_response_length", "reward.reward_kwargs.max_resp_len"
     ),
-    "trainer.temperature": same(0.65, f"{ROLLOUT}.temperature"),
+    # A validation samples as training does.
+    "trainer.temperature": same(
+        0.65, f"{ROLLOUT}.temperature", f"{ROLLOUT}.val_kwargs.temperature"
+    ),
     "trainer.precision": (
         "fp32",
         {
@@ -158,6 +161,11 @@ GPUS: Rows = {
         "critic.fsdp.optimizer_offload",
     ),
     "trainer.rollout_sequences": same(96, f"{ROLLOUT}.max_num_seqs"),
+    "trainer.validate_every": (19, {"trainer.test_freq": 19, "trainer.val_before_train": True}),
+    "trainer.validation_samples": (
+        11,
+        {f"{ROLLOUT}.val_kwargs.n": 11, f"{ROLLOUT}.val_kwargs.do_sample": True},
+    ),
     # The user's own come last and win.
     "trainer.verl_overrides": (["data.truncation=left"], {"data.truncation": "left"}),
 }
@@ -253,6 +261,8 @@ CPU: Rows = {
         f"{REFERENCE}.fsdp_config.param_offload",
     ),
     "trainer.rollout_sequences": same(52, f"{ROLLOUT}.max_num_seqs"),
+    "trainer.validate_every": (None, {"trainer.test_freq": -1, "trainer.val_before_train": False}),
+    "trainer.validation_samples": (7, {}),
     "trainer.verl_overrides": ([], {}),
 }
 
@@ -272,6 +282,7 @@ ALWAYS = {
     f"{ROLLOUT}.name": "vllm",
     "reward.custom_reward_function.path": compute_score.__code__.co_filename,
     "reward.custom_reward_function.name": "compute_score",
+    "reward.custom_reward_function.reward_kwargs.rule": "exact",
     "reward.reward_manager.source": "importlib",
     "reward.reward_manager.module.path": str(MANAGERS_FILE),
     "trainer.logger": ["console", "file"],
@@ -279,11 +290,9 @@ ALWAYS = {
     "trainer.default_local_dir": "/out/checkpoints",
     "trainer.total_epochs": 100000,
     "trainer.save_freq": 1,
-    "trainer.test_freq": -1,
-    "trainer.val_before_train": False,
     "trainer.resume_mode": "auto",
 }
-# Beside a value model, a KL term in the reward and the punishment of long answers.
+# Beside a value model, a KL term in the reward, the punishment of long answers and a validation.
 OF_PARTS = {
     "critic.enable": True,
     "critic.strategy": "fsdp2",
@@ -294,6 +303,8 @@ OF_PARTS = {
     "algorithm.kl_ctrl.type": "fixed",
     "algorithm.kl_penalty": "kl",
     f"{BUFFER}.log": True,
+    f"{ROLLOUT}.val_kwargs.top_p": 1.0,
+    f"{ROLLOUT}.val_kwargs.top_k": -1,
 }
 CASES = {
     "gpus": (["+exp=grpo_qwen3_4b", "algorithm=ppo"], GPUS, ALWAYS | OF_PARTS),
@@ -364,6 +375,14 @@ def test_nothing_else_is_sent(case):
 def test_our_check_reads_verls_configuration_as_hydra_does(case):
     _, _, sent, verl = case
     assert resolved(sent) == verl
+
+
+@pytest.mark.parametrize("data", ["math", "dapo_math"])
+def test_the_reward_is_told_the_rule_of_the_data(data):
+    loaded = config.load(["+exp=grpo_qwen3_4b", f"data={data}"])
+    verl = resolved(verl_command(loaded, prepare=Path("/prepared"), output=Path("/out"))[3:])
+    told = verl["reward"]["custom_reward_function"]["reward_kwargs"]
+    assert told == {"rule": {"math": "exact", "dapo_math": "dapo"}[data]}
 
 
 def test_the_value_model_on_a_cpu_is_the_actors_kind():

@@ -1,0 +1,90 @@
+"""y(t) of a run that trained: which of its training metrics are an accuracy, and of what."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlvr_dynamics.measurement import AccuracySeries
+from rlvr_dynamics.run_directory.configuration import RecordedConfig
+from rlvr_dynamics.schema import RunConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORE = "critic/score/mean"
+FEWEST_VALIDATED = 3  # checkpoints; fewer explain no trend
+
+
+def own_accuracy(
+    metrics: "pd.DataFrame", config: RunConfig | RecordedConfig
+) -> AccuracySeries | None:
+    """Return the accuracy of the checkpoints from train/metrics.parquet; None if none is in it.
+
+    A validation at step t answers with the weights of step t. The rollouts of step t + 1 are drawn
+    from the weights of step t, so those of step 1 are the base's. By preference:
+
+    1. verl's validation on the held-out problems, if at least three checkpoints have one;
+    2. all rollouts drawn for training, right or wrong for the grader of the scores, with those
+       that dynamic sampling drops. It draws until enough groups are kept, so the number of groups
+       depends on the answers; the bias of their mean is of the order of one over that number.
+    3. verl's mean score, in runs whose rollouts were not counted, where it is an accuracy:
+       `why_not` says where it is not. The base is left out, as it was when those runs were made.
+
+    Args:
+        metrics: One row per step.
+        config: The run's.
+    """
+    validated = _counted(metrics, "validation", 0, "held-out problems, verl's validation")
+    if validated is not None and sum(step > 0 for step in validated.values) >= FEWEST_VALIDATED:
+        return validated
+    drawn = _counted(metrics, "rollouts", 1, "training problems, all rollouts of the next step")
+    if drawn is not None:
+        return drawn
+    if why_not(config) or SCORE not in metrics:
+        return None
+    known = metrics[["step", SCORE]].dropna()
+    values = {
+        int(step) - 1: float(score)
+        for step, score in zip(known["step"], known[SCORE], strict=True)
+        if step > 1
+    }
+    return AccuracySeries(values, "mean score of the next training step's rollouts")
+
+
+def why_not(config: RunConfig | RecordedConfig) -> str:
+    """Say why the mean score of a run's training steps is no accuracy; empty if it is one."""
+    reasons = []
+    if config.algorithm.dynamic_sampling:
+        reasons.append("of groups with both right and wrong answers only")
+    if config.algorithm.overlong is not None:
+        reasons.append("less a penalty for long answers")
+    if config.data.reward != "exact":
+        reasons.append(f"by the rule {config.data.reward}, +1 or -1")
+    return f"its mean score is {', '.join(reasons)}" if reasons else ""
+
+
+def _counted(metrics: "pd.DataFrame", prefix: str, lag: int, source: str) -> AccuracySeries | None:
+    names = {name: f"{prefix}/{name}" for name in ("acc_exact", "problems", "answers")}
+    if not set(names.values()) <= set(metrics.columns):
+        return None
+    known = metrics.dropna(subset=["step", *names.values()])
+    if known.empty:
+        return None
+    steps = np.asarray(known["step"], dtype=int) - lag
+    shares = np.asarray(known[names["acc_exact"]], dtype=float)
+    problems, answers = (
+        np.asarray(known[names[one]], dtype=int) for one in ("problems", "answers")
+    )
+    # Answers to one problem are alike: their number bounds the error of rollouts, whose problems
+    # change from step to step; those of a validation do not.
+    error = np.sqrt(shares * (1.0 - shares) / (problems if lag else answers)).max()
+    return AccuracySeries(
+        dict(zip(steps.tolist(), shares.tolist(), strict=True)),
+        f"{source} ({_span(problems)} problems, {_span(answers)} answers a step; standard error "
+        f"at most {100 * error:.1f} points)",
+    )
+
+
+def _span(counts: np.ndarray) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,80 @@
+"""Every graded rollout is counted, per step and attempt, whatever verl keeps of it."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from rlvr_dynamics.training.rollout_counts import Recorder, counts, folder_of
+from rlvr_dynamics.training.trainer import write_metrics
+
+REWARD = "critic/score/mean"
+
+
+def record(folder, step, split, *verdicts):
+    """Verdicts as (problem, acc, acc_exact, truncated)."""
+    recorder = Recorder(folder)
+    for problem, acc, exact, cut in verdicts:
+        row = {"global_steps": step, "uid": problem, "extra_info": {"split": split}}
+        recorder.add(row, {"acc": acc, "acc_exact": exact, "truncated": cut})
+
+
+def log(folder, attempt, *rows):
+    folder.mkdir(exist_ok=True)
+    path = folder / f"metrics_{attempt}.jsonl"
+    lines = [json.dumps({"step": step, "data": data}) + "\n" for step, data in rows]
+    path.write_text("".join(lines))
+    return folder_of(path)
+
+
+def test_shares_are_of_all_rollouts_of_a_step(tmp_path):
+    record(tmp_path, 1, "train", ("a", 1.0, 1.0, 0.0), ("a", 1.0, 0.0, 0.0))
+    record(tmp_path, 1, "train", ("b", 0.0, 1.0, 0.0), ("b", 0.0, 0.0, 1.0), ("b", 0.0, 1.0, 0.0))
+    record(tmp_path, 1, "val", ("v", 0.0, 1.0, 0.0))
+    record(tmp_path, 2, "train", ("c", 1.0, 1.0, 0.0))
+    (tmp_path / "other-1.jsonl").write_text('[2,"train","d",0,0,0]\n[2,"train","e",1,')
+    found = counts(tmp_path)
+    assert found[1] == {
+        "rollouts/problems": 2,
+        "rollouts/answers": 5,
+        "rollouts/acc": pytest.approx(0.4),
+        "rollouts/acc_exact": pytest.approx(0.6),
+        "rollouts/paid_only": pytest.approx(0.2),
+        "rollouts/exact_only": pytest.approx(0.4),
+        "rollouts/truncated": pytest.approx(0.2),
+        "validation/problems": 1,
+        "validation/answers": 1,
+        "validation/acc": 0.0,
+        "validation/acc_exact": 1.0,
+        "validation/paid_only": 0.0,
+        "validation/exact_only": 1.0,
+        "validation/truncated": 0.0,
+    }
+    assert (found[2]["rollouts/answers"], found[2]["rollouts/acc"]) == (2, 0.5)
+    assert counts(tmp_path / "none") == {}
+
+
+def test_a_step_has_the_rollouts_of_the_attempt_that_trained_it(tmp_path):
+    verl = tmp_path / "verl"
+    right, wrong = ("a", 1.0, 1.0, 0.0), ("a", 0.0, 0.0, 0.0)
+    # The first attempt validates the base and step 2, and is killed while it draws step 3.
+    trained = {REWARD: 0.5}
+    first = log(
+        verl, 1, (0, {"val-core/x/acc/mean@1": 0.0}), (1, trained), (2, trained | {"val-core/x": 1})
+    )
+    record(first, 0, "val", wrong)
+    record(first, 1, "train", wrong)
+    record(first, 2, "train", wrong)
+    record(first, 2, "val", right)
+    record(first, 3, "train", wrong, wrong)
+    # The second goes on after step 2, which it validates once more.
+    second = log(verl, 2, (2, {"val-core/x": 0}), (3, {REWARD: 0.25}))
+    record(second, 2, "val", wrong, right)
+    record(second, 3, "train", right)
+    write_metrics(verl, tmp_path / "metrics.parquet")
+    table = pd.read_parquet(tmp_path / "metrics.parquet").set_index("step")
+    assert table.index.tolist() == [0, 1, 2, 3]
+    assert table["rollouts/acc"].fillna(-1).tolist() == [-1, 0, 0, 1]
+    assert table["rollouts/answers"].fillna(-1).tolist() == [-1, 1, 1, 1]
+    assert table["validation/acc_exact"].fillna(-1).tolist() == [0, -1, 0.5, -1]
+    assert table[REWARD].fillna(-1).tolist() == [-1, 0.5, 0.5, 0.25]
