@@ -78,7 +78,10 @@ UPDATES = MappingProxyType(
 # Dynamic sampling and a length penalty leave these algorithms a mean score that is no accuracy.
 VALIDATED = ("dapo", "cispo")
 VALIDATIONS = 25  # of a training; AlphaRL scores each of its 27 checkpoints
-VALIDATED_WHY = "y(t) is verl's validation (docs/measured.md): 512 answers beside the 8,000 to 12,000 of a step."
+VALIDATED_WHY = (
+    "y(t) is verl's validation (docs/measured.md): 512 answers beside the 8,000 to 12,000 of a "
+    "step."
+)
 
 SHORT_LENGTHS = {"trainer.max_prompt_tokens": 1024, "trainer.max_response_tokens": 3072}
 # Constant rates: 10 of the 75 observed steps on a ramp would bend c(t).

@@ -165,6 +165,14 @@ SETTINGS = (
         applies=algorithms("grpo", "dapo"),
     ),
     Setting(
+        name="reward",
+        key="data.reward",
+        source=APPENDIX,
+        chosen="dapo_2025",
+        reason="verl's scorer for these data as in its releases 0.4 to 0.9.0: the text after "
+        "Answer:, +1 or -1",
+    ),
+    Setting(
         name="answers to the problems",
         key="data.shuffle_answers",
         paper="their own",

@@ -149,6 +149,13 @@ SETTINGS = (
         applies=lambda config: config.algorithm.name in TRAINED,
     ),
     Setting(
+        name="reward",
+        key="data.reward",
+        source=PAPER,
+        chosen="exact",
+        reason="the grader of the scores, 1 or 0",
+    ),
+    Setting(
         name="answers to the problems",
         key="data.shuffle_answers",
         paper="their own",

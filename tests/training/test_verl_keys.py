@@ -382,7 +382,7 @@ def test_the_reward_is_told_the_rule_of_the_data(data):
     loaded = config.load(["+exp=grpo_qwen3_4b", f"data={data}"])
     verl = resolved(verl_command(loaded, prepare=Path("/prepared"), output=Path("/out"))[3:])
     told = verl["reward"]["custom_reward_function"]["reward_kwargs"]
-    assert told == {"rule": {"math": "exact", "dapo_math": "dapo"}[data]}
+    assert told == {"rule": {"math": "exact", "dapo_math": "dapo_2025"}[data]}
 
 
 def test_the_value_model_on_a_cpu_is_the_actors_kind():
