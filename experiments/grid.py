@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments import grid_page
+from experiments import fidelity_page, grid_page
 from experiments.cells import CELLS, Cell
 from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
@@ -16,6 +16,7 @@ from rlvr_dynamics.estimates.hours import training_hours
 from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.scoring import scoring
+from rlvr_dynamics.fidelity import rows_of
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.clips import clips_of
@@ -70,6 +71,9 @@ def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
         changed = len(write_cells()) + grid_page.write(page_table())
+        made = configurations(list(CELLS))
+        beside = {cell: rows_of(config) for cell, config in zip(CELLS, made, strict=True)}
+        changed += fidelity_page.write(beside)
         say(f"{len(CELLS)} cells declared, {changed} files changed")
         return EXIT_DONE
     cells = select(asked.cells)

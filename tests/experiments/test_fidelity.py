@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from experiments import fidelity
+from experiments import fidelity, fidelity_page
 from experiments.cells import CELLS
 from rlvr_dynamics.dynamics import power_squares, rounding_share, used_bits
 from rlvr_dynamics.fidelity import DIFFERS
@@ -16,9 +16,9 @@ def found():
     return fidelity.rows_by_cell(CELLS)
 
 
-def test_the_page_is_what_is_generated():
-    """A failure here means: run `python -m experiments.fidelity --write`."""
-    assert fidelity.PAGE.read_text(encoding="utf-8") == fidelity.page()
+def test_the_page_is_what_is_generated(found):
+    """A failure here means: run `python -m experiments.grid --write`."""
+    assert fidelity_page.PAGE.read_text(encoding="utf-8") == fidelity_page.page(found)
 
 
 def test_every_cell_follows_a_paper_and_says_why_it_differs(found):
@@ -35,10 +35,10 @@ def test_a_row_names_its_cells(found):
     own = [cell for cell in found if cell.protocol.paper == "alpharl"]
     dapo = [cell for cell in own if cell.algorithm == "dapo"]
     glm = [cell for cell in own if cell.model == "glm4_9b"]
-    assert fidelity.who(own, own) == "all"
-    assert fidelity.who(dapo, own) == "`dapo`"
-    assert fidelity.who(glm, own) == "`glm4_9b`"
-    assert fidelity.who(dapo[:2], own) == ", ".join(f"`{cell.name}`" for cell in dapo[:2])
+    assert fidelity_page.who(own, own) == "all"
+    assert fidelity_page.who(dapo, own) == "`dapo`"
+    assert fidelity_page.who(glm, own) == "`glm4_9b`"
+    assert fidelity_page.who(dapo[:2], own) == ", ".join(f"`{cell.name}`" for cell in dapo[:2])
 
 
 def test_the_command_shows_a_cells_own_differences(found, capsys):
@@ -51,7 +51,7 @@ def test_the_command_shows_a_cells_own_differences(found, capsys):
 
 def test_the_numbers_about_stored_dtypes():
     """The page's table: an update of one direction and noise, read from files of three dtypes."""
-    text = fidelity.PAGE.read_text(encoding="utf-8")
+    text = fidelity_page.PAGE.read_text(encoding="utf-8")
     lines = re.findall(r"^\| (\d\S*e-\d) \| (.*) \|$", text, re.MULTILINE)
     assert len(lines) == 4
     generator = torch.Generator().manual_seed(0)
