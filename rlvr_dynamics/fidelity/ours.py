@@ -66,3 +66,9 @@ def scored(field: str, split: str | None = None) -> Callable[[RunConfig], Value]
         return ", ".join(f"{value:g}" for value in sorted(found)) or None
 
     return of
+
+
+def wanted_precision(config: RunConfig) -> Value:
+    """Return how many answers predictions get that no table of a paper has, in words."""
+    half_width = config.scoring.half_width
+    return "as many" if half_width is None else f"enough for {half_width:g} either way"
