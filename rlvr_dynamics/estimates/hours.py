@@ -5,6 +5,7 @@ state, F peak operations and B bytes of memory per second of a GPU, T tokens of 
 prompts included.
 """
 
+import math
 from dataclasses import dataclass
 
 from rlvr_dynamics.estimates.decoding import Card, Engine, card_of
@@ -63,6 +64,7 @@ class Step:
         training: Passes and updates of policy and critic.
         syncing: New weights to the engines.
         saving: What verl writes while it waits.
+        validating: Answers to the validation problems, spread over the steps.
     """
 
     generating: float
@@ -70,11 +72,12 @@ class Step:
     training: float
     syncing: float
     saving: float
+    validating: float
 
     @property
     def total(self) -> float:
         """All phases."""
-        return self.generating + self.scoring + self.training + self.syncing + self.saving
+        return sum(vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Work:
         reference: Whether there is a KL term.
         prompt: Tokens of a prompt.
         saved_bytes: Bytes saved per step.
+        validated: Answers of one validation.
+        validations: Validations per step.
     """
 
     shape: Architecture
@@ -114,15 +119,17 @@ class Work:
     reference: bool
     prompt: float
     saved_bytes: float
+    validated: int
+    validations: float
 
     def step(self, length: Length, speed: Speed) -> Step:
         """Seconds of a step with responses of a length.
 
-        Generating is `Engine.seconds` for an engine's share of the samples (and candidates).
-        Passes take their operations / (G F utilisation): log-probabilities 2 N T, the reference's
-        2 N T, values 2 C T; training 8 N T and 8 C T (6 and the recomputed forward pass). Each
-        update moves 28 N / S bytes of state on every GPU, one of the critic 28 C / S. Left out:
-        attention's own operations, moving offloaded state, rewards, the start of a job.
+        Generating and validating are `Engine.seconds` for an engine's share of the samples (and
+        candidates). Passes take their operations / (G F utilisation): log-probabilities 2 N T, the
+        reference's 2 N T, values 2 C T; training 8 N T and 8 C T (6 and the recomputed forward
+        pass). Each update moves 28 N / S bytes of state on every GPU, one of the critic 28 C / S.
+        Left out: attention's own operations, moving offloaded state, rewards, the start of a job.
         """
         parameters, tokens = self.shape.parameters, self.samples * (self.prompt + length.mean)
         engine = Engine(
@@ -133,17 +140,20 @@ class Work:
             cache_tokens=self.cache_tokens,
             efficiency=speed.decoding,
         )
+        share = self.engine_gpus / self.gpus
         sampled = self.samples * (speed.candidates if self.filtered else 1)
+        validation = engine.seconds(self.validated * share, self.prompt, length)
         rate = self.gpus * self.card.flops * speed.utilisation
         passes = (4 if self.reference else 2) * parameters + 2 * self.critic
         trained = parameters + self.critic
         state = UPDATE_BYTES * (self.updates * parameters + self.critic_updates * self.critic)
         return Step(
-            generating=engine.seconds(sampled * self.engine_gpus / self.gpus, self.prompt, length),
+            generating=engine.seconds(sampled * share, self.prompt, length),
             scoring=passes * tokens / rate,
             training=8 * trained * tokens / rate + state / self.shard / self.card.bandwidth,
             syncing=speed.sync * parameters,
             saving=self.saved_bytes / speed.disk,
+            validating=self.validations * validation,
         )
 
 
@@ -166,7 +176,15 @@ def work_of(config: RunConfig) -> Work:
         reference=algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0,
         prompt=min(PROMPT_TOKENS, trainer.max_prompt_tokens),
         saved_bytes=save(config).bytes_per_step,
+        validated=config.data.validation_problems * trainer.validation_samples,
+        validations=_validations(config) / trainer.steps,
     )
+
+
+def _validations(config: RunConfig) -> int:
+    """Before the first step, at every `validate_every`-th and at the last."""
+    steps, every = config.trainer.steps, config.trainer.validate_every
+    return 0 if every is None else 1 + math.ceil(steps / every)
 
 
 def response_tokens(config: RunConfig) -> Range:

@@ -174,13 +174,14 @@ def _training_time(config: RunConfig) -> list[str]:
         "log-probabilities": Range(fast.scoring, slow.scoring),
         "training": Range(fast.training, slow.training),
         "saving": Range(fast.saving, slow.saving),
+        "validation": Range(fast.validating, slow.validating),
     }
     return [
         f"time      training {hours} hours on {gpus} GPUs, {hours.times(gpus)} GPU-hours "
         f"(estimate on {work_of(config).card.name}s: mean response "
         f"{response_tokens(config)} tokens)",
         f"          a step {Range(fast.total, slow.total)} seconds: "
-        + ", ".join(f"{name} {seconds}" for name, seconds in phases.items()),
+        + ", ".join(f"{name} {seconds}" for name, seconds in phases.items() if seconds.high),
     ]
 
 

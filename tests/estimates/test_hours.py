@@ -47,6 +47,8 @@ WORK = Work(
     reference=False,
     prompt=100,
     saved_bytes=3e9,
+    validated=16,
+    validations=0.25,
 )
 LENGTH = Length(mean=200, longest=1000)
 
@@ -64,8 +66,9 @@ def test_a_step_in_closed_form():
     assert step.training == pytest.approx(8 * TOTAL * tokens / rate + 2 * update)
     assert step.syncing == pytest.approx(TOTAL * 1e-9)
     assert step.saving == pytest.approx(3)
-    phases = step.generating + step.scoring + step.training + step.syncing + step.saving
-    assert step.total == pytest.approx(phases)
+    # Eight answers an engine, all at once.
+    assert step.validating == pytest.approx((200 * together + 800 * alone) / 4)
+    assert step.total == pytest.approx(sum(vars(step).values()))
 
 
 def test_many_answers_at_once_are_bound_by_operations():
@@ -90,7 +93,9 @@ def test_a_full_cache_makes_answers_wait():
         ({"updates": 8}, {"training"}),
         ({"critic": TOTAL, "critic_updates": 8}, {"scoring", "training"}),
         ({"saved_bytes": 6e9}, {"saving"}),
-        ({"sequences": 4}, {"generating"}),
+        ({"validated": 32}, {"validating"}),
+        ({"validations": 0.5}, {"validating"}),
+        ({"sequences": 4}, {"generating", "validating"}),
         ({"samples": 64}, {"generating", "scoring", "training"}),
         ({"card": replace(SLOW_CARD, flops=5e11)}, {"scoring", "training"}),
     ],
@@ -123,7 +128,9 @@ def test_every_cell_has_a_range_and_the_slow_end_is_slower_in_every_phase():
     for made in grid.configurations(list(CELLS)):
         fast, slow = steps_of(made)
         for phase, seconds in vars(fast).items():
-            assert 0 < seconds <= vars(slow)[phase], (made.name, phase)
+            assert 0 <= seconds <= vars(slow)[phase], (made.name, phase)
+            skipped = phase == "validating" and made.trainer.validate_every is None
+            assert (seconds == 0) == skipped, (made.name, phase)
         hours = training_hours(made)
         assert hours.low == pytest.approx(made.trainer.steps * fast.total / 3600)
         assert hours.high == pytest.approx(made.trainer.steps * slow.total / 3600)

@@ -70,6 +70,8 @@ class Published:
             reference=self.reference,
             prompt=PROMPT_TOKENS,
             saved_bytes=0,
+            validated=0,
+            validations=0,
         )
         quick = Length(self.low, min(TAIL * self.low, self.limit))
         return Range(
