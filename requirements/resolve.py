@@ -140,7 +140,7 @@ def report(wanted: dict[str, str], python: str, index: str | None) -> dict[str, 
             errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR")]
             raise UserError(
                 f"pip does not find these packages for Python {python}: {' '.join(errors)}",
-                way_out="where the index has no CPU build of PyTorch: make TORCH_INDEX=URL locks",
+                way_out="check these versions, and that pip reaches its index",
             )
         installs = json.loads(told.read_text(encoding="utf-8"))["install"]
     found = [each["metadata"] for each in installs]
@@ -186,6 +186,7 @@ def locks(index: str | None) -> tuple[list[Lock], list[str]]:
             notes.append(
                 f"{lock.name}.txt, Python {lock.python}: the index has no {named}; "
                 + ("another Python's is compared" if others else "what it requires is unknown")
+                + " (make TORCH_INDEX=URL locks, if another has it)"
             )
         lock.requires.update(local or (others[0] if others else {}))
     return [lock for lock, _ in read_locks], notes
