@@ -24,9 +24,10 @@ study: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slurm and (slow or not grid)"
 
-# Every algorithm and every architecture through verl and vLLM: about 20 minutes on 2 cores.
+# Every algorithm and every architecture through verl and vLLM, and the rehearsal of the GPU check:
+# about 30 minutes on 2 cores.
 test-grid: $(READY)
-	$(BIN)/python -m pytest -m grid tests/training/test_algorithms_training.py tests/training/test_architectures_training.py
+	$(BIN)/python -m pytest -m grid tests/training/test_algorithms_training.py tests/training/test_architectures_training.py tests/experiments/test_gpu_check.py
 
 # Needs Debian's slurm-wlm and munge.
 test-slurm: $(READY)

@@ -17,6 +17,8 @@ NEUTRAL: dict[str, Any] = {
     "scoring.half_width": None,
     "scoring.printed": [],
     "scoring.seeding": "request",
+    "model.context": None,
+    "model.vocabulary": None,
     "trainer.critic_mini_batch_prompts": None,
     "trainer.validate_every": None,
     "trainer.validation_samples": 4,

@@ -17,7 +17,9 @@ _NORMS_PER_LAYER = {"qwen2": 2, "qwen3": 2, "llama": 2, "glm4": 4}
 class TinyModel(Frozen):
     """A small model of a family, pretrained in the run by supervised learning.
 
-    Without pretraining steps it stays random, which is enough to test an architecture.
+    Without pretraining steps it stays random, which is enough to test an architecture. `vocabulary`
+    is the number of rows of the embedding and `context` that of the positions; null takes what the
+    tokenizer and the task need, and more gives a model the shapes of a published one.
     """
 
     kind: Literal["tiny"]
@@ -37,6 +39,8 @@ class TinyModel(Frozen):
     careful: Share
     sloppy: Share
     step_error: Share
+    vocabulary: Count | None = None
+    context: Count | None = None
 
 
 class Architecture(Frozen):

@@ -39,6 +39,16 @@ def torch_cuda() -> str | None:
     return values.get("cuda")
 
 
+def driver_version() -> str | None:
+    """Return the version of the NVIDIA driver; None without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return next(iter(told.stdout.split()), None) if told.returncode == 0 else None
+
+
 def memory_bytes() -> int:
     """Return the physical memory in bytes."""
     return psutil.virtual_memory().total

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.checkpoints.names import HEAD
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Architecture, Family, TinyModel
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, Noise, Problem, solution
@@ -40,7 +41,6 @@ LLAMA_ROPE = {
     "factor": 8.0,
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
-    "original_max_position_embeddings": POSITIONS // 8,
 }
 WARMUP_STEPS = 20
 FLOOR = 0.1
@@ -55,7 +55,17 @@ def vocabulary() -> list[str]:
 
 
 def architecture(settings: TinyModel) -> Architecture:
-    """Return the shapes of the model, which determine its parameters as for published models."""
+    """Return the shapes of the model, which determine its parameters as for published models.
+
+    Raises:
+        UserError: The embedding would have fewer rows than the tokenizer has tokens.
+    """
+    tokens = len(vocabulary())
+    if settings.vocabulary is not None and settings.vocabulary < tokens:
+        raise UserError(
+            f"model.vocabulary={settings.vocabulary} is less than the tokenizer's {tokens} tokens",
+            way_out=f"model.vocabulary=null, or at least {tokens}",
+        )
     return Architecture(
         family=settings.family,
         hidden=settings.hidden,
@@ -64,8 +74,8 @@ def architecture(settings: TinyModel) -> Architecture:
         kv_heads=settings.kv_heads,
         head_dim=settings.hidden // settings.heads,
         intermediate=settings.intermediate,
-        vocabulary=len(vocabulary()),
-        context=POSITIONS,
+        vocabulary=settings.vocabulary or tokens,
+        context=settings.context or POSITIONS,
         tied=settings.tied,
     )
 
@@ -145,18 +155,24 @@ def build_model(settings: TinyModel, tokenizer: "PreTrainedTokenizerFast") -> An
     special: dict[str, Any] = {
         "qwen2": {},  # its heads always divide `hidden` evenly
         "qwen3": {"head_dim": shape.head_dim},
-        "llama": {"head_dim": shape.head_dim, "rope_parameters": dict(LLAMA_ROPE)},
+        "llama": {
+            "head_dim": shape.head_dim,
+            "rope_parameters": {
+                **LLAMA_ROPE,
+                "original_max_position_embeddings": shape.context // 8,
+            },
+        },
         "glm4": {"head_dim": shape.head_dim},
     }[shape.family]
     config = AutoConfig.for_model(
         shape.family,
-        vocab_size=len(tokenizer),
+        vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=shape.context,
         tie_word_embeddings=shape.tied,
         bos_token_id=None,
         eos_token_id=SPECIAL.index(STOP),

@@ -52,6 +52,8 @@ class Small:
     careful: float = 0.0
     sloppy: float = 0.0
     step_error: float = 0.0
+    vocabulary: int | None = None
+    context: int | None = None
 
 
 def save_trajectory(folder, family, tied):

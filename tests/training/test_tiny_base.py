@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr_dynamics.config import load
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import TinyModel
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, draw, solution
 from rlvr_dynamics.training.tiny_base import (
@@ -200,6 +201,23 @@ def test_without_steps_the_base_is_random(tmp_path):
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     assert one["lm_head.weight"].std() == pytest.approx(0.02, rel=0.1)
     assert describe(settings).endswith("random weights") and "GLM-4" in describe(settings)
+
+
+def test_a_random_base_takes_the_rows_and_positions_of_a_published_model():
+    settings = small("llama", tied=False, vocabulary=200, context=4096)
+    config = build_model(settings, TOKENIZER).config
+    shape = architecture(settings)
+    assert (config.vocab_size, config.max_position_embeddings) == (200, 4096)
+    assert (shape.vocabulary, shape.context) == (200, 4096)
+    assert config.rope_parameters["original_max_position_embeddings"] == 512
+    assert shape.parameters - architecture(small("llama", tied=False)).parameters == (
+        2 * (200 - len(TOKENIZER)) * settings.hidden
+    )
+
+
+def test_an_embedding_smaller_than_the_tokenizer_is_refused():
+    with pytest.raises(UserError, match=f"less than the tokenizer's {len(TOKENIZER)} tokens"):
+        architecture(small(vocabulary=len(TOKENIZER) - 1))
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama", "glm4"])

@@ -1,0 +1,67 @@
+"""Step 8: weights reloaded into a running engine beside a fresh load, with and without seeds."""
+
+from experiments.gpu_check import shapes
+from experiments.gpu_check.bench import Bench, Command, Commands
+from experiments.gpu_check.finding import Finding, holds, noted
+from experiments.gpu_check.product import run, table
+from rlvr_dynamics.results.frames import numbers
+from rlvr_dynamics.scoring.generation import PROOF_FILE, TIMES_FILE
+from rlvr_dynamics.system.files import read_object
+
+NAME = "scores"
+# One seed for every answer, and one for a batch of an engine.
+SEEDING = ("request", "batch")
+
+
+def commands(bench: Bench) -> Commands:
+    """Return the score stage of the run of step 4, once for each kind of seeds."""
+    trained = shapes.commands(bench)[shapes.RUN]
+    tokens, context, samples = (64, 128, 4) if bench.rehearses else (512, 1024, 16)
+    common = (
+        *trained.overrides,
+        "stages=[prepare,train,extrapolate,score]",
+        "extrapolation.methods=[]",
+        "extrapolation.reconstructions=[]",
+        "scoring.ladder=[1.0]",
+        "scoring.engines=1",
+        f"scoring.max_model_len={context}",
+        f"scoring.max_tokens={tokens}",
+        f"scoring.protocols=[{{name:sampled,temperature:1.0,top_p:1.0,samples:{samples}}}]",
+    )
+    return {
+        seeding: Command(trained.folder, (*common, f"scoring.seeding={seeding}"))
+        for seeding in SEEDING
+    }
+
+
+def work(bench: Bench) -> list[Finding]:
+    """Score base and last step in one engine, with the proof that the product makes of it."""
+    found: list[Finding] = []
+    for seeding, command in commands(bench).items():
+        seconds = run(command)
+        proof = _read(command, PROOF_FILE)
+        (engine,) = _read(command, TIMES_FILE)["engines"][-1:]
+        scored = numbers(table(command, "scores"), "accuracy")
+        label = f"a seed for each {seeding}"
+        found += [
+            holds(f"{label}: weights", proof["mode"], proof["mode"] == "in_place", "in_place"),
+            noted(
+                f"{label}: largest difference of a log-probability from a fresh load",
+                proof["max_abs_diff"],
+                "nats",
+            ),
+            holds(f"{label}: scored models x benchmarks", len(scored), len(scored) > 0, "above 0"),
+            noted(f"{label}: answers", engine["answers"]),
+            noted(f"{label}: tokens a second", _rate(engine["tokens"], engine["generating"])),
+            noted(f"{label}: generating", engine["generating"], "s"),
+            noted(f"{label}: the stage", seconds, "s"),
+        ]
+    return found
+
+
+def _read(command: Command, name: str) -> dict:
+    return read_object(command.folder / "scores" / name, way_out="run the step again")
+
+
+def _rate(count: float, seconds: float) -> float | None:
+    return count / seconds if seconds else None

@@ -1,0 +1,106 @@
+"""Step 4: the 1.5B model's shapes, four updates a step, beside the estimates.
+
+The base is random, with the demo's tokenizer. It is never right, so its rewards come from DAPO's
+length penalty over the whole answer: groups differ in length, advantages and ratios are real.
+"""
+
+from functools import cache
+
+import pandas as pd
+
+from experiments.gpu_check.bench import Bench, Command, Commands, batch, random_model
+from experiments.gpu_check.finding import Finding, above, at_most, holds, needs_gpu, noted
+from experiments.gpu_check.product import largest_of, mean_of, run, table
+from experiments.gpu_check.times import beside_estimates
+from rlvr_dynamics.config import load
+from rlvr_dynamics.estimates.memory import RESERVED_BYTES, memory
+from rlvr_dynamics.estimates.shapes import GIB
+from rlvr_dynamics.schema import Architecture, RunConfig
+
+NAME, RUN = "shapes", "run"
+CELL = "grpo_qwen2_5_math_1_5b"
+STEPS, UPDATES = 8, 4
+ALLOCATED, RESERVED = "actor/perf/max_memory_allocated_gb", "actor/perf/max_memory_reserved_gb"
+SPARE_GIB = 2.0  # what every cell's estimate leaves free
+
+
+def commands(bench: Bench) -> Commands:
+    """Return the one run: 8 steps of 4 updates."""
+    own = (*small_rollouts(bench), f"trainer.steps={STEPS}")
+    return {RUN: Command(bench.folder(NAME) / RUN, own)}
+
+
+def small_rollouts(bench: Bench) -> tuple[str, ...]:
+    """Return a training of the random 1.5B model on short answers, several updates a step."""
+    shape = architecture(CELL)
+    prompts, answer, rate = (8, 48, 1e-3) if bench.rehearses else (32 * bench.gpus, 1024, 1e-5)
+    return (
+        *random_model(bench, shape, "random_1_5b"),
+        "algorithm=dapo",
+        "algorithm.dynamic_sampling=false",
+        "algorithm.overlong.buffer_share=1.0",
+        "algorithm.warmup_steps=0",
+        f"algorithm.learning_rate={rate}",
+        *batch(bench, prompts, UPDATES),
+        f"trainer.max_response_tokens={answer}",
+        *(() if bench.rehearses else ("trainer.checkpoint_dtype=bfloat16",)),
+        "stages=[prepare,train]",
+    )
+
+
+@cache
+def cell(name: str) -> RunConfig:
+    """Return the configuration of a cell of the grid."""
+    return load([f"+exp={name}"])
+
+
+def architecture(name: str) -> Architecture:
+    """Return the shapes of the model of a cell of the grid."""
+    model = cell(name).model
+    if model.kind != "hub":
+        raise TypeError("a cell of the grid trains a published model")
+    return model.architecture
+
+
+def work(bench: Bench) -> list[Finding]:
+    """Train, and compare clip fraction, memory and times with what was said before."""
+    command = commands(bench)[RUN]
+    run(command)
+    metrics = table(command, "metrics")
+    clipped = largest_of(metrics, "actor/pg_clipfrac")
+    return [
+        holds("steps trained", len(metrics), len(metrics) == STEPS, str(STEPS)),
+        above(
+            f"largest clip fraction, {UPDATES} updates a step",
+            float("nan") if clipped is None else clipped,
+            0.0,
+        ),
+        above("spread of the answers' lengths", _spread(metrics), 0.0, "tokens"),
+        *within_estimate(bench, command),
+        *beside_estimates(bench, command, metrics),
+        noted("tokens a step", mean_of(metrics, "perf/total_num_tokens")),
+        noted("model FLOP utilisation of the update", mean_of(metrics, "perf/mfu/actor")),
+    ]
+
+
+def within_estimate(bench: Bench, command: Command) -> list[Finding]:
+    """Compare PyTorch's largest memory in a run of training with the estimate of its settings."""
+    what = "largest memory of a training pass"
+    if bench.rehearses:
+        return [needs_gpu(what, "within the estimate")]
+    need = memory(load(command.arguments))
+    # The reserve stands for what PyTorch does not allocate itself: context, NCCL, fragmentation.
+    bound = (need.training - RESERVED_BYTES) / GIB + SPARE_GIB
+    metrics = table(command, "metrics")
+    found, held = (largest_of(metrics, name) for name in (ALLOCATED, RESERVED))
+    return [
+        at_most(what, float("nan") if found is None else found, bound, "GiB"),
+        noted(f"{what}, estimated with reserve", need.training / GIB, "GiB"),
+        noted("largest memory that PyTorch held", held, "GiB"),
+    ]
+
+
+def _spread(metrics: pd.DataFrame) -> float:
+    highest = largest_of(metrics, "response_length/max")
+    lowest = mean_of(metrics, "response_length/min")
+    return float("nan") if highest is None or lowest is None else highest - lowest
