@@ -1,5 +1,6 @@
 """Command line: `python -m experiments.gpu_check [--rehearse] [--gpus N] [--out DIR] ...`."""
 
+import os
 import shlex
 import signal
 import sys
@@ -136,12 +137,13 @@ def _gpus(out: str, count: int) -> Bench:
         raise UserError("no GPU found", where="this machine", way_out=rehearse)
     if count > len(found):
         raise UserError(f"{len(found)} GPUs found", where=f"--gpus {count}", way_out="fewer --gpus")
-    seen = read_gpu_memory()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    seen = read_gpu_memory(named.split(",")[:count])
     if len(seen) < count:
         raise UserError(
             f"nvidia-smi lists {len(found)} GPUs, PyTorch sees {len(seen)}",
             where=sys.prefix,
-            way_out="install the GPU set (README, Installation), and a driver that it supports",
+            way_out="install the GPU set, and a driver that it supports (docs/gpu_node.md)",
         )
     return Bench(out, "cuda", count, min(memory.total for memory in seen[:count]) // GIB)
 

@@ -1,9 +1,6 @@
 """Step 1: the packages import, are those of the lock file, and fit the card."""
 
 import importlib
-import re
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,11 +9,13 @@ from experiments.gpu_check.bench import Bench
 from experiments.gpu_check.finding import Finding, holds, needs_gpu, noted
 from rlvr_dynamics.config import CONFIG_FOLDER
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow.flash_attention import find_nvcc
 from rlvr_dynamics.system.versions import installed
 
 LOCKS = CONFIG_FOLDER.parent / "requirements"
 EVERYWHERE = ("torch", "transformers", "vllm", "verl", "ray")
-ON_GPUS = ("flash_attn", "flashinfer")
+# The second is verl's cross entropy, without which 14B would not fit.
+ON_GPUS = ("flash_attn", "flash_attn.ops.triton.cross_entropy", "flashinfer")
 # Differences between two kernels for the same attention of unit normal values in bfloat16, whose
 # spacing is 2**-8 near 1.
 ATTENTION_BOUND = 2e-2
@@ -97,24 +96,17 @@ def _cuda() -> list[Finding]:
     found = [
         holds("CUDA in PyTorch", built, torch.cuda.is_available(), "available"),
         noted("compute capability", ".".join(map(str, torch.cuda.get_device_capability()))),
-        noted("nvcc, which builds flash-attn", _nvcc() or "none found"),
+        Finding("nvcc, which builds flash-attn", _nvcc(), "", f"CUDA {built}"),
     ]
-    nvcc = _nvcc()
-    if nvcc is not None:
-        found[-1] = holds("nvcc, which builds flash-attn", nvcc, nvcc == built, f"CUDA {built}")
     values = torch.arange(4096, dtype=torch.float64, device="cuda")
     total = float((values @ values).cpu())
     exact = float(sum(value * value for value in range(4096)))
     return [*found, holds("a product on the card", total, total == exact, f"{exact:.0f}")]
 
 
-def _nvcc() -> str | None:
-    tool = shutil.which("nvcc")
-    if tool is None:
-        return None
-    told = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"release (\d+\.\d+)", told)
-    return match[1] if match else None
+def _nvcc() -> str:
+    found = find_nvcc()
+    return "none found" if found is None else f"CUDA {found[1]}, {found[0]}"
 
 
 def _attention() -> Finding:

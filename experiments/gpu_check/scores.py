@@ -40,7 +40,10 @@ def work(bench: Bench) -> list[Finding]:
     for seeding, command in commands(bench).items():
         seconds = run(command)
         proof = _read(command, PROOF_FILE)
-        (engine,) = _read(command, TIMES_FILE)["engines"][-1:]
+        engines = _read(command, TIMES_FILE)["engines"]
+        answers, tokens, spent = (
+            sum(each[name] for each in engines) for name in ("answers", "tokens", "generating")
+        )
         scored = numbers(table(command, "scores"), "accuracy")
         label = f"a seed for each {seeding}"
         found += [
@@ -51,9 +54,9 @@ def work(bench: Bench) -> list[Finding]:
                 "nats",
             ),
             holds(f"{label}: scored models x benchmarks", len(scored), len(scored) > 0, "above 0"),
-            noted(f"{label}: answers", engine["answers"]),
-            noted(f"{label}: tokens a second", _rate(engine["tokens"], engine["generating"])),
-            noted(f"{label}: generating", engine["generating"], "s"),
+            noted(f"{label}: answers", answers),
+            noted(f"{label}: tokens a second", tokens / spent if spent else None),
+            noted(f"{label}: generating", spent, "s"),
             noted(f"{label}: the stage", seconds, "s"),
         ]
     return found
@@ -61,7 +64,3 @@ def work(bench: Bench) -> list[Finding]:
 
 def _read(command: Command, name: str) -> dict:
     return read_object(command.folder / "scores" / name, way_out="run the step again")
-
-
-def _rate(count: float, seconds: float) -> float | None:
-    return count / seconds if seconds else None

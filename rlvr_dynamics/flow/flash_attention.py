@@ -88,19 +88,30 @@ def _before_building(cuda: str) -> str:
             major version (`torch.utils.cpp_extension`).
     """
     load = f"load CUDA {cuda} (such as `module load cuda/{cuda}`, or set CUDA_HOME), then: "
+    found = find_nvcc()
+    if found is None:
+        return f"no nvcc was found, and PyTorch was built with CUDA {cuda}: {load}"
+    nvcc, release = found
+    if release is None or release.partition(".")[0] == cuda.partition(".")[0]:
+        return ""
+    return f"{nvcc} is of CUDA {release}, and PyTorch was built with {cuda}: {load}"
+
+
+def find_nvcc() -> tuple[Path, str | None] | None:
+    """Find the compiler where PyTorch's build looks for it.
+
+    Returns:
+        Its path and its CUDA, such as "13.0", or None where it does not say; None if there is none.
+    """
     nvcc = _nvcc()
     if nvcc is None:
-        return f"no nvcc was found, and PyTorch was built with CUDA {cuda}: {load}"
+        return None
     told = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
-    release = re.search(r"release (\d+)\.(\d+)", told.stdout)
-    if release is None or release[1] == cuda.partition(".")[0]:
-        return ""
-    found = f"{release[1]}.{release[2]}"
-    return f"{nvcc} is of CUDA {found}, and PyTorch was built with {cuda}: {load}"
+    release = re.search(r"release (\d+\.\d+)", told.stdout)
+    return nvcc, release[1] if release else None
 
 
 def _nvcc() -> Path | None:
-    """Find the compiler where PyTorch's build looks for it."""
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     on_path = shutil.which("nvcc")
     if home is None and on_path is not None:
