@@ -7,6 +7,7 @@ import types
 import pytest
 
 from rlvr_dynamics.grading.grade import grade_finished
+from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, counts
 
 pytest.importorskip("verl")
 torch = pytest.importorskip("torch")
@@ -125,6 +126,26 @@ def test_what_is_cut_earns_nothing_and_what_ends_at_the_limit_earns_its_reward(m
     ended = asyncio.run(_scored(built, rollout("So it is 4", "4", END, {})))
     assert (cut["reward_score"], ended["reward_score"]) == (0.0, 1.0)
     assert cut["reward_extra_info"]["truncated"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["naive", "dapo"])
+def test_what_a_manager_grades_is_counted(manager, name, tmp_path, monkeypatch):
+    import numpy as np
+
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    built = manager(name, 100)
+    for text, step, split in (
+        ("So it is 4", 3, "train"),
+        ("So it is 5", 3, "train"),
+        ("So it is 4", 3, "val"),
+    ):
+        data = rollout(text, "4", END, {"split": split, "index": 1})
+        data.non_tensor_batch |= {"global_steps": np.array([step]), "uid": np.array(["a"])}
+        asyncio.run(_scored(built, data))
+    found = counts(tmp_path)[3]
+    shares = {key: found[f"rollouts/{key}"] for key in ("problems", "answers", "acc_exact")}
+    assert shares == {"problems": 1, "answers": 2, "acc_exact": 0.5}
+    assert (found["validation/answers"], found["validation/acc_exact"]) == (1, 1.0)
 
 
 def test_a_folder_without_generation_config_ends_at_the_tokenizers_token(tmp_path):
