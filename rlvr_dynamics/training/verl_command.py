@@ -8,8 +8,8 @@ from pathlib import Path
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 from rlvr_dynamics.schema.overrides import key_of, quoted
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
-from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 from rlvr_dynamics.training import saved_states
+from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
