@@ -36,7 +36,7 @@ def test_an_interval_of_two_points_needs_fewer_answers_on_more_questions():
 
 
 def test_models_of_a_paper_and_what_tables_put_beside_them_answer_in_full():
-    config = load(["+exp=dapo_qwen3_8b"])
+    config = load(["+exp=dapo_qwen3_8b", "trainer.steps=100"])
     planned = planned_models(config)
     assert len(planned) == len(set(planned)) == 29
     assert {str(model) for model in whole_models(config, planned)} == {
