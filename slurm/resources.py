@@ -124,9 +124,9 @@ def memory_gib(job: str, config: RunConfig) -> int:
     if job == "train":
         trainer = config.trainer
         workers = max(trainer.gpus_per_node, 1)
-        held = memory(config).host + LOADED_BYTES * count * workers
+        held = memory(config).host
         if trainer.device == "cpu":
-            held += 2 * IN_STEP_BYTES * count
+            held += (LOADED_BYTES + 2 * IN_STEP_BYTES) * count
         return math.ceil(held / GIB) + 2 * PROCESS_GIB + WORKER_GIB * workers
     if job == "score":
         settings, engines = config.scoring, engines_of(config)

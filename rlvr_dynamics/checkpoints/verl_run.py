@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.cast import (
@@ -42,6 +43,8 @@ class VerlRun:
         *,
         dtype: str,
         critic: bool,
+        steps: int,
+        state_every: int = 1,
     ) -> None:
         """Name the folders and read the base's layout.
 
@@ -52,12 +55,15 @@ class VerlRun:
             keep_states: Number of optimizer states to keep for a resume.
             dtype: Dtype of the published steps, float32 or bfloat16.
             critic: Whether the run trains a value model, whose state a resume also needs.
+            steps: Number of the last step.
+            state_every: verl saves what a resume needs at multiples of it, the model at every step.
 
         Raises:
             UserError: The base is not stored in `dtype`.
         """
         self.verl, self.published, self.keep_states = verl, published, keep_states
         self.base, self.dtype, self.critic = read_layout(base), dtype, critic
+        self.steps, self.state_every = steps, state_every
         if self.base.dtype != dtype:
             raise UserError(
                 f"the base is stored in {self.base.dtype}, its checkpoints would be in {dtype}",
@@ -76,9 +82,8 @@ class VerlRun:
             return 0
         except ValueError:
             # verl truncates and rewrites this file last; a kill or a full disk can leave it empty.
-            steps = (folder.name[12:] for folder in self.verl.glob("global_step_*"))
-            found = sorted((int(step) for step in steps if step.isdigit()), reverse=True)
-            return next((step for step in found if self._state_is_whole(step)), 0)
+            whole = (step for step in self._saved_steps() if self._state_is_whole(step))
+            return next(whole, 0)
 
     def published_steps(self) -> list[int]:
         """Steps with a published folder, ascending."""
@@ -88,8 +93,8 @@ class VerlRun:
         """Verify and publish every step that verl has finished; returns the new ones.
 
         A step is compared with the base (names, shapes, dtype), checked for values that are not
-        finite, hashed, flushed to disk and published atomically by one rename. Only the newest
-        `keep_states` optimizer states are kept.
+        finite, hashed, flushed to disk and published atomically by one rename. Of verl's folders
+        only the newest `keep_states` with a training state are kept.
 
         Args:
             deadline: Time (`time.monotonic`) by which the call must return; a step that would miss
@@ -119,8 +124,10 @@ class VerlRun:
             self._publish(step, folder, target)
             self._slowest = max(self._slowest, time.monotonic() - begin)
             new.append(step)
-        for step in range(1, saved - self.keep_states + 1):
-            shutil.rmtree(self._state(step), ignore_errors=True)
+        kept = list(self._with_state())[: self.keep_states]
+        for step in self._saved_steps():
+            if step <= saved and step not in kept:
+                shutil.rmtree(self._state(step), ignore_errors=True)
         self._ingested = saved
         return new
 
@@ -141,25 +148,23 @@ class VerlRun:
                 f"bytes, {free:,} are free",
                 where=str(self.verl),
                 way_out="free some space, then run the same command again: training goes on from "
-                f"step {saved}",
+                f"step {next(self._with_state(), 0)}",
             )
 
     def next_save_bytes(self, saved: int) -> int:
         """Bytes needed by the save after step `saved`, before anything older is removed."""
         gathered = stored_bytes(self.base, GATHERED_DTYPE)
-        models = 2 if self.critic else 1
-        folder = self._state(saved)
-        # The gathered weights are counted separately, whether published or not.
-        state = _bytes_below(folder) - _bytes_below(folder / "actor" / "huggingface")
         cast = 0 if self.dtype == GATHERED_DTYPE else stored_bytes(self.base, self.dtype)
-        return (state or models * STATE_COPIES * gathered) + gathered + cast
+        state = 0 if (saved + 1) % self.state_every else self._state_bytes(gathered)
+        return state + gathered + cast
 
     def prepare_resume(self) -> int:
         """Find the step to continue from and point verl at it.
 
         Returns:
-            The newest step with a complete training state; 0 for a fresh start. Published steps
-            after it are removed: training will reach them again, on a different path.
+            The newest step with a complete training state; 0 for a fresh start; the last step if
+            all are published. Published steps after it are removed: training will reach them
+            again, on a different path.
 
         Raises:
             UserError: Checkpoints were published but no training state is left to resume from.
@@ -168,7 +173,9 @@ class VerlRun:
         saved = self.saved_step()
         candidates = [step for step in range(saved, 0, -1) if self._state_is_whole(step)]
         published = self.published_steps()
-        if not candidates and published:
+        if published == list(range(1, self.steps + 1)):
+            return self.steps
+        if not candidates and published and published[-1] >= self.state_every:
             raise UserError(
                 f"cannot resume: {len(published)} checkpoints are published but verl's training "
                 "state is gone",
@@ -182,14 +189,36 @@ class VerlRun:
             write_text(self.verl / LATEST, str(step))
         for later in (other for other in published if other > step):
             shutil.rmtree(self.published / f"step_{later}")
-        for folder in self.verl.glob("global_step_*"):  # incomplete, or from the abandoned path
-            if folder.name[12:].isdigit() and int(folder.name[12:]) > step:
-                shutil.rmtree(folder)
+        for later in self._saved_steps():  # incomplete, or from the abandoned path
+            if later > step:
+                shutil.rmtree(self._state(later))
         self._ingested = step
         return step
 
     def _state(self, step: int) -> Path:
         return self.verl / f"global_step_{step}"
+
+    def _saved_steps(self) -> list[int]:
+        """Steps of which verl has a folder, the newest first."""
+        found = (folder.name[12:] for folder in self.verl.glob("global_step_*"))
+        return sorted((int(step) for step in found if step.isdigit()), reverse=True)
+
+    def _holds_state(self, step: int) -> bool:
+        return any(_STATE.fullmatch(file.name) for file in (self._state(step) / "actor").glob("*"))
+
+    def _with_state(self) -> Iterator[int]:
+        """Steps whose state verl has finished saving, the newest first."""
+        saved = self.saved_step()
+        return (step for step in self._saved_steps() if step <= saved and self._holds_state(step))
+
+    def _state_bytes(self, gathered: int) -> int:
+        """Bytes of the newest state; before the first one, from the model's size."""
+        newest = next(self._with_state(), None)
+        if newest is None:
+            return (2 if self.critic else 1) * STATE_COPIES * gathered
+        folder = self._state(newest)
+        # The gathered weights are counted separately, whether published or not.
+        return _bytes_below(folder) - _bytes_below(folder / "actor" / "huggingface")
 
     def _state_is_whole(self, step: int) -> bool:
         """Whether every rank's actor and critic files and the data loader's position exist."""

@@ -15,6 +15,11 @@ from rlvr_dynamics.scoring.sizes import planned_models
 # Bytes per second, assumed: a shared file system under load, and a local NVMe disk or a parallel
 # file system. One process that writes a model alone is rarely faster.
 SLOW_DISK, FAST_DISK = 0.5e9, 2e9
+# What the other processes wait for the first one to write the model: verl 0.9.1 opens its process
+# groups without a limit of its own, their barrier is gloo's ("cpu:gloo,cuda:nccl"), and PyTorch's
+# default for it is 30 minutes.
+WAIT_SECONDS = 1800
+WAIT_MARGIN = 2  # of the rate, for gathering the weights and for a disk that others use too
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,11 @@ class Save:
         """Mean over the steps."""
         return self.weights + self.state / self.every
 
+    @property
+    def least_rate(self) -> float:
+        """Bytes per second that the disk must take from one process, or training is ended."""
+        return WAIT_MARGIN * self.weights / WAIT_SECONDS
+
     def seconds_per_step(self, rate: float) -> float:
         """Mean time of saving where the disk takes `rate` bytes per second."""
         return self.bytes_per_step / rate
@@ -83,7 +93,7 @@ def save(config: RunConfig) -> Save:
     return Save(
         weights=4 * weights,
         state=BETWEEN_STEPS_BYTES * (weights + critic) * copies,
-        every=1,
+        every=trainer.save_state_every,
     )
 
 

@@ -1,7 +1,7 @@
 """Memory of training with verl, on the GPUs and on the host, and whether it fits.
 
 Legend: N parameters, C parameters of PPO's critic, L layers, h hidden size, V vocabulary,
-S GPUs that share one copy of the training state, tokens of one pass = longest prompt + response.
+S GPUs that share one copy of the training state, tokens of one pass (`Trainer.tokens_per_pass`).
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,19 @@ from rlvr_dynamics.estimates.shapes import (
     DTYPE_BYTES,
     GIB,
     critic_count,
+    pinned_share,
     shape_of,
 )
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.training.verl_command import without_flash_attention
 
 IN_STEP_BYTES = 16  # float32 weight, both moments of Adam and the float32 gradient
-LOGIT_BYTES = 8  # logits, the same over the temperature, log-softmax and gradient, 2 bytes each
-RESERVED_BYTES = 6 * GIB  # CUDA context, NCCL buffers, what the allocator cannot use
-ENGINE_BYTES = 2 * GIB  # vLLM's own activations and captured graphs, inside its share
+LOGIT_COPIES = 2  # logits and their gradient; flash-attn's cross entropy makes no other
+MORE_LOGIT_COPIES = 2  # without it log-softmax and its gradient; with an entropy bonus its own two
+REDUCED_BYTES = 4  # the float32 copy of a gradient that is reduced over the GPUs
+RESERVED_BYTES = 6 * GIB  # CUDA contexts, NCCL buffers, what the allocator cannot use
+ENGINE_BYTES = 2 * GIB  # vLLM's own activations and captured graphs; it keeps them while asleep
+SPARE_BYTES = 2 * GIB  # left free on the card: the estimate's own error
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,20 @@ class Memory:
     Attributes:
         state: Float32 weights, gradients and both moments of the actor: 16 N / S.
         critic: What PPO's critic adds to it at the actor's peak: 12 C / S; with offloading 0.
-        gathered: Two layers, embedding and head as FSDP gathers them, and one layer's gradient.
+        gathered: Two layers, embedding and head as FSDP gathers them, and the gradient of the
+            larger of a layer and the head, as computed and in the float32 in which it is reduced.
         activations: Inputs of all layers that gradient checkpointing keeps (2 bytes each,
             tokens x h x L), and the inner values of the one layer that is computed again.
-        logits: 8 bytes x tokens x V.
+        logits: 2 copies of tokens x V; 2 more without flash-attn and 2 with an entropy bonus, one
+            more at a temperature other than 1.
         between: State of actor and critic while vLLM generates: 12 (N + C) / S; offloaded 0.
         rollout: vLLM's share of the card: weights, cache and its own activations.
         cache_tokens: Tokens for which the cache inside that share has room, in one engine.
-        host: On a node: offloaded state, the reference model (verl keeps it there, float32), and
-            the float32 weights that are gathered for a checkpoint.
+        host: On a node: offloaded state and the reference model (verl keeps it there, float32),
+            both page-locked, and whole models in float32: the one that the first rank gathers for
+            a checkpoint, or those that are loaded at the start. With a tied head verl loads one in
+            every process (`_build_module` of its FSDP engine takes no meta device then), otherwise
+            one for each copy of the training state.
     """
 
     state: int
@@ -53,7 +63,7 @@ class Memory:
     def training(self) -> int:
         """Peak of a training pass."""
         parts = self.state + self.critic + self.gathered + self.activations + self.logits
-        return parts + RESERVED_BYTES
+        return parts + ENGINE_BYTES + RESERVED_BYTES
 
     @property
     def generating(self) -> int:
@@ -65,47 +75,66 @@ def memory(config: RunConfig) -> Memory:
     """Estimate the memory of training on GPUs (FSDP with float32 weights, gradient checkpointing).
 
     Without the optimizer's and vLLM's own small buffers, for which `RESERVED_BYTES` and
-    `ENGINE_BYTES` stand.
+    `ENGINE_BYTES` stand. vLLM holds nothing on the host: verl starts it with random weights, sends
+    the trained ones through buffers of 2 GiB, and lets it drop them while training.
     """
     trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
     actor, critic, layer = shape.parameters, critic_count(shape, algorithm), shape.layer_parameters
-    compute = DTYPE_BYTES[trainer.precision]
-    tokens = trainer.max_prompt_tokens + trainer.max_response_tokens
-    embeddings = (1 if shape.tied else 2) * shape.vocabulary * shape.hidden
+    compute, tokens = DTYPE_BYTES[trainer.precision], trainer.tokens_per_pass
+    head = shape.vocabulary * shape.hidden
     inner = 6 * shape.hidden + 2 * (shape.heads + shape.kv_heads) * shape.head_dim
     inner += 4 * shape.intermediate
     held = 0 if trainer.offload else 1
     rollout = int(trainer.rollout_memory_share * trainer.gpu_memory_gib * GIB)
     room = rollout - ENGINE_BYTES - compute * actor // trainer.tensor_parallel
     cached = 2 * compute * shape.layers * shape.kv_heads * shape.head_dim / trainer.tensor_parallel
-    on_node = min(1.0, trainer.gpus_per_node / trainer.shard)
-    reference = actor if algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0 else 0
-    offloaded = (1 - held) * BETWEEN_STEPS_BYTES * (actor + critic)
-    copies = max(1, trainer.gpus_per_node // trainer.shard)
     return Memory(
         state=IN_STEP_BYTES * actor // trainer.shard,
         critic=held * BETWEEN_STEPS_BYTES * critic // trainer.shard,
-        gathered=compute * (3 * layer + embeddings),
+        gathered=compute * (2 * layer + (1 if shape.tied else 2) * head)
+        + (compute + REDUCED_BYTES) * max(layer, head),
         activations=compute * tokens * (shape.hidden * shape.layers + inner),
-        logits=LOGIT_BYTES * tokens * shape.vocabulary,
+        logits=_logit_copies(config) * compute * tokens * shape.vocabulary,
         between=held * BETWEEN_STEPS_BYTES * (actor + critic) // trainer.shard,
         rollout=rollout,
         cache_tokens=max(0, int(room / cached)),
-        host=int((offloaded + 4 * reference) * on_node * copies) + 4 * actor,
+        host=_host(config, actor, critic),
     )
 
 
+def _logit_copies(config: RunConfig) -> int:
+    plain, bonus = without_flash_attention(config.trainer), config.algorithm.entropy_coef > 0
+    scaled = config.trainer.temperature != 1  # divided by it into a copy
+    return LOGIT_COPIES + MORE_LOGIT_COPIES * (plain + bonus) + scaled
+
+
+def _host(config: RunConfig, actor: int, critic: int) -> int:
+    trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
+    on_node = min(1.0, trainer.gpus_per_node / trainer.shard)
+    copies = max(1, trainer.gpus_per_node // trainer.shard)
+    reference = actor if algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0 else 0
+    offloaded = BETWEEN_STEPS_BYTES * (actor + critic) if trainer.offload else 0
+    pinned = (offloaded + 4 * reference) * pinned_share(shape, trainer.shard)
+    whole = trainer.gpus_per_node if shape.tied else copies
+    return int(pinned * on_node * copies) + 4 * actor * max(1, whole)
+
+
 def misfits(config: RunConfig) -> list[str]:
-    """Say why training will not fit into trainer.gpu_memory_gib; empty when the estimate fits."""
+    """Say why training will not fit into trainer.gpu_memory_gib with `SPARE_BYTES` to spare.
+
+    Empty when the estimate fits.
+    """
     need, trainer = memory(config), config.trainer
-    card = trainer.gpu_memory_gib * GIB
-    longest = trainer.max_prompt_tokens + trainer.max_response_tokens
+    card = trainer.gpu_memory_gib * GIB - SPARE_BYTES
+    longest = trainer.longest_sample
     found = []
     if need.training > card:
+        shorter = "trainer.max_response_tokens"
+        if trainer.tokens_per_pass > longest:
+            shorter = "trainer.micro_batch_tokens"
         found.append(
             f"a training pass needs {need.training / GIB:.0f} GiB on each GPU of "
-            f"{trainer.gpu_memory_gib}: more GPUs in trainer.shard, or a shorter "
-            "trainer.max_response_tokens"
+            f"{trainer.gpu_memory_gib}: more GPUs in trainer.shard, or a smaller {shorter}"
         )
     if need.generating > card:
         found.append(

@@ -22,3 +22,27 @@ def shape_of(model: TinyModel | HubModel) -> Architecture:
     if model.kind == "hub":
         return model.architecture
     return architecture(model)
+
+
+def pinned_share(shape: Architecture, shard: int) -> float:
+    """How much page-locked host memory float32 weights of S GPUs take, of what they hold.
+
+    A GPU's part of each matrix (rows / S, rounded up) is one block, and PyTorch's allocator of
+    page-locked memory rounds blocks up to powers of two (CachingHostAllocator). Between 1 and
+    about 2; vectors are left out.
+    """
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    gate_up = (
+        [(2 * shape.intermediate, shape.hidden)]
+        if shape.family == "glm4"
+        else 2 * [(shape.intermediate, shape.hidden)]
+    )
+    layer = [(q, shape.hidden), (kv, shape.hidden), (kv, shape.hidden), (shape.hidden, q)]
+    layer += [*gate_up, (shape.hidden, shape.intermediate)]
+    ends = (1 if shape.tied else 2) * [(shape.vocabulary, shape.hidden)]
+    held = blocks = 0
+    for rows, columns in shape.layers * layer + ends:
+        part = 4 * -(-rows // shard) * columns
+        held += part
+        blocks += 1 << (part - 1).bit_length()
+    return blocks / held

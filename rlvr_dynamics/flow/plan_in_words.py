@@ -4,9 +4,9 @@ import shlex
 
 from rlvr_dynamics.checkpoints.steps import shortened
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.estimates.disk import disk, prediction_count
+from rlvr_dynamics.estimates.disk import WAIT_SECONDS, Save, disk, prediction_count, save
 from rlvr_dynamics.estimates.hours import response_tokens, steps_of, training_hours, work_of
-from rlvr_dynamics.estimates.memory import RESERVED_BYTES, memory, misfits
+from rlvr_dynamics.estimates.memory import ENGINE_BYTES, RESERVED_BYTES, memory, misfits
 from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.estimates.shapes import GIB, shape_of
@@ -22,7 +22,7 @@ from rlvr_dynamics.system.hardware import free_bytes, gpus_found
 from rlvr_dynamics.training.verl_command import environment, verl_command
 from rlvr_dynamics.training.verl_schema import check
 
-SHOWN_VARIABLES = ("VERL_", "VLLM_", "OMP_", "HF_")
+SHOWN_VARIABLES = ("RLVR_", "VERL_", "VLLM_", "OMP_", "HF_")
 
 
 def describe(run: Run) -> str:
@@ -148,19 +148,32 @@ def _disk(config: RunConfig, free: int) -> list[str]:
     return lines
 
 
+def _saving(each: Save) -> list[str]:
+    return [
+        f"saving    {each.weights / 1e9:.0f} GB of weights at every step, and for a resume "
+        f"{each.state / 1e9:.0f} GB at every {each.every}",
+        f"          one process writes the weights while the others wait, {WAIT_SECONDS:,} s at "
+        f"most: the disk must take {each.least_rate / 1e6:.0f} MB/s from it",
+    ]
+
+
 def _training_on_gpus(config: RunConfig) -> list[str]:
     need, trainer = memory(config), config.trainer
     problems = misfits(config)
     verdict = "does not fit" if problems else "fits"
+    tied = shape_of(config.model).tied
     return [
         f"memory    per GPU: training {need.training / GIB:.1f} GiB (state "
         f"{(need.state + need.critic) / GIB:.1f}, gathered {need.gathered / GIB:.1f}, activations "
         f"{need.activations / GIB:.1f}, logits {need.logits / GIB:.1f}, reserve "
-        f"{RESERVED_BYTES / GIB:.0f}), generating {need.generating / GIB:.1f} GiB "
+        f"and vLLM asleep {(RESERVED_BYTES + ENGINE_BYTES) / GIB:.0f}), "
+        f"generating {need.generating / GIB:.1f} GiB "
         f"(vLLM {need.rollout / GIB:.1f}, cache of {need.cache_tokens:,} tokens): {verdict} in "
         f"{trainer.gpu_memory_gib} GiB (estimate)",
         *(f"          {problem}" for problem in problems),
-        f"          host: {need.host / GIB:.0f} GiB on each node",
+        f"          host: {need.host / GIB:.0f} GiB on each node"
+        + (", where every process loads the tied model whole" if tied else ""),
+        *_saving(save(config)),
         *_training_time(config),
     ]
 

@@ -22,6 +22,7 @@ NEUTRAL: dict[str, Any] = {
     "trainer.critic_mini_batch_prompts": None,
     "trainer.validate_every": None,
     "trainer.validation_samples": 4,
+    "trainer.micro_batch_tokens": None,
 }
 _ABSENT = object()
 

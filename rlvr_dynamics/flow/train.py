@@ -17,7 +17,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
             published.pop(name)
         return {"published": published}
     values = sections(config, "algorithm", "trainer", "seed")
-    for name in ("start_timeout_seconds", "stall_timeout_seconds"):
+    for name in ("start_timeout_seconds", "stall_timeout_seconds", "save_state_every"):
         values["trainer"].pop(name)
     if config.trainer.validate_every is None:
         values["trainer"].pop("validation_samples", None)
@@ -41,6 +41,8 @@ def _work(run: Run, folder: Path) -> None:
         run.config.trainer.keep_optimizer_states,
         dtype=run.config.trainer.checkpoint_dtype,
         critic=run.config.algorithm.critic is not None,
+        steps=run.config.trainer.steps,
+        state_every=run.config.trainer.save_state_every,
     )
     train(run.config, prepare=run.of("prepare"), folder=folder, checkpoints=checkpoints)
 

@@ -86,7 +86,8 @@ class Hardware(Frozen):
 
     `shard` is the number of GPUs that share one copy of the training state (FSDP size); with
     nodes x gpus_per_node it spans the whole job. `offload` moves that state to host memory between
-    phases. `scoring_parallel` is vLLM's tensor parallelism for scoring checkpoints.
+    phases. `micro_batch_tokens` is the trainer's. `scoring_parallel` is vLLM's tensor parallelism
+    for scoring checkpoints.
     """
 
     nodes: Count
@@ -96,6 +97,7 @@ class Hardware(Frozen):
     tensor_parallel: Count
     offload: bool
     rollout_memory_share: Share
+    micro_batch_tokens: Count
     scoring_parallel: Count
 
 

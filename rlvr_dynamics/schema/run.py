@@ -83,7 +83,7 @@ class RunConfig(Frozen):
         if self.model.kind != "hub":
             return
         context, name = self.model.architecture.context, self.model.name
-        length = self.trainer.max_prompt_tokens + self.trainer.max_response_tokens
+        length = self.trainer.longest_sample
         if self.trains and length > context:
             raise ValueError(
                 f"trainer.max_prompt_tokens + max_response_tokens ({length}) is more than the "

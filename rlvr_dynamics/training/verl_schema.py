@@ -31,6 +31,8 @@ UNREAD = {
     "critic.ppo_max_token_len_per_gpu": "+critic.ppo_infer_max_token_len_per_gpu",
     "actor_rollout_ref.actor.grad_clip": "actor_rollout_ref.actor.optim.clip_grad",
     "critic.grad_clip": "critic.optim.clip_grad",
+    "actor_rollout_ref.nccl_timeout": "a disk that takes the whole model within 30 minutes, "
+    "PyTorch's limit, which this verl leaves as it is",
 }
 # Read by name from the plain configuration (DAPO's reward manager), not part of any dataclass.
 OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg"

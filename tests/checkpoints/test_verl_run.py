@@ -18,7 +18,7 @@ from tests.support.small_models import SHAPES, random_tensors, save_model
 def make(tmp_path):
     """A run with a base in a dtype."""
 
-    def build(dtype="float32", critic=False, keep=2, base=None):
+    def build(dtype="float32", critic=False, keep=2, base=None, every=1):
         if not (tmp_path / "base").exists():
             save_model(tmp_path / "base", base or random_tensors(0))
             store_base(tmp_path / "base", dtype, "test")
@@ -29,6 +29,8 @@ def make(tmp_path):
             keep,
             dtype=dtype,
             critic=critic,
+            steps=20,
+            state_every=every,
         )
 
     return build
@@ -45,7 +47,8 @@ def save_state(folder, ranks=1):
 def save(run, step, tensors=None, *, critic=False, ranks=1, tie=True):
     """Write a step as verl 0.9.1 does: states, the model, the data's position, then the number."""
     state = run.verl / f"global_step_{step}"
-    save_state(state / "actor", ranks)
+    if step % run.state_every == 0:
+        save_state(state / "actor", ranks)
     model = save_model(state / "actor" / "huggingface", tensors or random_tensors(step), tie=tie)
     # verl's own config names a dtype that is not the weights'.
     config = {"tie_word_embeddings": tie, "dtype": "bfloat16", "attn_implementation": "sdpa"}
@@ -215,6 +218,42 @@ def test_before_the_first_save_the_state_is_taken_from_the_models_size(make):
     weights = 4 * sum(tensor.numel() for tensor in random_tensors(0).values())
     assert make().next_save_bytes(0) == 4 * weights
     assert make(critic=True).next_save_bytes(0) == 7 * weights
+
+
+def test_states_at_every_third_step_are_kept_and_resumed_from(make):
+    run = make(every=3)
+    assert run.next_save_bytes(1) < run.next_save_bytes(2)  # step 3 has a state, step 2 none
+    for step in range(1, 12):
+        save(run, step)
+        run.ingest()
+    assert run.published_steps() == list(range(1, 12))
+    assert names(run.verl) == ["global_step_6", "global_step_9", LATEST]
+    again = make(every=3)
+    assert again.prepare_resume() == 9
+    assert (again.saved_step(), again.published_steps()) == (9, list(range(1, 10)))
+    save(again, 10, random_tensors(100))
+    assert again.ingest() == [10]
+    stored = load_file(again.published / "step_10" / "model.safetensors")
+    assert torch.equal(stored["model.norm.weight"], random_tensors(100)["model.norm.weight"])
+
+
+def test_before_the_first_state_a_run_begins_again(make):
+    run = make(every=3)
+    save(run, 1)
+    save(run, 2)
+    assert run.ingest() == [1, 2]
+    again = make(every=3)
+    assert (again.prepare_resume(), again.published_steps()) == (0, [])
+    assert names(run.verl) == []
+
+
+def test_a_run_with_all_its_steps_has_nothing_to_resume(make):
+    run = make(every=3)
+    for step in range(1, 21):
+        save(run, step)
+    run.ingest()
+    assert make(every=3).prepare_resume() == 20
+    assert run.published_steps() == list(range(1, 21))
 
 
 def test_a_deadline_leaves_steps_for_the_next_call(make):

@@ -5,7 +5,7 @@ import pytest
 from rlvr_dynamics import config
 from rlvr_dynamics.estimates.disk import disk, prediction_count, save
 from rlvr_dynamics.estimates.memory import memory, misfits
-from rlvr_dynamics.estimates.shapes import critic_count, shape_of
+from rlvr_dynamics.estimates.shapes import critic_count, pinned_share, shape_of
 from rlvr_dynamics.schema import Architecture, Critic, RunConfig
 
 # Published totals of the models' safetensors.
@@ -114,6 +114,8 @@ def small(**trainer: object) -> RunConfig:
         "checkpoint_dtype": "bfloat16",
         "prompts_per_step": 4,
         "keep_optimizer_states": 2,
+        "micro_batch_tokens": None,
+        "save_state_every": 1,
     }
     return loaded.model_copy(
         update={
@@ -127,6 +129,8 @@ def small(**trainer: object) -> RunConfig:
 LAYER = 2 * 64 + 2 * 32 + 3 * 128 + 2 * 8
 TOTAL = 2 * LAYER + 2 * 32 * 8 + 8
 CRITIC = TOTAL - 32 * 8 + 8 + 1
+# Every matrix over 1, 2, 4 or 8 GPUs has a power of two of elements.
+PINNED = 1.0
 
 
 def with_critic(made: RunConfig) -> RunConfig:
@@ -144,12 +148,28 @@ def test_memory_of_a_training_pass():
     need = memory(small())
     assert need.state == 16 * TOTAL // 4
     assert need.critic == 0
-    assert need.gathered == 2 * (3 * LAYER + 2 * 32 * 8)
+    # Two layers, embedding and head; a layer is larger than the head (32 x 8).
+    assert need.gathered == 2 * (2 * LAYER + 2 * 32 * 8) + 6 * LAYER
     inner = 6 * 8 + 2 * (2 + 1) * 4 + 4 * 16
     assert need.activations == 2 * 1000 * (8 * 2 + inner)
-    assert need.logits == 8 * 1000 * 32
+    assert need.logits == 4 * 1000 * 32
     parts = need.state + need.gathered + need.activations + need.logits
-    assert need.training == parts + 6 * 2**30
+    assert need.training == parts + 8 * 2**30
+
+
+def test_a_pass_holds_its_token_budget_but_never_less_than_the_longest_sample():
+    packed, one = memory(small(micro_batch_tokens=3000)), memory(small())
+    assert (packed.logits, packed.activations) == (3 * one.logits, 3 * one.activations)
+    assert memory(small(micro_batch_tokens=500)) == one
+
+
+def test_logits_are_held_more_often_without_flash_attention_or_with_an_entropy_bonus():
+    sdpa = ["+actor_rollout_ref.model.override_config.attn_implementation=sdpa"]
+    flash = ["+actor_rollout_ref.model.override_config.attn_implementation=flash_attention_2"]
+    assert memory(small(verl_overrides=sdpa)).logits == 8 * 1000 * 32
+    assert memory(small(verl_overrides=flash)).logits == 4 * 1000 * 32
+    assert memory(small(temperature=0.6)).logits == 6 * 1000 * 32
+    assert memory(with_reference(small(), entropy_coef=0.1)).logits == 8 * 1000 * 32
 
 
 def test_memory_while_generating():
@@ -168,39 +188,64 @@ def test_offloading_moves_state_to_the_host_and_critic_and_actor_take_turns():
     assert (moved.critic, moved.between) == (0, 0)
     assert kept.state == moved.state
     assert kept.host == 4 * TOTAL
-    assert moved.host == 12 * (TOTAL + CRITIC) + 4 * TOTAL
+    assert moved.host == int(12 * (TOTAL + CRITIC) * PINNED) + 4 * TOTAL
 
 
 @pytest.mark.parametrize("coefficient", ["kl_loss_coef", "kl_reward_coef"])
 def test_a_reference_model_lies_on_the_host(coefficient):
     plain, other = small(), with_reference(small(), **{coefficient: 0.001})
-    assert memory(other).host - memory(plain).host == 4 * TOTAL
+    assert memory(other).host - memory(plain).host == int(4 * TOTAL * PINNED)
     assert memory(other).training == memory(plain).training
 
 
 def test_the_host_of_one_of_several_nodes_and_of_several_copies():
     several = memory(small(nodes=2, shard=8, offload=True))
-    assert several.host == 12 * TOTAL // 2 + 4 * TOTAL
-    copies = memory(small(shard=2, offload=True))
-    assert copies.host == 2 * 12 * TOTAL + 4 * TOTAL
+    assert several.host == int(12 * TOTAL / 2 * PINNED) + 4 * TOTAL
+    copies = memory(small(shard=2, offload=True))  # each loads the model once
+    assert copies.host == int(2 * 12 * TOTAL * PINNED) + 2 * 4 * TOTAL
+
+
+def test_a_tied_model_is_loaded_whole_by_every_process():
+    made = small()
+    tied = made.model.architecture.model_copy(update={"tied": True})
+    model = made.model.model_copy(update={"architecture": tied})
+    need = memory(made.model_copy(update={"model": model}))
+    assert need.host == 4 * 4 * (TOTAL - 32 * 8)
+    cell = config.load(["+exp=dapo_qwen3_4b"])  # without a reference model
+    assert memory(cell).host == 8 * 4 * PUBLISHED["qwen3_4b"]
+
+
+def test_page_locked_blocks_are_powers_of_two():
+    shape = small().model.architecture
+    assert pinned_share(shape, 1) == pinned_share(shape, 8) == 1.0
+    # 5 GPUs: 2 of 8 rows each, 1 of 4, 4 of 16 (512 / 5 bytes ...), 7 of 32.
+    layer = [2 * 8, 8, 8, 2 * 8, 4 * 8, 4 * 8, 2 * 16]
+    rows = 2 * layer + 2 * [7 * 8]
+    rounded = 2 * layer + 2 * [8 * 8]
+    assert pinned_share(shape, 5) == pytest.approx(sum(rounded) / sum(rows))
 
 
 def test_float32_computation_takes_four_bytes():
     need, half = memory(small(precision="fp32")), memory(small())
-    assert need.gathered == 2 * half.gathered
+    assert need.gathered == 2 * half.gathered - 4 * LAYER  # reduced in float32 by both
+    assert need.logits == 2 * half.logits
     assert need.activations == 2 * half.activations
 
 
 def test_what_does_not_fit_is_named_with_its_way_out():
-    fine = small(gpu_memory_gib=12, rollout_memory_share=0.4)
+    fine = small(gpu_memory_gib=14, rollout_memory_share=0.4)
     assert misfits(fine) == []
+    # 8 GiB of reserve and 2 to spare are asked for beside the model's few bytes.
+    assert "training pass" in " ".join(misfits(small(gpu_memory_gib=10, rollout_memory_share=0.2)))
+    packed = small(gpu_memory_gib=14, rollout_memory_share=0.4, micro_batch_tokens=100_000_000)
+    assert "a smaller trainer.micro_batch_tokens" in " ".join(misfits(packed))
     long = fine.model_copy(
         update={"trainer": fine.trainer.model_copy(update={"max_response_tokens": 100_000_000})}
     )
     assert "max_response_tokens" in " ".join(misfits(long))
-    greedy = small(gpu_memory_gib=12, rollout_memory_share=0.9)
+    greedy = small(gpu_memory_gib=14, rollout_memory_share=0.9)
     assert "rollout_memory_share" in " ".join(misfits(greedy))
-    starved = small(gpu_memory_gib=12, rollout_memory_share=0.1)
+    starved = small(gpu_memory_gib=14, rollout_memory_share=0.1)
     assert "room for 0 tokens" in " ".join(misfits(starved))
 
 
@@ -241,6 +286,10 @@ def test_a_save_is_the_gathered_model_and_every_copy_of_the_state():
     assert save(made).weights == 4 * TOTAL
     assert save(made).state == 2 * 12 * (TOTAL + CRITIC)
     assert save(made).seconds_per_step(100.0) == (save(made).weights + save(made).state) / 100
+    fifth = with_critic(small(shard=2, save_state_every=5))
+    assert save(fifth).bytes_per_step == save(made).weights + save(made).state / 5
+    # Twice the rate at which 30 minutes would just do.
+    assert save(made).least_rate == 2 * 4 * TOTAL / 1800
 
 
 def test_disk_counts_only_the_stages_that_run():

@@ -17,7 +17,7 @@ from rlvr_dynamics import config
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk
 from rlvr_dynamics.estimates.hours import training_hours
-from rlvr_dynamics.estimates.memory import misfits
+from rlvr_dynamics.estimates.memory import memory, misfits
 from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.run_directory.lock import is_locked, locked
 from rlvr_dynamics.run_directory.progress import progress
@@ -66,6 +66,9 @@ def test_every_cell_composes_fits_and_is_known_to_verl(cell, together, tmp_path)
     assert (loaded.name, loaded.run_dir) == (cell.name, f"outputs/{cell.name}")
     assert (loaded.model.name, loaded.algorithm.name) == (cell.model, cell.algorithm)
     assert misfits(loaded) == []
+    need, card = memory(loaded), loaded.trainer.gpu_memory_gib * 2**30
+    assert max(need.training, need.generating) <= card - 2 * 2**30
+    assert loaded.trainer.tokens_per_pass >= max(24_576, loaded.trainer.longest_sample)
     if verl_schema.verl_folder() is None:
         pytest.skip("verl is not installed")
     command = verl_command(loaded, prepare=tmp_path, output=tmp_path)

@@ -20,6 +20,8 @@ OVERRIDES = [
     "trainer.prompts_per_step=8",
     "trainer.mini_batch_prompts=8",
     "trainer.micro_batch_samples=64",
+    "trainer.micro_batch_tokens=1024",  # 64 samples of up to 96 tokens: several passes
+    "trainer.save_state_every=2",
     "model.steps_clean=420",
     "model.steps_noisy=20",
     "model.careful=0.5",
@@ -43,16 +45,19 @@ def command(run_dir: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
-    """One run, killed without warning after its second checkpoint, and run again."""
+    """One run, killed without warning after its third checkpoint, and run again from the second.
+
+    Only every second step has a state to go on from.
+    """
     run_dir = tmp_path_factory.mktemp("run") / "demo"
     marker = str((run_dir / "train").resolve())
     first = subprocess.Popen(command(run_dir), stderr=subprocess.PIPE, text=True)
-    second_step = run_dir / "train" / "checkpoints" / "step_2"
+    third_step = run_dir / "train" / "checkpoints" / "step_3"
     end = time.monotonic() + 900
-    while not second_step.exists() and first.poll() is None and time.monotonic() < end:
+    while not third_step.exists() and first.poll() is None and time.monotonic() < end:
         time.sleep(0.2)
     assert first.poll() is None, first.communicate()[1]
-    assert second_step.exists()
+    assert third_step.exists()
     first.send_signal(signal.SIGKILL)
     first.wait()
     end = time.monotonic() + 60

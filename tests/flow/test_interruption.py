@@ -95,6 +95,7 @@ def training(tmp_path, monkeypatch):
             2,
             dtype="float32",
             critic=False,
+            steps=5,
         )
         loaded = config.load(["trainer.steps=5", "trainer.start_timeout_seconds=30.0"])
         return trainer.train(

@@ -38,6 +38,7 @@ TOUCHES = {
     "trainer.start_timeout_seconds": "report",
     "trainer.stall_timeout_seconds": "report",
     "trainer.validation_samples": "report",  # as long as nothing is validated
+    "trainer.save_state_every": "report",
     "measure": "measure",
     **dict.fromkeys(
         [f"measure.{key}" for key in ("memory_gib", "threads", "device", "engine", "ray_address")],

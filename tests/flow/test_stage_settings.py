@@ -93,6 +93,7 @@ def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic)
     checkpoints = record("rlvr_dynamics.checkpoints.verl_run.VerlRun", "checkpoints")
     trained = record("rlvr_dynamics.training.trainer.train")
     given = ["trainer.checkpoint_dtype=bfloat16", "trainer.keep_optimizer_states=5"]
+    given += ["trainer.steps=77", "trainer.save_state_every=3"]
     run = run_of(tmp_path, f"algorithm={algorithm}", *given)
     folder = tmp_path / "train"
     work("train")(run, folder)
@@ -102,7 +103,12 @@ def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic)
         tmp_path / "prepare" / "base",
         5,
     )
-    assert checkpoints.named == {"dtype": "bfloat16", "critic": critic}
+    assert checkpoints.named == {
+        "dtype": "bfloat16",
+        "critic": critic,
+        "steps": 77,
+        "state_every": 3,
+    }
     assert trained.arguments == (run.config,)
     assert trained.named == {
         "prepare": tmp_path / "prepare", "folder": folder, "checkpoints": "checkpoints",

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,6 +103,31 @@ def test_a_verl_that_breaks_or_hangs_is_an_error_with_its_log(
         )
     assert "verl_1.log" in str(caught.value)
     assert processes.marked(str((tmp_path / "train").resolve())) == []
+
+
+def test_a_step_far_longer_than_those_before_is_stuck(tmp_path, monkeypatch):
+    """Two steps of half a second, then none."""
+    monkeypatch.setattr(trainer, "LEAST_STALL_SECONDS", 1.0)
+    script = (
+        "import os, time\n"
+        "for step in (1, 2):\n"
+        "    time.sleep(0.5)\n"
+        "    with open(os.environ['VERL_FILE_LOGGER_PATH'], 'a') as log:\n"
+        '        log.write(\'{"step": %d, "data": {"critic/score/mean": 0.5, \' % step)\n'
+        "        log.write('\"timing_s/step\": 0.5}}\\n')\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.setattr(
+        trainer, "verl_command", lambda *_args, **_kwargs: [sys.executable, "-c", script]
+    )
+    with pytest.raises(StageFailed, match=r"verl made no step for \d+ s after step 2") as caught:
+        trainer.train(
+            config.load(["trainer.stall_timeout_seconds=null"]),
+            prepare=tmp_path,
+            folder=tmp_path / "train",
+            checkpoints=NoCheckpoints(),
+        )
+    assert int(re.findall(r"no step for (\d+) s", str(caught.value))[0]) < 60
 
 
 def test_a_disk_that_verl_filled_is_the_users_to_free(tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "trainer.gpu_memory_gib": "estimates",
     "trainer.checkpoint_dtype": "checkpoints/verl_run.py",
     "trainer.keep_optimizer_states": "checkpoints/verl_run.py",
+    "trainer.save_state_every": "training/saved_states.py",
     "trainer.start_timeout_seconds": "training/trainer.py",
     "trainer.stall_timeout_seconds": "training/trainer.py",
 }
@@ -124,9 +125,10 @@ GPUS: Rows = {
             "data.max_prompt_length": 901,
             f"{ROLLOUT}.max_model_len": 2102,
             f"{ROLLOUT}.max_num_batched_tokens": 2102,
-            f"{ACTOR}.ppo_max_token_len_per_gpu": 2102,
-            "critic.ppo_infer_max_token_len_per_gpu": 2102,
         },
+    ),
+    "trainer.micro_batch_tokens": same(
+        3301, f"{ACTOR}.ppo_max_token_len_per_gpu", "critic.ppo_infer_max_token_len_per_gpu"
     ),
     "trainer.max_response_tokens": same(
         1201, "data.max_response_length", "reward.reward_kwargs.max_resp_len"
@@ -244,6 +246,7 @@ CPU: Rows = {
             f"{ROLLOUT}.max_num_batched_tokens": 2048,
         },
     ),
+    "trainer.micro_batch_tokens": (None, {}),
     "trainer.max_response_tokens": same(
         83, "data.max_response_length", f"{ACTOR}.loss_scale_factor"
     ),
