@@ -69,27 +69,26 @@ def compared(declared: TableFile, ours: pd.DataFrame, plain: pd.DataFrame) -> li
     label = f"table {declared.name}"
     if len(ours) != len(plain):
         return [holds(f"{label}: rows", len(ours), False, str(len(plain)))]
-    worst = {True: ("", 0.0), False: ("", 0.0)}
+    worst = {True: ("", -1.0), False: ("", -1.0)}
     for column in declared.columns:
         if column.name not in ours or not _holds_numbers(ours[column.name]):
             continue
         judged = column.kind in JUDGED and column.name not in ROUNDING
         difference = _difference(*(values(each, column.name) for each in (ours, plain)))
-        if difference >= worst[judged][1]:
-            worst[judged] = (column.name, difference)
+        worst[judged] = max(worst[judged], (column.name, difference), key=lambda pair: pair[1])
+    (name, difference), (other, told) = worst[True], worst[False]
     found = []
-    if worst[True][0]:
+    if name:
         found.append(
-            at_most(f"{label}: largest difference, in {worst[True][0]}", worst[True][1], BOUND)
+            at_most(f"{label}: largest difference{_in(name, difference)}", difference, BOUND)
         )
-    if worst[False][0]:
-        found.append(
-            noted(
-                f"{label}: largest difference of what follows, in {worst[False][0]}",
-                worst[False][1],
-            )
-        )
+    if other:
+        found.append(noted(f"{label}: of what follows{_in(other, told)}", told))
     return found
+
+
+def _in(column: str, difference: float) -> str:
+    return f", in {column}" if difference else ""
 
 
 def _holds_numbers(column: object) -> bool:
