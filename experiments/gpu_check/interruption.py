@@ -29,7 +29,6 @@ def commands(bench: Bench) -> Commands:
     own = (
         *shapes.small_rollouts(bench),
         f"trainer.steps={STEPS}",
-        "trainer.keep_optimizer_states=1",
         f"reuse={shapes.commands(bench)[shapes.RUN].folder}",
     )
     return {RUN: Command(bench.folder(NAME) / RUN, own)}

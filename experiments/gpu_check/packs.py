@@ -3,17 +3,17 @@
 from experiments.gpu_check.bench import Bench, Command, Commands, batch, random_model
 from experiments.gpu_check.finding import Finding, above, holds, needs_gpu, noted
 from experiments.gpu_check.product import mean_of, run, table
-from experiments.gpu_check.shapes import SPARE_GIB, architecture, cell, within_estimate
+from experiments.gpu_check.shapes import NO_STATE, architecture, cell, within_estimate
 from experiments.gpu_check.times import beside_estimates
 from rlvr_dynamics.config import load
-from rlvr_dynamics.estimates.memory import memory
-from rlvr_dynamics.estimates.shapes import GIB
+from rlvr_dynamics.estimates.memory import misfits
 from rlvr_dynamics.schema import RunConfig
 
 NAME = "packs"
 CELLS = {"1_5b": "grpo_qwen2_5_math_1_5b", "7b": "grpo_qwen2_5_7b"}
 STEPS = 2
 PROMPT = 64  # the demo's prompts are short; the answer takes the rest of the longest sample
+MOST_LAYERS = {"1_5b": 28, "7b": 8}
 GROUP = {"1_5b": 8, "7b": 4}
 # Every answer is as long as it may be.
 TO_THE_END = "trainer.verl_overrides=['actor_rollout_ref.rollout.ignore_eos=true']"
@@ -68,8 +68,8 @@ def architecture_layers(command: Command) -> int:
 
 
 def _command(card: Bench, name: str, bench: Bench) -> Command:
-    """Return the run of a cell's shapes, with as many layers as the card has room for."""
-    layers = architecture(CELLS[name]).layers
+    """Return the run of a cell's shapes; what layers add is told by a few of the largest."""
+    layers = min(architecture(CELLS[name]).layers, MOST_LAYERS[name])
     config = load(list(_overrides(card, name, layers)))
     while layers > 1 and not _fits(config, layers):
         layers -= 1
@@ -78,7 +78,6 @@ def _command(card: Bench, name: str, bench: Bench) -> Command:
 
 def _overrides(card: Bench, name: str, layers: int) -> tuple[str, ...]:
     trainer = cell(CELLS[name]).trainer
-    longest = trainer.max_prompt_tokens + trainer.max_response_tokens
     return (
         *random_model(card, architecture(CELLS[name]), f"random_{name}", layers),
         "algorithm=grpo",
@@ -86,18 +85,17 @@ def _overrides(card: Bench, name: str, layers: int) -> tuple[str, ...]:
         "algorithm.warmup_steps=0",
         *batch(card, prompts=2 * card.gpus, updates=1, group=GROUP[name]),
         f"trainer.max_prompt_tokens={PROMPT}",
-        f"trainer.max_response_tokens={longest - PROMPT}",
+        f"trainer.max_response_tokens={trainer.longest_sample - PROMPT}",
+        f"trainer.micro_batch_tokens={trainer.tokens_per_pass}",
+        f"trainer.offload={str(trainer.offload).lower()}",
         f"trainer.steps={STEPS}",
+        NO_STATE,
         "trainer.checkpoint_dtype=bfloat16",
-        "trainer.keep_optimizer_states=1",
         TO_THE_END,
         "stages=[prepare,train]",
     )
 
 
 def _fits(config: RunConfig, layers: int) -> bool:
-    """Whether training and generating leave what every cell has to spare."""
     model = config.model.model_copy(update={"layers": layers})
-    need = memory(config.model_copy(update={"model": model}))
-    card = config.trainer.gpu_memory_gib * GIB
-    return max(need.training, need.generating) + SPARE_GIB * GIB <= card
+    return not misfits(config.model_copy(update={"model": model}))

@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.cast import (
@@ -158,13 +158,19 @@ class VerlRun:
         state = 0 if (saved + 1) % self.state_every else self._state_bytes(gathered)
         return state + gathered + cast
 
-    def prepare_resume(self) -> int:
+    def prepare_resume(self, logged: Collection[int]) -> int:
         """Find the step to continue from and point verl at it.
 
+        verl writes a step's metrics after its checkpoint. If it was ended between the two, the step
+        is trained again from an earlier state, unless none is kept.
+
+        Args:
+            logged: Steps whose metrics verl has written.
+
         Returns:
-            The newest step with a complete training state; 0 for a fresh start; the last step if
-            all are published. Published steps after it are removed: training will reach them
-            again, on a different path.
+            The newest step with a complete training state and metrics; 0 for a fresh start; the
+            last step if all are published. Published steps after it are removed: training will
+            reach them again, on a different path.
 
         Raises:
             UserError: Checkpoints were published but no training state is left to resume from.
@@ -173,7 +179,9 @@ class VerlRun:
         saved = self.saved_step()
         candidates = [step for step in range(saved, 0, -1) if self._state_is_whole(step)]
         published = self.published_steps()
-        if published == list(range(1, self.steps + 1)):
+        told = [step for step in candidates if step in logged]
+        complete = published == list(range(1, self.steps + 1))
+        if complete and (self.steps in logged or not told):
             return self.steps
         if not candidates and published and published[-1] >= self.state_every:
             raise UserError(
@@ -182,7 +190,7 @@ class VerlRun:
                 where=str(self.verl),
                 way_out="choose another run_dir, or move this one's train/ folder away",
             )
-        step = candidates[0] if candidates else 0
+        step = next(iter([*told, *candidates]), 0)
         if not step:
             (self.verl / LATEST).unlink(missing_ok=True)
         elif (self.verl / LATEST).read_text() != str(step):

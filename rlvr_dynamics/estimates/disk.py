@@ -29,9 +29,9 @@ class Disk:
     Attributes:
         base: The model before training, N in the checkpoints' dtype.
         checkpoints: One per step, N in the checkpoints' dtype each.
-        states: For a resume: 12 (N + C) for each kept state and the one being written, from every
-            copy of the training state, as each GPU saves its part; where checkpoints are bfloat16
-            also the float32 copy of N that verl saves first.
+        states: For a resume: 12 (N + C) for each kept state and the one being written, or for as
+            many as the steps have, from every copy of the training state, as each GPU saves its
+            part; where checkpoints are bfloat16 also the float32 copy of N that verl saves first.
         predictions: N in the checkpoints' dtype for each predicted and rebuilt step.
         directions: N in float32 where measure.directions asks for them.
     """
@@ -103,7 +103,8 @@ def disk(config: RunConfig) -> Disk:
     weights = shape.parameters
     width = DTYPE_BYTES[trainer.checkpoint_dtype]
     gathered = 4 * weights if width < 4 else 0
-    states = save(config).state * (trainer.keep_optimizer_states + 1)
+    saved = trainer.steps // trainer.save_state_every
+    states = save(config).state * min(trainer.keep_optimizer_states + 1, saved)
     published = config.source.published
     fetches = "train" in config.stages and published is not None and not published.stream
     fetched = len(published.steps) if fetches and published is not None else 0

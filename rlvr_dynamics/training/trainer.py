@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,8 +57,8 @@ class Checkpoints(Protocol):
         """Raise UserError if the next save does not fit on the disk."""
         ...
 
-    def prepare_resume(self) -> int:
-        """Return the step to resume from."""
+    def prepare_resume(self, logged: Collection[int]) -> int:
+        """Return the step to resume from, given the steps whose metrics were written."""
         ...
 
 
@@ -84,7 +84,9 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
     verl_folder.mkdir(parents=True, exist_ok=True)
     marker = str(folder.resolve())
     end_all(marker)  # left by an earlier attempt that was killed together with its supervisor
-    start = checkpoints.prepare_resume()
+    files = verl_folder.glob("metrics_*.jsonl")
+    logged = {row["step"] for file in files for row in _rows(file.read_bytes())}
+    start = checkpoints.prepare_resume(logged)
     if start < config.trainer.steps:
         attempt = len(list(verl_folder.glob("metrics_*.jsonl"))) + 1
         metrics_file = verl_folder / f"metrics_{attempt}.jsonl"

@@ -13,6 +13,8 @@ from rlvr_dynamics.checkpoints.verl_run import LATEST, VerlRun
 from rlvr_dynamics.errors import StageFailed, UserError
 from tests.support.small_models import SHAPES, random_tensors, save_model
 
+LOGGED = range(1, 21)  # metrics of every step
+
 
 @pytest.fixture
 def make(tmp_path):
@@ -165,7 +167,7 @@ def test_a_resume_takes_the_newest_whole_state(make, damage, critic, kind):
     else:
         file.unlink()
     again = make(critic=critic)
-    assert again.prepare_resume() == 2
+    assert again.prepare_resume(LOGGED) == 2
     assert again.saved_step() == 2
     assert again.published_steps() == [1, 2]
     assert names(run.verl) == ["global_step_2", LATEST]
@@ -181,16 +183,43 @@ def test_a_number_cut_off_while_it_was_written_is_found_again(make):
     save(run, 3)
     (run.verl / LATEST).write_text("")  # verl writes it last, and not at once
     again = make()
-    assert again.prepare_resume() == 3
+    assert again.prepare_resume(LOGGED) == 3
     assert (run.verl / LATEST).read_text() == "3"  # verl itself cannot read an empty one
     assert again.published_steps() == [1, 2, 3]
+
+
+def test_a_step_that_was_saved_but_not_logged_is_trained_again(make):
+    run = make()
+    for step in (1, 2, 3):
+        save(run, step)
+        run.ingest()
+    again = make()  # ended between the checkpoint of step 3 and its metrics
+    assert again.prepare_resume({1, 2}) == 2
+    assert (again.saved_step(), again.published_steps()) == (2, [1, 2])
+
+
+def test_without_an_earlier_state_a_step_without_metrics_is_gone_on_from(make):
+    run = make(keep=1)
+    for step in (1, 2, 3):
+        save(run, step)
+        run.ingest()
+    assert make(keep=1).prepare_resume({1, 2}) == 3
+
+
+def test_a_last_step_that_was_not_logged_is_trained_again(make):
+    run = make(every=3)
+    for step in range(1, 21):
+        save(run, step)
+    run.ingest()
+    assert make(every=3).prepare_resume(range(1, 20)) == 18
+    assert run.published_steps() == list(range(1, 19))
 
 
 def test_a_ppo_run_does_not_resume_without_its_critic(make):
     run = make(critic=True)
     save(run, 1, critic=False)
     with pytest.raises(UserError, match="training state is gone"):
-        run.prepare_resume()
+        run.prepare_resume(LOGGED)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -229,7 +258,7 @@ def test_states_at_every_third_step_are_kept_and_resumed_from(make):
     assert run.published_steps() == list(range(1, 12))
     assert names(run.verl) == ["global_step_6", "global_step_9", LATEST]
     again = make(every=3)
-    assert again.prepare_resume() == 9
+    assert again.prepare_resume(LOGGED) == 9
     assert (again.saved_step(), again.published_steps()) == (9, list(range(1, 10)))
     save(again, 10, random_tensors(100))
     assert again.ingest() == [10]
@@ -243,7 +272,7 @@ def test_before_the_first_state_a_run_begins_again(make):
     save(run, 2)
     assert run.ingest() == [1, 2]
     again = make(every=3)
-    assert (again.prepare_resume(), again.published_steps()) == (0, [])
+    assert (again.prepare_resume(LOGGED), again.published_steps()) == (0, [])
     assert names(run.verl) == []
 
 
@@ -252,7 +281,7 @@ def test_a_run_with_all_its_steps_has_nothing_to_resume(make):
     for step in range(1, 21):
         save(run, step)
     run.ingest()
-    assert make(every=3).prepare_resume() == 20
+    assert make(every=3).prepare_resume(LOGGED) == 20
     assert run.published_steps() == list(range(1, 21))
 
 

@@ -281,6 +281,13 @@ def test_every_copy_of_the_training_state_is_saved():
     assert disk(small(shard=2)).states == 2 * 3 * 12 * TOTAL + 4 * TOTAL
 
 
+def test_a_run_too_short_for_all_states_keeps_those_it_saves():
+    steps = small().trainer.steps
+    for every, states in ((steps, 1), (steps + 1, 0), (1, 3)):
+        need = disk(small(save_state_every=every))
+        assert need.states == states * 12 * TOTAL + 4 * TOTAL
+
+
 def test_a_save_is_the_gathered_model_and_every_copy_of_the_state():
     made = with_critic(small(shard=2))
     assert save(made).weights == 4 * TOTAL

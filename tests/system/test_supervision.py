@@ -79,7 +79,7 @@ class NoCheckpoints:
     def check_room(self):
         pass
 
-    def prepare_resume(self):
+    def prepare_resume(self, logged):
         return 0
 
 
