@@ -1,6 +1,7 @@
 """AlphaRL's settings (arXiv 2510.00553, version 3), for the runs that it trained itself."""
 
 from rlvr_dynamics.fidelity.ours import (
+    accuracy_of_steps,
     answers_to_problems,
     ends_of_an_answer,
     own_updates,
@@ -180,6 +181,15 @@ SETTINGS = (
         source=APPENDIX,
         ours=answers_to_problems,
         reason="a control: the reward says nothing about the task",
+    ),
+    Setting(
+        name="problems of y(t)",
+        key="trainer.validate_every",
+        paper="MATH-500, every step",
+        source="arXiv 2510.00553, linear dynamics (eq. 6-10)",
+        ours=accuracy_of_steps,
+        reason="the engine that trains measures it without another one; MATH-500 is scored on the "
+        "ladder of steps, and source.accuracy takes any other table",
     ),
     Setting(
         name="dynamic sampling",

@@ -72,3 +72,12 @@ def wanted_precision(config: RunConfig) -> Value:
     """Return how many answers predictions get that no table of a paper has, in words."""
     half_width = config.scoring.half_width
     return "as many" if half_width is None else f"enough for {half_width:g} either way"
+
+
+def accuracy_of_steps(config: RunConfig) -> Value:
+    """Return on which problems the accuracy y(t) of a step is measured, in words."""
+    every = config.trainer.validate_every
+    if every is None:
+        return "those of the step's own rollouts"
+    steps = "every step" if every == 1 else f"every {every} steps"
+    return f"{config.data.validation_problems} held-out ones, {steps}"
