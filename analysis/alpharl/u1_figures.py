@@ -43,7 +43,7 @@ def draw(study: Study) -> Drawing:
         return Drawing(
             None,
             missing="Not measured: needs measure/pls.parquet, measure/statistics and the "
-            "accuracies of the training's rollouts.",
+            "accuracies of the training itself.",
         )
     shown = found[:MOST_RUNS]
     cells = [cell for cell, *_ in shown]
