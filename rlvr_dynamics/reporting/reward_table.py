@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.results.formatting import integer, percent
+from rlvr_dynamics.results.formatting import integer, number, percent
 from rlvr_dynamics.results.frames import has, known, mean, values
 from rlvr_dynamics.results.run import Results
 
@@ -39,6 +39,7 @@ def reward_table(results: Results) -> Table:
         {
             **dict.fromkeys(["problems", "answers"], integer),
             **dict.fromkeys(SHARES, percent),
+            "score": number,
         },
         {
             "acc": "paid",

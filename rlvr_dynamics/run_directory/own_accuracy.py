@@ -4,26 +4,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlvr_dynamics.measurement import AccuracySeries
 from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.schema import RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rlvr_dynamics.measurement import AccuracySeries
+
 SCORE = "critic/score/mean"
-FEWEST_VALIDATED = 3  # checkpoints; fewer explain no trend
+FEWEST_VALIDATED = 4  # checkpoints, as many as the table of PLS asks for
 
 
 def own_accuracy(
     metrics: "pd.DataFrame", config: RunConfig | RecordedConfig
-) -> AccuracySeries | None:
+) -> "AccuracySeries | None":
     """Return the accuracy of the checkpoints from train/metrics.parquet; None if none is in it.
 
     A validation at step t answers with the weights of step t. The rollouts of step t + 1 are drawn
     from the weights of step t, so those of step 1 are the base's. By preference:
 
-    1. verl's validation on the held-out problems, if at least three checkpoints have one;
+    1. verl's validation on the held-out problems, if at least four checkpoints have one;
     2. all rollouts drawn for training, right or wrong for the grader of the scores, with those
        that dynamic sampling drops. It draws until enough groups are kept, so the number of groups
        depends on the answers; the bias of their mean is of the order of one over that number.
@@ -34,6 +35,8 @@ def own_accuracy(
         metrics: One row per step.
         config: The run's.
     """
+    from rlvr_dynamics.measurement import AccuracySeries  # imports torch, which a listing avoids
+
     validated = _counted(metrics, "validation", 0, "held-out problems, verl's validation")
     if validated is not None and sum(step > 0 for step in validated.values) >= FEWEST_VALIDATED:
         return validated
@@ -63,7 +66,11 @@ def why_not(config: RunConfig | RecordedConfig) -> str:
     return f"its mean score is {', '.join(reasons)}" if reasons else ""
 
 
-def _counted(metrics: "pd.DataFrame", prefix: str, lag: int, source: str) -> AccuracySeries | None:
+def _counted(
+    metrics: "pd.DataFrame", prefix: str, lag: int, source: str
+) -> "AccuracySeries | None":
+    from rlvr_dynamics.measurement import AccuracySeries
+
     names = {name: f"{prefix}/{name}" for name in ("acc_exact", "problems", "answers")}
     if not set(names.values()) <= set(metrics.columns):
         return None

@@ -10,7 +10,7 @@ from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.run_directory.own_accuracy import SCORE, own_accuracy
 from rlvr_dynamics.run_directory.run import Run
 
-TRUE = {0: 0.1, 1: 0.4, 2: 0.9, 3: 0.5}
+TRUE = {0: 0.1, 1: 0.4, 2: 0.9, 3: 0.5, 4: 0.7}
 GROUP, GROUPS = 4, 30_000
 
 
@@ -57,12 +57,12 @@ def test_all_rollouts_count_where_the_mean_score_is_of_some(tmp_path):
 
 
 def test_a_validation_is_preferred_and_belongs_to_its_own_step():
-    series = own_accuracy(metrics(validated=(0, 1, 2, 3)), dapo())
+    series = own_accuracy(metrics(validated=(0, 1, 2, 3, 4)), dapo())
     assert series is not None
     assert dict(series.values) == {step: value / 2 for step, value in TRUE.items()}
     assert "128 problems, 512 answers" in series.source
     assert "at most 2.2 points" in series.source  # sqrt(0.45 * 0.55 / 512)
-    few = own_accuracy(metrics(validated=(0, 1, 3)), dapo())
+    few = own_accuracy(metrics(validated=(0, 1, 2, 3)), dapo())
     assert few is not None and dict(few.values) == pytest.approx(TRUE, abs=0.005)
 
 
@@ -90,8 +90,8 @@ def test_the_mean_score_alone_is_refused_where_it_is_no_accuracy(tmp_path, given
             assert series is not None
             # The base is not in it: step 1 was not a checkpoint's when such runs were made.
             expected = table.set_index("step")[SCORE].drop(1).tolist()
-            assert [series.values[step] for step in (1, 2, 3)] == expected
-            assert len(series.values) == 3
+            assert [series.values[step] for step in (1, 2, 3, 4)] == expected
+            assert len(series.values) == 4
     said = without_accuracy(Run(loaded, tmp_path))
     assert "source.accuracy=FILE" in said and "trainer.validate_every=N" in said
     assert reason in said
