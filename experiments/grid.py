@@ -194,7 +194,7 @@ def as_json(found: list[tuple[Cell, Need, Progress]]) -> str:
 def as_text(found: list[tuple[Cell, Need, Progress]]) -> str:
     """Format a table with totals below it."""
     head = ("cell", "GPUs", "training", "scoring", "answers", "disk TB", "updates", "clips")
-    rows = [(*head, "state")]
+    rows: list[tuple[str, ...]] = [(*head, "state")]
     for cell, need, state in found:
         text = state.state + (f" ({state.stage})" if state.stage and state.state != "done" else "")
         text += f": {state.error}" if state.error else ""

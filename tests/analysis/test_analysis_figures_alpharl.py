@@ -296,6 +296,8 @@ def kept(tmp_path_factory):
             changed=np.ones(T, dtype=np.int64),
             step_changed=np.ones(T, dtype=np.int64),
             base_norm=np.array(1.0),
+            power_squares=np.array(np.nan),
+            bits=np.zeros(T, dtype=np.int64),
             updates=(updates,),
         )
         save(file_of(run / "measure" / "statistics", tensor), found, {})
