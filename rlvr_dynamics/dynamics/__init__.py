@@ -5,6 +5,14 @@ The literature calls two different objects rank-1; we distinguish the *update* (
 step, AlphaRL) and the *trajectory* (one tensor over all steps, RELEX).
 """
 
+from rlvr_dynamics.dynamics.adam_moves import (
+    UPDATES,
+    Range,
+    adam_moves,
+    changed_shares,
+    step_sizes,
+    updates_range,
+)
 from rlvr_dynamics.dynamics.linearity import Linearity, fit_line, linearity
 from rlvr_dynamics.dynamics.nulls import NullSample, permuted_steps_null, random_walk_null
 from rlvr_dynamics.dynamics.pls import (
@@ -31,7 +39,13 @@ from rlvr_dynamics.dynamics.ranks import (
     rounding_floor,
     stable_rank,
 )
-from rlvr_dynamics.dynamics.rounding import BITS, power_squares, rounding_share, used_bits
+from rlvr_dynamics.dynamics.rounding import (
+    BITS,
+    exponent_counts,
+    power_squares,
+    rounding_share,
+    used_bits,
+)
 from rlvr_dynamics.dynamics.stored import (
     UpdateBlocks,
     combine_stored,
@@ -70,16 +84,21 @@ __all__ = [
     "prediction_gram",
     "BITS",
     "RANKS",
+    "UPDATES",
     "Linearity",
     "NullSample",
     "PLSFit",
+    "Range",
     "TrajectorySVD",
     "UpdateSVD",
     "accumulate_gram",
     "accumulate_gram_of_weights",
     "accumulate_products",
+    "adam_moves",
     "align_signs",
+    "changed_shares",
     "effective_rank",
+    "exponent_counts",
     "extend_gram",
     "feature_kernel",
     "fit_line",
@@ -106,12 +125,14 @@ __all__ = [
     "rounding_share",
     "row_combination",
     "stable_rank",
+    "step_sizes",
     "subspace_update",
     "svd_of_gram",
     "trajectory_gram",
     "trajectory_svd",
     "update_spectrum",
     "update_svd",
+    "updates_range",
     "used_bits",
     "walk_accuracies",
 ]

@@ -31,6 +31,18 @@ def power_squares(values: Float[Tensor, " c"]) -> float:
     return float(torch.linalg.vector_norm(powers, dtype=torch.float64)) ** 2
 
 
+def exponent_counts(values: Float[Tensor, " c"]) -> Int[np.ndarray, " 256"]:
+    """Return how many weights lie in [2^e, 2^(e+1)), at the places e + 127 of 256.
+
+    Args:
+        values: Weights as stored; subnormal ones and zeros count at the smallest normal exponent.
+    """
+    exponents = (values.float().contiguous().view(torch.int32) & _EXPONENT) >> 23
+    least = int(np.log2(_SMALLEST[values.dtype])) + 127
+    counts = torch.bincount(exponents.clamp_(min=least).flatten(), minlength=256)
+    return counts.cpu().numpy()
+
+
 def used_bits(values: Float[Tensor, " c"]) -> int:
     """Return the bits of the significand that stored weights use.
 

@@ -8,15 +8,20 @@ from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
 
 
-def _settings(config: RunConfig) -> dict[str, Any]:
-    values = sections(config, "name", "report", "seed", "algorithm", "trainer")
-    return values | ({"protocol": config.protocol} if config.protocol is not None else {})
-
-
 def _work(run: Run, folder: Path) -> None:
     from rlvr_dynamics.reporting import build_report
 
     build_report(run.folder, folder)
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    values = sections(config, "name", "report", "seed", "algorithm", "trainer")
+    rate = config.source.learning_rate
+    return (
+        values
+        | ({"protocol": config.protocol} if config.protocol is not None else {})
+        | ({"source": {"learning_rate": rate}} if rate is not None else {})
+    )
 
 
 STAGE = Stage(

@@ -20,6 +20,7 @@ from rlvr_dynamics.measurement.statistics import file_of, load
 from rlvr_dynamics.measurement.trajectory_tables import (
     Table,
     explained_variance_summary,
+    exponent_table,
     trajectory_tables,
 )
 from rlvr_dynamics.measurement.update_tables import update_tables
@@ -68,6 +69,8 @@ def measure(
         statistics, dtype = found[0], trajectory.dtype_of(name)
         labels = {"tensor": name, "module": module_of(name), "layer": structure.layer(name)}
         tables = [trajectory_tables(labels, trajectory.numel(name), dtype, statistics, settings)]
+        if structure.matrices_of(name):
+            tables.append(exponent_table(labels, statistics))
         for matrix, updates in zip(structure.matrices_of(name), statistics.updates, strict=True):
             tables.append(update_tables(labels, matrix, dtype, updates, settings, accuracy))
         return statistics.gram, tables

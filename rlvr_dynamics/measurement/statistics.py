@@ -29,6 +29,7 @@ from rlvr_dynamics.dynamics import (
     BITS,
     accumulate_gram,
     accumulate_products,
+    exponent_counts,
     extend_gram,
     power_squares,
     principal_cosines,
@@ -95,6 +96,8 @@ class TensorStatistics:
             NaN in files of version 2.
         bits: Bits of the significand as stored (`dynamics.used_bits`), shape (T,), int64; 0 where
             an adapter's update is read without rounding.
+        exponents: How many of the base's weights have each exponent (`dynamics.exponent_counts`),
+            shape (256,), int64; zeros in older files.
         updates: One entry per matrix of the tensor: none, one, or one per expert.
     """
 
@@ -106,6 +109,7 @@ class TensorStatistics:
     base_norm: np.ndarray
     power_squares: np.ndarray
     bits: np.ndarray
+    exponents: np.ndarray
     updates: tuple[UpdateStatistics, ...]
 
 
@@ -162,6 +166,7 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
         updates = tuple(UpdateStatistics(**inner[number]) for number in range(len(inner)))
         arrays.setdefault("power_squares", np.array(math.nan))
         arrays.setdefault("bits", np.zeros_like(arrays["steps"]))
+        arrays.setdefault("exponents", np.zeros(256, dtype=np.int64))
         return TensorStatistics(**arrays, updates=updates), key
     except (TypeError, KeyError):  # from another version
         return None
@@ -278,6 +283,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     squares, base_square = torch.zeros(new, dtype=torch.float64), 0.0
     changed, step_changed = torch.zeros(new, dtype=torch.int64), torch.zeros(new, dtype=torch.int64)
     powers, bits = 0.0, np.zeros(new, dtype=np.int64)
+    exponents = np.zeros(256, dtype=np.int64)
     stored_steps = [
         row
         for row, step in enumerate(differences.trajectory.steps[known:])
@@ -294,6 +300,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         squares += _row_squares(moves)
         base_square += float(_row_squares(stored[:1].float()))
         powers += power_squares(stored[0])
+        exponents += exponent_counts(stored[0])
         for row in stored_steps:
             if bits[row] < BITS["float32"]:  # a wider value cannot be found any more
                 bits[row] = max(bits[row], used_bits(stored[1 + known + row]))
@@ -309,6 +316,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         base_norm=np.array(math.sqrt(base_square)),
         power_squares=np.array(powers),
         bits=bits,
+        exponents=exponents,
         updates=(),
     )
     return found if old is None else _joined(old, products.cpu(), found)
@@ -322,7 +330,7 @@ def _joined(
         name: np.concatenate([getattr(old, name), getattr(new, name)])
         for name in ("step_norms", "changed", "step_changed", "bits")
     }
-    whole = {"base_norm": old.base_norm, "power_squares": old.power_squares}
+    whole = {name: getattr(old, name) for name in ("base_norm", "power_squares", "exponents")}
     return replace(new, gram=gram.numpy(), **whole, **rows)
 
 

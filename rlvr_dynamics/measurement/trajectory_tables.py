@@ -91,6 +91,25 @@ def trajectory_tables(
     }
 
 
+def exponent_table(labels: Table, statistics: TensorStatistics) -> dict[str, Table]:
+    """Return how large a tensor's weights are, from which the spacing of stored values follows.
+
+    Nothing where that is not known: in statistics of earlier versions, or with adapters.
+    """
+    exponents = np.flatnonzero(statistics.exponents)
+    bits = int(statistics.bits.max(initial=0))
+    if not len(exponents) or not bits:
+        return {}
+    return {
+        "exponents": {
+            **labels,
+            "exponent": exponents - 127,
+            "count": statistics.exponents[exponents],
+            "bits": bits,
+        }
+    }
+
+
 def _scores_with_nulls(
     labels: Table,
     d: int,

@@ -6,11 +6,13 @@ from rlvr_dynamics.reporting import (
     method_figures,
     spectral_figures,
     training_figures,
+    update_figures,
 )
 from rlvr_dynamics.reporting.artefact import Artefact
 
 FIGURES: list[Artefact] = [
     *training_figures.FIGURES,
+    *update_figures.FIGURES,
     *method_figures.FIGURES,
     *spectral_figures.FIGURES,
     *direction_figures.FIGURES,

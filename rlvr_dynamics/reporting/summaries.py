@@ -21,6 +21,7 @@ from rlvr_dynamics.reporting.reward_table import reward_table
 from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_table, scores_table
 from rlvr_dynamics.reporting.selection_table import selection_table
 from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.reporting.update_tables import clips_table, updates_table
 from rlvr_dynamics.reporting.weight_tables import (
     explained_variance_table,
     forecast_table,
@@ -52,6 +53,8 @@ def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> li
         _table("moved_parameters", moved_table),
         _table("scores", scores_table),
         _table("rewards", reward_table),
+        _table("clips", clips_table),
+        _table("updates", updates_table),
         _table("update_norms", norms_table),
         _table("rank1_share", rank1_table),
         _table("rank_shares", rank_shares_table),
@@ -88,7 +91,7 @@ def columns_table() -> Table:
         "columns",
         "What every column means",
         "The columns of the tables in measure/, predictions/, scores/ and behaviour/, and those "
-        "added to verl's in train/metrics.parquet, with the formula and its source. ΔW: weights "
+        "of train/metrics.parquet that a table shows, with the formula and its source. ΔW: weights "
         "minus base. Null: what the same statistic gives where there is nothing to find.",
         pd.DataFrame(rows),
     )

@@ -44,6 +44,12 @@ class RecordedAlgorithm(_Part):
     learning_rate: float | None = None
     dynamic_sampling: bool = False
     overlong: dict[str, Any] | None = None
+    warmup_steps: int = 0
+    loss_mode: str | None = None
+    clip_ratio_low: float = 0.0
+    clip_ratio_high: float = 0.0
+    clip_ratio_c: float = 0.0
+    critic: dict[str, Any] | None = None
 
 
 class RecordedData(_Part):
@@ -54,9 +60,26 @@ class RecordedData(_Part):
 
 
 class RecordedTrainer(_Part):
-    """How long the model was trained."""
+    """How long the model was trained, and by how many updates a step."""
 
     steps: int = 0
+    prompts_per_step: int | None = None
+    mini_batch_prompts: int | None = None
+    critic_mini_batch_prompts: int | None = None
+
+    @property
+    def updates_per_rollout(self) -> int | None:
+        """Updates of the policy in a step; None in recordings that do not say."""
+        if self.prompts_per_step is None or self.mini_batch_prompts is None:
+            return None
+        return self.prompts_per_step // self.mini_batch_prompts
+
+    @property
+    def critic_updates_per_rollout(self) -> int | None:
+        """Updates of PPO's value model in a step; None in recordings that do not say."""
+        if self.prompts_per_step is None or self.critic_mini_batch_prompts is None:
+            return self.updates_per_rollout
+        return self.prompts_per_step // self.critic_mini_batch_prompts
 
 
 class RecordedPublished(_Part):
@@ -73,6 +96,12 @@ class RecordedSource(_Part):
     base: str | None = None
     checkpoints: str | None = None
     published: RecordedPublished | None = None
+    learning_rate: float | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the checkpoints were not trained by the run."""
+        return self.base is not None or self.published is not None
 
 
 class RecordedScoring(_Part):

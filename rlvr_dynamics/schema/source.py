@@ -75,7 +75,8 @@ class Source(Frozen):
     """External checkpoints, measured without training: on this disk, or on the hub.
 
     `pattern` names a step's folder below `checkpoints`, with `{step}` for the number, if it does
-    not follow a known convention: `run-{step}/hf`.
+    not follow a known convention: `run-{step}/hf`. `learning_rate` is that of the trainer that made
+    them, taken as constant; it lets the report estimate how many updates a step made.
     """
 
     base: str | None
@@ -83,6 +84,7 @@ class Source(Frozen):
     published: Published | None
     pattern: Annotated[str, AfterValidator(check_pattern)] | None
     accuracy: str | None
+    learning_rate: Positive | None
     allow_gaps: bool
 
     @property

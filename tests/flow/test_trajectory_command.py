@@ -13,8 +13,8 @@ from rlvr_dynamics.flow.score import models_to_score
 from rlvr_dynamics.run import main
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema.tables import TABLES
-from tests.support.small_models import QUERY
-from tests.support.trajectory_source import STEPS, go, source, sources
+from tests.support.small_models import EMBEDDING, QUERY, random_tensors, save_model
+from tests.support.trajectory_source import FEW, STEPS, go, source, sources
 
 FIXTURES = (source,)
 
@@ -275,3 +275,29 @@ def test_the_plan_reads_nothing_and_leaves_nothing(source, capsys):
     assert go(source, "dry_run=true") == 0
     assert "measure      run" in capsys.readouterr().out
     assert sorted(source.rglob("*")) == before
+
+
+def test_the_updates_between_stored_steps_are_estimated_from_their_files(tmp_path, capsys):
+    """Four updates a step of AdamW on noise, in bfloat16: `at most` is their number."""
+    shapes = {EMBEDDING: (11, 8), QUERY: (128, 128)}
+    base = {name: 0.05 * value for name, value in random_tensors(0, shapes=shapes).items()}
+    base = {name: value.bfloat16() for name, value in base.items()}
+    weights = [torch.nn.Parameter(value.float()) for value in base.values()]
+    save_model(tmp_path / "base", base)
+    optimizer, generator = torch.optim.AdamW(weights, lr=1e-5), torch.Generator().manual_seed(1)
+    for step in range(1, 13):
+        for _ in range(4):
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape, generator=generator)
+            optimizer.step()
+        stored = [weight.detach().bfloat16() for weight in weights]
+        save_model(tmp_path / "checkpoints" / f"step_{step}", dict(zip(base, stored, strict=True)))
+    arguments = [*FEW, "stages=[measure,report]"]
+    assert go(tmp_path, *arguments) == 0
+    table = tmp_path / "out" / "report" / "tables" / "updates.csv"
+    assert not table.exists()
+    assert go(tmp_path, *arguments, "source.learning_rate=1.0e-5") == 0
+    (row,) = pd.read_csv(table).to_dict("records")
+    assert row["at most"] == pytest.approx(4, rel=0.1) and row["at least"] <= 4
+    assert pd.isna(row["configured"])
+    assert (row["steps"], row["bits"]) == (12, 7)

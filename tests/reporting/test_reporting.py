@@ -37,7 +37,7 @@ from rlvr_dynamics.statistics.intervals import (
 from rlvr_dynamics.statistics.paired import RATIO
 from tests.support.reporting_fixture import ACCURACY, build_run, write_scores
 
-FIGURES = 13
+FIGURES = 15
 HOSTILE = '<script>alert("x")</script><img src="http://evil.example/a.png"> & \\boxed{1}'
 
 

@@ -33,12 +33,13 @@ CELLS = {
 }
 # `make test` runs these two as well; grpo is in test_end_to_end.py.
 IN_MAKE_TEST = ("ppo", "gspo")
-# With one update per step, training is on-policy and its loss can be computed by hand; a second
-# update is off-policy and shows the clipping.
-OFF_POLICY = ("gspo",)
+# verl's warm-up of one step starts at a learning rate of 0, so both updates of step 1 are exactly
+# on-policy and their loss can be computed by hand; the second update of the other steps is
+# off-policy and shows the clipping.
 VALIDATED = ("dapo",)
 STEPS = 3
 PROMPTS = 8
+UPDATES = 2
 # Small groups often agree, and long answers come near a limit of 32 tokens, so DAPO has groups to
 # filter and answers to penalise.
 GROUP = dict.fromkeys(CELLS, 8) | {"dapo": 4}
@@ -47,9 +48,12 @@ LEARNING_RATE = 1.0e-4
 TRAINING = [
     f"trainer.steps={STEPS}",
     f"trainer.prompts_per_step={PROMPTS}",
-    "algorithm.warmup_steps=0",
+    f"trainer.mini_batch_prompts={PROMPTS // UPDATES}",
+    "algorithm.warmup_steps=1",
     f"algorithm.learning_rate={LEARNING_RATE}",
 ]
+# So fast that an update moves values by more than the value clip's range.
+CRITIC = ["algorithm.critic.warmup_steps=0", "algorithm.critic.learning_rate=1.0e-2"]
 TABLES = [
     "data.train_problems=256",
     "data.test_problems=32",
@@ -107,17 +111,15 @@ def run_cell(
         run(["+exp=demo", *prepared, f"run_dir={base}", "stages=[prepare]"])
     if not folder.exists():
         shutil.copytree(base / "prepare", folder / "prepare")
-    mini = PROMPTS // 2 if algorithm in OFF_POLICY else PROMPTS
     group = GROUP[algorithm]
     file = settings(algorithm)
     own = [
-        f"trainer.mini_batch_prompts={mini}",
         f"trainer.max_response_tokens={ANSWER_TOKENS[algorithm]}",
         f"algorithm.group_size={group}",
-        f"trainer.micro_batch_samples={mini * group // 2}",
+        f"trainer.micro_batch_samples={PROMPTS // UPDATES * group // 2}",
         # The demo omits the reference model to save time; here the algorithm decides.
         f"algorithm.kl_loss_coef={file['kl_loss_coef']}",
-        *(["algorithm.critic.warmup_steps=0"] if file["critic"] else []),
+        *(CRITIC if file["critic"] else []),
         *(["trainer.validate_every=2"] if algorithm in VALIDATED else []),
     ]
     rollouts = f"trainer.verl_overrides=['trainer.rollout_data_dir={folder / 'rollouts'}']"

@@ -121,15 +121,13 @@ def write_train(folder: Path, steps: int = T) -> None:
     generator = np.random.default_rng(1)
     step = np.arange(1, steps + 1)
     reward = 0.35 + 0.4 * step / steps + generator.normal(0, 0.03, steps)
-    _save(
-        pd.DataFrame({"step": step, "critic/score/mean": reward, "timing_s/step": 2.5}),
-        folder / "train" / "metrics.parquet",
-    )
+    columns = {"critic/score/mean": reward, "timing_s/step": 2.5, "actor/pg_clipfrac": 0.0}
+    _save(pd.DataFrame({"step": step, **columns}), folder / "train" / "metrics.parquet")
 
 
 def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
     generator = np.random.default_rng(2)
-    update, trajectory, coefficients, linearity, norms = [], [], [], [], []
+    update, trajectory, coefficients, linearity, norms, exponents = [], [], [], [], [], []
     step = np.arange(1, steps + 1)
     for name, module, layer, m, n in tensors(layers):
         label = {"tensor": name, "module": module, "layer": layer}
@@ -194,6 +192,7 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
             }
         )
         if module != "embed_tokens":
+            exponents.append({**label, "exponent": -5, "count": m * n, "bits": 23})
             sigma = np.sort(generator.exponential(1, min(m, n)))[::-1] + 0.3
             sigma[0] *= 1.8
             frobenius = np.sqrt((sigma**2).sum())
@@ -221,6 +220,7 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
         "norms": norms,
         "coefficients": coefficients,
         "linearity": linearity,
+        "exponents": exponents,
     }.items():
         _save(pd.DataFrame(rows), folder / "measure" / f"{table}.parquet")
 

@@ -3,9 +3,9 @@
 from rlvr_dynamics.schema.tables import behaviour, made, trajectory, updates
 from rlvr_dynamics.schema.tables.column import Column, TableFile, table
 from rlvr_dynamics.schema.tables.parts import STEP
-from rlvr_dynamics.schema.tables.training import COUNTED
+from rlvr_dynamics.schema.tables.training import CLIPPED, COUNTED
 
-METRICS = table("train/metrics.parquet", "train", STEP, *COUNTED, is_open=True)
+METRICS = table("train/metrics.parquet", "train", STEP, *COUNTED, *CLIPPED, is_open=True)
 TABLES: dict[str, TableFile] = {
     each.name: each for each in (METRICS, *trajectory.TABLES, *updates.TABLES, *made.TABLES)
 }

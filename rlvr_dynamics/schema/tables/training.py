@@ -1,5 +1,6 @@
-"""The columns that this project adds to verl's training metrics: counts of graded answers."""
+"""Columns of the training metrics: counts of graded answers, ours, and verl's of clips."""
 
+from rlvr_dynamics.schema.clips import DUAL_CLIPPED, POLICY_CLIPPED, VALUE_CLIPPED
 from rlvr_dynamics.schema.tables.column import Column
 
 _COUNTED = (
@@ -19,4 +20,26 @@ COUNTED = tuple(
     Column(f"{prefix}/{name}", kind, formula.format(answers=answers))
     for prefix, answers in _OF.items()
     for name, kind, formula in _COUNTED
+)
+_OF_UPDATES = "mean over the updates of the step, at whose first no ratio differs from 1"
+CLIPPED = (
+    Column(
+        POLICY_CLIPPED,
+        "share",
+        "tokens whose loss (CISPO: weight) the clip of the ratio changes, of the token or with "
+        f"GSPO of the answer; {_OF_UPDATES}",
+        "verl 0.9.1",
+    ),
+    Column(
+        DUAL_CLIPPED,
+        "share",
+        f"tokens whose loss the dual clip changes; {_OF_UPDATES}",
+        "verl 0.9.1; arXiv 1912.09729",
+    ),
+    Column(
+        VALUE_CLIPPED,
+        "share",
+        "tokens whose value loss the clip of the value changes; mean over the updates of the step",
+        "verl 0.9.1",
+    ),
 )

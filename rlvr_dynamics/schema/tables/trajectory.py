@@ -51,6 +51,14 @@ TABLES = (
         ),
     ),
     table(
+        "measure/exponents.parquet",
+        "measure",
+        *TENSOR,
+        needed("exponent", "number", "e, of matrices inside the blocks only"),
+        needed("count", "count", "weights of W_0 in [2^e, 2^(e+1)), whose ulp is 2^(e − bits)"),
+        needed("bits", "count", "stored bits of the significand, of what the steps' values use"),
+    ),
+    table(
         "measure/coefficients.parquet",
         "measure",
         *TENSOR,
