@@ -77,8 +77,8 @@ def updates_table(results: Results) -> Table:
         title,
         f"{observable(found)}: mean over {len(found.steps)} steps, beside what Adam does in 1, 4 "
         "or 16 updates a step if gradients are noise (it moves least) and if they keep their "
-        "direction (it moves most). The number lies between “at least”, where they keep it, and “at "
-        f"most”, where they are noise; 0 to 1 means fewer than one. {assumed(found)}",
+        "direction (it moves most). The number lies between “at least”, where they keep it, and "
+        f"“at most”, where they are noise; 0 to 1 means fewer than one. {assumed(found)}",
         pd.DataFrame([row]),
         {
             **dict.fromkeys(["configured", "steps", "bits"], integer),

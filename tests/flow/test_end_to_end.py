@@ -7,12 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from rlvr_dynamics.grading.grade import grade
+from rlvr_dynamics.schema.clips import DUAL_CLIPPED, POLICY_CLIPPED
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.processes import marked
+from tests.support.policy_gradient import advantages, answers_of, slack
 
 STEPS = 6
 OVERRIDES = [
@@ -106,6 +109,22 @@ def test_the_reward_of_a_worker_is_the_graders_and_not_silently_zero(finished_ru
     assert (metrics["rollouts/answers"] == 64).all() and (metrics["rollouts/problems"] == 8).all()
     # Trainer and vLLM agree on the probabilities of the rollouts (float32 on both sides).
     assert metrics["rollout_corr/kl"].abs().max() < 1e-3
+
+
+def test_the_loss_of_one_update_a_step_is_minus_the_mean_advantage_and_nothing_is_clipped(
+    finished_run,
+):
+    """With one update a step every ratio is 1: the loss of GRPO's mean over tokens by hand."""
+    run_dir, _ = finished_run
+    metrics = pd.read_parquet(run_dir / "train" / "metrics.parquet").set_index("step")
+    for step, answers in answers_of(run_dir, longest=48).items():
+        value, row = advantages("grpo", answers), metrics.loc[step]
+        expected = -np.average(value, weights=answers["tokens"])
+        assert row["actor/pg_loss"] == pytest.approx(expected, abs=slack(value, answers, row))
+        assert row[POLICY_CLIPPED] == row[DUAL_CLIPPED] == 0.0
+    clips = pd.read_csv(run_dir / "report" / "tables" / "clips.csv")
+    assert (clips["can act"] == "no: one update a rollout").all()
+    assert (clips[["mean", "highest"]] == 0.0).all(axis=None)
 
 
 def test_tables_have_the_declared_columns_in_order(finished_run):

@@ -33,12 +33,12 @@ CELLS = {
 }
 # `make test` runs these two as well; grpo is in test_end_to_end.py.
 IN_MAKE_TEST = ("ppo", "gspo")
-# verl's warm-up of one step starts at a learning rate of 0, so both updates of step 1 are exactly
-# on-policy and their loss can be computed by hand; the second update of the other steps is
-# off-policy and shows the clipping.
 VALIDATED = ("dapo",)
 STEPS = 3
 PROMPTS = 8
+# verl's warm-up of one step starts at a learning rate of 0, so both updates of step 1 are exactly
+# on-policy and their loss can be computed by hand; the second update of the other steps is
+# off-policy and shows the clipping.
 UPDATES = 2
 # Small groups often agree, and long answers come near a limit of 32 tokens, so DAPO has groups to
 # filter and answers to penalise.
@@ -53,7 +53,8 @@ TRAINING = [
     f"algorithm.learning_rate={LEARNING_RATE}",
 ]
 # So fast that an update moves values by more than the value clip's range.
-CRITIC = ["algorithm.critic.warmup_steps=0", "algorithm.critic.learning_rate=1.0e-2"]
+CRITIC_RATE = 1.0e-2
+CRITIC = ["algorithm.critic.warmup_steps=0", f"algorithm.critic.learning_rate={CRITIC_RATE}"]
 TABLES = [
     "data.train_problems=256",
     "data.test_problems=32",
