@@ -3,12 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from experiments.cell_need import Need
 from rlvr_dynamics.system.atomic import write_text
-
-if TYPE_CHECKING:
-    from experiments.grid import Need
 
 PAGE = Path(__file__).parents[1] / "docs" / "grid.md"
 HEAD = (
@@ -18,7 +15,7 @@ HEAD = (
 TABLE = re.compile(r"^\| model \|.*\n(?:\|.*\n)+", re.MULTILINE)
 
 
-def table(needs: Sequence[tuple[str, "Need"]]) -> str:
+def table(needs: Sequence[tuple[str, Need]]) -> str:
     """Return the table, a line for each model and its needs, in Markdown."""
     lines = [
         f"| `{model}` | {need.gpus} | {need.training_hours} | {need.training_gpu_hours} | "
