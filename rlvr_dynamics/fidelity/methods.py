@@ -5,6 +5,7 @@ from collections.abc import Callable
 from rlvr_dynamics.fidelity.ours import of_verl, updates_a_step
 from rlvr_dynamics.fidelity.setting import Setting, Value, algorithms
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.clips import value_range_of
 
 DAPO = "arXiv 2503.14476, section 4.1"
 RECIPE = "verl's DAPO recipe"
@@ -118,7 +119,15 @@ SETTINGS = (
     _betas("ppo", ZERO),
     _setting("ppo", ZERO, "clip, below", "algorithm.clip_ratio_low", 0.2),
     _setting("ppo", ZERO, "clip, above", "algorithm.clip_ratio_high", 0.2),
-    _setting("ppo", ZERO, "value clip", "trainer.verl_overrides", 0.2, NOT_OFFERED, lambda _: 0.5),
+    _setting(
+        "ppo",
+        ZERO,
+        "value clip",
+        "trainer.verl_overrides",
+        "0.2",
+        NOT_OFFERED,
+        lambda config: value_range_of(config.trainer),
+    ),
     _setting("ppo", ZERO, "KL term in the loss", "algorithm.kl_loss_coef", 0.0),
     _setting("ppo", ZERO, "gamma", "algorithm.gamma", 1.0),
     _setting("ppo", ZERO, "lambda", "algorithm.lam", 1.0),

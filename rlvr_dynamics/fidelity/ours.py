@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rlvr_dynamics.fidelity.setting import Value
 from rlvr_dynamics.schema import HubData, RunConfig
-from rlvr_dynamics.schema.overrides import key_of
+from rlvr_dynamics.schema.overrides import value_at
 
 # Of algorithms that another number would make another algorithm.
 OWN_UPDATES = {"opo": 1, "gspo": 4, "cispo": 16}
@@ -35,8 +35,8 @@ def of_verl(key: str, default: str) -> Callable[[RunConfig], Value]:
     """Return a function that gives what verl has at a key: an override of the run, or a default."""
 
     def of(config: RunConfig) -> Value:
-        given = [each for each in config.trainer.verl_overrides if key_of(each) == key]
-        return given[-1].partition("=")[2] if given else default
+        given = value_at(config.trainer.verl_overrides, key)
+        return default if given is None else given
 
     return of
 

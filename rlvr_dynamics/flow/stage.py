@@ -23,6 +23,7 @@ NEUTRAL: dict[str, Any] = {
     "trainer.validate_every": None,
     "trainer.validation_samples": 4,
     "trainer.micro_batch_tokens": None,
+    "trainer.save_state_every": 1,
 }
 _ABSENT = object()
 

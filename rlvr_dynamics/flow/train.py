@@ -18,7 +18,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
         return {"published": published}
     values = sections(config, "algorithm", "trainer", "seed")
     for name in ("start_timeout_seconds", "stall_timeout_seconds", "save_state_every"):
-        values["trainer"].pop(name)
+        values["trainer"].pop(name, None)  # absent at a neutral value
     if config.trainer.validate_every is None:
         values["trainer"].pop("validation_samples", None)
     paid = sections(config, "data")["data"]

@@ -60,9 +60,10 @@ class RecordedData(_Part):
 
 
 class RecordedTrainer(_Part):
-    """How long the model was trained, and by how many updates a step."""
+    """How long the model was trained, by how many updates a step, and verl's own keys."""
 
     steps: int = 0
+    verl_overrides: tuple[str, ...] = ()
     prompts_per_step: int | None = None
     mini_batch_prompts: int | None = None
     critic_mini_batch_prompts: int | None = None

@@ -6,6 +6,7 @@ import numpy as np
 
 from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.overrides import key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 SCORE = "critic/score/mean"
 FEWEST_VALIDATED = 4  # checkpoints, as many as the table of PLS asks for
+# verl's keys that make the score another one.
+OTHER_REWARDS = ("reward.custom_reward_function", "reward.reward_", "algorithm.filter_groups")
 
 
 def own_accuracy(
@@ -63,6 +66,8 @@ def why_not(config: RunConfig | RecordedConfig) -> str:
         reasons.append("less a penalty for long answers")
     if config.data.reward != "exact":
         reasons.append(f"by the rule {config.data.reward}, +1 or -1")
+    if any(key_of(each).startswith(OTHER_REWARDS) for each in config.trainer.verl_overrides):
+        reasons.append("by a reward that trainer.verl_overrides chose")
     return f"its mean score is {', '.join(reasons)}" if reasons else ""
 
 

@@ -8,12 +8,13 @@ of PPO's value model. verl's counts are means over all updates of a step, the fi
 
 from dataclasses import dataclass
 
+from rlvr_dynamics.schema.overrides import value_at
 from rlvr_dynamics.schema.training import Algorithm, Trainer
 
 POLICY_CLIPPED = "actor/pg_clipfrac"
 DUAL_CLIPPED = "actor/pg_clipfrac_lower"
 VALUE_CLIPPED = "critic/vf_clipfrac"
-VALUE_RANGE = 0.5  # verl's default
+VALUE_RANGE_KEY, VALUE_RANGE = "critic.cliprange_value", "0.5"  # verl's key and its default
 ONE_UPDATE = "one update a rollout"
 _BOUNDED = {"gspo": ("sequence", "an answer's ratio"), "cispo": ("weight", "a token's weight")}
 
@@ -48,6 +49,7 @@ def clips(
     dual: float,
     updates: int,
     critic_updates: int | None,
+    value_range: str = VALUE_RANGE,
 ) -> tuple[Clip, ...]:
     """Return the clips that a loss reads; further settings of an algorithm are never read.
 
@@ -61,6 +63,7 @@ def clips(
         dual: `algorithm.clip_ratio_c`.
         updates: Updates of the policy from one step's answers.
         critic_updates: Updates of the value model; None without one.
+        value_range: How far verl lets a value move.
     """
     name, what = _BOUNDED.get(loss_mode, ("ratio", "a token's ratio"))
     once = _once(updates)
@@ -73,7 +76,7 @@ def clips(
         bound = f"a token's ratio above {dual:g} where the advantage is negative"
         found.append(Clip("dual", bound, once, DUAL_CLIPPED))
     if critic_updates is not None:
-        bound = f"a value that moved by more than {VALUE_RANGE:g}"
+        bound = f"a value that moved by more than {value_range}"
         found.append(Clip("value", bound, _once(critic_updates), VALUE_CLIPPED))
     return tuple(found)
 
@@ -87,7 +90,13 @@ def clips_of(algorithm: Algorithm, trainer: Trainer) -> tuple[Clip, ...]:
         dual=algorithm.clip_ratio_c,
         updates=trainer.updates_per_rollout,
         critic_updates=trainer.critic_updates_per_rollout if algorithm.critic else None,
+        value_range=value_range_of(trainer),
     )
+
+
+def value_range_of(trainer: Trainer) -> str:
+    """Return verl's clip of values: an override of the run, or the default."""
+    return value_at(trainer.verl_overrides, VALUE_RANGE_KEY) or VALUE_RANGE
 
 
 def in_words(found: tuple[Clip, ...]) -> list[str]:

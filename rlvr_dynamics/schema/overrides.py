@@ -6,7 +6,7 @@ path, a name, a pattern), the value is taken literally as typed.
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -34,6 +34,12 @@ def _doubled(found: re.Match[str]) -> str:
 def key_of(override: str) -> str:
     """Return the key of `key=value`, also with a leading `+` or `~`."""
     return override.lstrip("+~").partition("=")[0]
+
+
+def value_at(overrides: Iterable[str], key: str) -> str | None:
+    """Return the value that the last of some overrides gives a key; None if none does."""
+    given = [each.partition("=")[2] for each in overrides if key_of(each) == key]
+    return given[-1] if given else None
 
 
 def changed(command: str, values: Mapping[str, object]) -> str:

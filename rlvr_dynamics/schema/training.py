@@ -7,6 +7,27 @@ from pydantic import Field, model_validator
 from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, sequence
 
+# What a run declares itself, by the end of verl's key: estimates, the clips that can act, y(t) and
+# the table of differences follow from our keys.
+_DECLARED = {
+    "ppo_mini_batch_size": "mini_batch_prompts or critic_mini_batch_prompts",
+    "ppo_epochs": "mini_batch_prompts or critic_mini_batch_prompts, by the updates of a step,",
+    "data.train_batch_size": "prompts_per_step",
+    "actor_rollout_ref.rollout.n": "algorithm.group_size",
+    "trainer.total_training_steps": "trainer.steps",
+    "trainer.save_freq": "save_state_every, while the weights of every step are saved,",
+    "trainer.test_freq": "validate_every",
+    "algorithm.adv_estimator": "algorithm.adv_estimator",
+    "algorithm.filter_groups.enable": "algorithm.dynamic_sampling",
+    "reward_kwargs.overlong_buffer_cfg.enable": "algorithm.overlong",
+    "policy_loss.loss_mode": "algorithm.loss_mode",
+    "actor.loss_agg_mode": "algorithm.loss_agg_mode",
+    "actor.clip_ratio": "algorithm.clip_ratio_low and clip_ratio_high",
+    "actor.clip_ratio_low": "algorithm.clip_ratio_low",
+    "actor.clip_ratio_high": "algorithm.clip_ratio_high",
+    "actor.clip_ratio_c": "algorithm.clip_ratio_c",
+}
+
 
 class Critic(Frozen):
     """PPO's value model, which starts from the base and has its own optimizer.
@@ -165,12 +186,10 @@ class Trainer(Frozen):
                     f"{self.prompts_per_step})"
                 )
         for override in self.verl_overrides:
-            name = key_of(override).rpartition(".")[2]
-            if name in ("ppo_mini_batch_size", "ppo_epochs"):
-                raise ValueError(
-                    f"verl_overrides must not set {name}: mini_batch_prompts and "
-                    "critic_mini_batch_prompts say how many updates a step makes"
-                )
+            key = key_of(override)
+            for ending, own in _DECLARED.items():
+                if f".{key}".endswith(f".{ending}"):
+                    raise ValueError(f"verl_overrides must not set {key}: {own} does")
         devices = self.devices
         if devices % self.shard:
             raise ValueError(f"shard must divide the number of GPUs ({devices})")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER_VARIABLE = "RLVR_DYNAMICS_ROLLOUTS"
+VERDICT = ("acc", "acc_exact", "truncated")  # the parts of a verdict that are counted
 # The split that the training tables name in extra_info, and the prefix of its columns.
 PREFIX = {"train": "rollouts", "val": "validation"}
 
@@ -39,12 +40,15 @@ class Recorder:
             rollout: verl's columns: global_steps (1 for the first step, whose rollouts are the
                 base's; a validation has the step after which it is made), uid of the problem, and
                 extra_info with the split.
-            verdict: From `reward.compute_score`.
+            verdict: From `reward.compute_score`; that of another reward function, which has no
+                such parts, is not counted.
         """
+        if not verdict.keys() >= set(VERDICT):
+            return
         split = (rollout.get("extra_info") or {}).get("split")
         if split in PREFIX and rollout.get("global_steps") is not None:
             line = [int(rollout["global_steps"]), split, str(rollout["uid"])]
-            line += [int(verdict[name]) for name in ("acc", "acc_exact", "truncated")]
+            line += [int(verdict[name]) for name in VERDICT]
             self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
-from rlvr_dynamics.schema.overrides import key_of, quoted
+from rlvr_dynamics.schema.overrides import quoted, value_at
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
 from rlvr_dynamics.training import saved_states
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
@@ -100,8 +100,8 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
 
 def without_flash_attention(trainer: Trainer) -> bool:
     """Whether trainer.verl_overrides choose another attention than flash-attn's."""
-    chosen = [each for each in trainer.verl_overrides if key_of(each) == ATTENTION]
-    return bool(chosen) and "flash" not in chosen[-1]
+    chosen = value_at(trainer.verl_overrides, ATTENTION)
+    return chosen is not None and "flash" not in chosen
 
 
 def joining_overrides(variables: dict[str, str]) -> list[str]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 MAIN = "ppo_trainer"
 DATACLASSES = ("workers/config", "trainer/config", "utils/profiler", "utils/skip", "base_config.py")
-# Keys in verl's files that its V1 trainer never reads: values set there are lost.
-UNREAD = {
+# Keys of verl that its V1 trainer never reads, where values are lost, and what to use instead; None
+# if nothing does the same.
+UNREAD: dict[str, str | None] = {
     "custom_reward_function": "reward.custom_reward_function",
     "reward_model": "reward.reward_model, reward.reward_manager or reward.num_workers",
     "sandbox_fusion": "reward.sandbox_fusion",
@@ -33,6 +34,23 @@ UNREAD = {
     "critic.grad_clip": "critic.optim.clip_grad",
     "actor_rollout_ref.nccl_timeout": "a disk that takes the whole model within 30 minutes, "
     "PyTorch's limit, which this verl leaves as it is",
+    "critic.nccl_timeout": "a disk that takes the whole model within 30 minutes, PyTorch's limit, "
+    "which this verl leaves as it is",
+    "critic.forward_max_token_len_per_gpu": "+critic.ppo_infer_max_token_len_per_gpu",
+    "critic.forward_micro_batch_size": "+critic.ppo_infer_max_token_len_per_gpu",
+    "critic.forward_micro_batch_size_per_gpu": "+critic.ppo_infer_max_token_len_per_gpu",
+    "actor_rollout_ref.actor.use_prefix_grouper": None,
+    "actor_rollout_ref.actor.freeze_vision_tower": None,
+    "actor_rollout_ref.model.tiled_mlp": None,
+    "critic.model.tiled_mlp": None,
+    "actor_rollout_ref.rollout.over_sample_rate": None,
+    "actor_rollout_ref.rollout.multi_stage_wake_up": None,
+    "actor_rollout_ref.rollout.multi_turn.num_repeat_rollouts": None,
+    "actor_rollout_ref.rollout.agent.custom_async_server": None,
+    "data.return_raw_input_ids": None,
+    "trainer.balance_batch": None,
+    "trainer.esi_redundant_time": None,
+    "trainer.ray_wait_register_center_timeout": None,
 }
 # Read by name from the plain configuration (DAPO's reward manager), not part of any dataclass.
 OVERLONG = "reward.reward_kwargs.overlong_buffer_cfg"
@@ -134,7 +152,7 @@ def _apply(folder: Path, config: "DictConfig", override: Any, text: str) -> None
             raise UserError(
                 f"{key}: verl takes this key and never reads it",
                 where=text,
-                way_out=f"use {instead}",
+                way_out=f"use {instead}" if instead else "leave it out",
             )
     there = _there(config, key)
     adds = override.is_add() or override.is_force_add()

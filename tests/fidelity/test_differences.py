@@ -79,6 +79,9 @@ def test_an_algorithm_that_the_paper_did_not_train_stands_beside_its_own_paper()
     assert relex["warm-up, steps (dapo)"].state == DIFFERS
     betas = "trainer.verl_overrides=['actor_rollout_ref.actor.optim.betas=[0.9,0.95]']"
     assert rows("+exp=ppo_qwen2_5_7b", betas)["Adam's betas (ppo)"].state == SAME
+    clip = "trainer.verl_overrides=['critic.cliprange_value=0.2']"
+    assert ppo["value clip (ppo)"].ours == "0.5"
+    assert rows("+exp=ppo_qwen2_5_7b", clip)["value clip (ppo)"].state == SAME
 
 
 def test_what_is_open_is_neither_the_same_nor_a_difference():

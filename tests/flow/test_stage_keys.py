@@ -13,6 +13,7 @@ from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.stage import NEUTRAL, Stage, without_neutral
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.schema import Algorithm, Scoring, Trainer
 from tests.support.stages import do_all
 
 EVERY = "prepare train measure extrapolate score behaviour report"
@@ -165,6 +166,13 @@ def test_a_stage_is_done_again_for_its_version_its_packages_and_its_inputs(
         monkeypatch.setattr("rlvr_dynamics.flow.stage.package_version", lambda name: "99")
     go(stage, "other weights" if change == "input" else "weights")
     assert len(ran) == (1 if change == "nothing" else 2)
+
+
+def test_a_default_for_configurations_without_a_key_is_neutral():
+    for section, kind in (("trainer", Trainer), ("algorithm", Algorithm), ("scoring", Scoring)):
+        for name, field in kind.model_fields.items():
+            if not field.is_required():
+                assert NEUTRAL.get(f"{section}.{name}", "absent") == field.default, name
 
 
 def test_a_neutral_value_is_left_out_of_the_key_and_every_other_counts():

@@ -75,6 +75,10 @@ def test_a_validation_is_preferred_and_belongs_to_its_own_step():
             "penalty",
         ),
         (["data.reward=dapo"], "dapo, +1 or -1"),
+        (
+            ["trainer.verl_overrides=['reward.custom_reward_function.path=x.py']"],
+            "by a reward that trainer.verl_overrides chose",
+        ),
         ([], ""),
     ],
 )

@@ -48,3 +48,11 @@ def test_clips_are_said_with_their_bounds_and_their_reasons():
         "clips that cannot act (one update a rollout): an answer's ratio below 0.9997; "
         "an answer's ratio above 1.0004"
     ]
+
+
+def test_the_clip_of_values_is_the_one_that_verl_is_given():
+    given = "trainer.verl_overrides=['critic.cliprange_value=0.2']"
+    assert [found("algorithm=ppo", *more)[-1].bound for more in ([], [given])] == [
+        "a value that moved by more than 0.5",
+        "a value that moved by more than 0.2",
+    ]

@@ -177,6 +177,11 @@ def test_an_inconsistent_algorithm_is_refused(override, expected):
         ("actor_rollout_ref.actor.grad_clip=9", "never reads", "actor.optim.clip_grad"),
         ("critic.grad_clip=9", "never reads", "critic.optim.clip_grad"),
         ("actor_rollout_ref.nccl_timeout=7200", "never reads", "within 30 minutes"),
+        ("+critic.nccl_timeout=7200", "never reads", "within 30 minutes"),
+        ("critic.forward_micro_batch_size=9", "never reads", "ppo_infer_max_token_len_per_gpu"),
+        ("actor_rollout_ref.model.tiled_mlp.enabled=True", "never reads", "leave it out"),
+        ("actor_rollout_ref.rollout.over_sample_rate=0.1", "never reads", "leave it out"),
+        ("trainer.balance_batch=False", "never reads", "leave it out"),
         ("data.seed=1,2", "several values", "quote"),
         ("~trainer.nothing", "trainer.nothing", "did you mean"),
         ("data.train_files=[a", "cannot read", "quote"),
@@ -197,7 +202,7 @@ def test_a_key_that_verl_would_refuse_or_ignore_is_named_before_anything_starts(
 @pytest.mark.parametrize(
     "right",
     [
-        "trainer.esi_redundant_time=3",
+        "trainer.log_val_generations=3",
         "+actor_rollout_ref.model.override_config.rope_theta=3",
         "+actor_rollout_ref.rollout.engine_kwargs.vllm.seed=1",
         "+data.apply_chat_template_kwargs.enable_thinking=False",

@@ -54,6 +54,12 @@ def test_shares_are_of_all_rollouts_of_a_step(tmp_path):
     assert counts(tmp_path / "none") == {}
 
 
+def test_the_verdict_of_another_reward_function_is_not_counted(tmp_path):
+    row = {"global_steps": 1, "uid": "a", "extra_info": {"split": "train"}}
+    Recorder(tmp_path).add(row, {"acc": 0.5})
+    assert counts(tmp_path) == {}
+
+
 def test_a_step_has_the_rollouts_of_the_attempt_that_trained_it(tmp_path):
     verl = tmp_path / "verl"
     right, wrong = ("a", 1.0, 1.0, 0.0), ("a", 0.0, 0.0, 0.0)
