@@ -29,6 +29,7 @@ MODULES = (
     "controls",
     "seeds",
     "regimes",
+    "updates",
 )
 LEDGER = "claims"  # the name that `analysis` gives its ledger's question, which means all of these
 SHOWN = 3

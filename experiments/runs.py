@@ -17,8 +17,10 @@ CONTROLS = tuple(name for name, cell in _STUDY.items() if cell.shuffled)
 TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
 DETAILED = TRAINED[0]  # the cell with the long lists, such as one projection at a time
 
-# A repeat of a cell of the grid or of configs/exp, with another seed or as the control.
-_VARIANT = re.compile(r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-seed(?P<seed>\d+))?")
+# A repeat of a cell of the grid or of configs/exp: as the control, with other updates or seed.
+_VARIANT = re.compile(
+    r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-mini(?P<mini>\d+))?(-seed(?P<seed>\d+))?"
+)
 
 ALPHARL_8B = ("dapo_qwen3_8b", "grpo_qwen3_8b", "rloo_qwen3_8b")
 ALPHARL_OTHERS = (
@@ -45,7 +47,7 @@ def arguments(cell: str, runs: Path) -> list[str]:
 
     Args:
         cell: A study cell, or a name in `configs/exp`, optionally followed by `-shuffled`,
-            `-seedN` or both.
+            `-miniN` (prompts in an update) and `-seedN`, in this order.
         runs: The folder of run directories; the study's are in its subfolder `study`.
 
     Raises:
@@ -60,6 +62,8 @@ def arguments(cell: str, runs: Path) -> list[str]:
     found = [f"+exp={match['exp']}"]
     if match["shuffled"]:
         found.append("data.shuffle_answers=true")
+    if match["mini"]:
+        found.append(f"trainer.mini_batch_prompts={match['mini']}")
     if match["seed"]:
         found.append(f"seed={match['seed']}")
     if cell != match["exp"] or runs != Path("outputs"):

@@ -106,6 +106,8 @@ def test_variants_of_a_cell_differ_in_what_their_name_says():
     made = config.load(runs.arguments("grpo_qwen3_4b-shuffled-seed2", Path("here")))
     assert made.data.shuffle_answers and made.seed == 2
     assert made.run_dir == "here/grpo_qwen3_4b-shuffled-seed2"
+    many = config.load(runs.arguments("dapo_qwen3_8b-mini32-seed1", Path("outputs")))
+    assert (many.trainer.updates_per_rollout, many.seed) == (16, 1)
     with pytest.raises(UserError, match="no cell is called grpo_nobody"):
         runs.arguments("grpo_nobody-seed1", Path("outputs"))
 
