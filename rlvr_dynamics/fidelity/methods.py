@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rlvr_dynamics.fidelity.ours import of_verl, updates_a_step
 from rlvr_dynamics.fidelity.setting import Setting, Value, algorithms
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.clips import value_range_of
+from rlvr_dynamics.schema.clips import value_range
 
 DAPO = "arXiv 2503.14476, section 4.1"
 RECIPE = "verl's DAPO recipe"
@@ -126,7 +126,7 @@ SETTINGS = (
         "trainer.verl_overrides",
         "0.2",
         NOT_OFFERED,
-        lambda config: value_range_of(config.trainer),
+        lambda config: value_range(config.trainer.verl_overrides),
     ),
     _setting("ppo", ZERO, "KL term in the loss", "algorithm.kl_loss_coef", 0.0),
     _setting("ppo", ZERO, "gamma", "algorithm.gamma", 1.0),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlvr_dynamics.results.frames import has, numbers, select, values
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.schema.clips import Clip, clips
+from rlvr_dynamics.schema.clips import Clip, clips, value_range
 
 MOST_STEPS = 500  # further ones are left out: simulating them takes as long again
 FLOAT32_BITS = 23
@@ -68,6 +68,7 @@ def clips_of_run(results: Results) -> tuple[Clip, ...]:
         dual=algorithm.clip_ratio_c,
         updates=updates,
         critic_updates=critic_updates if algorithm.critic is not None else None,
+        value_range=value_range(trainer.verl_overrides),
     )
 
 

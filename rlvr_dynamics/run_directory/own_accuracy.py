@@ -31,8 +31,8 @@ def own_accuracy(
     2. all rollouts drawn for training, right or wrong for the grader of the scores, with those
        that dynamic sampling drops. It draws until enough groups are kept, so the number of groups
        depends on the answers; the bias of their mean is of the order of one over that number.
-    3. verl's mean score, in runs whose rollouts were not counted, where it is an accuracy:
-       `why_not` says where it is not. The base is left out, as it was when those runs were made.
+    3. verl's mean score, at steps whose rollouts were not counted, where it is an accuracy:
+       `why_not` says where it is not. The base is left out, as it was when such runs were made.
 
     Args:
         metrics: One row per step.
@@ -44,8 +44,22 @@ def own_accuracy(
     if validated is not None and sum(step > 0 for step in validated.values) >= FEWEST_VALIDATED:
         return validated
     drawn = _counted(metrics, "rollouts", 1, "training problems, all rollouts of the next step")
-    if drawn is not None:
+    if drawn is None:
+        return _scored(metrics, config)
+    # A run that was begun without counts, and resumed with them, has both.
+    scored = _scored(metrics, config)
+    more = {} if scored is None else dict(scored.values)
+    more = {step: score for step, score in more.items() if step not in drawn.values}
+    if scored is None or not more:
         return drawn
+    source = f"{drawn.source}; at {len(more):,} steps {scored.source}"
+    return AccuracySeries(dict(sorted((more | dict(drawn.values)).items())), source)
+
+
+def _scored(metrics: "pd.DataFrame", config: RunConfig | RecordedConfig) -> "AccuracySeries | None":
+    """Return verl's mean scores, without the base's; None where they are no accuracy."""
+    from rlvr_dynamics.measurement import AccuracySeries
+
     if why_not(config) or SCORE not in metrics:
         return None
     known = metrics[["step", SCORE]].dropna()

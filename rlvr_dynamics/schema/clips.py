@@ -6,6 +6,7 @@ rounding of two passes), and a clip can act from the second update of a step on;
 of PPO's value model. verl's counts are means over all updates of a step, the first included.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rlvr_dynamics.schema.overrides import value_at
@@ -90,13 +91,13 @@ def clips_of(algorithm: Algorithm, trainer: Trainer) -> tuple[Clip, ...]:
         dual=algorithm.clip_ratio_c,
         updates=trainer.updates_per_rollout,
         critic_updates=trainer.critic_updates_per_rollout if algorithm.critic else None,
-        value_range=value_range_of(trainer),
+        value_range=value_range(trainer.verl_overrides),
     )
 
 
-def value_range_of(trainer: Trainer) -> str:
-    """Return verl's clip of values: an override of the run, or the default."""
-    return value_at(trainer.verl_overrides, VALUE_RANGE_KEY) or VALUE_RANGE
+def value_range(overrides: Iterable[str]) -> str:
+    """Return how far verl lets a value move: by an override of a run, or by default."""
+    return value_at(overrides, VALUE_RANGE_KEY) or VALUE_RANGE
 
 
 def in_words(found: tuple[Clip, ...]) -> list[str]:

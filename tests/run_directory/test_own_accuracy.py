@@ -99,3 +99,18 @@ def test_the_mean_score_alone_is_refused_where_it_is_no_accuracy(tmp_path, given
     said = without_accuracy(Run(loaded, tmp_path))
     assert "source.accuracy=FILE" in said and "trainer.validate_every=N" in said
     assert reason in said
+
+
+def test_a_run_resumed_with_counts_keeps_the_accuracies_of_its_first_steps():
+    table = metrics()
+    counted = [name for name in table if name.startswith("rollouts/")]
+    table.loc[table["step"] < 4, counted] = np.nan
+    series = own_accuracy(table, config.load([]))
+    assert series is not None
+    score = table.set_index("step")[SCORE]
+    assert {step: series.values[step] for step in (1, 2)} == {1: score[2], 2: score[3]}
+    assert series.values[3] == pytest.approx(TRUE[3], abs=0.005)
+    assert list(series.values) == [1, 2, 3, 4]
+    assert "at 2 steps mean score" in series.source
+    refused = own_accuracy(table, dapo())
+    assert refused is not None and list(refused.values) == [3, 4]
