@@ -1,4 +1,4 @@
-"""Training in fp16 with verl's loss scale, on the CPU: every step moves the weights, in float32."""
+"""Training in fp16 with verl's loss scale, on the CPU: it moves float32 weights."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,8 @@ def test_fp16_trains_and_answers(tmp_path):
     # The scale of the loss is at work: without CUDA it would switch itself off.
     assert "GradScaler is enabled, but CUDA is not available" not in log
     norms = pd.read_parquet(tmp_path / "train" / "metrics.parquet")["actor/grad_norm"]
-    assert len(norms) == STEPS and np.isfinite(norms).all() and (norms > 0).any()
+    # Updates whose gradients overflow at the first scales are skipped, and their norm is missing.
+    assert len(norms) == STEPS and np.isfinite(norms.iloc[-1]) and norms.iloc[-1] > 0
     weights = [load_file(tmp_path / "prepare" / "base" / "model.safetensors")]
     for step in range(1, STEPS + 1):
         folder = tmp_path / "train" / "checkpoints" / f"step_{step}"
@@ -32,4 +33,4 @@ def test_fp16_trains_and_answers(tmp_path):
         for early, late in zip(weights, weights[1:], strict=False)
     ]
     assert weights[-1][name].dtype == np.float32
-    assert sum(each > 0 for each in moved) >= 2  # an update whose gradients overflow is skipped
+    assert sum(each > 0 for each in moved) >= 2
