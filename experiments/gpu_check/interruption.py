@@ -18,6 +18,7 @@ from rlvr_dynamics.system.processes import marked
 
 NAME, RUN = "interruption", "run"
 STEPS, DURING = 3, 2
+LAYERS = 8  # of the 1.5B model's shapes: 10 GB a save, which takes seconds
 LOOK_SECONDS = 0.005
 # What a scheduler leaves between its request and the kill (Slurm's KillWait), and the time in which
 # `rlvr_dynamics.run` then has to be gone.
@@ -25,12 +26,8 @@ STOP_SECONDS = 30.0
 
 
 def commands(bench: Bench) -> Commands:
-    """Return the run that is interrupted, from the random base of step 4."""
-    own = (
-        *shapes.small_rollouts(bench),
-        f"trainer.steps={STEPS}",
-        f"reuse={shapes.commands(bench)[shapes.RUN].folder}",
-    )
+    """Return the run that is interrupted."""
+    own = (*shapes.small_rollouts(bench, LAYERS), f"trainer.steps={STEPS}")
     return {RUN: Command(bench.folder(NAME) / RUN, own)}
 
 
@@ -56,6 +53,7 @@ def work(bench: Bench) -> list[Finding]:
     seconds = run(command)
     after = _identities(train)
     steps = [int(step) for step in numbers(table(command, "metrics"), "step")]
+    shutil.rmtree(train / "verl" / "checkpoints", ignore_errors=True)
     wanted = list(range(1, STEPS + 1))
     return [
         holds(

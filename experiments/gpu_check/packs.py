@@ -1,7 +1,17 @@
 """Step 5: micro-batches packed to their token budget, at the longest samples of the cells."""
 
+import shutil
+
 from experiments.gpu_check.bench import Bench, Command, Commands, batch, random_model
-from experiments.gpu_check.finding import Finding, above, holds, needs_gpu, noted
+from experiments.gpu_check.finding import (
+    FAILED,
+    Finding,
+    above,
+    holds,
+    needs_gpu,
+    noted,
+    verdict_of,
+)
 from experiments.gpu_check.product import mean_of, run, table
 from experiments.gpu_check.shapes import NO_STATE, architecture, cell, within_estimate
 from experiments.gpu_check.times import beside_estimates
@@ -58,6 +68,9 @@ def work(bench: Bench) -> list[Finding]:
             Finding(f"{name}: {each.what}", each.value, each.unit, each.wanted, each.verdict)
             for each in mine
         ]
+    if verdict_of(found) != FAILED:  # nothing reads these weights
+        for command in chosen.values():
+            shutil.rmtree(command.folder / "train" / "checkpoints", ignore_errors=True)
     return found
 
 

@@ -31,13 +31,18 @@ def commands(bench: Bench) -> Commands:
     return {RUN: Command(bench.folder(NAME) / RUN, own)}
 
 
-def small_rollouts(bench: Bench) -> tuple[str, ...]:
-    """Return a training of the random 1.5B model on short answers, several updates a step."""
+def small_rollouts(bench: Bench, layers: int | None = None) -> tuple[str, ...]:
+    """Return a training of the random 1.5B model on short answers, several updates a step.
+
+    Args:
+        bench: Where it trains.
+        layers: Decoder layers; None for all.
+    """
     shape = architecture(CELL)
     prompts, answer, rate = (8, 48, 1e-3) if bench.rehearses else (32 * bench.gpus, 1024, 1e-5)
     tokens = 384 if bench.rehearses else cell(CELL).trainer.tokens_per_pass
     return (
-        *random_model(bench, shape, "random_1_5b"),
+        *random_model(bench, shape, "random_1_5b", layers),
         "algorithm=dapo",
         "algorithm.dynamic_sampling=false",
         "algorithm.overlong.buffer_share=1.0",
