@@ -182,16 +182,17 @@ def test_every_command_of_every_step_is_a_run_that_fits(tmp_path, device):
         assert config.run_dir.startswith(str(tmp_path)), name
         assert device == "cpu" or not config.trains or misfits(config) == [], name
     updates = runs["shapes", "run"].trainer
-    assert updates.prompts_per_step // updates.mini_batch_prompts == 4 and updates.steps == 8
+    assert (updates.updates_per_rollout, updates.steps) == (4, 8)
     if device == "cuda":
         shape = load(["+exp=grpo_qwen2_5_math_1_5b"]).model.architecture
-        for name in ("shapes", "interruption"):
+        for name, layers in (("shapes", shape.layers), ("interruption", 8)):
             model = runs[name, "run"].model
-            assert (model.hidden, model.layers, model.vocabulary) == (
-                shape.hidden,
-                shape.layers,
-                shape.vocabulary,
-            )
+            sizes = (model.hidden, model.layers, model.vocabulary)
+            assert sizes == (shape.hidden, layers, shape.vocabulary)
+        for name, cell in (("1_5b", "grpo_qwen2_5_math_1_5b"), ("7b", "grpo_qwen2_5_7b")):
+            own, published = runs["packs", name].trainer, load([f"+exp={cell}"]).trainer
+            assert own.longest_sample == published.longest_sample
+            assert own.tokens_per_pass == published.tokens_per_pass
 
 
 def test_tables_agree_by_their_sums_and_not_by_what_near_values_decide():
