@@ -346,7 +346,6 @@ def _cpu(temporary: Path | None, critic: bool) -> list[str]:
     return [
         "trainer.device=cpu",
         f"+{ATTENTION}=sdpa",
-        f"{ACTOR}.use_torch_compile=False",
         f"{ACTOR}.fsdp_config.use_torch_compile=False",
         f"{REFERENCE}.fsdp_config.use_torch_compile=False",
         *([f"{CRITIC}.fsdp.use_torch_compile=False"] if critic else []),

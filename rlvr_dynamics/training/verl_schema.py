@@ -39,6 +39,12 @@ UNREAD: dict[str, str | None] = {
     "critic.forward_max_token_len_per_gpu": "+critic.ppo_infer_max_token_len_per_gpu",
     "critic.forward_micro_batch_size": "+critic.ppo_infer_max_token_len_per_gpu",
     "critic.forward_micro_batch_size_per_gpu": "+critic.ppo_infer_max_token_len_per_gpu",
+    "critic.ulysses_sequence_parallel_size": "critic.fsdp.ulysses_sequence_parallel_size",
+    "actor_rollout_ref.actor.use_torch_compile": "actor_rollout_ref.actor.fsdp_config."
+    "use_torch_compile",
+    "actor_rollout_ref.ref.use_torch_compile": "actor_rollout_ref.ref.fsdp_config."
+    "use_torch_compile",
+    "actor_rollout_ref.rollout.do_sample": "trainer.temperature",
     "actor_rollout_ref.actor.use_prefix_grouper": None,
     "actor_rollout_ref.actor.freeze_vision_tower": None,
     "actor_rollout_ref.model.tiled_mlp": None,

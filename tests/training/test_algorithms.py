@@ -181,6 +181,8 @@ def test_an_inconsistent_algorithm_is_refused(override, expected):
         ("critic.forward_micro_batch_size=9", "never reads", "ppo_infer_max_token_len_per_gpu"),
         ("actor_rollout_ref.model.tiled_mlp.enabled=True", "never reads", "leave it out"),
         ("actor_rollout_ref.rollout.over_sample_rate=0.1", "never reads", "leave it out"),
+        ("actor_rollout_ref.rollout.do_sample=False", "never reads", "use trainer.temperature"),
+        ("actor_rollout_ref.actor.use_torch_compile=False", "never reads", "actor.fsdp_config"),
         ("trainer.balance_batch=False", "never reads", "leave it out"),
         ("data.seed=1,2", "several values", "quote"),
         ("~trainer.nothing", "trainer.nothing", "did you mean"),

@@ -208,7 +208,6 @@ CPU: Rows = {
             f"{MODEL}.use_remove_padding": False,
             f"{MODEL}.enable_gradient_checkpointing": False,
             f"{MODEL}.override_config.attn_implementation": "sdpa",
-            f"{ACTOR}.use_torch_compile": False,
             f"{ACTOR}.fsdp_config.use_torch_compile": False,
             f"{REFERENCE}.fsdp_config.use_torch_compile": False,
             f"{ROLLOUT}.enforce_eager": True,
