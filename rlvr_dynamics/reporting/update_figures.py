@@ -1,11 +1,13 @@
 """Figures of the updates of a step: clipped tokens, and what the stored weights did."""
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.figure_parts import run_figure
 from rlvr_dynamics.reporting.figure_style import canvas, step_axis
 from rlvr_dynamics.reporting.update_tables import SHOWN_UPDATES, assumed, observable
+from rlvr_dynamics.results.formatting import general
 from rlvr_dynamics.results.frames import has, known, values
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.updates import moved
@@ -46,17 +48,20 @@ def draw_moved(results: Results) -> Figure | None:
     figure, grid = canvas(2.6)
     axes = grid[0, 0]
     step_axis(axes, results.windows)
-    scale = 100 if found.by_share else 1
+    # Means from the first step on: weights that keep one direction all cross at the same steps.
+    scale = (100 if found.by_share else 1) / np.arange(1, len(found.steps) + 1)
     for updates, colour in zip(SHOWN_UPDATES, (BLUE, ORANGE, VERMILLION), strict=True):
         place = found.updates.index(updates)
-        low, high = scale * found.noise[place], scale * found.coherent[place]
+        low = scale * found.noise[place].cumsum()
+        high = scale * found.coherent[place].cumsum()
         label = f"{updates} update{'s' if updates > 1 else ''} a step"
         axes.fill_between(found.steps, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(found.steps, low, color=colour, linewidth=0.9, label=label)
-    axes.plot(found.steps, scale * found.observed, color=BLACK, label="stored weights")
+    axes.plot(found.steps, scale * found.observed.cumsum(), color=BLACK, label="stored weights")
     axes.set_ylabel("changed values (%)" if found.by_share else "distance (learning rates)")
     axes.set_yscale("log")
-    axes.legend(ncols=2)
+    axes.yaxis.set_major_formatter(lambda value, _: general(value))
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
@@ -91,7 +96,7 @@ FIGURES: list[Artefact] = [
         "updates_a_step",
         "Updates a step, from the stored weights",
         "Which band holds the black line? A band reaches from gradients that are noise (its line) "
-        "to gradients that keep their direction.",
+        "to gradients that keep their direction. Means from the first step on.",
         ("norms", "exponents"),
         draw_moved,
         _moved_facts,
