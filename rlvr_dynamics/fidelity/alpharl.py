@@ -43,7 +43,7 @@ SETTINGS = (
         key="algorithm, model",
         paper=_run,
         source="arXiv 2510.00553, appendix B and table 1",
-        ours=lambda config: _OWN if _run(config) == _OWN else "trained here",
+        ours=lambda config: _OWN if _run(config) == _OWN else "our own run",
         reason="the grid crosses models and algorithms; those of the paper's runs that were "
         "released elsewhere are trained here with the same settings as the others",
     ),

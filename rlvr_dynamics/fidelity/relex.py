@@ -35,7 +35,7 @@ SETTINGS = (
         key="algorithm, model",
         paper=lambda config: "trained by the authors" if _is_run(config) else "no such run",
         source=f"{PAPER}, abstract",
-        ours=lambda config: "trained by the authors" if _is_run(config) else "trained here",
+        ours=lambda config: "trained by the authors" if _is_run(config) else "our own run",
         reason="the grid crosses models and algorithms",
     ),
     Setting(

@@ -22,11 +22,15 @@ def tree(folder: Path, *mutants: str, test: str = TEST) -> Path:
     return folder
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, list[list[str]]]:
+# For a quick start.
+FEW_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
+
+
+def run(
+    folder: Path, *arguments: str, plugins: dict[str, str] = FEW_PLUGINS
+) -> tuple[int, list[list[str]]]:
     command = [sys.executable, "-m", "tests.mutants", *arguments]
-    # Few plugins, for a quick start.
-    few = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin"}
-    environment = {**os.environ, **few, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **plugins, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert not done.stderr
     assert (folder / "shapes.py").read_text() == PRODUCT
@@ -59,3 +63,11 @@ def test_a_test_that_fails_without_a_mutant_proves_nothing(tmp_path):
     code, lines = run(root)
     assert code == 2
     assert lines[0][:3] == ["without", "any", "mutant:"]
+
+
+def test_a_plugin_that_the_tests_import_and_warnings_that_are_errors_do_not_stop_it(tmp_path):
+    root = tree(tmp_path, MUTANT.format("a sum", "a * b", "a + b"))
+    (root / "tests" / "conftest.py").write_text("import hypothesis\n")
+    (root / "pyproject.toml").write_text('[tool.pytest.ini_options]\nfilterwarnings = ["error"]\n')
+    code, lines = run(root, plugins={})
+    assert (code, lines[-1]) == (0, ["(all)", "1", "1", "0", "0", "0"])

@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 
 PYTEST = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb=no", "-r", "fE")
+# What is loaded beforehand cannot get pytest's longer messages, which nobody reads here.
+LOADED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 PROCESSES = multiprocessing.get_context("forkserver")
 
 
@@ -100,7 +102,7 @@ def pytest_in(tree: Path, tests: tuple[str, ...]) -> None:
     # Bytecode is told apart by size and second: a mutant may have the size of what it replaces.
     sys.dont_write_bytecode = True
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    code = int(pytest.main([*PYTEST, *tests]))
+    code = int(pytest.main([*PYTEST, *LOADED, *tests]))
     sys.stdout.flush()
     os._exit(code)  # an ordinary exit waits for workers that tests have left
 
