@@ -1,4 +1,4 @@
-"""Null distributions for in-sample scores: random walks and shuffled steps.
+"""Null distributions for in-sample scores: random walks, an optimizer's noise, shuffled steps.
 
 The null walk takes steps of the observed norms in directions uniform on the sphere in d dimensions.
 Its trajectory SVD depends only on the T x T Gram matrix of the increments. With X (T x d) of
@@ -7,6 +7,9 @@ triangular: L[i, i]² chi-squared with d - i degrees of freedom (i from 0), L[i,
 below (Bartlett). Normalising rows of X to the observed norms is the same as normalising rows of L,
 and positions are their running sums. This is exact for any d, and a draw costs O(T²) numbers
 instead of O(T d). For d <= T the walk is drawn directly in d dimensions.
+
+An optimizer's steps on noise are correlated in time (`optimizer_null`). With C = K Kᵀ their
+correlations, the rows of K X have them, and K L is their Gram factor by the same argument.
 
 Source: Bartlett's decomposition of the Wishart distribution (M. S. Bartlett, 1933).
 
@@ -40,7 +43,11 @@ class NullSample:
 
 
 def walk_positions(
-    step_norms: np.ndarray, d: int, draws: int, generator: np.random.Generator
+    step_norms: np.ndarray,
+    d: int,
+    draws: int,
+    generator: np.random.Generator,
+    correlation: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw random walks, up to a rotation of space.
 
@@ -49,6 +56,7 @@ def walk_positions(
         d: Dimension of the space.
         draws: Number of walks.
         generator: Source of randomness.
+        correlation: Correlations between the steps, shape (T, T); None for independent steps.
 
     Returns:
         Positions after every step, shape (draws, T, min(T, d)), float64.
@@ -64,9 +72,17 @@ def walk_positions(
         rows[:, np.arange(count), np.arange(count)] = np.sqrt(
             generator.chisquare(freedom, size=(draws, count))
         )
+    if correlation is not None:
+        rows = _square_root(correlation) @ rows
     length = np.sqrt(np.einsum("ati,ati->at", rows, rows))
     rows *= (step_norms / length)[:, :, None]
     return np.cumsum(rows, axis=1, out=rows)
+
+
+def _square_root(correlation: np.ndarray) -> np.ndarray:
+    """Return K with K Kᵀ = C; C may be singular."""
+    values, vectors = np.linalg.eigh(correlation)
+    return vectors * np.sqrt(np.clip(values, 0.0, None))
 
 
 def leading_component(grams: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +118,12 @@ def leading_component(grams: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def random_walk_null(
-    steps: np.ndarray, step_norms: np.ndarray, d: int, draws: int, seed: int | list[int]
+    steps: np.ndarray,
+    step_norms: np.ndarray,
+    d: int,
+    draws: int,
+    seed: int | list[int],
+    correlation: np.ndarray | None = None,
 ) -> NullSample:
     """Score random walks like a trajectory: rank-1 explained variance and linearity.
 
@@ -112,6 +133,7 @@ def random_walk_null(
         d: Number of elements of the tensor.
         draws: Number of walks.
         seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
+        correlation: Correlations between the steps, shape (T, T); None for independent steps.
     """
     norms = np.asarray(step_norms, dtype=np.float64)
     count = len(norms)
@@ -125,7 +147,8 @@ def random_walk_null(
     size = max(1, _BATCH_BYTES // (8 * count * min(count, d)))
     explained, lines = [], []
     for start in range(0, draws, size):
-        positions = torch.from_numpy(walk_positions(norms, d, min(size, draws - start), generator))
+        walks = walk_positions(norms, d, min(size, draws - start), generator, correlation)
+        positions = torch.from_numpy(walks)
         grams = positions @ positions.mT
         value, vector = leading_component(grams)
         total = grams.diagonal(dim1=1, dim2=2).sum(dim=1).numpy()

@@ -1,0 +1,71 @@
+"""How the steps of a trajectory relate to each other, from its T x T Gram matrix alone.
+
+With ΔW_t the rows of M, the increment of step t is d_t = ΔW_t - ΔW_{t-1} and the products of the
+increments are D Dᵀ = B M Mᵀ Bᵀ, where B takes differences of neighbouring rows. An increment is
+much shorter than the whole update, so its products lose digits to cancellation: with the Gram
+matrix in float64 they keep about ten for 500 even steps.
+
+Source: ours.
+
+Legend: T observed steps, the first counted from the base.
+"""
+
+import numpy as np
+
+PLATEAU_LAG = 30
+"""From this lag on Adam's first moment (β1 = 0.9) remembers less than 0.9^30 = 4 %."""
+
+
+def increment_cosines(gram: np.ndarray) -> np.ndarray:
+    """Return the cosines between all increments.
+
+    Args:
+        gram: M Mᵀ of the updates from the base, shape (T, T), float64.
+
+    Returns:
+        Shape (T, T), float64; NaN in the row and column of a step that did not move.
+    """
+    products = np.diff(np.diff(np.pad(gram, ((1, 0), (1, 0))), axis=0), axis=1)
+    length = np.sqrt(np.clip(products.diagonal(), 0.0, None))
+    length[length == 0.0] = np.nan
+    return products / np.outer(length, length)
+
+
+def autocorrelation(cosines: np.ndarray, lag: int) -> float:
+    """Return the mean cosine between increments that are `lag` steps apart; NaN without any.
+
+    Args:
+        cosines: Of `increment_cosines`, shape (T, T).
+        lag: At least 1.
+    """
+    apart = np.diagonal(cosines, lag)
+    usable = apart[np.isfinite(apart)]
+    return float(usable.mean()) if len(usable) else float("nan")
+
+
+def drift_share(cosines: np.ndarray) -> float:
+    """Return the share of the increments' squared length that is one constant drift.
+
+    Steps d_t = |d_t| (sqrt(ρ) e + sqrt(1 - ρ) n_t) along one unit vector e, with noise n_t that is
+    uncorrelated over more than `PLATEAU_LAG` steps, have the mean cosine ρ at such lags.
+
+    Args:
+        cosines: Of `increment_cosines`, shape (T, T).
+
+    Returns:
+        ρ, the mean cosine over all pairs at least `PLATEAU_LAG` apart, at least 0; NaN where no
+        two steps are.
+    """
+    apart = cosines[np.triu_indices(len(cosines), PLATEAU_LAG)]
+    usable = apart[np.isfinite(apart)]
+    return max(0.0, float(usable.mean())) if len(usable) else float("nan")
+
+
+def with_drift(correlation: np.ndarray, share: float) -> np.ndarray:
+    """Return the correlations of steps that share a drift: ρ + (1 - ρ) C.
+
+    Args:
+        correlation: C of the noise, shape (T, T).
+        share: ρ.
+    """
+    return share + (1.0 - share) * correlation
