@@ -6,6 +6,7 @@ without it.
 """
 
 from rlvr_dynamics.extrapolation.alpharl import ALPHARL
+from rlvr_dynamics.extrapolation.average import AVERAGE
 from rlvr_dynamics.extrapolation.base import Extrapolator
 from rlvr_dynamics.extrapolation.declaration import Declaration, Look
 from rlvr_dynamics.extrapolation.expo import EXPO
@@ -16,6 +17,7 @@ from rlvr_dynamics.extrapolation.neural import NEURAL
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.reconstruction import Reconstruction
 from rlvr_dynamics.extrapolation.recovery import RANDOM_UPDATE, RANK1_RECOVERY, RANK_RECOVERY
+from rlvr_dynamics.extrapolation.reduced_rank import REDUCED_RANK
 from rlvr_dynamics.extrapolation.relex import RELEX
 from rlvr_dynamics.extrapolation.relex_raw import RELEX_RAW
 from rlvr_dynamics.extrapolation.rule import Window
@@ -28,6 +30,7 @@ METHODS: dict[str, Declaration] = {
     each.name: each
     for each in (  # in the order of tables and figures
         HOLD_LAST,
+        AVERAGE,
         RANK1_RECOVERY,
         RANDOM_UPDATE,
         RANK_RECOVERY,
@@ -39,6 +42,7 @@ METHODS: dict[str, Declaration] = {
         WEIGHT_EXTRAPOLATION,
         EXPO,
         MOMENTUM,
+        REDUCED_RANK,
         FIRST_UPDATE,
         ALPHARL,
     )

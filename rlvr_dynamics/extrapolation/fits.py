@@ -76,7 +76,7 @@ def continue_series(
 
 @lru_cache(maxsize=256)
 def polynomial_continuation(
-    steps: tuple[int, ...], targets: tuple[int, ...], degree: int, refit_after: int = 0
+    steps: tuple[float, ...], targets: tuple[float, ...], degree: int, refit_after: int = 0
 ) -> np.ndarray:
     """Return H such that H @ y is the extrapolated polynomial at the targets, shape (targets, T).
 

@@ -1,7 +1,8 @@
 """RELEX: extrapolate the coefficients of the trajectory's leading directions.
 
 W(t) = W_0 + Σ_i c_i(t) v_i, with v_i and c_i from the trajectory SVD of the observed steps and
-each c_i continued by a least-squares line, a polynomial or a sinusoid in the step number.
+each c_i continued by a least-squares line, a polynomial or a sinusoid in the step number, or (ours)
+in the length of the path.
 Source: arXiv 2605.21468. Released code: github.com/weizhepei/RELEX. That code fits on the position
 in the window, which is equivalent for evenly spaced steps. Its `--window` restricts only the fit
 and keeps the SVD on all steps; ours restricts both. Between two refits (`autoregressive` above 1)
@@ -18,6 +19,7 @@ import numpy as np
 from rlvr_dynamics.extrapolation.base import Extrapolator
 from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.fits import continue_series, polynomial_continuation, sinusoid
+from rlvr_dynamics.extrapolation.on_clock import CLOCK, fewest_on_clock, on_clock
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.rule import Window
 from rlvr_dynamics.system.palette import VERMILLION
@@ -35,8 +37,10 @@ def fit_degree(parameters: Mapping[str, Any]) -> int:
 
 
 def fewest_steps(parameters: Mapping[str, Any]) -> int:
-    """Return the number of observed steps that the curve needs."""
-    return _SINUSOID_PARAMETERS if parameters["fit"] == "sinusoid" else fit_degree(parameters) + 1
+    """Return the number of observed steps that the curve and the clock need."""
+    sinusoidal = parameters["fit"] == "sinusoid"
+    curve = _SINUSOID_PARAMETERS if sinusoidal else fit_degree(parameters) + 1
+    return fewest_on_clock(parameters, curve)
 
 
 def row_weights(
@@ -65,15 +69,16 @@ def _continued(
 ) -> np.ndarray:
     """Return the coefficients at the targets, shape (targets, r)."""
     refit_after = int(parameters.get("autoregressive", 0))
+    positions, ahead = on_clock(window, targets, parameters)
     if parameters["fit"] != "sinusoid":
         degree = fit_degree(parameters)
-        steps, wanted = tuple(window.steps.tolist()), tuple(targets.tolist())
-        return polynomial_continuation(steps, wanted, degree, refit_after) @ coefficients
+        known, wanted = tuple(positions.tolist()), tuple(ahead.tolist())
+        return polynomial_continuation(known, wanted, degree, refit_after) @ coefficients
 
     def evaluate(steps: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return sinusoid(steps, values, wanted, window.remarks)
 
-    return continue_series(window.steps, coefficients, targets, evaluate, refit_after)
+    return continue_series(positions, coefficients, ahead, evaluate, refit_after)
 
 
 RELEX = Extrapolator(
@@ -86,10 +91,11 @@ RELEX = Extrapolator(
         r"relex_rank(\d+)": "RELEX, rank {}",
         "relex_polynomial": "RELEX, polynomial",
         "relex_sinusoid": "RELEX, sinusoid",
+        "relex_path": "RELEX, path clock",
     },
     principal=True,
     row_weights=row_weights,
-    needs_gram=True,
+    needs_gram=lambda parameters: True,
     fewest_steps=fewest_steps,
     last_steps=lambda parameters: int(parameters["window"]),
     parameters={
@@ -104,5 +110,6 @@ RELEX = Extrapolator(
         "autoregressive": Parameter(
             default=0, minimum=0, summary="refit after every so many predicted steps; 0 for never"
         ),
+        **CLOCK,
     },
 )

@@ -89,8 +89,8 @@ class Rule:
             (targets, T), float64.
         tensor_changes: Function of (trajectory of the window, tensor, targets, parameters,
             accuracy, remarks) that returns one `Change` per target.
-        needs_gram: Whether the method needs the Gram matrix (one more pass over the files if the
-            stack does not fit the memory budget).
+        needs_gram: Function from parameters to whether the method needs the Gram matrix (one more
+            pass over the files if the stack does not fit the memory budget).
         uses_future: Function from parameters to whether anything after the window is used.
         holds: Function from a tensor's name to whether it always stays as last observed.
     """
@@ -98,6 +98,6 @@ class Rule:
     name: str
     row_weights: RowWeights | None = None
     tensor_changes: TensorChanges | None = None
-    needs_gram: bool = False
+    needs_gram: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
     uses_future: Callable[[Mapping[str, Any]], bool] = lambda parameters: False
     holds: Callable[[str], bool] = lambda name: False

@@ -95,7 +95,7 @@ SHRUNK_RELEX = Extrapolator(
     summary="RELEX, shrunk towards the last checkpoint by its held-out error inside the window",
     look=Look(ORANGE, ">"),
     row_weights=row_weights,
-    needs_gram=True,
+    needs_gram=lambda parameters: True,
     last_steps=lambda parameters: int(parameters["window"]),
     parameters={
         "rank": relex.RANK,

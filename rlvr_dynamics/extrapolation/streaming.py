@@ -215,7 +215,7 @@ class _Task:
         self.remarks: list[str] = []
         self.window, self.weights = job.window, None
         passes = 1
-        if job.method.needs_gram:
+        if job.method.needs_gram(job.settings):
             passes = 2
         elif job.method.row_weights is not None:
             weights = self._row_weights(None)

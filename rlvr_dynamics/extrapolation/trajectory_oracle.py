@@ -67,7 +67,9 @@ def _project(
     return svd.coefficients[np.searchsorted(window.steps, targets)] @ svd.rows_to_directions
 
 
-_PROJECTION = Rule(name="trajectory_oracle", row_weights=_project, needs_gram=True)
+_PROJECTION = Rule(
+    name="trajectory_oracle", row_weights=_project, needs_gram=lambda parameters: True
+)
 
 TRAJECTORY_ORACLE = TrajectoryOracle(
     name=_PROJECTION.name,

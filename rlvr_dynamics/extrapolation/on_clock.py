@@ -1,0 +1,73 @@
+"""Where a window's steps and its targets lie on the clock that a method is told to use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlvr_dynamics.dynamics.clock import (
+    CONTINUATIONS,
+    FEWEST_FOR_POWER_LAW,
+    continued_path,
+    even_spacing,
+    step_lengths,
+)
+from rlvr_dynamics.errors import TooLittle
+from rlvr_dynamics.extrapolation.parameters import Parameter
+from rlvr_dynamics.extrapolation.rule import Window
+
+CLOCK = {
+    "clock": Parameter(
+        default="step",
+        choices=("step", "path"),
+        summary="the step number, or the length of the path walked so far",
+    ),
+    "continuation": Parameter(
+        default="power_law",
+        choices=CONTINUATIONS,
+        summary="how the path goes on after the window; not read with clock=step",
+    ),
+}
+
+
+def on_path(parameters: Mapping[str, Any]) -> bool:
+    """Whether a method runs on the path clock."""
+    return parameters.get("clock") == "path"
+
+
+def fewest_on_clock(parameters: Mapping[str, Any], fewest: int) -> int:
+    """Return the fewest steps that a method needs, given what it needs on the step number."""
+    power = on_path(parameters) and parameters["continuation"] == "power_law"
+    return max(fewest, FEWEST_FOR_POWER_LAW) if power else fewest
+
+
+def on_clock(
+    window: Window, targets: np.ndarray, parameters: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the window's steps, shape (T,), and of the targets, shape (n,).
+
+    A tensor whose path cannot be continued, as it hardly moved, stays on the step number, with a
+    remark.
+
+    Raises:
+        TooLittle: The path clock is wanted and the steps are not evenly spaced from the base on.
+    """
+    if not on_path(parameters) or window.gram is None:
+        return window.steps.astype(np.float64), targets.astype(np.float64)
+    if even_spacing(window.steps) is None:
+        raise TooLittle(
+            "the path clock needs checkpoints at even steps from the base on, as a distance over "
+            "a gap is shorter than the path through it",
+            way_out="clock=step, or checkpoints at even steps",
+        )
+    lengths = step_lengths(window.gram)
+    try:
+        ahead = continued_path(window.steps, lengths, targets, str(parameters["continuation"]))
+    except ValueError as reason:
+        window.remarks.append(f"on the step number: {reason}")
+        return window.steps.astype(np.float64), targets.astype(np.float64)
+    path = np.cumsum(lengths)
+    if path[-1] == 0.0 or not np.all(np.diff(path) > 0.0):
+        window.remarks.append("on the step number: a step did not move")
+        return window.steps.astype(np.float64), targets.astype(np.float64)
+    return path, ahead

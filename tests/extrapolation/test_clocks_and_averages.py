@@ -1,0 +1,132 @@
+"""The path clock, and the averages that a forecast must beat, in closed form."""
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_dynamics.dynamics import linearity
+from rlvr_dynamics.dynamics.clock import continued_path, even_spacing, power_law, step_lengths
+from rlvr_dynamics.errors import TooLittle
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS
+from tests.support.extrapolation_fixture import NORM, build, gaussian, load, stack, wandering
+
+STEPS = tuple(range(1, 31))
+
+
+def bent(step, exponent=-0.5):
+    """Length of a path whose steps shrink by a power law."""
+    return float(np.sum(np.arange(1, step + 1, dtype=float) ** exponent))
+
+
+def on_a_bent_line(steps):
+    base, direction = gaussian(0), gaussian(1)
+    return {0: base} | {
+        step: {name: base[name] + 0.01 * bent(step) * direction[name] for name in base}
+        for step in steps
+    }
+
+
+def predicted(method, trajectory, observe, target, out, **settings):
+    (made,) = EXTRAPOLATORS[method].run(trajectory, observe, [target], out, **settings)
+    return load(made)
+
+
+def test_a_straight_line_on_a_bent_clock_is_straight_on_the_path_alone():
+    steps = np.array(STEPS)
+    position = np.array([bent(step) for step in STEPS])
+    gram = np.outer(position, position)
+    path = np.cumsum(step_lengths(gram))
+    on_path, on_step = linearity(path, position), linearity(steps, position)
+    assert on_path.heldout_r2 == pytest.approx(1.0, abs=1e-9)
+    assert on_step.heldout_r2 < 0.5
+    np.testing.assert_allclose(path, position, rtol=1e-9)
+
+
+def test_a_power_law_is_continued_exactly_and_constant_steps_are_repeated():
+    steps = np.array(STEPS)
+    lengths = steps**-0.5
+    targets = np.array([10, 31, 100])
+    exact = [bent(10), bent(31), bent(100)]
+    found = continued_path(steps, lengths, targets, "power_law")
+    np.testing.assert_allclose(found, exact, rtol=1e-12)
+    assert power_law(steps, lengths)[0] == pytest.approx(-0.5)
+    mean = lengths[10:].mean()
+    found = continued_path(steps, lengths, np.array([40]), "constant")
+    np.testing.assert_allclose(found, [bent(30) + 10 * mean], rtol=1e-12)
+
+
+def test_every_tenth_checkpoint_has_the_same_clock():
+    steps = np.array(STEPS) * 10
+    lengths = (steps / 10.0) ** -0.5
+    found = continued_path(steps, lengths, np.array([310, 305]), "power_law")
+    assert found[0] == pytest.approx(bent(31))
+    assert found[1] == pytest.approx((bent(30) + bent(31)) / 2)
+    assert even_spacing(steps) == 10.0
+    assert even_spacing(np.array([1, 2, 4])) is None
+    assert even_spacing(np.array([2, 3, 4])) is None
+
+
+@pytest.mark.parametrize("method", ["relex", "weight_extrapolation"])
+def test_a_bent_line_is_continued_without_error_on_the_path_clock(tmp_path, method):
+    weights = on_a_bent_line([*STEPS, 120])
+    trajectory = build(tmp_path, {step: weights[step] for step in (0, *STEPS)})
+    exact = weights[120]
+    path = predicted(method, trajectory, 30, 120, tmp_path / "path", clock="path")
+    line = predicted(method, trajectory, 30, 120, tmp_path / "line")
+    for name in path:
+        if name == NORM and method == "weight_extrapolation":
+            continue
+        size = (exact[name] - weights[0][name]).norm()
+        assert (path[name].double() - exact[name]).norm() < 1e-4 * size
+        assert (line[name].double() - exact[name]).norm() > 0.3 * size
+
+
+def test_a_clock_that_cannot_be_computed_is_named(tmp_path):
+    uneven = build(tmp_path / "gaps", wandering((1, 2, 4, 8, 9)))
+    with pytest.raises(TooLittle, match="path clock needs checkpoints at even steps"):
+        predicted("relex", uneven, 9, 20, tmp_path / "out", clock="path")
+    short = build(tmp_path / "short", wandering((1, 2, 3)))
+    with pytest.raises(TooLittle, match="needs at least 4"):
+        predicted("relex", short, 3, 20, tmp_path / "out", clock="path")
+    resting = wandering((1, 2, 3, 4, 5))
+    resting[4] = resting[3]
+    trajectory = build(tmp_path / "resting", resting)
+    settings = {"clock": "path", "continuation": "constant"}
+    (made,) = EXTRAPOLATORS["relex"].run(trajectory, 5, [9], tmp_path / "out2", **settings)
+    assert "a step did not move (5 of 5 tensors)" in (made.folder / "manifest.json").read_text()
+
+
+def test_averages_are_means_of_the_checkpoints_they_name(tmp_path):
+    weights = wandering((1, 2, 3, 4))
+    trajectory = build(tmp_path, weights)
+    mean = predicted("average", trajectory, 4, 9, tmp_path / "mean", last=3)
+    decayed = predicted("average", trajectory, 4, 9, tmp_path / "ema", kind="ema", decay=0.5)
+    share = torch.tensor([0.125, 0.25, 0.5, 1.0], dtype=torch.float64) / 1.875
+    for name in mean:
+        rows = torch.stack([weights[step][name] for step in (1, 2, 3, 4)])
+        torch.testing.assert_close(mean[name].double(), rows[1:].mean(0), rtol=1e-6, atol=1e-6)
+        expected = torch.einsum("t,t...->...", share, rows)
+        torch.testing.assert_close(decayed[name].double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def modes(steps):
+    """Two modes of a linear iteration, W_t = W* + 0.8^t a + 0.5^t b; W* the limit."""
+    start, one, two = gaussian(0), gaussian(1), gaussian(2)
+    return {
+        step: {n: start[n] + 0.8**step * one[n] + 0.5**step * two[n] for n in start}
+        for step in (0, *steps)
+    }, start
+
+
+def test_reduced_rank_extrapolation_finds_the_limit_of_a_linear_iteration(tmp_path):
+    weights, limit = modes((1, 2, 3, 4))
+    trajectory = build(tmp_path, weights)
+    exact = predicted("reduced_rank", trajectory, 4, 99, tmp_path / "a", damping=0.0, last=3)
+    held = predicted("reduced_rank", trajectory, 4, 99, tmp_path / "b", cap=0.0)
+    half = predicted("reduced_rank", trajectory, 4, 99, tmp_path / "c", damping=0.0, cap=0.1)
+    for name in exact:
+        torch.testing.assert_close(exact[name].double(), limit[name], rtol=1e-3, atol=1e-3)
+        assert torch.equal(held[name], weights[4][name].float())
+        moved = (half[name].double() - weights[4][name].float().double()).norm()
+        whole = stack(weights, name, (4,)).norm()
+        assert moved == pytest.approx(0.1 * float(whole), rel=1e-3)
