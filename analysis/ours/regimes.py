@@ -10,7 +10,16 @@ from rlvr_dynamics.claims.judge import learned
 from rlvr_dynamics.claims.measures import prediction
 from rlvr_dynamics.results.cached import once_per_run
 from rlvr_dynamics.results.forecasts import HOLD_LAST, own_forecasts
-from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
+from rlvr_dynamics.results.frames import (
+    equal,
+    known,
+    last_step,
+    mean,
+    median,
+    numbers,
+    on_clock,
+    select,
+)
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
@@ -76,6 +85,7 @@ def _measure(results: Results) -> dict[str, Any]:
     if trajectory is not None:
         trajectory = equal(trajectory, index=1)
     lines, seed = tables["linearity"], results.seed
+    lines = None if lines is None else on_clock(lines)
     row |= _statistic("rank1_share", updates, "norm_share", "norm_share_null", np.mean, seed)
     row |= _statistic(
         "variance_share", trajectory, "explained_variance", "null_mean", np.mean, seed

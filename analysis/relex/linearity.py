@@ -28,7 +28,7 @@ from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
 from rlvr_dynamics.reporting.figure_style import blank
 from rlvr_dynamics.results.formatting import number, scientific
-from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles
+from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, on_clock
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
 
@@ -107,6 +107,7 @@ def draw(study: Study) -> Drawing:
 def _rows(axes: Axes, statistic: Statistic, cells: list[Cell], looks: Looks) -> None:
     for place, cell in enumerate(cells):
         table = cell.results.tables["linearity"]
+        table = None if table is None else on_clock(table)
         if table is None or not has(table, statistic.column):
             axes.text(statistic.lowest, place, " not measured", fontsize=6, va="center", color=GREY)
             continue

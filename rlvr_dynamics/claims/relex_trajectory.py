@@ -16,6 +16,7 @@ from rlvr_dynamics.results.frames import (
     known,
     mean,
     numbers,
+    on_clock,
     select,
     values,
 )
@@ -65,7 +66,7 @@ def _share_of_lines(column: str) -> Measure:
         found = results.tables["linearity"]
         if found is None or not has(found, column):
             return None
-        found = known(found, column)
+        found = known(on_clock(found), column)
         ours, nulls = values(found, column), numbers(found, null)
         value = wilson(int((ours > 0.98).sum()), len(ours))
         compared = known(found, band) if band in found else found.head(0)

@@ -13,8 +13,22 @@ from rlvr_dynamics.dynamics.adam_moves import (
     step_sizes,
     updates_range,
 )
+from rlvr_dynamics.dynamics.clock import continued_path, even_spacing, step_lengths
+from rlvr_dynamics.dynamics.increments import (
+    autocorrelation,
+    drift_share,
+    increment_cosines,
+    with_drift,
+)
 from rlvr_dynamics.dynamics.linearity import Linearity, fit_line, linearity
-from rlvr_dynamics.dynamics.nulls import NullSample, permuted_steps_null, random_walk_null
+from rlvr_dynamics.dynamics.nulls import (
+    NullComponents,
+    NullSample,
+    null_components,
+    permuted_steps_null,
+    random_walk_null,
+)
+from rlvr_dynamics.dynamics.optimizer_null import Optimizer, noise_correlation
 from rlvr_dynamics.dynamics.pls import (
     PLSFit,
     feature_kernel,
@@ -77,6 +91,17 @@ from rlvr_dynamics.dynamics.windows import (
 )
 
 __all__ = [
+    "NullComponents",
+    "Optimizer",
+    "autocorrelation",
+    "continued_path",
+    "drift_share",
+    "even_spacing",
+    "increment_cosines",
+    "noise_correlation",
+    "null_components",
+    "step_lengths",
+    "with_drift",
     "UpdateBlocks",
     "combine_stored",
     "gram_of_stored",

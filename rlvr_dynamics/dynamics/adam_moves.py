@@ -21,10 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from rlvr_dynamics.dynamics.optimizer_null import Optimizer, optimizer_steps
+
 UPDATES = (1, 2, 4, 8, 16, 32, 64)
 """The simulated numbers of updates a step."""
 
-BETAS = (0.9, 0.999)  # of Adam's moments: PyTorch's and verl's default
 _WEIGHTS_TIMES_STEPS = 100_000  # enough for a share of 1e-3 to within a few per cent
 _MOST_WEIGHTS = 8192
 _TOLERANCE = 0.1  # what the share of one update varies by in simulations
@@ -67,21 +68,12 @@ def adam_moves(
     """
     count = 1 if coherent else max(64, min(_MOST_WEIGHTS, _WEIGHTS_TIMES_STEPS // len(rates)))
     generator = np.random.default_rng(seed)
-    first, second, position = np.zeros((3, count))
-    saved = np.empty((len(steps), count))
-    rows = {int(step): row for row, step in enumerate(steps)}
-    (decay, slow), number = BETAS, 0
-    for step, rate in enumerate(rates, start=1):
-        for _ in range(updates):
-            number += 1
-            gradient = np.ones(1) if coherent else generator.standard_normal(count)
-            first += (1.0 - decay) * (gradient - first)
-            second += (1.0 - slow) * (gradient**2 - second)
-            scale = rate * np.sqrt(1.0 - slow**number) / (1.0 - decay**number)
-            position -= scale * first / np.sqrt(second)
-        if step in rows:
-            saved[rows[step]] = position
-    return saved
+
+    def gradient_of(_step: int) -> np.ndarray:
+        return np.ones(1) if coherent else generator.standard_normal(count)
+
+    moved = optimizer_steps(Optimizer(updates=updates), rates, gradient_of, count)
+    return np.cumsum(moved, axis=0)[np.asarray(steps) - 1]
 
 
 def changed_shares(

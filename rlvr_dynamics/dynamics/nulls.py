@@ -117,6 +117,64 @@ def leading_component(grams: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return value.numpy(), vector.numpy()
 
 
+@dataclass(frozen=True)
+class NullComponents:
+    """The leading component of each draw of a null.
+
+    Attributes:
+        explained_variance: Its share of the squared norm, shape (draws,), float64.
+        u: Its left vector, shape (draws, T), float64; empty when no step moved.
+    """
+
+    explained_variance: np.ndarray
+    u: np.ndarray
+
+    def on(self, positions: np.ndarray) -> NullSample:
+        """Return the scores with the steps at these positions of a clock, shape (T,)."""
+        if not len(self.u):
+            nothing = np.full(len(self.explained_variance), np.nan)
+            return NullSample(self.explained_variance, nothing, nothing.copy(), nothing.copy())
+        line = linearity(positions, self.u)
+        return NullSample(self.explained_variance, line.r2, line.heldout_r2, line.loo_r2)
+
+
+def null_components(
+    step_norms: np.ndarray,
+    d: int,
+    draws: int,
+    seed: int | list[int],
+    correlation: np.ndarray | None = None,
+) -> NullComponents:
+    """Draw random walks and return the leading component of each.
+
+    Args:
+        step_norms: Length of every increment, the first from the base, shape (T,).
+        d: Number of elements of the tensor.
+        draws: Number of walks.
+        seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
+        correlation: Correlations between the steps, shape (T, T); None for independent steps.
+    """
+    norms = np.asarray(step_norms, dtype=np.float64)
+    count = len(norms)
+    largest = float(norms.max(initial=0.0))
+    if largest == 0.0:
+        return NullComponents(np.full(draws, np.nan), np.empty((0, count)))
+    # All scores are scale-free, and tiny norms would underflow when squared.
+    norms = norms / largest
+    generator = np.random.default_rng(seed)
+    size = max(1, _BATCH_BYTES // (8 * count * min(count, d)))
+    explained, vectors = [], []
+    for start in range(0, draws, size):
+        walks = walk_positions(norms, d, min(size, draws - start), generator, correlation)
+        positions = torch.from_numpy(walks)
+        grams = positions @ positions.mT
+        value, vector = leading_component(grams)
+        total = grams.diagonal(dim1=1, dim2=2).sum(dim=1).numpy()
+        explained.append(np.minimum(value / total, 1.0))
+        vectors.append(vector)
+    return NullComponents(np.concatenate(explained), np.concatenate(vectors))
+
+
 def random_walk_null(
     steps: np.ndarray,
     step_norms: np.ndarray,
@@ -128,38 +186,14 @@ def random_walk_null(
     """Score random walks like a trajectory: rank-1 explained variance and linearity.
 
     Args:
-        steps: Step numbers, shape (T,).
-        step_norms: Length of every increment, the first from the base, shape (T,).
+        steps: Step numbers, or positions on another clock, shape (T,).
+        step_norms: As for `null_components`, and so are the others.
         d: Number of elements of the tensor.
         draws: Number of walks.
-        seed: Seed, or list of seeds, of numpy's generator; equal seeds give equal samples.
-        correlation: Correlations between the steps, shape (T, T); None for independent steps.
+        seed: Seed, or list of seeds.
+        correlation: Correlations between the steps, or None.
     """
-    norms = np.asarray(step_norms, dtype=np.float64)
-    count = len(norms)
-    largest = float(norms.max(initial=0.0))
-    if largest == 0.0:
-        nothing = np.full(draws, np.nan)
-        return NullSample(nothing, nothing.copy(), nothing.copy(), nothing.copy())
-    # All three scores are scale-free, and tiny norms would underflow when squared.
-    norms = norms / largest
-    generator = np.random.default_rng(seed)
-    size = max(1, _BATCH_BYTES // (8 * count * min(count, d)))
-    explained, lines = [], []
-    for start in range(0, draws, size):
-        walks = walk_positions(norms, d, min(size, draws - start), generator, correlation)
-        positions = torch.from_numpy(walks)
-        grams = positions @ positions.mT
-        value, vector = leading_component(grams)
-        total = grams.diagonal(dim1=1, dim2=2).sum(dim=1).numpy()
-        explained.append(np.minimum(value / total, 1.0))
-        lines.append(linearity(steps, vector))
-    return NullSample(
-        explained_variance=np.concatenate(explained),
-        r2=np.concatenate([line.r2 for line in lines]),
-        heldout_r2=np.concatenate([line.heldout_r2 for line in lines]),
-        loo_r2=np.concatenate([line.loo_r2 for line in lines]),
-    )
+    return null_components(step_norms, d, draws, seed, correlation).on(steps)
 
 
 def permuted_steps_null(

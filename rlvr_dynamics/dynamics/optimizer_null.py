@@ -10,6 +10,7 @@ Source: Adam (arXiv 1412.6980, algorithm 1). The null is this project's.
 Legend: T steps between checkpoints, n optimizer updates in each.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,8 +60,12 @@ def noise_correlation(
 def _correlation(count: int, optimizer: Optimizer, sizes: tuple[float, ...]) -> np.ndarray:
     generator = np.random.default_rng(_SEED)
     products = np.zeros((count, count))
+
+    def noise(step: int) -> np.ndarray:
+        return sizes[step] * generator.standard_normal(_CHUNK)
+
     for _ in range(WEIGHTS // _CHUNK):
-        steps = _steps(count, optimizer, sizes, generator)
+        steps = optimizer_steps(optimizer, np.ones(count), noise, _CHUNK)
         products += steps @ steps.T
     length = np.sqrt(products.diagonal())
     correlation = products / np.outer(length, length)
@@ -69,22 +74,36 @@ def _correlation(count: int, optimizer: Optimizer, sizes: tuple[float, ...]) -> 
     return correlation
 
 
-def _steps(
-    count: int, optimizer: Optimizer, sizes: tuple[float, ...], generator: np.random.Generator
+def optimizer_steps(
+    optimizer: Optimizer,
+    rates: np.ndarray,
+    gradient_of: Callable[[int], np.ndarray],
+    count: int,
 ) -> np.ndarray:
-    """Sample the steps of some weights, shape (T, _CHUNK): sums of n updates each."""
-    first, second = np.zeros(_CHUNK), np.zeros(_CHUNK)
-    steps = np.zeros((count, _CHUNK))
+    """Run an optimizer from moments of zero and return what each training step moves.
+
+    Args:
+        optimizer: Its constants, and the updates in each step.
+        rates: Learning rate of every training step, shape (S,).
+        gradient_of: Function from the index of a step to the gradient of one update, shape
+            (count,); called once for each update. Adam's epsilon is 0.
+        count: Number of weights.
+
+    Returns:
+        Sum of the updates of each step, shape (S, count), against the gradient.
+    """
+    first, second = np.zeros(count), np.zeros(count)
+    steps = np.zeros((len(rates), count))
     beta1, beta2, update = optimizer.beta1, optimizer.beta2, 0
-    for row, size in zip(steps, sizes, strict=True):
+    for index, (row, rate) in enumerate(zip(steps, rates, strict=True)):
         for _ in range(optimizer.updates):
             update += 1
-            gradient = size * generator.standard_normal(_CHUNK)
-            first = beta1 * first + (1.0 - beta1) * gradient
+            gradient = gradient_of(index)
+            first += (1.0 - beta1) * (gradient - first)
             if beta2 is None:
-                row += first
+                row -= rate * first
                 continue
-            second = beta2 * second + (1.0 - beta2) * gradient**2
-            unbiased = np.sqrt(second / (1.0 - beta2**update))
-            row += first / (1.0 - beta1**update) / unbiased
+            second += (1.0 - beta2) * (gradient**2 - second)
+            scale = rate * np.sqrt(1.0 - beta2**update) / (1.0 - beta1**update)
+            row -= scale * first / np.sqrt(second)
     return steps

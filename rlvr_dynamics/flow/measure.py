@@ -21,6 +21,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 def _work(run: Run, folder: Path) -> None:
     from rlvr_dynamics.measurement import MeasureSettings, measure
     from rlvr_dynamics.run_directory.accuracy import accuracy_of, without_accuracy
+    from rlvr_dynamics.run_directory.optimizer import optimizer_of
 
     settings, published = run.config.measure, run.config.source.published
     trajectory = open_trajectory(run)
@@ -32,6 +33,7 @@ def _work(run: Run, folder: Path) -> None:
         draws=settings.null_draws,
         seed=run.config.seed,
         budget_bytes=int(settings.memory_gib * 2**30),
+        optimizer=optimizer_of(run),
         **settings.model_dump(exclude={"null_draws", "memory_gib"}),
     )
     if published is not None and published.stream:

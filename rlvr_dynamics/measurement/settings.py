@@ -1,12 +1,57 @@
 """What is measured, and with which resources."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
+
+import numpy as np
 
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class OptimizerRecord:
+    """What is known of the optimizer that made a trajectory.
+
+    Attributes:
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment; None for SGD.
+        updates: Optimizer updates of one training step.
+        learning_rates: Learning rate by training step; empty if unknown.
+        gradient_sizes: Norm of the gradient after clipping, by training step; empty if unknown.
+    """
+
+    beta1: float = 0.9
+    beta2: float | None = 0.999
+    updates: int = 1
+    learning_rates: Mapping[int, float] = field(default_factory=dict)
+    gradient_sizes: Mapping[int, float] = field(default_factory=dict)
+
+    def rates_between(self, steps: np.ndarray) -> np.ndarray:
+        """Return the sum of the learning rates of all updates since the checkpoint before.
+
+        Args:
+            steps: Saved steps, shape (T,), ascending.
+
+        Returns:
+            Shape (T,), float64; NaN where a rate is unknown, or is 0.
+        """
+        sums = np.full(len(steps), np.nan)
+        for place, (before, after) in enumerate(pairwise([0, *map(int, steps)])):
+            rates = [
+                self.learning_rates.get(step, math.nan) for step in range(before + 1, after + 1)
+            ]
+            sums[place] = self.updates * sum(rates) or math.nan
+        return sums
+
+    def sizes_of(self, steps: np.ndarray) -> np.ndarray | None:
+        """Return the size of the gradient at each checkpoint, or None where one is unknown."""
+        known = [self.gradient_sizes.get(int(step), math.nan) for step in steps]
+        return np.array(known) if all(size > 0.0 for size in known) else None
 
 
 @dataclass(frozen=True)
@@ -28,6 +73,7 @@ class MeasureSettings:
         engine: "local" threads, or "ray": the same tasks on a Ray cluster.
         ray_address: Address of a running cluster; None starts one on this machine.
         directions: Write v1 of every tensor, float32, which takes as much disk as the model.
+        optimizer: What made the trajectory; Adam's usual constants if nothing is known.
     """
 
     top_k: int = 8
@@ -41,6 +87,7 @@ class MeasureSettings:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     directions: bool = True
+    optimizer: OptimizerRecord = field(default_factory=OptimizerRecord)
 
 
 @dataclass(frozen=True)

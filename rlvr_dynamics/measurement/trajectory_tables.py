@@ -4,23 +4,23 @@ Legend: T observed steps, d elements of one tensor, k rank.
 """
 
 import math
-import zlib
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from rlvr_dynamics.dynamics import (
-    TrajectorySVD,
-    linearity,
     oracle_cosines,
-    permuted_steps_null,
     prefix_drift,
     prefix_drift_null,
-    random_walk_null,
     rounding_share,
     svd_of_gram,
+)
+from rlvr_dynamics.measurement.linearity_tables import (
+    Table,
+    quantiles,
+    scores_with_nulls,
+    seeds_of,
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings
 from rlvr_dynamics.measurement.statistics import TensorStatistics
@@ -29,22 +29,6 @@ from rlvr_dynamics.schema.tables import MEASURED
 COEFFICIENT_INDICES = 3
 ORACLE_RANKS = (1, 3, 5, 10)
 DRIFT_SHARES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75)
-LINE_SCORES = ("r2", "heldout_r2", "loo_r2")
-Table = dict[str, Any]
-
-
-def quantiles(sample: np.ndarray, prefix: str) -> dict[str, float]:
-    """Return the mean and the 2.5 % and 97.5 % quantiles of a null; NaN if undefined."""
-    usable = sample[np.isfinite(sample)]
-    if len(usable) == 0:
-        return {f"{prefix}_{key}": math.nan for key in ("mean", "low", "high")}
-    low, high = np.quantile(usable, [0.025, 0.975])
-    return {f"{prefix}_mean": usable.mean(), f"{prefix}_low": low, f"{prefix}_high": high}
-
-
-def seeds_of(settings: MeasureSettings, name: str) -> list[int]:
-    """Return the seed of a tensor's nulls: the run's seed and one derived from the name."""
-    return [settings.seed, zlib.crc32(name.encode())]
 
 
 def trajectory_tables(
@@ -78,6 +62,8 @@ def trajectory_tables(
             "rounding_share": rounding_share(
                 float(statistics.power_squares), statistics.bits, gram.diagonal()
             ),
+            "optimizer_step_length": statistics.step_norms
+            / (math.sqrt(d) * settings.optimizer.rates_between(steps)),
         },
         "coefficients": {
             **labels,
@@ -85,7 +71,7 @@ def trajectory_tables(
             "index": np.tile(np.arange(1, count + 1), len(steps)),
             "coefficient": coefficients.reshape(-1),
         },
-        **_scores_with_nulls(labels, d, dtype, svd, statistics, settings),
+        **scores_with_nulls(labels, d, dtype, svd, statistics, settings),
         "oracle": _oracle(labels, statistics),
         "drift": _drift(labels, d, statistics, settings),
     }
@@ -107,53 +93,6 @@ def exponent_table(labels: Table, statistics: TensorStatistics) -> dict[str, Tab
             "count": statistics.exponents[exponents],
             "bits": bits,
         }
-    }
-
-
-def _scores_with_nulls(
-    labels: Table,
-    d: int,
-    dtype: str,
-    svd: TrajectorySVD,
-    statistics: TensorStatistics,
-    settings: MeasureSettings,
-) -> dict[str, Table]:
-    steps, seeds = statistics.steps, seeds_of(settings, labels["tensor"])
-    walk = random_walk_null(steps, statistics.step_norms, d, settings.draws, seeds)
-    first = svd.coefficients[:, 0]
-    shuffled = permuted_steps_null(steps, first, settings.draws, seeds)
-    drawn = {"draws": settings.draws, "seed": settings.seed}
-    line = linearity(steps, first)
-    count = min(len(svd.singular_values), settings.top_k)
-    explained = quantiles(walk.explained_variance, "null")
-    scores: Table = {}
-    for score in LINE_SCORES:
-        scores[score] = float(getattr(line, score))
-        scores |= quantiles(getattr(walk, score), f"{score}_null")
-        scores |= quantiles(getattr(shuffled, score), f"{score}_permuted")
-    return {
-        "trajectory_svd": {
-            **labels,
-            "d": d,
-            "T": len(steps),
-            "index": np.arange(1, count + 1),
-            "sigma": svd.singular_values[:count],
-            "explained_variance": svd.explained_variance[:count],
-            **{
-                key: np.where(np.arange(count) == 0, value, np.nan)
-                for key, value in explained.items()
-            },
-            **drawn,
-            "dtype": dtype,
-        },
-        "linearity": {
-            **labels,
-            "T": len(steps),
-            "slope": [float(line.slope)],
-            "intercept": float(line.intercept),
-            **scores,
-            **drawn,
-        },
     }
 
 

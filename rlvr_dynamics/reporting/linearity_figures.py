@@ -16,7 +16,7 @@ from rlvr_dynamics.results.formatting import (
     number,
     share_of_training,
 )
-from rlvr_dynamics.results.frames import equal, last_step, median, select, values
+from rlvr_dynamics.results.frames import equal, last_step, median, on_clock, select, values
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.system.palette import BLACK, VERMILLION
 
@@ -37,9 +37,14 @@ def representative_tensors(table: pd.DataFrame) -> list[str]:
     return chosen + sorted(tensors.loc[tensors["module"] == "embed_tokens", "tensor"])[:1]
 
 
+def _on_step(results: Results) -> pd.DataFrame | None:
+    table = results.tables["linearity"]
+    return None if table is None else on_clock(table)
+
+
 def draw_coefficients(results: Results) -> Figure | None:
     """Draw c1(t) of representative tensors with the line of each observed window."""
-    table, linearity = results.tables["coefficients"], results.tables["linearity"]
+    table, linearity = results.tables["coefficients"], _on_step(results)
     if table is None:
         return None
     table = equal(table, index=1)
@@ -104,7 +109,7 @@ def _short(value: Any) -> str:
 
 def draw_null_bands(results: Results) -> Figure | None:
     """Draw each tensor's explained variance, R² and held-out R² over its random walk's band."""
-    trajectory, linearity = results.tables["trajectory_svd"], results.tables["linearity"]
+    trajectory, linearity = results.tables["trajectory_svd"], _on_step(results)
     if trajectory is None and linearity is None:
         return None
     figure, grid = canvas(2.75, 1, 3)

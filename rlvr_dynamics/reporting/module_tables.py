@@ -20,6 +20,7 @@ from rlvr_dynamics.results.frames import (
     mean,
     median,
     numbers,
+    on_clock,
     values,
 )
 from rlvr_dynamics.results.run import Results
@@ -218,6 +219,7 @@ def linearity_table(results: Results) -> Table:
     table = results.tables["linearity"]
     if table is None:
         return absent("linearity_summary", title, "linearity")
+    table = on_clock(table)
     statistics = [Statistic("tensors", lambda rows: len(rows), integer)]
     for column, name in (("r2", "R²"), ("loo_r2", "left-out R²"), ("heldout_r2", "held-out R²")):
         statistics += [

@@ -21,6 +21,13 @@ def equal(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     return table
 
 
+def on_clock(table: pd.DataFrame, clock: str = "step") -> pd.DataFrame:
+    """Return the rows of a table about linearity on one clock; tables without one have the step."""
+    if "clock" in table:
+        return equal(table, clock=clock)
+    return table if clock == "step" else table.head(0)
+
+
 def known(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the rows where a column is not missing."""
     return select(table, table[column].notna())

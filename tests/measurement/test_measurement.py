@@ -19,6 +19,7 @@ from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
 from rlvr_dynamics.measurement.statistics import load_updates
+from rlvr_dynamics.results.frames import on_clock
 from rlvr_dynamics.schema.tables import MEASURED
 from rlvr_dynamics.system.sealed import seal
 from rlvr_dynamics.system.threads import Memory
@@ -119,7 +120,7 @@ def test_coefficients_and_linearity(measured):
         assert values == pytest.approx(stack(weights, name) @ v, rel=1e-4, abs=1e-6)
         assert values[-1] > values[0]
         assert sorted(rows["index"].unique()) == [1, 2, 3]
-        line = tables["linearity"].set_index("tensor").loc[name]
+        line = on_clock(tables["linearity"]).set_index("tensor").loc[name]
         expected = linearity(np.array(STEPS), values)
         for column in ("slope", "intercept", "r2", "heldout_r2"):
             assert line[column] == pytest.approx(float(getattr(expected, column)))
@@ -129,7 +130,7 @@ def test_the_null_uses_the_observed_step_norms(measured):
     _, tables, _ = measured
     norms = tables["norms"].query("tensor == @UP").sort_values("step").step_norm.to_numpy()
     null = random_walk_null(np.array(STEPS), norms, 60, 20, [0, zlib.crc32(UP.encode())])
-    row = tables["linearity"].set_index("tensor").loc[UP]
+    row = on_clock(tables["linearity"]).set_index("tensor").loc[UP]
     assert row.r2_null_mean == pytest.approx(null.r2.mean())
     assert row.heldout_r2_null_low == pytest.approx(np.quantile(null.heldout_r2, 0.025))
 
@@ -184,7 +185,7 @@ def test_short_trajectories(tmp_path, count):
     measure(trajectory, FEW, tmp_path / "measure", progress=False)
     tables = tables_of(tmp_path / "measure")
     assert set(tables["trajectory_svd"]["index"]) == set(range(1, count + 1))
-    line = tables["linearity"]
+    line = on_clock(tables["linearity"])
     assert line.heldout_r2.isna().all() and line.heldout_r2_null_mean.isna().all()
     assert line.r2.isna().all() == (count == 1)
 
@@ -206,7 +207,7 @@ def test_uneven_steps_are_used_by_number(tmp_path):
         step: {name: base[name] + step * line[name] for name in SHAPES} for step in (0, 1, 2, 5, 9)
     }
     measure(build(tmp_path, weights), FEW, tmp_path / "measure", progress=False)
-    table = tables_of(tmp_path / "measure")["linearity"].set_index("tensor")
+    table = on_clock(tables_of(tmp_path / "measure")["linearity"]).set_index("tensor")
     assert table.r2.to_numpy() == pytest.approx(1.0, abs=1e-9)
     assert table.heldout_r2.to_numpy() == pytest.approx(1.0, abs=1e-6)
     for name in SHAPES:

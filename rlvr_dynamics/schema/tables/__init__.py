@@ -2,7 +2,7 @@
 
 from rlvr_dynamics.schema.tables import behaviour, made, trajectory, updates
 from rlvr_dynamics.schema.tables.column import Column, TableFile, table
-from rlvr_dynamics.schema.tables.parts import STEP
+from rlvr_dynamics.schema.tables.parts import LAGS, LINE_SCORES, NULL_WALKS, STEP, NullWalk
 from rlvr_dynamics.schema.tables.training import CLIPPED, COUNTED
 
 METRICS = table("train/metrics.parquet", "train", STEP, *COUNTED, *CLIPPED, is_open=True)
@@ -13,4 +13,14 @@ TABLES: dict[str, TableFile] = {
 MEASURED = {name: each for name, each in TABLES.items() if each.stage == "measure"}
 BEHAVIOUR: dict[str, TableFile] = {each.name: each for each in behaviour.TABLES}
 
-__all__ = ["BEHAVIOUR", "Column", "MEASURED", "TABLES", "TableFile"]
+__all__ = [
+    "BEHAVIOUR",
+    "Column",
+    "LAGS",
+    "LINE_SCORES",
+    "MEASURED",
+    "NULL_WALKS",
+    "NullWalk",
+    "TABLES",
+    "TableFile",
+]

@@ -1,5 +1,7 @@
 """Columns and texts shared by several tables."""
 
+from dataclasses import dataclass
+
 from rlvr_dynamics.schema.tables.column import Column, needed
 
 A = "AlphaRL, arXiv 2510.00553"
@@ -33,3 +35,42 @@ def null(
         Column(f"{prefix}_{end}", "null", formula, required=end in required)
         for end, formula in ends.items()
     )
+
+
+LINE_SCORES = ("r2", "heldout_r2", "loo_r2")
+LAGS = (1, 10, 30, 60)
+
+
+@dataclass(frozen=True)
+class NullWalk:
+    """A model of a run without signal, with the observed step norms and dimension.
+
+    Attributes:
+        prefix: Beginning of its columns; empty for the first one, whose names came earlier.
+        words: What it is.
+    """
+
+    prefix: str
+    words: str
+
+    @property
+    def of_variance(self) -> str:
+        """Beginning of its columns about explained variance."""
+        return f"{self.prefix}_null" if self.prefix else "null"
+
+    def of_score(self, score: str) -> str:
+        """Beginning of its columns about a score of the line."""
+        return f"{self.prefix}_{score}_null" if self.prefix else f"{score}_null"
+
+
+NULL_WALKS = {
+    "walk": NullWalk("", "random walks with the same step norms and dimension d"),
+    "optimizer": NullWalk(
+        "optimizer", "the steps of the run's optimizer on noise, with the same step norms and d"
+    ),
+    "drift": NullWalk(
+        "optimizer_drift",
+        "the optimizer's steps on noise and one constant drift of the share "
+        "`optimizer_drift_share`, with the same step norms and d",
+    ),
+}

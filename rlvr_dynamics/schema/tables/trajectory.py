@@ -9,6 +9,9 @@ from rlvr_dynamics.schema.tables.column import Column, needed, table
 from rlvr_dynamics.schema.tables.parts import (
     DRAWS,
     DTYPE,
+    LAGS,
+    LINE_SCORES,
+    NULL_WALKS,
     SEED,
     STEP,
     STEPS_COUNT,
@@ -18,7 +21,9 @@ from rlvr_dynamics.schema.tables.parts import (
     null,
 )
 
-RANDOM_WALK = "random walks with the same step norms and dimension d"
+RANDOM_WALK = NULL_WALKS["walk"].words
+FURTHER = [walk for walk in NULL_WALKS.values() if walk.prefix]
+PLATEAU_LAG = 30
 PERMUTED_STEPS = "the same coefficients against shuffled step numbers"
 
 TABLES = (
@@ -49,6 +54,13 @@ TABLES = (
             "in the stored dtype (in the narrower one where every weight was cast up from it); "
             "missing where nothing moved or an adapter gives the update",
         ),
+        Column(
+            "optimizer_step_length",
+            "ratio",
+            "‖W_t − W_t'‖_F / (√d Σ learning rate of the updates between the two); 1 if every "
+            "update moved every weight by the learning rate in one direction; missing if the "
+            "learning rate is unknown",
+        ),
     ),
     table(
         "measure/exponents.parquet",
@@ -76,6 +88,25 @@ TABLES = (
         needed("sigma", "norm", "σ_i of the T x d stack, uncentred", f"{B}, method"),
         needed("explained_variance", "share", "Σ_{j≤i} σ_j² / Σ_j σ_j²", f"{B}, rank analysis"),
         *null("null", "component 1's explained variance", RANDOM_WALK, required=("mean", "high")),
+        *(
+            column
+            for walk in FURTHER
+            for column in null(walk.of_variance, "component 1's explained variance", walk.words)
+        ),
+        *(
+            Column(
+                f"optimizer_autocorrelation_{lag}",
+                "cosine",
+                f"mean cosine of increments W_t − W_t' that are {lag} saved steps apart",
+            )
+            for lag in LAGS
+        ),
+        Column(
+            "optimizer_drift_share",
+            "share",
+            f"ρ, mean cosine of all increments at least {PLATEAU_LAG} saved steps apart, at least "
+            "0: the share of their squared length that is one constant drift",
+        ),
         DRAWS,
         SEED,
         DTYPE,
@@ -84,8 +115,14 @@ TABLES = (
         "measure/linearity.parquet",
         "measure",
         *TENSOR,
+        Column(
+            "clock",
+            "name",
+            "the positions of the steps: `step` their numbers, `path` the length of the path so "
+            "far, s(t) = Σ_{i≤t} ‖W_i − W_i-1‖ (only with even steps that all moved)",
+        ),
         STEPS_COUNT,
-        Column("slope", "norm per step", "a of the least-squares line c_1(t) = a t + b", B),
+        Column("slope", "norm per position", "a of the least-squares line c_1(t) = a t + b", B),
         Column("intercept", "norm", "b of the same line", B),
         needed("r2", "R²", "1 − Σ(c_1 − a t − b)² / Σ(c_1 − mean)², in sample", f"{B}, linearity"),
         *null("r2_null", "r2", RANDOM_WALK, required=("mean", "high")),
@@ -96,6 +133,12 @@ TABLES = (
         Column("loo_r2", "R²", "1 − Σ(residual of c_1(t) from the line without t)² / Σ(c_1−mean)²"),
         *null("loo_r2_null", "loo_r2", RANDOM_WALK),
         *null("loo_r2_permuted", "loo_r2", PERMUTED_STEPS),
+        *(
+            column
+            for score in LINE_SCORES
+            for walk in FURTHER
+            for column in null(walk.of_score(score), score, walk.words)
+        ),
         DRAWS,
         SEED,
     ),

@@ -1,0 +1,143 @@
+"""Explained variance and linearity of one tensor's trajectory, on both clocks, beside their nulls.
+
+Legend: T observed steps, d elements of one tensor.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+
+from rlvr_dynamics.dynamics import (
+    NullComponents,
+    Optimizer,
+    TrajectorySVD,
+    autocorrelation,
+    drift_share,
+    even_spacing,
+    increment_cosines,
+    linearity,
+    noise_correlation,
+    null_components,
+    permuted_steps_null,
+    with_drift,
+)
+from rlvr_dynamics.measurement.settings import MeasureSettings
+from rlvr_dynamics.measurement.statistics import TensorStatistics
+from rlvr_dynamics.schema.tables import LAGS, LINE_SCORES, NULL_WALKS
+
+Table = dict[str, Any]
+
+
+def quantiles(sample: np.ndarray, prefix: str) -> dict[str, float]:
+    """Return the mean and the 2.5 % and 97.5 % quantiles of a null; NaN if undefined."""
+    usable = sample[np.isfinite(sample)]
+    if len(usable) == 0:
+        return {f"{prefix}_{key}": math.nan for key in ("mean", "low", "high")}
+    low, high = np.quantile(usable, [0.025, 0.975])
+    return {f"{prefix}_mean": usable.mean(), f"{prefix}_low": low, f"{prefix}_high": high}
+
+
+def seeds_of(settings: MeasureSettings, name: str) -> list[int]:
+    """Return the seed of a tensor's nulls: the run's seed and one derived from the name."""
+    return [settings.seed, zlib.crc32(name.encode())]
+
+
+def scores_with_nulls(
+    labels: Table,
+    d: int,
+    dtype: str,
+    svd: TrajectorySVD,
+    statistics: TensorStatistics,
+    settings: MeasureSettings,
+) -> dict[str, Table]:
+    """Return the tensor's rows of `trajectory_svd` and `linearity`.
+
+    Args:
+        labels: Columns `tensor`, `module` and `layer`.
+        d: Number of elements.
+        dtype: Stored dtype.
+        svd: The trajectory's decomposition.
+        statistics: The tensor's statistics.
+        settings: Seeds, draws, ranks, and the optimizer.
+    """
+    cosines = increment_cosines(statistics.gram)
+    share = drift_share(cosines)
+    nulls = _nulls(labels["tensor"], d, share, statistics, settings)
+    count = min(len(svd.singular_values), settings.top_k)
+    explained: dict[str, float] = {}
+    for name, sample in nulls.items():
+        explained |= quantiles(sample.explained_variance, NULL_WALKS[name].of_variance)
+    explained |= {f"optimizer_autocorrelation_{lag}": autocorrelation(cosines, lag) for lag in LAGS}
+    explained["optimizer_drift_share"] = share
+    drawn = {"draws": settings.draws, "seed": settings.seed}
+    first = np.arange(count) == 0
+    return {
+        "trajectory_svd": {
+            **labels,
+            "d": d,
+            "T": len(statistics.steps),
+            "index": np.arange(1, count + 1),
+            "sigma": svd.singular_values[:count],
+            "explained_variance": svd.explained_variance[:count],
+            **{key: np.where(first, value, np.nan) for key, value in explained.items()},
+            **drawn,
+            "dtype": dtype,
+        },
+        "linearity": _lines(labels, svd.coefficients[:, 0], nulls, statistics, settings) | drawn,
+    }
+
+
+def _nulls(
+    name: str, d: int, share: float, statistics: TensorStatistics, settings: MeasureSettings
+) -> dict[str, NullComponents]:
+    """Draw every walk of `NULL_WALKS` that can be drawn; the drift needs a long trajectory."""
+    record, steps = settings.optimizer, statistics.steps
+    correlations: dict[str, np.ndarray | None] = {"walk": None}
+    if even_spacing(steps) is not None:
+        optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
+        noise = noise_correlation(len(steps), optimizer, record.sizes_of(steps))
+        correlations["optimizer"] = noise
+        if math.isfinite(share):
+            correlations["drift"] = with_drift(noise, share)
+    seeds = seeds_of(settings, name)
+    return {
+        walk: null_components(statistics.step_norms, d, settings.draws, seeds, correlation)
+        for walk, correlation in correlations.items()
+    }
+
+
+def _lines(
+    labels: Table,
+    coefficients: np.ndarray,
+    nulls: dict[str, NullComponents],
+    statistics: TensorStatistics,
+    settings: MeasureSettings,
+) -> Table:
+    """Return one row for each clock on which the steps can be placed."""
+    clocks = {"step": statistics.steps.astype(np.float64)}
+    path = np.cumsum(statistics.step_norms)
+    if even_spacing(statistics.steps) is not None and bool(np.all(np.diff(path, prepend=0.0) > 0)):
+        clocks["path"] = path
+    seeds = seeds_of(settings, labels["tensor"])
+    rows: list[Table] = []
+    for clock, positions in clocks.items():
+        line = linearity(positions, coefficients)
+        row: Table = {
+            **labels,
+            "clock": clock,
+            "T": len(positions),
+            "slope": float(line.slope),
+            "intercept": float(line.intercept),
+        }
+        shuffled = permuted_steps_null(positions, coefficients, settings.draws, seeds)
+        samples = {name: components.on(positions) for name, components in nulls.items()}
+        for score in LINE_SCORES:
+            row[score] = float(getattr(line, score))
+            row |= quantiles(getattr(shuffled, score), f"{score}_permuted")
+            for name, sample in samples.items():
+                row |= quantiles(getattr(sample, score), NULL_WALKS[name].of_score(score))
+        rows.append(row)
+    names = list(rows[0])
+    return {name: [row[name] for row in rows] for name in names}
