@@ -6,6 +6,7 @@ import pandas as pd
 
 from rlvr_dynamics.claims.in_words import in_units, measured_first
 from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.clock_table import clocks_table, optimizer_table
 from rlvr_dynamics.reporting.fidelity_table import fidelity_table
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
@@ -64,6 +65,8 @@ def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> li
         _table("trajectory_summary", trajectory_table),
         _table("oracle", oracle_table),
         _table("linearity_summary", linearity_table),
+        _table("clocks", clocks_table),
+        _table("optimizer", optimizer_table),
         _table("forecast_skill", forecast_table),
         *beside_paper,
         _table("columns", lambda _: columns_table()),

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
+from rlvr_dynamics.results.frames import on_clock
 from tests.support.irregular_weights import FINAL, MLP
 from tests.support.ledger_outputs import run_ledger, study_ledger
 from tests.support.levels_run import QUESTIONS, write_behaviour, write_levels
@@ -261,7 +262,7 @@ def test_behaviour_is_measured_as_said(above, tmp_path):
 def test_most_tensors_are_more_than_half(tmp_path, above, id, name, count, verdict):
     """Wilson's interval of 17, 13 and 5 of 23 tensors lies above, around and below one half."""
     (tmp_path / "measure").mkdir()
-    table = pd.read_parquet(above / "measure" / "linearity.parquet")
+    table = on_clock(pd.read_parquet(above / "measure" / "linearity.parquet"))
     table[name] = np.where(np.arange(len(table)) < count, 0.981, 0.979)
     table[f"{name}_null_mean"] = np.where(np.arange(len(table)) < 9, 0.981, 0.9)
     table[f"{name}_null_high"] = 0.97

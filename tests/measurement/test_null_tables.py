@@ -20,6 +20,7 @@ from rlvr_dynamics.dynamics import (
     walk_accuracies,
 )
 from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.results.frames import on_clock
 from tests.support.extrapolation_fixture import SHAPES, UP, build, wandering
 
 STEPS = (10, 20, 50, 70, 80, 110)
@@ -79,7 +80,10 @@ def test_walks_have_the_lengths_of_the_tensors_own_steps(weights, tables, place)
     u, sigma, v = np.linalg.svd(drawn, full_matrices=False)
     leading = tables["trajectory_svd"].query("tensor == @name and index == 1").iloc[0]
     assert_band(leading, "null", sigma[:, 0] ** 2 / (sigma**2).sum(axis=1))
-    line, row = linearity(np.array(STEPS), u[:, :, 0]), tables["linearity"].set_index("tensor")
+    line, row = (
+        linearity(np.array(STEPS), u[:, :, 0]),
+        on_clock(tables["linearity"]).set_index("tensor"),
+    )
     for score in ("r2", "heldout_r2", "loo_r2"):
         assert_band(row.loc[name], f"{score}_null", getattr(line, score))
     drift = tables["drift"].query("tensor == @name").set_index("share")
@@ -104,7 +108,7 @@ def assert_shuffled(row, prefix, found):
 def test_shuffled_steps_are_those_of_the_tensors_own_coefficients(tables, name):
     rows = tables["coefficients"].query("tensor == @name and index == 1").sort_values("step")
     line = linearity(np.array(STEPS), np.array(list(permutations(rows["coefficient"]))))
-    row = tables["linearity"].set_index("tensor").loc[name]
+    row = on_clock(tables["linearity"]).set_index("tensor").loc[name]
     for score in ("r2", "loo_r2"):
         assert_shuffled(row, f"{score}_permuted", getattr(line, score))
 
@@ -152,8 +156,8 @@ def test_tensors_that_move_alike_draw_apart(tables):
 def test_another_seed_draws_anew(weights, tables, tmp_path):
     settings = MeasureSettings(draws=DRAWS, seed=6, directions=False)
     measure(build(tmp_path, weights), settings, tmp_path / "m", progress=False)
-    other = pd.read_parquet(tmp_path / "m" / "linearity.parquet").set_index("tensor")
-    mine = tables["linearity"].set_index("tensor")
+    other = on_clock(pd.read_parquet(tmp_path / "m" / "linearity.parquet")).set_index("tensor")
+    mine = on_clock(tables["linearity"]).set_index("tensor")
     for column in ("r2_null_mean", "loo_r2_permuted_mean"):
         assert (other[column] != mine[column]).all()
 

@@ -166,6 +166,20 @@ def test_summaries_by_module(run, tables, name):
         assert frame.loc[module, list(columns)].to_dict() == pytest.approx(expected, nan_ok=True)
 
 
+def test_both_clocks_stand_beside_every_null(run, tables):
+    frame = tables["clocks"].set_index("trajectory")
+    first = run.table("trajectory_svd", index=1)
+    for row, prefix in (("the run", ""), ("null: optimizer's noise", "optimizer_")):
+        variance = f"{prefix}null_mean" if prefix else "explained_variance"
+        expected = {"explained variance": first[variance].median()}
+        for clock, words in (("step", "training step"), ("path", "length of the path")):
+            lines = run.table("linearity", clock=clock)
+            for score, name in (("r2", "R²"), ("heldout_r2", "held-out R²")):
+                column = f"{prefix}{score}_null_mean" if prefix else score
+                expected[f"{name}, {words}"] = lines[column].median() if len(lines) else np.nan
+        assert frame.loc[row, list(expected)].to_dict() == pytest.approx(expected, nan_ok=True)
+
+
 def test_a_null_is_that_of_the_tensors_beside_it(run, tables):
     rows = run.table("trajectory_svd", index=1)
     rows = rows[rows["explained_variance"].notna()]

@@ -61,9 +61,11 @@ class Stored:
         return float(self.answers([model], benchmark, protocol).mean())
 
     def table(self, name: str, **where: Any) -> pd.DataFrame:
-        """The rows of a table whose columns have the given values."""
+        """The rows of a table whose columns have the given values, on the clock of the step."""
         found = next(self.folder.glob(f"*/{name}.parquet"))
         table = pd.read_parquet(found)
+        if "clock" in table:
+            where = {"clock": "step"} | where
         for column, value in where.items():
             table = table[table[column] == value]
         return table
