@@ -11,10 +11,6 @@ Legend: T observed steps.
 
 import numpy as np
 
-CONTINUATIONS = ("power_law", "constant")
-FEWEST_FOR_POWER_LAW = 4
-"""Steps of a window whose last two thirds have the three points that a slope with error needs."""
-
 
 def even_spacing(steps: np.ndarray) -> float | None:
     """Return the number of training steps between checkpoints, from the base on, if constant.
@@ -59,7 +55,7 @@ def continued_path(
         lengths: ‖W_t - W_{t-1}‖ of each, shape (T,).
         targets: Steps to continue to, shape (n,). Inside the window the walked path is
             interpolated.
-        continuation: One of `CONTINUATIONS`.
+        continuation: ``power_law`` or ``constant``.
 
     Returns:
         s at the targets, shape (n,), float64.

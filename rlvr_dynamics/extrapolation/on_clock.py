@@ -5,16 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.dynamics.clock import (
-    CONTINUATIONS,
-    FEWEST_FOR_POWER_LAW,
-    continued_path,
-    even_spacing,
-    step_lengths,
-)
 from rlvr_dynamics.errors import TooLittle
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.rule import Window
+
+FEWEST_FOR_POWER_LAW = 4  # steps of a window whose last two thirds have the three points of a slope
 
 CLOCK = {
     "clock": Parameter(
@@ -24,7 +19,7 @@ CLOCK = {
     ),
     "continuation": Parameter(
         default="power_law",
-        choices=CONTINUATIONS,
+        choices=("power_law", "constant"),
         summary="how the path goes on after the window; not read with clock=step",
     ),
 }
@@ -52,6 +47,8 @@ def on_clock(
     Raises:
         TooLittle: The path clock is wanted and the steps are not evenly spaced from the base on.
     """
+    from rlvr_dynamics.dynamics import continued_path, even_spacing, step_lengths
+
     if not on_path(parameters) or window.gram is None:
         return window.steps.astype(np.float64), targets.astype(np.float64)
     if even_spacing(window.steps) is None:

@@ -34,7 +34,10 @@ def test_the_registries_need_no_heavy_imports():
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("method", list(EXTRAPOLATORS))
 def test_one_or_two_steps_work_or_are_refused(tmp_path, method, count):
-    fewest = {"relex": 2, "relex_raw": 2, "momentum": 2, "neural": 3, "alpharl": 3}.get(method, 1)
+    fewest = {
+        **dict.fromkeys(("relex", "relex_raw", "momentum"), 2),
+        **dict.fromkeys(("neural", "alpharl", "reduced_rank"), 3),
+    }.get(method, 1)
     trajectory = build(tmp_path, wandering(range(1, 3)))
     if count >= fewest:
         (made,) = run(EXTRAPOLATORS[method], trajectory, count, [4], tmp_path / "out")

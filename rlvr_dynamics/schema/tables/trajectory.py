@@ -104,7 +104,7 @@ TABLES = (
         Column(
             "optimizer_drift_share",
             "share",
-            f"ρ, mean cosine of all increments at least {PLATEAU_LAG} saved steps apart, at least "
+            f"mean cosine of all increments at least {PLATEAU_LAG} saved steps apart, at least "
             "0: the share of their squared length that is one constant drift",
         ),
         DRAWS,
