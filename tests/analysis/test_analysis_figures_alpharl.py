@@ -298,6 +298,7 @@ def kept(tmp_path_factory):
             base_norm=np.array(1.0),
             power_squares=np.array(np.nan),
             bits=np.zeros(T, dtype=np.int64),
+            exponents=np.zeros(256, dtype=np.int64),
             updates=(updates,),
         )
         save(file_of(run / "measure" / "statistics", tensor), found, {})
