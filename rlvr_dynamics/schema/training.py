@@ -192,7 +192,10 @@ class Trainer(Frozen):
                     raise ValueError(f"verl_overrides must not set {key}: {own} does")
         devices = self.devices
         if devices % self.shard:
-            raise ValueError(f"shard must divide the number of GPUs ({devices})")
+            raise ValueError(
+                f"shard must divide the number of GPUs ({devices}): {self.shard} does not "
+                "(in the grid's cells: model.hardware.shard)"
+            )
         if devices % self.tensor_parallel:
             raise ValueError(f"tensor_parallel must divide the number of GPUs ({devices})")
         if self.device == "cuda" and self.gpus_per_node == 0:

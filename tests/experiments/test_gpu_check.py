@@ -158,6 +158,8 @@ def test_without_a_gpu_the_way_out_is_the_rehearsal(tmp_path, capsys, monkeypatc
     assert command.main(["--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "no GPU found" in said and "--rehearse" in said
+    assert command.main(["--rehearse", "--gpus", "8", "--out", str(tmp_path / "out")]) == 2
+    assert "--rehearse --gpus 8" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
