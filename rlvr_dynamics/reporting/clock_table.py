@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.results.formatting import integer, number
+from rlvr_dynamics.results.formatting import Formatter, integer, number
 from rlvr_dynamics.results.formatting import percent as per_cent
 from rlvr_dynamics.results.frames import equal, has, last_step, median, numbers, on_clock
 from rlvr_dynamics.results.run import Results
@@ -33,7 +33,9 @@ def clocks_table(results: Results) -> Table:
         rows.append(
             _row(f"null: {NULL_NAMES[name]}", first, lines, f"{walk.of_variance}_mean", columns)
         )
-    formats = {heading: number for heading in rows[0] if heading != "trajectory"}
+    formats: dict[str, Formatter] = {
+        heading: number for heading in rows[0] if heading != "trajectory"
+    }
     return Table(
         "clocks",
         title,
@@ -93,6 +95,8 @@ def optimizer_table(results: Results) -> Table:
         **{f"lag {lag}": median(first, f"optimizer_autocorrelation_{lag}") for lag in LAGS},
         "drift share": median(first, "optimizer_drift_share"),
     }
+    formats: dict[str, Formatter] = {heading: number for heading in row}
+    formats |= {"tensors": integer, "drift share": per_cent}
     return Table(
         "optimizer",
         title,
@@ -101,5 +105,5 @@ def optimizer_table(results: Results) -> Table:
         "of increments so many saved steps apart; Adam's noise alone has 0.9 at lag 1 and 0.35 at "
         "lag 10. Drift share: the mean cosine at 30 steps and more.",
         pd.DataFrame([row]),
-        dict.fromkeys(row, number) | {"tensors": integer, "drift share": per_cent},
+        formats,
     )
