@@ -346,7 +346,8 @@ def test_the_training_reward_is_the_grader():
     ]
     for source, gold, response, score, answered in cases:
         given = compute_score(source, response, gold, extra_info={"index": 1})
-        expected = {"score": score, "acc": score, "answered": answered, "truncated": 0.0}
+        verdicts = dict.fromkeys(("score", "acc", "acc_exact"), score)
+        expected = verdicts | {"answered": answered, "truncated": 0.0}
         assert given == expected
 
 
