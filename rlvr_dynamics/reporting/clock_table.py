@@ -83,7 +83,7 @@ def optimizer_table(results: Results) -> Table:
     """How long the steps are in learning rates, and how much of them is one drift."""
     title = "Steps in units of the learning rate, and their autocorrelation"
     norms, svd = results.tables["norms"], results.tables["trajectory_svd"]
-    if norms is None or svd is None or not has(svd, "optimizer_drift_share", "null_mean"):
+    if norms is None or svd is None or not has(svd, "optimizer_autocorrelation_1"):
         return absent("optimizer", title, "trajectory_svd")
     first = equal(svd, index=1)
     last = equal(norms, step=last_step(norms))
