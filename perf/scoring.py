@@ -13,6 +13,7 @@ from perf.report import NAN, Part, Row
 from perf.settings import Settings
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow.score import engine_settings
+from rlvr_dynamics.schema import TrainingData
 from rlvr_dynamics.scoring.generation import (
     PROOF_FILE,
     TIMES_FILE,
@@ -139,7 +140,7 @@ def _benchmarks(folder: Path, small: bool) -> dict[str, Path]:
     from rlvr_dynamics.training.arithmetic import ArithmeticTask
 
     config = load([])
-    values = config.data.model_dump(exclude={"kind", "shuffle_answers"})
+    values = config.data.model_dump(exclude={"kind", *TrainingData.model_fields})
     if small:
         values |= {"train_problems": 1, "validation_problems": 1}
         values |= {"test_problems": QUICK_QUESTIONS, "ood_problems": QUICK_QUESTIONS}
