@@ -201,7 +201,7 @@ def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
 
 
 def _alone(study: Study, name: str) -> bool:
-    """Whether a run has no counterpart with another seed."""
+    """Whether a run has no counterpart with other seeds."""
     cell = study.where(name=name)[0]
     sisters = study.where(
         model=cell.model,
@@ -209,4 +209,4 @@ def _alone(study: Study, name: str) -> bool:
         learning_rate=cell.learning_rate,
         control=cell.control,
     )
-    return len({sister.seed for sister in sisters}) == 1
+    return len({sister.seeds for sister in sisters}) == 1

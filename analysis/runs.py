@@ -34,6 +34,7 @@ def runs_table(study: Study) -> Table:
     formats = {
         "learning rate": rate,
         "steps": integer,
+        "base seed": integer,
         "seed": integer,
         "base": percent,
         "trained": percent,
@@ -74,6 +75,7 @@ def _row(cell: Cell) -> dict[str, Any]:
         "algorithm": cell.algorithm,
         "learning rate": cell.learning_rate,
         "steps": math.nan if final is None else final,
+        "base seed": cell.base_seed,
         "seed": cell.seed,
         "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
         "base": base[0],
@@ -100,7 +102,7 @@ def facts_of(study: Study, names: Iterable[str]) -> list[tuple[str, str]]:
         "algorithms": [cell.algorithm for cell in cells],
         "learning rates": [cell.learning_rate and rate(cell.learning_rate) for cell in cells],
         "steps": [cell.steps for cell in cells],
-        "seeds": [cell.seed for cell in cells],
+        "seeds": [cell.seeds for cell in cells],
         "dtype of the checkpoints": [cell.results.dtype for cell in cells],
         "commit": [cell.results.provenance.get("commit") for cell in cells],
     }

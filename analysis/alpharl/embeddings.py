@@ -69,7 +69,7 @@ def _plane(axes: Axes, group: Group) -> None:
     axes.add_collection(links)
     axes.plot(*start.T, linestyle="", marker="o", fillstyle="none", color=BLUE, markersize=4)
     axes.plot(*end.T, linestyle="", marker=".", color=VERMILLION, markersize=3)
-    seed = f", seed {cell.seed}" if len(group.cells) > 1 else ""
+    seed = f", seed {cell.seeds}" if len(group.cells) > 1 else ""
     axes.set_title(wrapped(f"{group.title}{seed}", COLUMNS), loc="left", fontsize=7)
     across, up = (100 * float(values(rows, name)[0]) for name in ("x_explained", "y_explained"))
     axes.set_xlabel(f"axis 1 ({across:.0f} % of variance)", fontsize=6.5)

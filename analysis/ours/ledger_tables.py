@@ -58,7 +58,7 @@ def run_tables(study: Study) -> list[Table]:
     title = "Claims run by run"
     if not len(table):
         return [Table("claims_by_run", title, "", None, missing=NO_RUN)]
-    columns = ["id", "claim", "model", "algorithm", "learning_rate", "seed", "control"]
+    columns = ["id", "claim", "model", "algorithm", "learning_rate", "base_seed", "seed", "control"]
     columns += ["threshold", "ours", "interval", "n", "null", "verdict", "note", "cell"]
     return [
         Table(
@@ -67,7 +67,7 @@ def run_tables(study: Study) -> list[Table]:
             "What each run says by itself, with its own 95 % interval: bootstrap over questions "
             "(accuracies) or tensors (means, medians), Wilson for shares.",
             in_units(table).filter(columns),
-            {"learning_rate": general, "seed": integer},
+            {"learning_rate": general, "base_seed": integer, "seed": integer},
             {"learning_rate": "learning rate"},
         )
     ]

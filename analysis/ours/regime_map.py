@@ -19,7 +19,7 @@ from rlvr_dynamics.results.forecasts import HOLD_LAST
 from rlvr_dynamics.results.formatting import general, share_of_training
 from rlvr_dynamics.results.frames import known, numbers, select, values
 from rlvr_dynamics.results.methods import look, method_name
-from rlvr_dynamics.results.study import Study
+from rlvr_dynamics.results.study import Study, seeds_in_words
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLACK, GREY, SKY
 
@@ -176,7 +176,7 @@ def _legends(
 
 def _facts(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> str:
     trained = select(runs, runs["control"] == "")
-    seeds = ", ".join(str(seed) for seed in sorted(set(runs["seed"])))
+    seeds = ", ".join(seeds_in_words(study.cells))
     rates = ", ".join(general(rate) for rate in sorted(set(numbers(runs, "learning_rate"))))
     parts = [
         f"n = {len(trained)} runs and {len(runs) - len(trained)} controls, one point each; "

@@ -14,6 +14,7 @@ from rlvr_dynamics.results.study import Study
 
 NEEDS = "Not measured: needs measure/norms.parquet and predictions/forecast.parquet."
 RATE = Column("learning_rate", general, "learning rate")
+SEEDS = (Column("base_seed", integer, "base seed"), "seed")
 UPDATE = Column("relative_update", general, "‖ΔW‖/‖W‖")
 
 
@@ -44,7 +45,7 @@ def _runs_table(runs: pd.DataFrame) -> Table:
         "medians over tensors. 95 %: bootstrap over tensors, which are not independent runs. "
         "Nulls: Gaussian matrices; random walks with the same step norms.",
         runs.rename(columns={"update_interval": "quartiles"}).to_dict("records"),
-        ["model", "algorithm", RATE, Column("steps", integer), "seed", "control"]
+        ["model", "algorithm", RATE, Column("steps", integer), *SEEDS, "control"]
         + [Column("rate_x_steps", general, "rate × steps"), UPDATE, "quartiles", *shown]
         + [Column("tensors", integer), "dtype", "cell"],
         NEEDS,
@@ -75,7 +76,7 @@ def _methods_table(methods: pd.DataFrame) -> Table:
         f"{COUNTED} Share of the gain: (accuracy − base) / (real last − base), in domain, paired "
         "95 % interval over n questions; a dash where training gained nothing.",
         rows,
-        ["model", "algorithm", RATE, "seed", "control", UPDATE, "method"]
+        ["model", "algorithm", RATE, *SEEDS, "control", UPDATE, "method"]
         + [Column("share", lambda value: percent(value, 0), "observed")]
         + [Column("skill", number, "", "skill_interval"), Column("positive", None, "positive in")]
         + [Column("gain", number, "share of the gain", "gain_interval")]

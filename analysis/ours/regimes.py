@@ -39,7 +39,8 @@ def regimes(study: Study) -> pd.DataFrame:
     """Return one row per run: its size, and statistics of its updates and trajectory.
 
     Returns:
-        cell, model, algorithm, learning_rate, steps, seed, control (empty for none), dtype;
+        cell, model, algorithm, learning_rate, steps, base_seed, seed, control (empty for none),
+        dtype;
         rate_x_steps (learning rate x steps); relative_update, the median over tensors of
         ‖ΔW‖/‖W‖ at the last step, between its quartiles update_low and update_high; then, with
         `_low`, `_high` (95 % bootstrap over tensors) and `_null`: rank1_share (mean over matrices
@@ -59,6 +60,7 @@ def _regime(cell: Cell) -> dict[str, Any]:
         "algorithm": cell.algorithm,
         "learning_rate": math.nan if rate is None else rate,
         "steps": math.nan if steps is None else steps,
+        "base_seed": cell.base_seed,
         "seed": cell.seed,
         "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
         "dtype": results.dtype,
@@ -118,10 +120,10 @@ def forecasts(study: Study) -> pd.DataFrame:
     Holding the last observed checkpoint has its own row: its skill is 0 by definition.
 
     Returns:
-        cell, model, algorithm, learning_rate, steps, seed, control, relative_update; method (its
-        label), name (for readers), observe (last observed step), share (of the training);
-        skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors that the
-        method forecasts, 95 % bootstrap in skill_low and skill_high), tensors (number of these),
+        cell, model, algorithm, learning_rate, steps, base_seed, seed, control, relative_update;
+        method (its label), name (for readers), observe (last observed step), share (of the
+        training); skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors
+        that the method forecasts, 95 % bootstrap in skill_low and skill_high), tensors (number of these),
         positive (number of them with a skill above 0);
         gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
         and gain_high), accuracy, questions. NaN where missing; `gain` is also NaN if training did
@@ -130,7 +132,16 @@ def forecasts(study: Study) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for cell in study.cells:
         here = _regime(cell)
-        names = ["cell", "model", "algorithm", "learning_rate", "steps", "seed", "control"]
+        names = [
+            "cell",
+            "model",
+            "algorithm",
+            "learning_rate",
+            "steps",
+            "base_seed",
+            "seed",
+            "control",
+        ]
         common = {name: here[name] for name in [*names, "relative_update"]}
         rows += [{**common, **row} for row in _forecasts(cell.results)]
     return pd.DataFrame(rows)

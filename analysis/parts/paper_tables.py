@@ -39,7 +39,7 @@ METHODS = {
 }
 OURS = "ours"
 NOT_RUN = "ours: no such run"
-RUN = ("model", "algorithm", "learning rate", "seed")
+RUN = ("model", "algorithm", "learning rate", "base seed", "seed")
 SPAN = " [95 %]"  # suffix that turns a column's name into that of its interval
 
 
@@ -65,6 +65,7 @@ def signed_points(value: float) -> str:
 
 RUN_FORMATS: dict[str, Formatter] = {
     "learning rate": general,
+    "base seed": integer,
     "seed": integer,
     "share": share_in_percent,
     "speed-up": speed_up,
@@ -73,8 +74,9 @@ RUN_FORMATS: dict[str, Formatter] = {
 
 
 def run_columns(cell: Cell) -> dict[str, object]:
-    """Return the first columns of a run's rows: model, algorithm, learning rate and seed."""
-    return dict(zip(RUN, (cell.model, cell.algorithm, cell.learning_rate, cell.seed), strict=True))
+    """Return the first columns of a run's rows: model, algorithm, learning rate and seeds."""
+    values = (cell.model, cell.algorithm, cell.learning_rate, cell.base_seed, cell.seed)
+    return dict(zip(RUN, values, strict=True))
 
 
 def with_span(

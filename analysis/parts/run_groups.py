@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from rlvr_dynamics.results.formatting import scientific
-from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study, seeds_in_words
 from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
 ALGORITHM_COLOURS = {
@@ -73,15 +73,15 @@ class Looks:
 
     def marker(self, cell: Cell) -> str:
         """Return the marker of the run's seed."""
-        return SEED_MARKERS[self._seeds.index(cell.seed) % len(SEED_MARKERS)]
+        return SEED_MARKERS[self._seeds.index(cell.seeds) % len(SEED_MARKERS)]
 
     def of(self, cell: Cell) -> dict[str, Any]:
         """Return a run's colour and marker, for matplotlib."""
         return {"color": self.colour(cell), "marker": self.marker(cell)}
 
     @property
-    def _seeds(self) -> list[int]:
-        return sorted({cell.seed for cell in self.cells})
+    def _seeds(self) -> list[str]:
+        return seeds_in_words(self.cells)
 
     def handles(self) -> list[Line2D]:
         """Return legend entries for colours and markers."""
@@ -134,7 +134,7 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 def runs_and_seeds(cells: Sequence[Cell]) -> str:
     """Say the number of runs, their seeds and their checkpoints' number format."""
-    seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in cells}))
+    seeds = ", ".join(seeds_in_words(cells))
     dtypes = ", ".join(sorted({cell.results.dtype or "unknown dtype" for cell in cells}))
     runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
     return f"{runs}, {'seed' if ',' not in seeds else 'seeds'} {seeds}; checkpoints in {dtypes}"

@@ -149,7 +149,7 @@ def row_name(cell: Cell) -> str:
     """Return a short name for a run: algorithm, learning rate, seed, control."""
     rate = "" if cell.learning_rate is None else scientific(cell.learning_rate)
     mark = "" if cell.control == NO_CONTROL else cell.control.split("_")[0]
-    parts = (cell.algorithm, rate.replace("e-0", "e−"), f"s{cell.seed}", mark)
+    parts = (cell.algorithm, rate.replace("e-0", "e−"), f"s{cell.seeds}", mark)
     return " ".join(part for part in parts if part)
 
 

@@ -188,7 +188,7 @@ def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judg
     if claim.needs_gain and gained and len(gained) < len(rows):
         notes.append(f"{runs_in_words(len(rows) - len(gained))} left out: {NO_GAIN}")
         rows = gained
-    bases = [(row.cell.model, row.cell.seed) for row in rows]
+    bases = [row.cell.base for row in rows]
     value, over = over_runs([row.found for row in rows], bases)
     low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
     value = value._replace(low=low, high=high)

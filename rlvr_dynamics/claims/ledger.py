@@ -39,9 +39,9 @@ COLUMNS = (
 )
 WORDS = (
     "95 % intervals: over runs Student's t of their mean, never narrower than that of the means of "
-    "runs that share a base model and its questions (one seed), nor than the runs' own intervals "
-    "allow; of one run its own (bootstrap over questions or tensors, Wilson for shares). "
-    "Runs are algorithms and seeds; those of one seed share their base model. Controls stand apart."
+    "runs that share a base model and its questions (one base seed), nor than the runs' own "
+    "intervals allow; of one run its own (bootstrap over questions or tensors, Wilson for shares). "
+    "Runs are algorithms, base seeds and training seeds. Controls stand apart."
 )
 
 
@@ -194,6 +194,7 @@ def _run_row(claim: Claim, cell: Cell, found: Judged) -> dict[str, object]:
         "model": cell.model,
         "algorithm": cell.algorithm,
         "learning_rate": cell.learning_rate,
+        "base_seed": cell.base_seed,
         "seed": cell.seed,
         "control": "" if cell.control == NO_CONTROL else cell.control.replace("_", " "),
         "threshold": str(claim.threshold),

@@ -21,7 +21,7 @@ def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Inte
 
     Args:
         rows: The claim on each run.
-        bases: Model and seed of each run, which determine its base and its questions.
+        bases: What tells each run's base and questions (`Cell.base`).
 
     Returns:
         The interval and a description of what it is over.

@@ -26,7 +26,7 @@ def _configured(config: RunConfig) -> dict[str, Any]:
         for name in TrainingData.model_fields:  # nothing is trained
             values["data"].pop(name, None)
         return values
-    values = sections(config, "model", "data", "benchmark", "seed")
+    values = sections(config, "model", "data", "benchmark") | {"seed": config.prepare_seed}
     values["model"].pop("hardware", None)  # where it trains, not what is prepared
     values["data"].pop("reward", None)
     if not config.data.shuffle_answers:
@@ -59,7 +59,7 @@ def prepare(run: Run, folder: Path) -> None:
         facts["tables"] = write_benchmarks(config.benchmark, folder, lock)
     facts |= _base(run, folder / "base")
     if config.data.shuffle_answers and not config.source.is_given:
-        facts |= shuffle_answers(folder / "train.parquet", config.seed)
+        facts |= shuffle_answers(folder / "train.parquet", config.prepare_seed)
     write_json(folder / "task.json", facts)
     print_remarks(facts["tables"])
 
@@ -70,7 +70,8 @@ def _arithmetic(config: RunConfig) -> "ArithmeticTask":
     if config.data.kind != "arithmetic":
         raise ValueError("not the arithmetic task")
     return ArithmeticTask(
-        seed=config.seed, **config.data.model_dump(exclude={"kind", *TrainingData.model_fields})
+        seed=config.prepare_seed,
+        **config.data.model_dump(exclude={"kind", *TrainingData.model_fields}),
     )
 
 
@@ -82,7 +83,7 @@ def _generate(config: RunConfig, folder: Path) -> dict[str, Any]:
     sizes = config.data.model_dump(exclude={"kind", *TrainingData.model_fields})
     try:
         if config.data.kind == "sums":
-            return SumTask(seed=config.seed, **sizes).write(folder)
+            return SumTask(seed=config.prepare_seed, **sizes).write(folder)
         task = _arithmetic(config)
         shown = pretraining_data(task, config.model) if config.model.kind == "tiny" else ()
         return task.write(folder, pretraining=shown)

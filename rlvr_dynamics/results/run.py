@@ -46,6 +46,13 @@ class Results:
         return int(self.provenance.get("seed") or 0) if own is None else own
 
     @property
+    def base_seed(self) -> int | None:
+        """The seed of the run's base and problems; None if both were published by others."""
+        if (self.config.model.kind, self.config.data.kind) == ("hub", "hub"):
+            return None
+        return self.seed if self.config.base_seed is None else self.config.base_seed
+
+    @property
     def bootstrap_draws(self) -> int:
         """Number of resamples behind every bootstrap interval."""
         return self.config.report.bootstrap_draws

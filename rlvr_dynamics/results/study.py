@@ -52,8 +52,24 @@ class Cell:
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Seed of the training, the sampling and the bootstrap."""
         return self.results.seed
+
+    @property
+    def base_seed(self) -> int | None:
+        """Seed of the base and the problems; None if both were published by others."""
+        return self.results.base_seed
+
+    @property
+    def base(self) -> tuple[str, int | None]:
+        """What runs with the same base weights and the same questions share."""
+        return self.model, self.base_seed
+
+    @property
+    def seeds(self) -> str:
+        """Both seeds in words: `1`, or `1 on base 0` where they differ."""
+        apart = self.base_seed is not None and self.base_seed != self.seed
+        return f"{self.seed} on base {self.base_seed}" if apart else str(self.seed)
 
     @property
     def control(self) -> str:
@@ -65,12 +81,12 @@ class Cell:
         """What readers see: model, algorithm, learning rate, seed, control."""
         rate = "" if self.learning_rate is None else f", lr {scientific(self.learning_rate)}"
         mark = "" if self.control == NO_CONTROL else f", {self.control.replace('_', ' ')}"
-        return f"{self.model}, {self.algorithm}{rate}, seed {self.seed}{mark}"
+        return f"{self.model}, {self.algorithm}{rate}, seed {self.seeds}{mark}"
 
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a study, ordered by model, algorithm, learning rate, seed."""
+    """The runs of a study, ordered by model, algorithm, learning rate, control, seeds."""
 
     cells: tuple[Cell, ...]
 
@@ -86,6 +102,14 @@ class Study:
     def trained(self) -> list[Cell]:
         """The cells that are not controls."""
         return self.where(control=NO_CONTROL)
+
+
+def seeds_in_words(cells: Iterable[Cell]) -> list[str]:
+    """Return the different seeds of runs in words, in ascending order."""
+    found = {
+        (-1 if cell.base_seed is None else cell.base_seed, cell.seed, cell.seeds) for cell in cells
+    }
+    return [words for _, _, words in sorted(found)]
 
 
 def benchmarks(
@@ -129,4 +153,5 @@ def load_study(run_dirs: Sequence[Path]) -> Study:
 
 def _order(cell: Cell) -> tuple[Any, ...]:
     rate = cell.learning_rate
-    return (cell.model, cell.algorithm, rate if rate is not None else 0.0, cell.control, cell.seed)
+    place = (cell.model, cell.algorithm, rate if rate is not None else 0.0, cell.control)
+    return (*place, -1 if cell.base_seed is None else cell.base_seed, cell.seed)

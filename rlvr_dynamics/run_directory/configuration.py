@@ -34,6 +34,7 @@ class RecordedModel(_Part):
     """The model that was trained."""
 
     name: str | None = None
+    kind: str | None = None
     repo: str | None = None
 
 
@@ -55,6 +56,7 @@ class RecordedAlgorithm(_Part):
 class RecordedData(_Part):
     """What it was trained on."""
 
+    kind: str | None = None
     shuffle_answers: bool = False
     reward: str = "exact"
 
@@ -131,6 +133,7 @@ class RecordedConfig(_Part):
     name: str | None = None
     run_dir: str = "outputs/run"
     seed: int | None = None
+    base_seed: int | None = None
     model: RecordedModel = RecordedModel()
     algorithm: RecordedAlgorithm = RecordedAlgorithm()
     data: RecordedData = RecordedData()

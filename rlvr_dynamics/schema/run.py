@@ -25,6 +25,7 @@ class RunConfig(Frozen):
     name: Name
     run_dir: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    base_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     stages: sequence(StageName, min_length=1)  # pyright: ignore[reportInvalidTypeForm]
     dry_run: bool
     model: Annotated[TinyModel | HubModel, Field(discriminator="kind")]
@@ -42,6 +43,11 @@ class RunConfig(Frozen):
     tensorboard: bool = False  # copy finished stages to run_dir/tensorboard (`sinks`)
     protocol: Literal["alpharl", "relex"] | None = None  # the paper that a cell follows
     reuse: str | None  # a run directory whose `prepare` stage is reused if identical
+
+    @property
+    def prepare_seed(self) -> int:
+        """The seed of a generated base, of generated problems and of shuffled answers."""
+        return self.seed if self.base_seed is None else self.base_seed
 
     @property
     def trains(self) -> bool:

@@ -94,7 +94,8 @@ def _open(finished: Finished, mode: str) -> Any:
         name=f"{finished.folder.name} {finished.stage}",
         group=cell_of(str(config.name)),
         job_type=finished.stage,
-        tags=[str(config.model.name), config.algorithm.name or "given", f"seed {config.seed}"],
+        tags=[str(config.model.name), config.algorithm.name or "given", f"seed {config.seed}"]
+        + ([] if config.base_seed is None else [f"base seed {config.base_seed}"]),
         config=read_our_json(finished.folder / CONFIG_FILE),
         resume="allow" if mode == "online" else None,
         settings=wandb.Settings(

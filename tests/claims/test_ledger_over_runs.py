@@ -35,12 +35,12 @@ def rate(value: float, name: str = "grpo") -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
-    """Three runs, two of which share a base; the learning rate of the third is another."""
+    """Three runs, two of which share a base though not the seed; the third's rate is another."""
     folder = tmp_path_factory.mktemp("runs")
     first = write_run(folder / "first", seed=3, report=FEW)
     second = write_run(folder / "second", seed=4, report=FEW, algorithm=rate(2e-5, "rloo"))
     third = write_run(folder / "third", seed=5, report=FEW, algorithm=rate(7e-5), uneven=True)
-    return [reconfigure(first, seed=8), reconfigure(second, seed=8), third]
+    return [reconfigure(first, seed=8), reconfigure(second, seed=9, base_seed=8), third]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,8 @@ def test_each_run_has_its_own_rows(runs, control, alone):
             pd.testing.assert_series_equal(left, right.astype(float), check_names=False)
         assert set(rows["control"]) == {"shuffled rewards" if name == "control" else ""}
         assert set(rows["learning_rate"]) == {7e-5 if name == "third" else 2e-5}
-        assert set(rows["seed"]) == {{"third": 5, "control": 6}.get(name, 8)}
+        seeds = {"third": (5, 5), "control": (6, 6), "second": (8, 9)}.get(name, (8, 8))
+        assert set(zip(rows["base_seed"], rows["seed"], strict=True)) == {seeds}
 
 
 # The papers' numbers in the unit of each claim, computed by hand from the printed tables

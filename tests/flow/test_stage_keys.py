@@ -20,6 +20,7 @@ EVERY = "prepare train measure extrapolate score behaviour report"
 # The longest beginning counts.
 TOUCHES = {
     "seed": EVERY,
+    "base_seed": "prepare",
     "name": "report",
     "run_dir": "",
     "stages": "",
@@ -124,6 +125,16 @@ def test_a_changed_value_redoes_the_stages_that_it_touches(tmp_path, given):
         assert touched == expected(path), path
         count += 1
     assert count > 100
+
+
+def test_runs_of_one_base_differ_in_their_seed_in_every_stage_but_the_preparation(tmp_path):
+    alone, first, second = (
+        settings(load([f"run_dir={tmp_path}", *given]))
+        for given in (["seed=3"], ["seed=3", "base_seed=3"], ["seed=4", "base_seed=3"])
+    )
+    assert first == alone
+    changed = {name for name in first if first[name] != second[name]}
+    assert changed == set(EVERY.split()) - {"prepare"}
 
 
 def test_the_users_accuracies_count_by_their_content(tmp_path):

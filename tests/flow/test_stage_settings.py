@@ -50,6 +50,7 @@ ARITHMETIC = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("own", [[], ["base_seed=5"]], ids=["one seed", "base seed"])
 @pytest.mark.parametrize(
     ("data", "task"),
     [
@@ -57,13 +58,15 @@ ARITHMETIC = {
         ("sums", "rlvr_dynamics.training.sums.SumTask"),
     ],
 )
-def test_a_generated_task_has_the_configured_sizes_and_the_runs_seed(record, tmp_path, data, task):
+def test_a_generated_task_has_the_configured_sizes_and_the_seed_of_the_base(
+    record, tmp_path, data, task, own
+):
     seen = record(task, stops=True)
     given = [f"data.{name}={value}" for name, value in ARITHMETIC.items()]
     model = ["model=smollm2_135m"] if data == "sums" else []
     with pytest.raises(Stop):
-        work("prepare")(run_of(tmp_path, f"data={data}", *model, *given), tmp_path)
-    assert seen.named == {"seed": SEED, **ARITHMETIC}
+        work("prepare")(run_of(tmp_path, f"data={data}", *model, *given, *own), tmp_path)
+    assert seen.named == {"seed": 5 if own else SEED, **ARITHMETIC}
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
@@ -81,9 +84,9 @@ def test_answers_are_shuffled_where_that_is_asked(record, tmp_path, shuffled):
         "rlvr_dynamics.checkpoints.cast.store_base", {"dtype": "x", "original_dtype": "y"}
     )
     given = [f"data.shuffle_answers={shuffled}", "trainer.checkpoint_dtype=bfloat16"]
-    work("prepare")(run_of(tmp_path, *given), tmp_path)
+    work("prepare")(run_of(tmp_path, *given, "base_seed=5"), tmp_path)
     assert vars(seen) == (
-        {"arguments": (tmp_path / "train.parquet", SEED), "named": {}} if shuffled else {}
+        {"arguments": (tmp_path / "train.parquet", 5), "named": {}} if shuffled else {}
     )
     assert stored.arguments[:2] == (tmp_path / "base", "bfloat16")
 
