@@ -18,6 +18,7 @@ from rlvr_dynamics.dynamics.increments import (
     autocorrelation,
     drift_share,
     increment_cosines,
+    share_of,
     with_drift,
 )
 from rlvr_dynamics.dynamics.linearity import Linearity, fit_line, linearity
@@ -101,6 +102,7 @@ __all__ = [
     "noise_correlation",
     "null_components",
     "step_lengths",
+    "share_of",
     "with_drift",
     "UpdateBlocks",
     "combine_stored",

@@ -61,11 +61,26 @@ def drift_share(cosines: np.ndarray) -> float:
     return max(0.0, float(usable.mean())) if len(usable) else float("nan")
 
 
-def with_drift(correlation: np.ndarray, share: float) -> np.ndarray:
-    """Return the correlations of steps that share a drift: ρ + (1 - ρ) C.
+def share_of(drift: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the share of each step's squared length that is a drift of known length, at most 1.
+
+    Args:
+        drift: Its length in each step, shape (T,).
+        lengths: Length of each step, shape (T,).
+
+    Returns:
+        Shape (T,), float64; 0 where the step did not move.
+    """
+    ratio = np.divide(drift, lengths, out=np.zeros(len(lengths)), where=np.asarray(lengths) > 0.0)
+    return np.clip(ratio, 0.0, 1.0) ** 2
+
+
+def with_drift(correlation: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """Return the correlations of steps that share a drift: √(ρ_s ρ_t) + √((1 - ρ_s)(1 - ρ_t)) C.
 
     Args:
         correlation: C of the noise, shape (T, T).
-        share: ρ.
+        share: ρ, the share of a step's squared length: one for all, or of each, shape (T,).
     """
-    return share + (1.0 - share) * correlation
+    drift = np.broadcast_to(np.asarray(share, dtype=np.float64), len(correlation))
+    return np.sqrt(np.outer(drift, drift)) + np.sqrt(np.outer(1 - drift, 1 - drift)) * correlation

@@ -40,9 +40,12 @@ def _setting(
 
 
 def _betas(algorithm: str, source: str) -> Setting:
-    ours = of_verl("actor_rollout_ref.actor.optim.betas", "[0.9,0.999]")
-    key = "trainer.verl_overrides"
-    return _setting(algorithm, source, "Adam's betas", key, "[0.9,0.95]", NOT_OFFERED, ours)
+    def ours(config: RunConfig) -> Value:
+        set_by_key = ",".join(f"{beta:g}" for beta in config.algorithm.betas)
+        return of_verl("actor_rollout_ref.actor.optim.betas", f"[{set_by_key}]")(config)
+
+    key = "algorithm.betas"
+    return _setting(algorithm, source, "Adam's betas", key, "[0.9,0.95]", ours=ours)
 
 
 def _updates(algorithm: str, source: str, paper: int) -> Setting:

@@ -48,7 +48,7 @@ def _work(run: Run, folder: Path) -> None:
 
 STAGE = Stage(
     name="measure",
-    version=2,
+    version=3,
     needs=("train",),
     required=("train",),
     packages=("numpy", "torch"),

@@ -13,6 +13,8 @@ from rlvr_dynamics.system.versions import package_version
 # out of a stage's key, so that those runs stay valid.
 NEUTRAL: dict[str, Any] = {
     "algorithm.weight_decay": 0.01,  # verl's default
+    "algorithm.optimizer": "adamw",
+    "algorithm.betas": [0.9, 0.999],
     "data.reward": "exact",
     "scoring.half_width": None,
     "scoring.printed": [],

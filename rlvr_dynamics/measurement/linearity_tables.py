@@ -21,6 +21,7 @@ from rlvr_dynamics.dynamics import (
     noise_correlation,
     null_components,
     permuted_steps_null,
+    share_of,
     with_drift,
 )
 from rlvr_dynamics.measurement.settings import MeasureSettings
@@ -92,13 +93,17 @@ def scores_with_nulls(
 def _nulls(
     name: str, d: int, share: float, statistics: TensorStatistics, settings: MeasureSettings
 ) -> dict[str, NullComponents]:
-    """Draw every walk of `NULL_WALKS` that can be drawn; the drift needs a long trajectory."""
+    """Draw every walk of `NULL_WALKS` that can be drawn.
+
+    The optimizer's needs even steps and a known optimizer, the drift a long trajectory besides.
+    """
     record, steps = settings.optimizer, statistics.steps
     correlations: dict[str, np.ndarray | None] = {"walk": None}
-    if even_spacing(steps) is not None:
+    if even_spacing(steps) is not None and record.beta1 is not None:
         optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
         noise = noise_correlation(len(steps), optimizer, record.sizes_of(steps))
-        correlations["optimizer"] = noise
+        decay = record.shrinkage(steps) * float(statistics.base_norm)
+        correlations["optimizer"] = with_drift(noise, share_of(decay, statistics.step_norms))
         if math.isfinite(share):
             correlations["drift"] = with_drift(noise, share)
     seeds = seeds_of(settings, name)

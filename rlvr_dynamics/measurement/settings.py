@@ -1,7 +1,7 @@
 """What is measured, and with which resources."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -18,15 +18,18 @@ class OptimizerRecord:
     """What is known of the optimizer that made a trajectory.
 
     Attributes:
-        beta1: Decay of the first moment.
+        beta1: Decay of the first moment, or SGD's momentum; None if the optimizer is not one that
+            the null knows.
         beta2: Decay of the second moment; None for SGD.
+        weight_decay: Its weight decay: AdamW's, apart from the gradient, or SGD's, within it.
         updates: Optimizer updates of one training step.
         learning_rates: Learning rate by training step; empty if unknown.
         gradient_sizes: Norm of the gradient after clipping, by training step; empty if unknown.
     """
 
-    beta1: float = 0.9
+    beta1: float | None = 0.9
     beta2: float | None = 0.999
+    weight_decay: float = 0.0
     updates: int = 1
     learning_rates: Mapping[int, float] = field(default_factory=dict)
     gradient_sizes: Mapping[int, float] = field(default_factory=dict)
@@ -38,14 +41,44 @@ class OptimizerRecord:
             steps: Saved steps, shape (T,), ascending.
 
         Returns:
-            Shape (T,), float64; NaN where a rate is unknown, or is 0.
+            Shape (T,), float64; NaN where a rate is unknown or 0, and for an optimizer whose steps
+            have no length in learning rates: only Adam divides by the size of the gradient.
         """
+        if self.beta1 is None or self.beta2 is None:
+            return np.full(len(steps), np.nan)
+        return self._sums(steps, lambda step, rate: self.updates * rate)
+
+    def shrinkage(self, steps: np.ndarray) -> np.ndarray:
+        """Return by which share weight decay alone shrinks the weights since the checkpoint before.
+
+        AdamW multiplies a float32 weight by 1 - rate x decay in each update, a factor that is
+        itself rounded to float32. In SGD the decay passes through the momentum μ: update u moves by
+        rate x decay x (1 - μ^u) / (1 - μ).
+
+        Args:
+            steps: Saved steps, shape (T,), ascending.
+
+        Returns:
+            Shape (T,), float64; 0 where a rate is unknown.
+        """
+
+        def of(step: int, rate: float) -> float:
+            if self.beta2 is not None:
+                return self.updates * (1.0 - float(np.float32(1.0 - rate * self.weight_decay)))
+            momentum = self.beta1 or 0.0
+            done = np.arange((step - 1) * self.updates + 1, step * self.updates + 1)
+            return rate * self.weight_decay * float(np.sum((1 - momentum**done) / (1 - momentum)))
+
+        return np.nan_to_num(self._sums(steps, of))
+
+    def _sums(self, steps: np.ndarray, of: Callable[[int, float], float]) -> np.ndarray:
+        """Sum a function of step and rate over the steps of each gap; NaN if unknown or 0."""
         sums = np.full(len(steps), np.nan)
         for place, (before, after) in enumerate(pairwise([0, *map(int, steps)])):
-            rates = [
-                self.learning_rates.get(step, math.nan) for step in range(before + 1, after + 1)
-            ]
-            sums[place] = self.updates * sum(rates) or math.nan
+            gap = range(before + 1, after + 1)
+            sums[place] = (
+                sum(of(step, self.learning_rates.get(step, math.nan)) for step in gap) or math.nan
+            )
         return sums
 
     def sizes_of(self, steps: np.ndarray) -> np.ndarray | None:

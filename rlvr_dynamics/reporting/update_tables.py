@@ -8,7 +8,7 @@ from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.formatting import DASH, general, integer, percent
 from rlvr_dynamics.results.frames import numbers
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.results.updates import Moved, clips_of_run, moved
+from rlvr_dynamics.results.updates import Moved, clips_of_run, is_usual_adam, moved
 
 SHOWN_UPDATES = (1, 4, 16)
 
@@ -53,6 +53,8 @@ def updates_table(results: Results) -> Table:
     if found is None and results.tables["exponents"] is not None:
         missing = (
             "Not measured: no learning rate is known; source.learning_rate gives the trainer's."
+            if is_usual_adam(results)
+            else "Not measured: the estimate is of AdamW with betas of 0.9 and 0.999."
         )
         return Table("updates", title, "", None, missing=missing)
     if found is None:

@@ -10,6 +10,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.results.formatting import distinct_titles, scientific
 from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.run_directory.configuration import check_has_config
+from rlvr_dynamics.schema.data import NO_SIGNAL
 
 NO_CONTROL = "none"
 
@@ -73,8 +74,11 @@ class Cell:
 
     @property
     def control(self) -> str:
-        """What makes this run a control (`shuffled_rewards`), or `none`."""
-        return "shuffled_rewards" if self.results.config.data.shuffle_answers else NO_CONTROL
+        """What makes this run a control (such as `shuffled_rewards`), or `none`."""
+        data = self.results.config.data
+        if data.reward in NO_SIGNAL:
+            return f"{data.reward}_rewards"
+        return "shuffled_rewards" if data.shuffle_answers else NO_CONTROL
 
     @property
     def label(self) -> str:

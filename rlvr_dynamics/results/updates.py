@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rlvr_dynamics.results.frames import has, numbers, select, values
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.clips import Clip, clips, value_range
+from rlvr_dynamics.schema.optimizers import optimizer_keys
 
 MOST_STEPS = 500  # further ones are left out: simulating them takes as long again
 FLOAT32_BITS = 23
@@ -72,12 +73,36 @@ def clips_of_run(results: Results) -> tuple[Clip, ...]:
     )
 
 
+def is_usual_adam(results: Results) -> bool:
+    """Whether AdamW with its usual betas moved the weights, as the estimate of updates assumes.
+
+    Somebody's checkpoints are taken to be such.
+    """
+    algorithm, trainer = results.config.algorithm, results.config.trainer
+    if results.config.source.is_given:
+        return True
+    found = optimizer_keys(
+        algorithm.optimizer,
+        algorithm.betas,
+        algorithm.weight_decay,
+        algorithm.grad_clip,
+        trainer.verl_overrides,
+    )
+    return found is not None and found.betas == (0.9, 0.999)
+
+
 def moved(results: Results) -> Moved | None:
-    """Estimate the number of updates a step; None without tables or without a learning rate."""
+    """Estimate the number of updates a step.
+
+    None without tables or a learning rate, or if another optimizer than `is_usual_adam`'s moved
+    the weights.
+    """
     norms, exponents = results.tables["norms"], results.tables["exponents"]
     config, given = results.config, results.config.source.is_given
     rate = config.source.learning_rate if given else config.algorithm.learning_rate
-    if norms is None or exponents is None or rate is None or not has(norms, "step_norm"):
+    if not is_usual_adam(results) or rate is None:
+        return None
+    if norms is None or exponents is None or not has(norms, "step_norm"):
         return None
     rows = select(norms, norms["tensor"].isin(list(exponents["tensor"].unique())))
     rows = select(rows, rows["step"] <= MOST_STEPS)

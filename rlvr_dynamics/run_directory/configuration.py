@@ -51,6 +51,10 @@ class RecordedAlgorithm(_Part):
     clip_ratio_high: float = 0.0
     clip_ratio_c: float = 0.0
     critic: dict[str, Any] | None = None
+    optimizer: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0
 
 
 class RecordedData(_Part):

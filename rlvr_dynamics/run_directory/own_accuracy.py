@@ -6,6 +6,7 @@ import numpy as np
 
 from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.data import NO_SIGNAL
 from rlvr_dynamics.schema.overrides import key_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def why_not(config: RunConfig | RecordedConfig) -> str:
     if config.algorithm.overlong is not None:
         reasons.append("less a penalty for long answers")
     if config.data.reward != "exact":
-        reasons.append(f"by the rule {config.data.reward}, +1 or -1")
+        said = "whatever the answer" if config.data.reward in NO_SIGNAL else "+1 or -1"
+        reasons.append(f"by the rule {config.data.reward}, {said}")
     if any(key_of(each).startswith(OTHER_REWARDS) for each in config.trainer.verl_overrides):
         reasons.append("by a reward that trainer.verl_overrides chose")
     return f"its mean score is {', '.join(reasons)}" if reasons else ""

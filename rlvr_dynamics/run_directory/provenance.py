@@ -8,6 +8,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.data import NO_SIGNAL
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.files import read_object
 from rlvr_dynamics.system.hardware import machine
@@ -72,6 +73,7 @@ def _regime(config: RunConfig) -> str:
         f"{config.trainer.steps} steps, {config.trainer.prompts_per_step} prompts x "
         f"{config.algorithm.group_size} samples"
         + (", answers shuffled among the training problems" if config.data.shuffle_answers else "")
+        + (f", {config.data.reward} rewards" if config.data.reward in NO_SIGNAL else "")
     )
 
 

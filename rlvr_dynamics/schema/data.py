@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from rlvr_dynamics.schema.types import Count, Frozen, Name, sequence
 
+NO_SIGNAL = ("random", "constant")  # rules of `reward` that say nothing about an answer
+
 
 class TrainingData(Frozen):
     """Settings common to all kinds of training data.
@@ -15,11 +17,14 @@ class TrainingData(Frozen):
 
     `reward` is the rule that pays a rollout (`training.reward`): `exact` is the grader of the
     scores, `dapo` verl's scorer for DAPO-Math, and `dapo_2025` that scorer as it was when the
-    papers trained.
+    papers trained. Two rules are controls without a signal. `random` tosses a fair coin for each
+    rollout. `constant` pays all alike: advantages within a group are 0 and so is the gradient, and
+    without a KL or entropy term weight decay alone moves the weights. Whatever is paid, the share
+    of right answers that is counted is the grader's.
     """
 
     shuffle_answers: bool = False
-    reward: Literal["exact", "dapo", "dapo_2025"] = "exact"
+    reward: Literal["exact", "dapo", "dapo_2025", "random", "constant"] = "exact"
 
 
 class ArithmeticData(TrainingData):

@@ -60,6 +60,11 @@ class RunConfig(Frozen):
             raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
         self._check_context()
         self._check_batches()
+        if self.data.reward == "constant" and self.algorithm.dynamic_sampling:
+            raise ValueError(
+                "data.reward=constant makes every group alike, and algorithm.dynamic_sampling "
+                "would draw for ever: one of the two"
+            )
         if self.scoring.max_model_len < self.scoring.max_tokens:
             raise ValueError("scoring.max_model_len must be at least scoring.max_tokens")
         return self

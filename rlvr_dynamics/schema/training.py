@@ -29,6 +29,9 @@ _DECLARED = {
 }
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Critic(Frozen):
     """PPO's value model, which starts from the base and has its own optimizer.
 
@@ -54,7 +57,10 @@ class Algorithm(Frozen):
     """The settings that distinguish policy-gradient methods, in verl's terms.
 
     `kl_loss_coef` weights a KL term in the loss, `kl_reward_coef` one in the reward; 0 omits the
-    reference model. `weight_decay` is AdamW's, for the policy and PPO's value model.
+    reference model. `weight_decay` is for the policy and PPO's value model.
+    `optimizer` is the policy's: `adamw`, or `sgd` with momentum. `betas` are the decays of AdamW's
+    moments; `sgd` reads the first as its momentum. An SGD step is as long as the gradient, so it
+    needs a much higher learning rate, and its weight decay passes through the momentum.
     `dynamic_sampling` samples until every group has both right and wrong answers.
     """
 
@@ -83,6 +89,8 @@ class Algorithm(Frozen):
     dynamic_sampling: bool
     critic: Critic | None
     overlong: Overlong | None
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    betas: Annotated[tuple[Decay, Decay], Field(strict=False)] = (0.9, 0.999)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Algorithm":

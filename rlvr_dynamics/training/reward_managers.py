@@ -14,6 +14,7 @@ import numpy as np
 from verl.experimental.reward_loop.reward_manager.dapo import DAPORewardManager
 from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 
+from rlvr_dynamics.training.reward import PLACE, STEP
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, Recorder
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def is_cut(tokens: "Sequence[int]", limit: int, ends: frozenset[int]) -> bool:
 
 
 class _WithEnding(_Manager):
-    """Adds `CUT` and `QUESTION` to a copy of each rollout's extra_info, which samples share.
+    """Adds `CUT`, `QUESTION`, step and place to a copy of each rollout's extra_info.
+
+    Samples share the original.
 
     Every verdict is counted in the folder that `FOLDER_VARIABLE` names.
     """
@@ -64,6 +67,11 @@ class _WithEnding(_Manager):
         tokens = item.batch["responses"][:valid].tolist()
         known = dict(item.non_tensor_batch.get("extra_info") or {})
         known[CUT] = is_cut(tokens, self.config.data.max_response_length, self.ends)
+        known |= {
+            name: item.non_tensor_batch[name]
+            for name in (STEP, PLACE)
+            if name in item.non_tensor_batch
+        }
         messages = item.non_tensor_batch.get("raw_prompt")
         if messages is not None and len(messages) and isinstance(messages[-1]["content"], str):
             known[QUESTION] = messages[-1]["content"]

@@ -13,6 +13,7 @@ from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
 MANAGERS_FILE = Path(__file__).with_name("reward_managers.py")
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}  # classes of torch.optim
 # The classes in reward_managers.py, by verl's name of the manager each extends.
 MANAGERS = {"naive": "Naive", "dapo": "Dapo"}
 ACTOR = "actor_rollout_ref.actor"
@@ -20,6 +21,7 @@ REFERENCE = "actor_rollout_ref.ref"
 ROLLOUT = "actor_rollout_ref.rollout"
 CRITIC = "critic"
 ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
+REWARD_FUNCTION_ARGUMENTS = "+reward.custom_reward_function.reward_kwargs"
 REWARD_ARGUMENTS = "+reward.reward_kwargs"
 ROLLOUT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -252,6 +254,8 @@ def _loss(algorithm: Algorithm, trainer: Trainer) -> list[str]:
         f"{ACTOR}.optim.lr_warmup_steps={algorithm.warmup_steps or -1}",
         f"{ACTOR}.optim.clip_grad={algorithm.grad_clip}",
         f"{ACTOR}.optim.weight_decay={algorithm.weight_decay}",
+        f"{ACTOR}.optim.optimizer={OPTIMIZERS[algorithm.optimizer]}",
+        *_moments(algorithm),
         f"{ACTOR}.policy_loss.loss_mode={algorithm.loss_mode}",
         f"{ACTOR}.loss_agg_mode={algorithm.loss_agg_mode}",
         *([f"{ACTOR}.loss_scale_factor={trainer.max_response_tokens}"] if constant else []),
@@ -265,9 +269,17 @@ def _loss(algorithm: Algorithm, trainer: Trainer) -> list[str]:
     ]
 
 
+def _moments(algorithm: Algorithm) -> list[str]:
+    """Return the decays of the optimizer's averages; verl gives betas to Adam alone."""
+    first, second = algorithm.betas
+    if algorithm.optimizer == "sgd":
+        return [f"{ACTOR}.optim.override_optimizer_config={{momentum:{first}}}"]
+    return [f"{ACTOR}.optim.betas=[{first},{second}]"]
+
+
 def _reward(config: RunConfig) -> list[str]:
     algorithm, longest = config.algorithm, config.trainer.max_response_tokens
-    overlong = algorithm.overlong
+    overlong, tossed = algorithm.overlong, config.data.reward == "random"
     punishment = []
     if overlong is not None:
         buffer = f"{REWARD_ARGUMENTS}.overlong_buffer_cfg"
@@ -282,7 +294,8 @@ def _reward(config: RunConfig) -> list[str]:
         # The old top-level key custom_reward_function.* is silently ignored by this verl.
         f"reward.custom_reward_function.path={quoted(REWARD_FILE)}",
         "reward.custom_reward_function.name=compute_score",
-        f"+reward.custom_reward_function.reward_kwargs.rule={config.data.reward}",
+        f"{REWARD_FUNCTION_ARGUMENTS}.rule={config.data.reward}",
+        *([f"{REWARD_FUNCTION_ARGUMENTS}.seed={config.seed}"] if tossed else []),
         "reward.reward_manager.source=importlib",
         f"reward.reward_manager.module.path={quoted(MANAGERS_FILE)}",
         f"reward.reward_manager.name={MANAGERS[algorithm.reward_manager]}",

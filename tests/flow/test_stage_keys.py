@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import stages
@@ -183,7 +184,8 @@ def test_a_default_for_configurations_without_a_key_is_neutral():
     for section, kind in (("trainer", Trainer), ("algorithm", Algorithm), ("scoring", Scoring)):
         for name, field in kind.model_fields.items():
             if not field.is_required():
-                assert NEUTRAL.get(f"{section}.{name}", "absent") == field.default, name
+                default = to_jsonable_python(field.default)
+                assert NEUTRAL.get(f"{section}.{name}", "absent") == default, name
 
 
 def test_a_neutral_value_is_left_out_of_the_key_and_every_other_counts():

@@ -23,7 +23,8 @@ ALGORITHMS = sorted(path.stem for path in (config.CONFIG_FOLDER / "algorithm").g
 # What a file says where a paper or verl says nothing else, and each method's own (sources there).
 COMMON = {
     "adv_estimator": "grpo", "group_size": 8, "learning_rate": 1e-6, "warmup_steps": 10,
-    "grad_clip": 1.0, "weight_decay": 0.01, "loss_mode": "vanilla", "loss_agg_mode": "token-mean",
+    "grad_clip": 1.0, "weight_decay": 0.01, "optimizer": "adamw",
+    "betas": (0.9, 0.999), "loss_mode": "vanilla", "loss_agg_mode": "token-mean",
     "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": 3.0, "kl_loss_coef": 0.0,
     "kl_loss_type": "low_var_kl", "kl_reward_coef": 0.0, "entropy_coef": 0.0,
     "normalize_by_std": True, "gamma": 1.0, "lam": 1.0, "reward_manager": "naive",

@@ -4,9 +4,11 @@ import asyncio
 import json
 import types
 
+import numpy as np
 import pytest
 
 from rlvr_dynamics.grading.grade import grade_finished
+from rlvr_dynamics.training.reward import ROLLOUT
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, counts
 
 pytest.importorskip("verl")
@@ -62,7 +64,6 @@ def manager(tmp_path_factory):
 
 
 def rollout(text, gold, end, shared):
-    import numpy as np
     from tensordict import TensorDict
     from verl import DataProto
 
@@ -130,7 +131,6 @@ def test_what_is_cut_earns_nothing_and_what_ends_at_the_limit_earns_its_reward(m
 
 @pytest.mark.parametrize("name", ["naive", "dapo"])
 def test_what_a_manager_grades_is_counted(manager, name, tmp_path, monkeypatch):
-    import numpy as np
 
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     built = manager(name, 100)
@@ -154,3 +154,24 @@ def test_a_folder_without_generation_config_ends_at_the_tokenizers_token(tmp_pat
     ends = end_tokens(types.SimpleNamespace(eos_token_id=END), tmp_path)
     assert ends == {END}
     assert is_cut([7, 7], 2, ends) and not is_cut([7, END], 2, ends) and not is_cut([7], 2, ends)
+
+
+def test_the_coin_is_told_step_and_place_of_the_rollout(manager):
+    built = manager("naive", 99)
+    seen = {}
+    plain = built.compute_score
+
+    def noted(**given):
+        seen.update(given["extra_info"])
+        return plain(**given)
+
+    built.compute_score = noted
+    data = rollout("So it is 4", "4", END, {"split": "train", "index": 7})
+    data.non_tensor_batch |= {"global_steps": np.array([3]), "session_id": np.array([5])}
+    asyncio.run(_scored(built, data))
+    assert {name: seen[name] for name in ROLLOUT} == {
+        "split": "train",
+        "index": 7,
+        "global_steps": 3,
+        "session_id": 5,
+    }

@@ -1,5 +1,6 @@
 """What is paid under each rule of the data, against verl's own scorer."""
 
+import numpy as np
 import pytest
 
 from rlvr_dynamics.training.reward import compute_score
@@ -71,3 +72,42 @@ def test_the_graders_verdict_stands_beside_whatever_is_paid():
         assert dapo["score"] == 2 * rule - 1
         assert exact["score"] == exact["acc"] == exact["acc_exact"] == grader
         assert exact["truncated"] == dapo["truncated"] == float(cut)
+
+
+def rollouts(steps, problems=8, answers=8):
+    for step in range(1, steps + 1):
+        for index in range(problems):
+            for place in range(answers):
+                named = {"split": "train", "index": index}
+                yield {**named, "global_steps": step, "session_id": place}
+
+
+def test_a_coin_pays_half_of_the_rollouts_whatever_they_say_and_the_same_again():
+    def paid(text, seed):
+        return [
+            compute_score("math", text, "34", named, rule="random", seed=seed)["score"]
+            for named in rollouts(10)
+        ]
+
+    right = np.array(paid("Answer: 34", 3))
+    # 640 fair coins: a standard deviation of 0.02.
+    assert abs(right.mean() - 0.5) < 0.06
+    assert paid("Answer: 33", 3) == right.tolist()
+    other = np.array(paid("Answer: 34", 4))
+    assert abs((right == other).mean() - 0.5) < 0.06
+    # Answers to one problem differ, so that groups are no constant; so do neighbouring steps.
+    groups = right.reshape(10, 8, 8)
+    assert (groups.std(axis=2) > 0).mean() > 0.9
+    assert abs((groups[1:] == groups[:-1]).mean() - 0.5) < 0.06
+
+
+def test_rewards_without_a_signal_leave_the_graders_verdict():
+    named = next(rollouts(1))
+    for rule in ("random", "constant"):
+        verdicts = [
+            compute_score("math", text, "34", named, rule=rule) for text in ("34", "33", "no")
+        ]
+        assert [each["acc_exact"] for each in verdicts] == [1.0, 0.0, 0.0]
+        assert len({each["score"] for each in verdicts}) == 1
+        assert all(each["score"] == each["acc"] for each in verdicts)
+    assert compute_score("math", "no", "34", rule="constant")["score"] == 1.0

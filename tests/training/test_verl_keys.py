@@ -61,6 +61,8 @@ GPUS: Rows = {
     "algorithm.weight_decay": same(
         0.15, f"{ACTOR}.optim.weight_decay", "critic.optim.weight_decay"
     ),
+    "algorithm.optimizer": ("adamw", {f"{ACTOR}.optim.optimizer": "AdamW"}),
+    "algorithm.betas": same([0.85, 0.97], f"{ACTOR}.optim.betas"),
     "algorithm.loss_mode": same("gspo", f"{ACTOR}.policy_loss.loss_mode"),
     "algorithm.loss_agg_mode": same("seq-mean-token-sum", f"{ACTOR}.loss_agg_mode"),
     "algorithm.clip_ratio_low": same(0.11, f"{ACTOR}.clip_ratio_low"),
@@ -183,6 +185,11 @@ CPU: Rows = {
     "algorithm.warmup_steps": (0, {f"{ACTOR}.optim.lr_warmup_steps": -1}),
     "algorithm.grad_clip": same(0.45, f"{ACTOR}.optim.clip_grad"),
     "algorithm.weight_decay": same(0.35, f"{ACTOR}.optim.weight_decay"),
+    "algorithm.optimizer": ("sgd", {f"{ACTOR}.optim.optimizer": "SGD"}),
+    "algorithm.betas": (
+        [0.75, 0.5],
+        {f"{ACTOR}.optim.override_optimizer_config": {"momentum": 0.75}},
+    ),
     "algorithm.loss_mode": same("cispo", f"{ACTOR}.policy_loss.loss_mode"),
     "algorithm.loss_agg_mode": same("seq-mean-token-sum-norm", f"{ACTOR}.loss_agg_mode"),
     "algorithm.clip_ratio_low": same(0.15, f"{ACTOR}.clip_ratio_low"),
@@ -317,7 +324,8 @@ CASES = {
 def spelled(value: Any) -> str:
     """A value as Hydra reads it."""
     if isinstance(value, list):
-        return "[" + ",".join(f"'{item}'" for item in value) + "]"
+        quoted = [f"'{item}'" if isinstance(item, str) else str(item) for item in value]
+        return f"[{','.join(quoted)}]"
     return "null" if value is None else str(value)
 
 
@@ -385,6 +393,10 @@ def test_the_reward_is_told_the_rule_of_the_data(data):
     verl = resolved(verl_command(loaded, prepare=Path("/prepared"), output=Path("/out"))[3:])
     told = verl["reward"]["custom_reward_function"]["reward_kwargs"]
     assert told == {"rule": {"math": "exact", "dapo_math": "dapo_2025"}[data]}
+    tossed = config.load(["+exp=grpo_qwen3_4b", f"data={data}", "data.reward=random", "seed=5"])
+    verl = resolved(verl_command(tossed, prepare=Path("/prepared"), output=Path("/out"))[3:])
+    told = verl["reward"]["custom_reward_function"]["reward_kwargs"]
+    assert told == {"rule": "random", "seed": 5}
 
 
 def test_the_value_model_on_a_cpu_is_the_actors_kind():

@@ -59,7 +59,7 @@ TABLES = (
             "ratio",
             "‖W_t − W_t'‖_F / (√d Σ learning rate of the updates between the two); 1 if every "
             "update moved every weight by the learning rate in one direction; missing if the "
-            "learning rate is unknown",
+            "learning rate is unknown, or the optimizer is not Adam",
         ),
     ),
     table(
