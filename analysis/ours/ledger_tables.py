@@ -64,8 +64,8 @@ def run_tables(study: Study) -> list[Table]:
         Table(
             "claims_by_run",
             title,
-            "What each run says by itself, with its own 95 % interval: bootstrap over questions "
-            "(accuracies) or tensors (means, medians), Wilson for shares.",
+            "What each run says by itself, with its own 95 % interval over questions; a number "
+            "over its tensors has none, and its quartiles are shown as a spread.",
             in_units(table).filter(columns),
             {"learning_rate": general, "base_seed": integer, "seed": integer},
             {"learning_rate": "learning rate"},

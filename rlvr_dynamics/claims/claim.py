@@ -1,8 +1,9 @@
 """A claim: its words, threshold, rules and measurement. Verdicts are made in `judge`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rlvr_dynamics.claims.quoted import NOT_PRINTED, Quoted
 from rlvr_dynamics.results.cached import once_per_run
@@ -50,6 +51,12 @@ class Threshold:
         text += f" ({self.about})" if self.about else ""
         return f"{text}, and {self.also}" if self.also else text
 
+    def met(self, value: Any) -> Any:
+        """Whether a value, or each of an array's, meets it."""
+        if self.sign == "≤":
+            return value <= self.value
+        return value >= self.value - 1e-9 if self.sign == "≥" else value > self.value
+
     def number(self, value: float) -> str:
         """Format a value: points with a sign and one decimal, everything else with three."""
         points = self.unit == "points"
@@ -71,13 +78,17 @@ class Measured:
     """What a run says about a claim, as numbers.
 
     Attributes:
-        value: The value with its 95 % interval; NaN where it is undefined (a share of no gain).
+        value: The value with its 95 % interval, or with its `spread`; NaN where it is undefined (a
+            share of no gain).
         n: Number of units behind the value.
         n_unit: What a unit is.
         null: The same statistic for the null or the control model.
         above: Number of units above the upper end of their own null, and number of units.
         facts: What a reader should know about the numbers.
         observe: Last observed step of the window, None for a claim without windows.
+        spread: Whether the units are all there are, the tensors of one run, and no sample of more.
+            The value is then exact for this run, and its ends are the quartiles over the units.
+        rival: The same statistic for the control of equal cost; NaN where there is none.
     """
 
     value: Interval
@@ -87,6 +98,8 @@ class Measured:
     above: tuple[int, int] | None = None
     facts: tuple[str, ...] = ()
     observe: int | None = None
+    spread: bool = False
+    rival: float = math.nan
 
     def noted(self, *facts: str) -> "Measured":
         """Return a copy with further facts; empty ones are dropped."""
@@ -100,6 +113,8 @@ class Measured:
 
 Measure = Callable[[Results, int | None], Measured | None]
 """Measures a run, given a window's last observed step; None if its tables lack what is needed."""
+Among = Callable[[Results, int | None, Sequence[Results]], Measured | None]
+"""The same of a run among the other runs of its study."""
 
 
 def by_rl(cell: Cell) -> bool:
@@ -130,7 +145,10 @@ class Claim:
         measure: How it is measured.
         windows: Shares of the training, in order of preference; the first one a run has is used.
         printed: What the paper prints, in the unit of the statistic.
+        among: How it is measured where the other runs of a study matter, in place of `measure`.
         needs_gain: Whether it is about accuracy, so that runs that learned nothing do not count.
+        needs_level: Whether it is about the fully trained model, so that the accuracy must have
+            levelled off.
         null_counts: Whether it cannot hold if its null or control model passes too.
         control_counts: Whether it cannot hold if a control run (shuffled rewards) passes too.
         fits: Which runs it is about.
@@ -144,28 +162,41 @@ class Claim:
     statistic: str
     threshold: Threshold
     needs: str
-    measure: Measure
+    measure: Measure = lambda _results, _observe: None
     windows: tuple[float, ...] = ()
     printed: Quoted = NOT_PRINTED
+    among: Among | None = None
     needs_gain: bool = False
+    needs_level: bool = False
     null_counts: bool = False
     control_counts: bool = False
     fits: Callable[[Cell], bool] = by_rl
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
-    def of(self, results: Results) -> Measured | None:
-        """Measure the claim on one run, at the first window with a value; computed once per run."""
-        return _measured(results, self)
+    def of(self, results: Results, others: Sequence[Results] = ()) -> Measured | None:
+        """Measure the claim on one run, at the first window with a value.
+
+        Args:
+            results: The run.
+            others: The runs of its study.
+        """
+        if (among := self.among) is None:
+            return _once(results, self)
+        return _measured(results, self, lambda run, observe: among(run, observe, others))
 
 
 @once_per_run
-def _measured(results: Results, claim: Claim) -> Measured | None:
+def _once(results: Results, claim: Claim) -> Measured | None:
+    return _measured(results, claim, claim.measure)
+
+
+def _measured(results: Results, claim: Claim, measure: Measure) -> Measured | None:
     if not claim.windows:
-        return claim.measure(results, None)
+        return measure(results, None)
     undefined = None
     for share in claim.windows:
         observe, final = results.window_near(share), results.final_step
-        found = None if observe is None else claim.measure(results, observe)
+        found = None if observe is None else measure(results, observe)
         if found is None or observe is None or final is None:
             continue
         window = f"step {observe} of {final} ({share_of_training(observe, final)})"

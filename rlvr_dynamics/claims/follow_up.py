@@ -96,6 +96,7 @@ CLAIMS = [
         measure=accuracies("weight_extrapolation", "real"),
         windows=PAPER_WINDOWS,
         needs_gain=True,
+        needs_level=True,
     ),
     Claim(
         "F5",
@@ -120,6 +121,7 @@ CLAIMS = [
         measure=accuracies("first_update", "real"),
         windows=PAPER_WINDOWS,
         needs_gain=True,
+        needs_level=True,
     ),
     Claim(
         "F7",

@@ -8,9 +8,11 @@ import pandas as pd
 
 from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
 from rlvr_dynamics.claims.ledger import BY_ID, PRINTED_NUMBERS
-from rlvr_dynamics.results.formatting import integer, is_missing, text
+from rlvr_dynamics.claims.over_runs import SPREAD
+from rlvr_dynamics.results.formatting import DASH, integer, is_missing, number, percent, text
 from rlvr_dynamics.results.frames import select
 
+WRONG_SIDE = 0.025
 INDENT = " " * 22
 IN_WORDS = {
     HOLDS: ("holds", "hold"),
@@ -50,10 +52,21 @@ def _printed_alone(row: dict[Any, Any]) -> bool:
 def _numbers(row: dict[Any, Any]) -> str:
     bar = BY_ID[row["id"]].threshold
     return (
-        f"ours {bar.number(row['ours'])} {bar.interval(row['ci_low'], row['ci_high'])} · "
+        f"ours {bar.number(row['ours'])} {ends(row)} · "
         f"threshold {row['threshold']} · null {bar.number(row['null'])} · "
         f"n {integer(row['n'])} {text(row['n_unit'])}"
     )
+
+
+def ends(row: dict[Any, Any]) -> str:
+    """Return the interval of a row of the ledger, or the quartiles of its spread, marked so."""
+    shown = BY_ID[row["id"]].threshold.interval(row["ci_low"], row["ci_high"])
+    return f"quartiles {shown}" if is_spread(row) and shown != DASH else shown
+
+
+def is_spread(row: dict[Any, Any]) -> bool:
+    """Whether the ends of a row are quartiles over the tensors of one run, no interval."""
+    return text(row.get("interval_over")).startswith(SPREAD)
 
 
 def measured_first(claims: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +84,7 @@ def in_units(claims: pd.DataFrame) -> pd.DataFrame:
         for name in values
         if name in claims and pd.api.types.is_float_dtype(claims[name])
     }
-    shown["interval"] = [bar.interval(row["ci_low"], row["ci_high"]) for bar, row in rows]
+    shown["interval"] = [ends(row) for _, row in rows]
     shown["n"] = [
         "" if is_missing(row["n"]) else f"{integer(row['n'])} {row['n_unit']}".strip()
         for _, row in rows
@@ -88,6 +101,29 @@ def claims_in_words(claims: pd.DataFrame) -> list[str]:
         for mask, words in kinds
         if mask.any()
     ]
+
+
+def by_chance(claims: pd.DataFrame) -> str:
+    """Say how many verdicts are expected to be wrong by chance; empty if none has an interval.
+
+    A 95 % interval lies wholly on the wrong side of a threshold in at most 2.5 % of samples,
+    wherever the true value is; expectations add up, however the claims depend on each other.
+    """
+    rows = [row for row in claims.to_dict("records") if row["verdict"] != NOT_MEASURED]
+    rows = [row for row in rows if not _printed_alone(row)]
+    tested = sum(not (is_spread(row) or is_missing(row["ci_low"])) for row in rows)
+    exact = sum(is_spread(row) for row in rows)
+    if not tested:
+        return ""
+    further = (
+        f" {exact} more are exact for their one run and say nothing of others." if exact else ""
+    )
+    return (
+        f"{tested} verdicts rest on a 95 % interval, each by itself: at most "
+        f"{number(WRONG_SIDE * tested, 1)} of them are expected to hold or fail wrongly by chance "
+        f"({tested} × {percent(WRONG_SIDE, 1)}), and as they share answers and runs, several may "
+        f"be wrong together.{further}"
+    )
 
 
 def _verdicts(claims: pd.DataFrame) -> str:

@@ -1,24 +1,33 @@
-"""The only place that makes verdicts: what one run, or many, says about a claim."""
+"""The only place that makes verdicts: what one run, or many, says about a claim.
+
+A number with a sampling error (accuracies of questions, means over runs) is judged by its 95 %
+interval. A number over the tensors of one run has no such error: the tensors are all there are, the
+checkpoints are given, and the run is the only one of its kind. Its value alone decides, for that
+run, and its quartiles are shown as a spread. Over runs, Student's interval decides.
+"""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rlvr_dynamics.claims.alpharl import LIFTED
-from rlvr_dynamics.claims.claim import Claim, Measured
+from rlvr_dynamics.claims.claim import Claim, Measured, Threshold
 from rlvr_dynamics.claims.over_runs import by_regime, mean_of, over_runs, runs_in_words
+from rlvr_dynamics.claims.preconditions import LEVELLED, LIFTED
 from rlvr_dynamics.claims.printed_numbers import PrintedClaim
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import NO_CONTROL, Cell
-from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, wilson
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
 
 HOLDS, FAILS, INCONCLUSIVE, NOT_MEASURED = "holds", "fails", "inconclusive", "not measured"
 NULL_PASSES = "the null passes too"
 NO_NULL = "no control was measured"
 INSIDE_BAND = "most tensors lie inside the null's band"
 NO_GAIN = "RL did not demonstrably lift the accuracy, so there is no gain to recover"
+NOT_LEVEL = "training had not levelled off"
+EQUAL_COST = "as many real steps at a higher learning rate, chosen on validation problems"
+RIVAL_PASSES = "that reaches the threshold too"
 CONTROL_PASSES = "a control run passes too"
 NO_CONTROL_RUN = "not compared with a control run"
 IS_CONTROL = "this is a control run itself"
@@ -60,18 +69,25 @@ class Judged:
     regimes: tuple[tuple[str, "Judged"], ...] = field(default=(), repr=False)
 
 
-def judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell] = ()) -> Judged:
+def judge(
+    claim: Claim,
+    runs: Sequence[Cell],
+    controls: Sequence[Cell] = (),
+    study: Sequence[Cell] | None = None,
+) -> Judged:
     """Judge a claim.
 
     Args:
         claim: The claim.
         runs: The runs; those the claim is not about are skipped.
         controls: Runs on shuffled rewards, reported separately.
+        study: The runs that each may be compared with; defaults to `runs`.
     """
-    whole = _judge(claim, runs, controls)
+    others = tuple(cell.results for cell in (runs if study is None else study))
+    whole = _judge(claim, runs, controls, others)
     groups = by_regime(runs, controls)
     parts = (
-        [(name, _judge(claim, *group)) for name, group in groups.items()]
+        [(name, _judge(claim, *group, others)) for name, group in groups.items()]
         if len(groups) > 1
         else [(name, whole) for name in groups]
     )
@@ -89,9 +105,9 @@ def judge_printed(claim: PrintedClaim) -> Judged:
     The cases are the whole population, not a sample, so there is no interval.
     """
     cases = claim.cases()
-    bar, sign, values = claim.threshold.value, claim.threshold.sign, cases.values
-    met = {">": values > bar, "≥": values >= bar - 1e-9, "≤": values <= bar}[sign]
-    worst = float((values.max if sign == "≤" else values.min)())
+    values = cases.values
+    met = claim.threshold.met(values)
+    worst = float((values.max if claim.threshold.sign == "≤" else values.min)())
     note = f"{int(met.sum())} of {len(met)} meet it"
     failed = [
         f"{name} {number(value, 1)}"
@@ -112,7 +128,32 @@ def judge_printed(claim: PrintedClaim) -> Judged:
 def learned(results: Results) -> bool:
     """Whether precondition P0 holds: without a gain, claims about accuracy are meaningless."""
     found = LIFTED.of(results)
-    return found is not None and verdict_above(found.value, LIFTED.threshold.value) == HOLDS
+    return found is not None and _by_itself(found, LIFTED.threshold) == HOLDS
+
+
+def _lacking_preconditions(claim: Claim, results: Results) -> tuple[str, ...]:
+    """Say which preconditions of a claim a run does not meet; details stand after a colon."""
+    lacking = []
+    if claim.needs_gain and not learned(results):
+        lacking.append(NO_GAIN)
+    if claim.needs_level:
+        found, bar = LEVELLED.of(results), LEVELLED.threshold
+        if found is None:
+            lacking.append(f"{NOT_LEVEL}: no checkpoint at 75 % was scored and y(t) is unknown")
+        elif _by_itself(found, bar) != HOLDS:
+            value, low, high = found.value
+            lacking.append(
+                f"{NOT_LEVEL}: its last quarter gained {bar.number(-value)} points "
+                f"{bar.interval(-high, -low)}"
+            )
+    return tuple(lacking)
+
+
+def _by_itself(found: Measured, bar: Threshold) -> str:
+    """Judge one run: by its value if that is exact, else by its interval."""
+    if found.spread and found.defined:
+        return HOLDS if bar.met(found.value.value) else FAILS
+    return verdict_above(found.value, bar.value)
 
 
 def verdict_above(value: Interval, threshold: float) -> str:
@@ -143,6 +184,7 @@ class _Alone:
     found: Measured
     verdict: str
     reasons: tuple[str, ...]
+    lacking: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -151,12 +193,12 @@ class _Alone:
 
 def _alone(claim: Claim, cell: Cell, found: Measured) -> _Alone:
     bar, reasons = claim.threshold.value, []
-    verdict = verdict_above(found.value, bar)
+    verdict = _by_itself(found, claim.threshold)
     above, compared = found.above or (0, 0)
     if claim.threshold.also:
+        most = HOLDS if above > compared / 2 else FAILS
         # Inconclusive, not unmeasured, if no unit has a null.
-        most = verdict_above(wilson(above, compared), 0.5) if compared else INCONCLUSIVE
-        verdict = both(verdict, most)
+        verdict = both(verdict, most if compared else INCONCLUSIVE)
     elif verdict == HOLDS and compared and above <= compared / 2:
         verdict, reasons = INCONCLUSIVE, [INSIDE_BAND]
     if claim.null_counts and verdict == HOLDS:
@@ -164,18 +206,21 @@ def _alone(claim: Claim, cell: Cell, found: Measured) -> _Alone:
             reasons.append(NO_NULL)
         elif found.null > bar:
             verdict, reasons = INCONCLUSIVE, [*reasons, NULL_PASSES]
-    if claim.needs_gain and not learned(cell.results):
-        verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
+    lacking = _lacking_preconditions(claim, cell.results)
+    if lacking:
+        verdict, reasons = INCONCLUSIVE, [*reasons, *lacking]
     if not found.defined:
         verdict = INCONCLUSIVE  # a gain divided by no gain: measured, but undefined
     if cell.control != NO_CONTROL:
         reasons.append(IS_CONTROL)
-    return _Alone(cell, found, verdict, tuple(reasons))
+    return _Alone(cell, found, verdict, tuple(reasons), lacking)
 
 
-def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judged:
+def _judge(
+    claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell], others: tuple[Results, ...]
+) -> Judged:
     ours = [cell for cell in runs if claim.fits(cell)]
-    found = [(cell, claim.of(cell.results)) for cell in ours]
+    found = [(cell, claim.of(cell.results, others)) for cell in ours]
     rows = [_alone(claim, cell, one) for cell, one in found if one is not None]
     beside = [claim.of(cell.results) for cell in controls if claim.fits(cell)]
     control = [one.value.value for one in beside if one is not None and one.defined]
@@ -183,11 +228,10 @@ def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judg
     if not rows:
         notes = (_lacking(claim, runs) if not ours else claim.needs,)
         return Judged(control=mean_of(control), control_runs=len(control), notes=notes)
-    notes = []
-    gained = [row for row in rows if learned(row.cell.results)]
-    if claim.needs_gain and gained and len(gained) < len(rows):
-        notes.append(f"{runs_in_words(len(rows) - len(gained))} left out: {NO_GAIN}")
-        rows = gained
+    notes, lacking = [], _counted(rows)
+    if any(not row.lacking for row in rows):
+        notes = [f"{runs_in_words(count)} left out: {reason}" for reason, count in lacking.items()]
+        rows = [row for row in rows if not row.lacking]
     bases = [row.cell.base for row in rows]
     value, over = over_runs([row.found for row in rows], bases)
     low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
@@ -199,9 +243,12 @@ def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judg
             verdict, reasons = INCONCLUSIVE, [*reasons, CONTROL_PASSES]
         elif not control:
             reasons = [*reasons, NO_CONTROL_RUN]
-    if claim.needs_gain and not gained:
-        verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
     shared = [note for note in rows[0].notes if all(note in row.notes for row in rows)]
+    if all(row.lacking for row in rows):
+        # What all runs note says more than the bare reason.
+        further = [why for why in lacking if not any(note.startswith(why) for note in shared)]
+        verdict, reasons = INCONCLUSIVE, [*reasons, *further]
+    reasons = [*reasons, *_rival(claim, rows)]
     one_by_one = _one_by_one(rows) if len(rows) > 1 else ""
     further = [one_by_one] if verdict == INCONCLUSIVE and one_by_one else []
     return Judged(
@@ -220,6 +267,22 @@ def _judge(claim: Claim, runs: Sequence[Cell], controls: Sequence[Cell]) -> Judg
     )
 
 
+def _counted(rows: Sequence[_Alone]) -> dict[str, int]:
+    """Count the runs that do not meet a precondition, each by the first that it lacks."""
+    return dict(Counter(row.lacking[0].partition(":")[0] for row in rows if row.lacking))
+
+
+def _rival(claim: Claim, rows: Sequence[_Alone]) -> list[str]:
+    """Say what the control of equal cost reaches, if any run has one."""
+    found = [row.found.rival for row in rows if not math.isnan(row.found.rival)]
+    if not found:
+        return []
+    mean, passes = mean_of(found), claim.threshold.met(mean_of(found))
+    shown = f"{claim.threshold.number(mean)} {claim.threshold.unit}".rstrip()
+    words = f"{EQUAL_COST}: {shown} ({runs_in_words(len(found))})"
+    return [f"{words}, {RIVAL_PASSES}" if passes else words]
+
+
 _ORDER = (FAILS, INCONCLUSIVE, HOLDS)
 
 
@@ -235,7 +298,7 @@ def _verdict(
         row
         for row in rows
         if row.found.defined
-        and _ORDER.index(row.verdict) < _ORDER.index(verdict_above(row.found.value, bar))
+        and _ORDER.index(row.verdict) < _ORDER.index(_by_itself(row.found, claim.threshold))
     ]
     if verdict != HOLDS:
         # Runs without a value were still measured.

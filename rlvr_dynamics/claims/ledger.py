@@ -16,6 +16,7 @@ from rlvr_dynamics.claims import (
     alpharl_weights,
     behaviour,
     follow_up,
+    preconditions,
     printed_numbers,
     relex,
     relex_forecasts,
@@ -40,8 +41,9 @@ COLUMNS = (
 WORDS = (
     "95 % intervals: over runs Student's t of their mean, never narrower than that of the means of "
     "runs that share a base model and its questions (one base seed), nor than the runs' own "
-    "intervals allow; of one run its own (bootstrap over questions or tensors, Wilson for shares). "
-    "Runs are algorithms, base seeds and training seeds. Controls stand apart."
+    "intervals allow; of one run its own (bootstrap over questions, Wilson for shares). A number "
+    "over the tensors of one run has none: its quartiles are a spread, and its value decides for "
+    "that run. Runs are algorithms, base seeds and training seeds. Controls stand apart."
 )
 
 
@@ -54,6 +56,7 @@ def _place(claim: Claim) -> tuple[int, int]:
 CLAIMS: tuple[Claim, ...] = tuple(
     sorted(
         (
+            *preconditions.CLAIMS,
             *alpharl.CLAIMS,
             *alpharl_weights.CLAIMS,
             *behaviour.CLAIMS,
@@ -112,7 +115,7 @@ def build_by_run(study: Study) -> pd.DataFrame:
         _run_row(claim, cell, found)
         for claim in CLAIMS
         for cell in study.cells
-        for found in [judge(claim, [cell])]
+        for found in [judge(claim, [cell], study=_apart(study.cells)[0])]
         if not is_missing(found.value.value)
     ]
     return _whole(pd.DataFrame(rows), "n") if rows else pd.DataFrame()
@@ -187,7 +190,7 @@ def _printed_row(claim: PrintedClaim, found: Judged) -> dict[str, object]:
 
 def _run_row(claim: Claim, cell: Cell, found: Judged) -> dict[str, object]:
     numbers = _numbers(found)
-    kept = ("ours", "ci_low", "ci_high", "n", "n_unit", "null", "verdict", "note")
+    kept = ("ours", "ci_low", "ci_high", "interval_over", "n", "n_unit", "null", "verdict", "note")
     return {
         "id": claim.id,
         "claim": claim.words,

@@ -14,7 +14,7 @@ from rlvr_dynamics.results.methods import USES_FUTURE
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import HOLD_LAST, POINTS, paired_accuracy
 from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
-from rlvr_dynamics.statistics.intervals import bootstrap
+from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.statistics.paired import Contrast
 
 Array = NDArray[np.float64]
@@ -141,7 +141,7 @@ def over_tensors(
     unit: str = "matrices",
     facts: Callable[[Results, pd.DataFrame], str] = lambda _results, _rows: "",
 ) -> Measure:
-    """Compute the mean or median over tensors, with its bootstrap interval.
+    """Compute the mean or median over the tensors of a run, with their quartiles as its spread.
 
     Args:
         rows: One row per tensor.
@@ -157,13 +157,19 @@ def over_tensors(
         if found is None or not has(found, column):
             return None
         found = known(found, column)  # the null covers the same tensors
-        value = bootstrap(values(found, column), statistic, seed=results.seed)
+        value = with_quartiles(values(found, column), statistic)
         by_definition = null if isinstance(null, float) else math.nan
         nulls = numbers(found, null) if isinstance(null, str) else np.empty(0)
         of_null = float(statistic(nulls, axis=0)) if len(nulls) else by_definition
-        return Measured(value, len(found), unit, of_null).noted(facts(results, found))
+        return Measured(value, len(found), unit, of_null, spread=True).noted(facts(results, found))
 
     return measure
+
+
+def with_quartiles(sample: Array, statistic: Callable[..., Array] = np.mean) -> Interval:
+    """Return a statistic of a sample with the sample's quartiles in place of an interval's ends."""
+    low, high = np.quantile(sample, [0.25, 0.75])
+    return Interval(float(statistic(sample, axis=0)), float(low), float(high))
 
 
 def _beside_best(means: Array) -> Array:

@@ -10,14 +10,18 @@ from rlvr_dynamics.results.formatting import scientific
 from rlvr_dynamics.results.study import Cell
 from rlvr_dynamics.statistics.intervals import Interval, average
 
+SPREAD = "a spread"
+
 
 def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Interval, str]:
     """Compute the mean over runs and its interval.
 
-    One run keeps its own interval. Several runs get the widest of three: Student's interval of
-    their mean; Student's interval of the per-base means, because runs that share a base are not
-    independent; and the interval that the runs' own intervals imply for a mean of independent
-    estimates, because runs that agree by luck (or all lie at an end of the scale) show no spread.
+    One run keeps its own interval, or the spread of its tensors. Several runs get the widest of
+    three: Student's interval of their mean; Student's interval of the per-base means, because runs
+    that share a base are not independent; and the interval that the runs' own intervals imply for a
+    mean of independent estimates, because runs that agree by luck (or all lie at an end of the
+    scale) show no spread. A run's number over its tensors has no interval of its own: the tensors
+    are all there are, and they depend on each other.
 
     Args:
         rows: The claim on each run.
@@ -28,7 +32,8 @@ def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Inte
     """
     own = [row.value for row in rows]
     if len(own) == 1:
-        return own[0], f"{rows[0].n_unit} of the one run"
+        one = f"{rows[0].n_unit} of the one run"
+        return own[0], f"{SPREAD}: quartiles over the {one}, no interval" if rows[0].spread else one
     from scipy.special import stdtrit  # slow to import and needed only here
 
     values = np.array([each.value for each in own])
@@ -42,7 +47,13 @@ def over_runs(rows: Sequence[Measured], bases: Sequence[Hashable]) -> tuple[Inte
         for units in (values, np.array(shared))
         if len(units) > 1
     )
-    inner = average([each for each in own if not math.isnan(each.low + each.high)])
+    inner = average(
+        [
+            row.value
+            for row in rows
+            if not (row.spread or math.isnan(row.value.low + row.value.high))
+        ]
+    )
     reach = (inner.low - inner.value, inner.high - inner.value)
     low, high = np.fmin(-half, reach[0]), np.fmax(half, reach[1])
     over = f"runs, {len(shared)} bases" if len(shared) > 1 else "runs, all from one base"

@@ -16,6 +16,7 @@ from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.shares import observed_step
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
 from rlvr_dynamics.scoring.sizes import protocols_of, whole_models
 from rlvr_dynamics.system.atomic import write_parquet
@@ -119,7 +120,9 @@ def score(run: Run, folder: Path) -> None:
     """Score every model on every benchmark of the run and write scores.parquet.
 
     Where a method has a grid, its candidates are scored on the validation problems first, and only
-    the best of them meets the benchmarks (selection.parquet says which).
+    the best of them meets the benchmarks (selection.parquet says which). With
+    `scoring.validate_windows` the real checkpoints at the ends of the windows meet them too
+    (validation.parquet), so that a run can be chosen among others without a benchmark.
 
     Raises:
         UserError: The run has no benchmarks.
@@ -140,13 +143,13 @@ def score(run: Run, folder: Path) -> None:
     protocols = protocols_of(run.config)
     index, regraded = read_parquet(run.of("extrapolate") / "index.parquet"), 0
     candidates = index.dropna(subset=["candidate_of"])
+    # The validation problems are in the training domain, but of no benchmark's split.
+    most_samples = replace(max(protocols, key=lambda each: each.samples), splits=None)
     if len(candidates):
-        # The validation problems are in the training domain, but of no benchmark's split.
-        most_samples = max(protocols, key=lambda protocol: protocol.samples)
-        best, regraded = _best_candidates(
-            run, folder, candidates, replace(most_samples, splits=None)
-        )
+        best, regraded = _best_candidates(run, folder, candidates, most_samples)
         index = pd.concat([index.drop(candidates.index), best])
+    if run.config.scoring.validate_windows:
+        regraded += _ends_of_windows(run, folder, index, most_samples)
     models = models_to_score(run, index)
     work = _generate(run, models, benchmarks, protocols, folder / "samples")
     table = scores_table(folder / "samples", [model.id for model in models], benchmarks)
@@ -186,15 +189,8 @@ def _best_candidates(
     Returns:
         The best rows under their method's name; how many stored answers were graded again.
     """
-    from rlvr_dynamics.scoring.table import scores_table
-
-    file = folder / VALIDATION / f"{VALIDATION}.parquet"
-    write_parquet(file, _validation_problems(run))
     named = [(model_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")]
-    models = [replace(model, whole=False) for model in _with_identities(run, named)]
-    samples = folder / VALIDATION / "samples"
-    work = _generate(run, models, {VALIDATION: file}, [protocol], samples)
-    scored = scores_table(samples, [model.id for model in models], {VALIDATION: file})
+    scored, regraded = _on_validation(run, folder, named, protocol)
     table = candidates.reset_index(drop=True)
     for column in ("accuracy", "ci_low", "ci_high", "questions", "samples"):
         table[column] = scored[column]
@@ -203,7 +199,40 @@ def _best_candidates(
     table["chosen"] = table.index.isin(list(best.index))
     write_parquet(folder / "selection.parquet", table.drop(columns=["path"]))
     chosen = best.assign(method=best["candidate_of"]).reindex(columns=candidates.columns)
-    return chosen, work.regraded
+    return chosen, regraded
+
+
+def _ends_of_windows(run: Run, folder: Path, index: "pd.DataFrame", protocol: Protocol) -> int:
+    """Score the last observed checkpoint of every window on the validation problems."""
+    from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+
+    trajectory = open_trajectory(run)
+    ends = sorted({int(observe) for observe in index["observe"] if observe})
+    named = [
+        (str(ModelId.checkpoint(step)), whole_folder(trajectory, step, run.folder / MERGED))
+        for step in ends
+    ]
+    if not named:
+        return 0
+    scored, regraded = _on_validation(run, folder, named, protocol)
+    names = TABLES[VALIDATION].names
+    write_parquet(folder / f"{VALIDATION}.parquet", scored.filter(items=names))
+    return regraded
+
+
+def _on_validation(
+    run: Run, folder: Path, named: list[tuple[str, Path]], protocol: Protocol
+) -> "tuple[pd.DataFrame, int]":
+    """Score models on the validation problems; how many stored answers were graded again."""
+    from rlvr_dynamics.scoring.table import scores_table
+
+    file = folder / VALIDATION / f"{VALIDATION}.parquet"
+    write_parquet(file, _validation_problems(run))
+    models = [replace(model, whole=False) for model in _with_identities(run, named)]
+    samples = folder / VALIDATION / "samples"
+    work = _generate(run, models, {VALIDATION: file}, [protocol], samples)
+    scored = scores_table(samples, [model.id for model in models], {VALIDATION: file})
+    return scored, work.regraded
 
 
 def _validation_problems(run: Run) -> "pd.DataFrame":

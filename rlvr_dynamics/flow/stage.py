@@ -19,6 +19,7 @@ NEUTRAL: dict[str, Any] = {
     "scoring.half_width": None,
     "scoring.printed": [],
     "scoring.seeding": "request",
+    "scoring.validate_windows": False,
     "model.context": None,
     "model.vocabulary": None,
     "trainer.critic_mini_batch_prompts": None,

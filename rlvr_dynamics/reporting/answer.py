@@ -8,6 +8,7 @@ from rlvr_dynamics.claims.judge import (
     HOLDS,
     INCONCLUSIVE,
     NO_GAIN,
+    NOT_LEVEL,
     NOT_MEASURED,
     NULL_PASSES,
 )
@@ -101,6 +102,8 @@ def _relex(results: Results, row: dict) -> str:
         reason = "but the last observed checkpoint itself comes as close, so it proves nothing"
     elif NO_GAIN in str(row["note"]):
         reason = "but RL showed no gain to be predicted"
+    elif NOT_LEVEL in str(row["note"]):
+        reason = "but training had not levelled off, so this is no fully trained model"
     return (
         f"RELEX, which saw only the first {observe} of {final} steps "
         f"({100 * observe / final:.0f} %), predicts a final model that scores "
@@ -128,8 +131,8 @@ def _linearity(row: dict, held_out: dict) -> str:
         return ""
     sentence = (
         f"The leading coefficient follows a straight line (R² > 0.98) in "
-        f"{percent(row['ours'], 0)} of {int(row['n'])} tensors, and random walks of the same step "
-        f"norms do in {percent(row['null'], 0)}"
+        f"{percent(row['ours'], 0)} of {int(row['n'])} tensors, and a null with the same step "
+        f"norms (random walks or the optimizer's noise) does in {percent(row['null'], 0)}"
     )
     if held_out["verdict"] == NOT_MEASURED:
         return f"{sentence}."

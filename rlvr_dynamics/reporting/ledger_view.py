@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from rlvr_dynamics.claims.in_words import measured_first
+from rlvr_dynamics.claims.in_words import by_chance, ends, is_spread, measured_first
 from rlvr_dynamics.claims.ledger import BY_ID
 from rlvr_dynamics.claims.over_runs import runs_in_words
 from rlvr_dynamics.errors import shown
@@ -30,7 +30,7 @@ def ledger_view(
     """
     ordered = claims if known else measured_first(claims)
     rows = [_row(row, known) for row in ordered.to_dict("records")]
-    return {"runs": bool(known), "rows": rows, "files": files}
+    return {"runs": bool(known), "rows": rows, "files": files, "chance": by_chance(claims)}
 
 
 def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
@@ -46,17 +46,24 @@ def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
         "order": list(MARKS).index(verdict),
         "source": link_papers(_words(row, "source")),
         "origin": "" if is_missing(row["printed"]) else _words(row, "printed_origin"),
-        "over": _words(row, "interval_over"),
+        "over": _over(row),
         "regimes": _words(row, "by_learning_rate") if known else "",
         "printed": bar.number(row["printed"]),
         "ours": bar.number(row["ours"]),
-        "interval": bar.interval(row["ci_low"], row["ci_high"]),
+        "interval": ends(row),
         "null": bar.number(row["null"]),
         "control": "" if is_missing(control) else f"control {bar.number(control)}",
         "runs": _runs(row["runs"]),
         "n": "" if is_missing(n) else f"{integer(n)} {_words(row, 'n_unit')}",
         "cells": [name for name in cells if name in known],
     }
+
+
+def _over(row: dict[Any, Any]) -> str:
+    over = _words(row, "interval_over")
+    if is_spread(row):
+        return f"Ends: {over}."
+    return f"Interval over {over}." if over else ""
 
 
 def _runs(count: Any) -> str:

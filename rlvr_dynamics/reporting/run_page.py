@@ -25,8 +25,9 @@ CLAIMS_ABOUT = Markup(
     "the null or control does not reach the threshold as well; it <b>fails</b> when none of the "
     "interval lies above; otherwise it is <b>inconclusive</b>. Intervals: paired bootstrap over "
     "questions for accuracies, never narrower than two imaginary questions allow (one won, one "
-    "lost); bootstrap over tensors for means and medians; Wilson for shares. Every claim is judged "
-    "by its own interval, without a correction for their number."
+    "lost). A number over the tensors of this run is no sample: it is exact for this run, its "
+    "value decides, and the quartiles beside it are a spread. Every claim is judged by itself; "
+    "below the ledger stands how many verdicts chance alone may have turned."
 )
 FIGURES_ABOUT = "What the tables of this run hold, drawn; each figure as a file for a paper."
 TABLES_ABOUT = "The same numbers; csv files have all digits."

@@ -106,7 +106,6 @@ def claims_table(claims: pd.DataFrame) -> Table:
     return Table(
         "claims",
         "Claims ledger",
-        "95 % intervals: bootstrap over questions (accuracies) or tensors (means, medians), Wilson "
-        "for shares.",
+        "95 % intervals: bootstrap over questions. Quartiles: a spread over tensors, no interval.",
         in_units(measured_first(claims)).filter(columns),
     )

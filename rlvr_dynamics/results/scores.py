@@ -258,19 +258,34 @@ def _paired(
     benchmarks: tuple[str, ...],
     protocols: tuple[str, ...],
 ) -> PairedAccuracy | None:
+    return paired_across([(results, model) for model in models], benchmarks, protocols)
+
+
+def paired_across(
+    models: Sequence[tuple[Results, str | ModelId]],
+    benchmarks: Sequence[str],
+    protocols: Sequence[str] = PROTOCOLS,
+) -> PairedAccuracy | None:
+    """Pair models of several runs that share their questions; the first run draws the bootstrap.
+
+    Returns:
+        None if a model, a benchmark or every protocol is missing.
+    """
+    named = [(run, str(model)) for run, model in models]
+    results = named[0][0]
     for protocol in protocols:
-        groups = [_questions(results, models, benchmark, protocol) for benchmark in benchmarks]
+        groups = [_questions(named, benchmark, protocol) for benchmark in benchmarks]
         complete = [group for group in groups if group is not None]
         if not complete or len(complete) < len(groups):
             continue
         seeds = [(results.seed, zlib.crc32(name.encode())) for name in benchmarks]
         return PairedAccuracy(
-            models,
+            tuple(model for _, model in named),
             protocol,
-            benchmarks,
+            tuple(benchmarks),
             tuple(
-                tuple(results.samples_each(model, name, protocol) for name in benchmarks)
-                for model in models
+                tuple(run.samples_each(model, name, protocol) for name in benchmarks)
+                for run, model in named
             ),
             pair(complete, seeds=seeds, draws=results.bootstrap_draws),
         )
@@ -278,9 +293,9 @@ def _paired(
 
 
 def _questions(
-    results: Results, models: Sequence[str], benchmark: str, protocol: str
+    models: Sequence[tuple[Results, str]], benchmark: str, protocol: str
 ) -> NDArray[np.float64] | None:
-    found = (results.question_means(model, benchmark, protocol) for model in models)
+    found = (run.question_means(model, benchmark, protocol) for run, model in models)
     columns = [column for column in found if column is not None]
     if not columns or len(columns) < len(models):
         return None

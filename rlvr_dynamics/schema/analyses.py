@@ -133,6 +133,8 @@ class Scoring(Frozen):
     stand beside them give a protocol's `samples` answers to a question. All other models give as
     many as a comparison with those needs for `half_width` (`statistics.sample_size`); null asks all
     alike.
+    With `validate_windows` the last observed checkpoint of every window answers the validation
+    problems as well: by them a run is chosen among others at other learning rates.
     `seeding` is one seed for each ``request``, or for each ``batch`` of an engine
     (`scoring.seeding`). `engines` run side by side, null for as many as the node's GPUs can hold.
     """
@@ -141,6 +143,7 @@ class Scoring(Frozen):
     protocols: sequence(Protocol, min_length=1)  # pyright: ignore[reportInvalidTypeForm]
     half_width: Annotated[float, Field(gt=0, lt=1)] | None
     printed: sequence(Name)  # pyright: ignore[reportInvalidTypeForm]
+    validate_windows: bool = False
     seeding: Literal["request", "batch"]
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16", "float16"]

@@ -35,8 +35,9 @@ from tests.support.study_settings import configure
 def runs(tmp_path_factory) -> list[Path]:
     """Two runs that differ in accuracy, and a control whose trajectory looks the same."""
     folder = tmp_path_factory.mktemp("runs")
-    first = configure(build_run(folder / "first"), seed=0, rate=1e-5)
-    worse = {**ACCURACY, "relex__observe_3__step_20": 0.2, "step_3": 0.30}
+    level = {**ACCURACY, "step_15": 0.75}
+    first = configure(build_run(folder / "first", level), seed=0, rate=1e-5)
+    worse = {**level, "relex__observe_3__step_20": 0.2, "step_3": 0.30}
     second = configure(build_run(folder / "second", worse), seed=1, rate=1e-4, algorithm="rloo")
     control = configure(build_run(folder / "control"), seed=0, rate=1e-5, shuffled=True)
     return [first, second, control]
@@ -133,11 +134,26 @@ def test_most_units_must_lie_above_their_null_where_the_claim_says_so():
     good = found(0.8, 0.7, 0.9, above=(60, 60))
     few, some, none = (replace(good, above=above) for above in ((9, 60), (31, 60), (0, 0)))
     assert [judged(row, also="x").verdict for row in (good, few, some, none)] == [
-        *(HOLDS, FAILS, INCONCLUSIVE, INCONCLUSIVE)
+        *(HOLDS, FAILS, HOLDS, INCONCLUSIVE)
     ]
     assert [judged(row).verdict for row in (good, few, some, none)] == [
         *(HOLDS, INCONCLUSIVE, HOLDS, HOLDS)
     ]
+
+
+def test_the_tensors_of_one_run_are_all_there_are():
+    """Its value decides, whatever the spread; over runs the runs' own spread plays no part."""
+    high, low = found(0.6, 0.1, 0.9, spread=True), found(0.4, 0.1, 0.9, spread=True)
+    assert [judged(row).verdict for row in (high, low)] == [HOLDS, FAILS]
+    assert judged(high).over == "a spread: quartiles over the q of the one run, no interval"
+    rows = [replace(high, value=Interval(0.6 + shift, 0.0, 1.0)) for shift in (-0.01, 0, 0.01)]
+    together = judged(*rows)
+    half = student.ppf(0.975, 2) * 0.01 / math.sqrt(3)
+    assert together.value == pytest.approx((0.6, 0.6 - half, 0.6 + half))
+    assert together.verdict == HOLDS and together.over == "runs, 3 bases"
+    # Held back by a second part, it is one of the runs that count against the mean.
+    beside = [replace(row, above=(0, 10)) for row in rows]
+    assert judged(*beside, also="most").verdict == FAILS
 
 
 def test_verdict_follows_the_interval_over_runs():

@@ -125,6 +125,20 @@ def test_without_a_grid_nothing_is_validated(run, calls):
     assert scores.set_index("method").uses_future.to_dict()["relex"]
 
 
+def test_the_ends_of_windows_meet_validation_problems_where_a_key_asks(run, calls):
+    asked = load([f"run_dir={run.folder}", "scoring.validate_windows=true"])
+    score_stage.score(Run(asked, run.folder), run.of("score"))
+    candidates, ends, test = calls
+    assert [model.id for model in ends["models"]] == ["step_1"]
+    assert list(ends["benchmarks"]) == ["validation"] and list(test["benchmarks"]) == ["test"]
+    assert ends["protocols"] == candidates["protocols"]
+    table = pd.read_parquet(run.of("score") / "validation.parquet")
+    assert list(table.model) == ["step_1"] and set(table) <= set(TABLES["validation"].names)
+    settings = [score_stage.STAGE.settings(config) for config in (run.config, asked)]
+    assert "validate_windows" not in settings[0]["scoring"]  # runs without the key keep theirs
+    assert settings[1]["scoring"]["validate_windows"]
+
+
 def test_what_was_regraded_is_said(run, calls, capsys):
     score_stage.score(run, run.of("score"))
     assert "regraded 42 answers" in capsys.readouterr().out  # validation and benchmarks

@@ -26,6 +26,7 @@ SCORING = {
 # Not part of the settings: what is scored and how it is drawn.
 ELSEWHERE = {
     "ladder", "protocols", "half_width", "printed", "max_tokens", "device", "thinking",
+    "validate_windows",
 }  # fmt: skip
 
 

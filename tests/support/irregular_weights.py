@@ -45,6 +45,9 @@ RANGES = {
     **{"loo_r2_null_low": (0.3, 0.5), "loo_r2_null_high": (0.7, 0.9)},
     **{f"{name}_permuted_mean": (0.02 * k, 0.1 * k) for k, name in enumerate(("r2", "loo_r2"), 1)},
     "heldout_r2_permuted_mean": (-3, -1),
+    **{"optimizer_null_mean": (0.6, 0.8), "optimizer_null_high": (0.7, 0.9)},
+    **{f"optimizer_{name}_null_mean": (0.96, 0.99) for name in ("r2", "heldout_r2")},
+    **{f"optimizer_{name}_null_high": (0.96, 0.995) for name in ("r2", "heldout_r2")},
     **{f"share_{rank}": (0.1 * k, 0.1 * k + 0.15) for k, rank in enumerate(RANKS, 1)},
     **{f"share_{rank}_null": (0.08 * k, 0.08 * k + 0.1) for k, rank in enumerate(RANKS, 1)},
     **{"stable_rank": (2, 5), "stable_rank_null": (5, 8), "effective_rank": (4, 9)},
@@ -63,6 +66,7 @@ RANGES = {
     **{"cosine": (0.3, 0.9), "held_cosine": (0.2, 0.8), "magnitude_ratio": (0.6, 2.5)},
 }
 
+OPTIMIZER = ("optimizer_null_mean", "optimizer_null_high")
 Array = NDArray[np.float64]
 Column = Callable[[str, int], Array]
 
@@ -198,10 +202,9 @@ def _trajectory(column: Column) -> dict[str, pd.DataFrame]:
         # Two of the tensors never moved.
         found["sigma"][[4, 7]] = 0.0
         found["explained_variance"] = lacking(found["explained_variance"], 4, 7)
-        for end in ("mean", "low", "high"):
-            null = column(f"null_{end}", count)
-            found[f"null_{end}"] = null if first else np.full(count, np.nan)
-        found["optimizer_null_mean"] = found["null_mean"] + 0.04
+        for end in ("null_mean", "null_low", "null_high", *OPTIMIZER):
+            null = column(end, count)
+            found[end] = null if first else np.full(count, np.nan)
         svd.append(label.assign(index=index, T=len(STEPS), dtype="bfloat16", **found))
         if index < 3:
             slope = column("sigma1", count) / index
@@ -211,27 +214,28 @@ def _trajectory(column: Column) -> dict[str, pd.DataFrame]:
                 return {"coefficient": slope * step / FINAL + bent * (step / FINAL) ** 2}
 
             coefficients.append(_by_step(label.assign(index=index), STEPS, line))
-    names = [f"{name}{null}" for name in ("r2", "heldout_r2", "loo_r2") for null in _NULLS]
-    found = {name: column(name, count) for name in names}
-    found |= {"r2": lacking(found["r2"], 6), "heldout_r2": lacking(found["heldout_r2"], 2, 11)}
+    lines = [_lines(column, label, "step", 6, 2, 11), _lines(column, label, "path", 8, 3)]
     return {
         "trajectory_svd": pd.concat(svd, ignore_index=True),
         "coefficients": pd.concat(coefficients, ignore_index=True),
-        "linearity": _on_both_clocks(label.assign(T=len(STEPS), draws=150, seed=3, **found)),
+        # One tensor has no path.
+        "linearity": pd.concat([lines[0], lines[1].iloc[1:]], ignore_index=True),
     }
 
 
-def _on_both_clocks(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines on the step number, and others on the path, which one tensor lacks."""
-    scores = [name for name in lines if str(name).split("_")[0] in ("r2", "heldout", "loo")]
-    path = lines.iloc[1:].copy()
-    path[scores] = path[scores] * 0.9 - 0.01
-    both = pd.concat([lines.assign(clock="step"), path.assign(clock="path")], ignore_index=True)
-    noise = {f"optimizer_{score}_null_mean": both[score] - 0.03 for score in ("r2", "heldout_r2")}
-    return both.assign(**noise)
+def _lines(
+    column: Column, label: pd.DataFrame, clock: str, lacks_r2: int, *lacks_heldout: int
+) -> pd.DataFrame:
+    names = [f"{name}{null}" for name in ("r2", "heldout_r2", "loo_r2") for null in _NULLS]
+    names += [f"optimizer_{name}_null_{end}" for name in _NOISE for end in ("mean", "high")]
+    found = {name: column(name, len(label)) for name in names}
+    found["r2"] = lacking(found["r2"], lacks_r2)
+    found["heldout_r2"] = lacking(found["heldout_r2"], *lacks_heldout)
+    return label.assign(T=len(STEPS), draws=150, seed=3, clock=clock, **found)
 
 
 _NULLS = ("", "_null_mean", "_null_low", "_null_high", "_permuted_mean")
+_NOISE = ("r2", "heldout_r2")
 
 
 def _directions(column: Column) -> dict[str, pd.DataFrame]:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 Array = NDArray[np.float64]
 RESAMPLES = 4_000
@@ -20,7 +19,10 @@ RESAMPLES = 4_000
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected row of the ledger; `slack` is the tolerance of interval ends, in widths."""
+    """The expected row of the ledger; `slack` is the tolerance of interval ends, in widths.
+
+    The ends are those of an interval, or the quartiles over the tensors of a run.
+    """
 
     value: float
     low: float
@@ -163,41 +165,32 @@ class OverTensors:
         """The expected row."""
         frame = self.rows(run)
         frame = frame[frame["value"].notna()]
-        values, n = np.sort(frame["value"].to_numpy(float)), len(frame)
-        null = frame["null"].mean() if "null" in frame else self.null
-        if self.median:
-            assert n % 2, "the median of an odd number is one of them"
-            # A resample's median is at most the k-th value if most draws are among the first k.
-            chance = 1 - binom.cdf(n // 2, n, np.arange(1, n + 1) / n)
-            ends = [values[np.searchsorted(chance, tail)] for tail in (0.025, 0.975)]
-            return Expected(values[n // 2], *ends, n, null, slack=0.01)
-        drawn = np.random.default_rng(12).choice(values, (RESAMPLES, n)).mean(axis=1)
-        return Expected(values.mean(), *np.quantile(drawn, [0.025, 0.975]), n, null)
+        values = frame["value"]
+        nulls = [frame[name].mean() for name in frame if str(name).startswith("null")]
+        ends = values.quantile(0.25), values.quantile(0.75)
+        value = values.median() if self.median else values.mean()
+        return Expected(value, *ends, len(frame), max([*nulls, self.null]), slack=1e-6)
 
 
 @dataclass(frozen=True)
 class ShareAbove:
-    """Share of tensors with a value above a cut, with Wilson's interval.
+    """Share of tensors with a value above a cut; the null is the highest of the columns' shares.
 
     Attributes:
-        table: Name of the table.
-        column: The value.
-        null: The column of the null.
+        column: The value, in the table of lines.
+        clock: What the line is fitted against.
         cut: The cut.
     """
 
-    table: str
     column: str
-    null: str
+    clock: str
     cut: float = 0.98
 
     def of(self, run: Stored) -> Expected:
         """The expected row."""
-        frame = run.table(self.table)
+        frame = run.table("linearity", clock=self.clock)
         frame = frame[frame[self.column].notna()]
-        n, above = len(frame), int((frame[self.column] > self.cut).sum())
-        p, z = above / n, 1.959964
-        half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        null = float((frame[self.null].dropna() > self.cut).mean())
-        return Expected(p, middle - half, middle + half, n, null, slack=1e-6)
+        share = (frame[self.column] > self.cut).mean()
+        nulls = [f"{walk}{self.column}_null_mean" for walk in ("", "optimizer_")]
+        null = max((frame[name].dropna() > self.cut).mean() for name in nulls)
+        return Expected(share, np.nan, np.nan, len(frame), null)

@@ -130,6 +130,16 @@ TABLES = (
         USES_FUTURE,
     ),
     table(
+        "scores/validation.parquet",
+        "score",
+        needed("model", "name", "id of the model, on the validation problems"),
+        *SCORED,
+        needed("protocol", "name", "how answers were drawn"),
+        QUESTIONS,
+        SAMPLES,
+        *ACCURACY,
+    ),
+    table(
         "scores/selection.parquet",
         "score",
         *SCORED,
