@@ -123,8 +123,8 @@ def forecasts(study: Study) -> pd.DataFrame:
         cell, model, algorithm, learning_rate, steps, base_seed, seed, control, relative_update;
         method (its label), name (for readers), observe (last observed step), share (of the
         training); skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors
-        that the method forecasts, 95 % bootstrap in skill_low and skill_high), tensors (number of these),
-        positive (number of them with a skill above 0);
+        that the method forecasts, 95 % bootstrap in skill_low and skill_high), tensors (number of
+        these), positive (number of them with a skill above 0);
         gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
         and gain_high), accuracy, questions. NaN where missing; `gain` is also NaN if training did
         not raise the accuracy.

@@ -25,7 +25,7 @@ def _levelled(results: Results, _observe: int | None) -> Measured | None:
     if final is None:
         return None
     away = {abs(step / final - LAST_PART): step for step in steps_of(results, REAL)}
-    if away and min(away) <= NEAR:
+    if away and min(away) < NEAR + 1e-9:
         before = away[min(away)]
         models = [ModelId.checkpoint(step) for step in (before, final)]
         found = compare(results, models)
