@@ -135,8 +135,8 @@ def memory_gib(job: str, config: RunConfig) -> int:
             return math.ceil((PROCESS_GIB + settings.kv_cache_gib + 2 * weights) * engines)
         workers = engines * settings.tensor_parallel
         return math.ceil((PROCESS_GIB + WORKER_GIB) * workers + weights * engines)
-    if job == "behaviour":  # one model at a time, at most in float32
-        return math.ceil(2 * PROCESS_GIB + 4 * count / GIB)
+    if job == "behaviour":  # a checkpoint and the base beside it, at most in float32
+        return math.ceil(2 * PROCESS_GIB + 8 * count / GIB)
     fetches = job == "prepare" and "train" in config.stages and not config.trains
     if job in ("measure", "extrapolate") or fetches:
         widest = max(shape.vocabulary, shape.intermediate, shape.heads * shape.head_dim)

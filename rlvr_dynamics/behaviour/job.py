@@ -1,9 +1,11 @@
 """The job description: models, questions, prompt form and maximum answer length."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rlvr_dynamics.measurement import OptimizerRecord
 from rlvr_dynamics.scoring.jobs import EngineSettings
 
 BASE, TRAINED, RANK1, RANDOM = "base", "trained", "rank1_recovery", "random_update"
@@ -11,6 +13,27 @@ ROLES = (BASE, TRAINED, RANK1, RANDOM)
 GUIDE_TOKENS = (0, 1, 2, 5, 10, 20)
 DRAWS = 2_000
 BATCH = 64
+
+
+@dataclass(frozen=True)
+class Course:
+    """Checkpoints of a training that read the same answers, and what is known of the way.
+
+    Attributes:
+        folders: Training step to Hugging Face folder, the base excluded.
+        path: Training step to the length of the whole model's path from the base, Σ ‖W_i - W_i-1‖
+            over the steps up to it; empty where it is unknown.
+        optimizer: What made the steps.
+    """
+
+    folders: Mapping[int, Path] = field(default_factory=dict)
+    path: Mapping[int, float] = field(default_factory=dict)
+    optimizer: OptimizerRecord = OptimizerRecord()
+
+    @property
+    def steps(self) -> list[int]:
+        """The checkpoints' steps, ascending; the base is 0 and not among them."""
+        return sorted(self.folders)
 
 
 @dataclass(frozen=True)
@@ -35,6 +58,8 @@ class Job:
         batch: Answers generated at once.
         seed: Seed of the bootstrap and of the draw of unused tokens; greedy answers need none.
         draws: Bootstrap draws.
+        course: Checkpoints between base and trained model that read the answers of both; without
+            any, the tables about function space are left out.
     """
 
     models: dict[str, Path]
@@ -52,6 +77,7 @@ class Job:
     batch: int = BATCH
     seed: int = 0
     draws: int = DRAWS
+    course: Course = Course()
 
     def put(self) -> EngineSettings:
         """The prompt form as scoring's settings; the engine settings in it are not used."""

@@ -1,4 +1,4 @@
-"""Computes the four tables of a job."""
+"""Computes the tables of a job."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from rlvr_dynamics.behaviour.function_tables import function_tables
 from rlvr_dynamics.behaviour.job import BASE, TRAINED, Job, prefix_lengths
 from rlvr_dynamics.behaviour.subjects import Subjects, subjects_of
 from rlvr_dynamics.behaviour.tables import (
@@ -26,9 +27,10 @@ def table_path(folder: Path, name: str) -> Path:
 
 
 def measure(job: Job, say: Callable[[str], None]) -> None:
-    """Write the tables tokens, summary, embeddings and prefix into `job.out`.
+    """Write the tables of a job into `job.out`.
 
-    Existing answers and readings are kept if they would be the same.
+    tokens, summary, embeddings and prefix, and with checkpoints (`Job.course`) also function,
+    log_probs and token_lines. Existing answers and readings are kept if they would be the same.
 
     Args:
         job: The job.
@@ -116,6 +118,9 @@ def _tables(subjects: Subjects, work: Work) -> dict[str, pd.DataFrame]:
         "embeddings": pd.concat(shifts, ignore_index=True).assign(**common),
         "prefix": pd.DataFrame(prefixes).assign(**common),
     }
+    if job.course.folders:
+        made = function_tables(job.course, work.on_course, answers, texts, **drawn)
+        written |= {name: table.assign(**common) for name, table in made.items()}
     return {name: table.reindex(columns=BEHAVIOUR[name].names) for name, table in written.items()}
 
 

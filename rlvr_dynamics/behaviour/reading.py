@@ -1,7 +1,8 @@
 """Scores text that a model did not write, with one forward pass per batch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,12 @@ from numpy.typing import NDArray
 from rlvr_dynamics.behaviour.models import Runnable, not_finite
 from rlvr_dynamics.system.progress import bar
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 LOGIT_BYTES = 1 << 30
 POSITIONS = 256
+DISTRIBUTION_ELEMENTS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,15 @@ class Reading:
     Attributes:
         greedy: Token the reader would have written at each position, shape (n,), int64.
         log_probs: Log-probability of the actual token, nats, shape (n,), float64.
+        entropies: Entropy of the reader's distribution at each position, nats, shape (n,), float64;
+            empty if it was read beside no other model.
+        divergences: KL(reader ‖ other model) at each position, nats, likewise.
     """
 
     greedy: NDArray[np.int64]
     log_probs: NDArray[np.float64]
+    entropies: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    divergences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 def read(
@@ -32,6 +42,7 @@ def read(
     answers: Sequence[Sequence[int]],
     *,
     label: str,
+    beside: Runnable | None = None,
     logit_bytes: int = LOGIT_BYTES,
 ) -> list[Reading]:
     """Score answers token by token, given the prompt and the preceding answer tokens.
@@ -41,6 +52,8 @@ def read(
         prompts: Token ids, at least one each.
         answers: Token ids, at least one each.
         label: Text of the progress bar.
+        beside: Another model that reads the same positions, for entropies and divergences; it may
+            be the reader itself.
         logit_bytes: Memory for the logits of a batch; a single answer may need more.
 
     Returns:
@@ -63,26 +76,48 @@ def read(
             ids[place, : len(rows[row])] = torch.tensor(rows[row])
             mask[place, : len(rows[row])] = 1
         with torch.inference_mode():
-            logits = runnable.model(
-                input_ids=ids.to(runnable.device),
-                attention_mask=mask.to(runnable.device),
-                use_cache=False,
-            ).logits
+            logits = _logits(runnable, ids, mask)
+            others = None
+            if beside is not None:
+                others = logits if beside is runnable else _logits(beside, ids, mask)
             for place, row in enumerate(group):
                 # The logits at a position predict the next token.
-                first, last = len(prompts[row]) - 1, len(rows[row]) - 1
+                span = slice(len(prompts[row]) - 1, len(rows[row]) - 1)
                 told = torch.tensor(answers[row], device=runnable.device)
-                found[row] = _opinion(logits[place, first:last], told)
+                found[row] = _opinion(logits[place, span], told)
+                if others is not None:
+                    spread = _spread(logits[place, span], others[place, span])
+                    found[row] = replace(found[row], entropies=spread[0], divergences=spread[1])
     if not all(np.isfinite(reading.log_probs).all() for reading in found.values()):
         raise not_finite(label)
     return [found[row] for row in range(len(rows))]
 
 
-def _opinion(logits: "object", told: "object") -> Reading:
-    """Return greedy tokens and log-probabilities, computed in chunks of positions."""
-    import torch
+def _logits(runnable: Runnable, ids: "Tensor", mask: "Tensor") -> "Tensor":
+    return runnable.model(
+        input_ids=ids.to(runnable.device),
+        attention_mask=mask.to(runnable.device),
+        use_cache=False,
+    ).logits
 
-    assert isinstance(logits, torch.Tensor) and isinstance(told, torch.Tensor)  # noqa: S101
+
+def _spread(logits: "Tensor", others: "Tensor") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return entropies and KL(first ‖ second) over the whole vocabulary, in chunks, in float64.
+
+    A checkpoint's divergence from its base can be 1e-6, which float32 would round away.
+    """
+    chunk = max(1, DISTRIBUTION_ELEMENTS // logits.shape[1])
+    entropies, divergences = [], []
+    for piece, other in zip(logits.split(chunk), others.split(chunk), strict=True):
+        logs, their_logs = (each.double().log_softmax(dim=1) for each in (piece, other))
+        shares = logs.exp()
+        entropies.append(-(shares * logs).sum(dim=1).cpu().numpy())
+        divergences.append((shares * (logs - their_logs)).sum(dim=1).clamp(min=0).cpu().numpy())
+    return np.concatenate(entropies), np.concatenate(divergences)
+
+
+def _opinion(logits: "Tensor", told: "Tensor") -> Reading:
+    """Return greedy tokens and log-probabilities, computed in chunks of positions."""
     greedy, log_probs = [], []
     for piece, tokens in zip(logits.split(POSITIONS), told.split(POSITIONS), strict=True):
         wide = piece.float()

@@ -36,12 +36,27 @@ def share(
     n = len(tokens)
     if not n or not tokens.sum():
         return UNDEFINED
-    value = float(hits.sum() / tokens.sum())
-    if value in (0.0, 1.0):
+    found = per_token(hits, tokens, draws=draws, seed=seed)
+    if found.value in (0.0, 1.0):
         most = wilson(0, n).high * n / float(tokens.sum())
-        return Interval(0.0, 0.0, most) if value == 0 else Interval(1.0, 1 - most, 1.0)
-    counts = resample_counts(n, draws, (seed,)).astype(np.float64)
-    return percentile_interval(value, (counts @ hits) / (counts @ tokens))
+        return Interval(0.0, 0.0, most) if found.value == 0 else Interval(1.0, 1 - most, 1.0)
+    return found
+
+
+def per_token(
+    sums: NDArray[np.float64], tokens: NDArray[np.float64], *, draws: int, seed: int
+) -> Interval:
+    """Return the mean of a number per token over all answers, Σ sums / Σ tokens.
+
+    Args:
+        sums: Sum of the number over each answer's tokens, shape (n,).
+        tokens: Number of tokens in each answer, shape (n,), at least one answer.
+        draws: Bootstrap draws.
+        seed: Seed of the draws.
+    """
+    counts = resample_counts(len(tokens), draws, (seed,)).astype(np.float64)
+    value = float(sums.sum() / tokens.sum())
+    return percentile_interval(value, (counts @ sums) / (counts @ tokens))
 
 
 def perplexity(

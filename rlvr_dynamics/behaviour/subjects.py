@@ -14,6 +14,7 @@ from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.checkpoints.identity import identity_of
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grader_version
+from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.scoring.keys import frame_of
 from rlvr_dynamics.scoring.prompts import prompt_facts, render
 from rlvr_dynamics.scoring.samples import read_benchmark
@@ -30,7 +31,7 @@ class Subjects:
 
     Attributes:
         job: The job.
-        identities: Role to hash of the weights.
+        identities: Role, or name of a checkpoint (`at`), to hash of the weights.
         questions: The benchmark rows used.
         prompt: Their prompt form.
         dtype: Precision in which the models run.
@@ -57,9 +58,14 @@ class Subjects:
         return str(self.questions["kind"].iloc[0])
 
     @cached_property
+    def folders(self) -> dict[str, Path]:
+        """Role, or name of a checkpoint (`at`), to its model folder."""
+        return folders_of(self.job)
+
+    @cached_property
     def frames(self) -> dict[str, str]:
-        """Role -> hash of everything except weights in its model folder."""
-        return {role: frame_of(self.job.models[role]) for role in self.roles}
+        """Role, or name of a checkpoint -> hash of everything except weights in its folder."""
+        return {role: frame_of(folder) for role, folder in self.folders.items()}
 
     def answering(self, role: str) -> dict[str, str]:
         """Return everything about a model that its answers depend on."""
@@ -136,13 +142,13 @@ def subjects_of(job: Job) -> Subjects:
     for role in (BASE, TRAINED):
         if role not in job.models:
             raise UserError(f"no {role} model was given", way_out=f"{role}=DIR")
-    for folder in job.models.values():
+    for folder in folders_of(job).values():
         frame_of(folder)
     questions = read_benchmark(job.questions)
     if job.limit is not None:
         questions = questions.head(job.limit)
     cache = job.out / "identities.json"
-    identities = {role: identity_of(folder, cache) for role, folder in job.models.items()}
+    identities = {role: identity_of(folder, cache) for role, folder in folders_of(job).items()}
     base = job.models[BASE]
     prompt = prompt_facts(base, job.put())
     for role, folder in job.models.items():
@@ -161,6 +167,16 @@ def subjects_of(job: Job) -> Subjects:
         device=chosen_device(job.device),
         context=job.context or _context(base),
     )
+
+
+def at(step: int) -> str:
+    """Return the name of a checkpoint among the folders; step 0 is the base."""
+    return str(ModelId.checkpoint(step)) if step else BASE
+
+
+def folders_of(job: Job) -> dict[str, Path]:
+    """Return the folders of a job's models by role, and of its checkpoints by name."""
+    return job.models | {at(step): job.course.folders[step] for step in job.course.steps}
 
 
 def _context(folder: Path) -> int | None:

@@ -9,9 +9,9 @@ import pandas as pd
 from rlvr_dynamics.behaviour.decoding import LENGTH, Answer, greedy
 from rlvr_dynamics.behaviour.embeddings import matrices, rows_of, shift_table, some_unused
 from rlvr_dynamics.behaviour.job import BASE, TRAINED
-from rlvr_dynamics.behaviour.models import OneAtATime
-from rlvr_dynamics.behaviour.reading import read
-from rlvr_dynamics.behaviour.subjects import Subjects
+from rlvr_dynamics.behaviour.models import OneAtATime, Runnable
+from rlvr_dynamics.behaviour.reading import Reading, read
+from rlvr_dynamics.behaviour.subjects import Subjects, at
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grade_finished
 from rlvr_dynamics.system.keyed import stored_or_made
@@ -30,8 +30,9 @@ class Work:
     def __init__(self, subjects: Subjects, say: Callable[[str], None]) -> None:
         """Prepare; models are loaded only when a part is missing."""
         self._subjects, self._say = subjects, say
-        self._loaded = OneAtATime(
-            subjects.job.models, subjects.dtype, subjects.device, subjects.prompt
+        self._loaded, self._beside = (
+            OneAtATime(subjects.folders, subjects.dtype, subjects.device, subjects.prompt)
+            for _ in range(2)
         )
 
     def material(self, writer: str) -> dict[str, Any]:
@@ -58,12 +59,7 @@ class Work:
         """Return a reader's scores for a writer's answers: greedy, log_probs (lists)."""
 
         def make() -> pd.DataFrame:
-            found = read(
-                self._loaded(reader),
-                self._subjects.prompts,
-                [list(map(int, tokens)) for tokens in self.answers(writer)["tokens"]],
-                label=f"{reader} reads {writer}",
-            )
+            found = self._read(self._loaded(reader), reader, writer)
             return pd.DataFrame(
                 {
                     "greedy": [each.greedy for each in found],
@@ -73,6 +69,39 @@ class Work:
 
         material = {**self.material(writer), "reader": self._subjects.answering(reader)}
         return self._part(f"reading__{reader}__{writer}", material, make)
+
+    def on_course(self, step: int, writer: str) -> pd.DataFrame:
+        """Return a checkpoint's scores for a writer's answers beside the base.
+
+        Two models are in memory at once. One row per question: log_probs, entropies, divergences
+        (lists).
+        """
+        reader = at(step)
+
+        def make() -> pd.DataFrame:
+            base = self._beside(BASE)
+            runnable = self._loaded(reader) if step else base
+            found = self._read(runnable, reader, writer, base)
+            columns = ("log_probs", "entropies", "divergences")
+            return pd.DataFrame({name: [getattr(each, name) for each in found] for name in columns})
+
+        material = {
+            **self.material(writer),
+            "reader": self._subjects.answering(reader),
+            "base": self._subjects.answering(BASE),
+        }
+        return self._part(f"course__{reader}__{writer}", material, make)
+
+    def _read(
+        self, runnable: Runnable, reader: str, writer: str, beside: Runnable | None = None
+    ) -> list[Reading]:
+        return read(
+            runnable,
+            self._subjects.prompts,
+            [list(map(int, tokens)) for tokens in self.answers(writer)["tokens"]],
+            label=f"{reader} reads {writer}",
+            beside=beside,
+        )
 
     def guided(self, guide: str, k: int) -> pd.DataFrame:
         """Return the base's continuations of the first k tokens of another model's answers.

@@ -4,14 +4,16 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED, Job
+from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED, Course, Job
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.outside import foreign_companions
 from rlvr_dynamics.flow.score import MERGED, graders
 from rlvr_dynamics.flow.stage import Stage, sections
+from rlvr_dynamics.run_directory.optimizer import optimizer_of
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.shares import evenly_spaced
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -62,6 +64,7 @@ def job_of(run: Run, out: Path) -> Job:
         batch=asked.batch,
         seed=run.config.seed,
         draws=run.config.report.bootstrap_draws,
+        course=_course(run, trajectory),
     )
 
 
@@ -80,6 +83,37 @@ def _models(run: Run, trajectory: "Trajectory") -> dict[str, Path]:
         made = dict(zip(rows["method"], rows["path"], strict=True))
         models |= {role: run.folder / made[role] for role in (RANK1, RANDOM) if role in made}
     return models
+
+
+def _course(run: Run, trajectory: "Trajectory") -> Course:
+    """Checkpoints that read the same answers, and the path between them where it was measured."""
+    from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+
+    most, merged = run.config.behaviour.checkpoints, run.folder / MERGED
+    if not most:
+        return Course()
+    folders = {
+        step: whole_folder(trajectory, step, merged)
+        for step in evenly_spaced(trajectory.steps, most)
+    }
+    return Course(folders, _path(run, trajectory.steps), optimizer_of(run))
+
+
+def _path(run: Run, steps: tuple[int, ...]) -> dict[int, float]:
+    """Length of the whole model's path to every step; empty without norms or with gaps."""
+    import numpy as np
+
+    from rlvr_dynamics.dynamics import even_spacing
+
+    file = run.of("measure") / "norms.parquet"
+    if not file.is_file() or even_spacing(np.array(steps)) is None:
+        return {}
+    norms = read_parquet(file, columns=["step", "step_norm"])
+    squares = (norms["step_norm"] ** 2).groupby(norms["step"]).sum()
+    lengths = squares.reindex([*steps]).to_numpy(dtype=np.float64) ** 0.5
+    if not (lengths > 0.0).all():
+        return {}
+    return dict(zip(steps, np.cumsum(lengths).tolist(), strict=True))
 
 
 def _benchmark(folder: Path, wanted: str | None) -> Path:
@@ -120,8 +154,8 @@ def _identity(_run: Run, folder: Path) -> str:
 
 STAGE = Stage(
     name="behaviour",
-    version=1,
-    needs=("prepare", "train", "extrapolate"),
+    version=2,
+    needs=("prepare", "train", "measure", "extrapolate"),
     required=("prepare", "train"),
     packages=("torch", "transformers"),
     settings=_settings,

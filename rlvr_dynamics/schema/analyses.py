@@ -180,6 +180,8 @@ class Behaviour(Frozen):
         dtype: Precision in which the models run; None for that of the scoring.
         device: ``auto`` uses a GPU if there is one.
         batch: Answers generated at once.
+        checkpoints: At most so many checkpoints, evenly spaced, read the answers of the base and of
+            the trained model, each with the base beside it in memory; 0 for none.
     """
 
     benchmark: Name | None = None
@@ -189,6 +191,7 @@ class Behaviour(Frozen):
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch: Count = 64
+    checkpoints: Annotated[int, Field(ge=0)] = 15
 
     @field_validator("guide_tokens")
     @classmethod

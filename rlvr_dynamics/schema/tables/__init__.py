@@ -2,7 +2,14 @@
 
 from rlvr_dynamics.schema.tables import behaviour, made, trajectory, updates
 from rlvr_dynamics.schema.tables.column import Column, TableFile, table
-from rlvr_dynamics.schema.tables.parts import LAGS, LINE_SCORES, NULL_WALKS, STEP, NullWalk
+from rlvr_dynamics.schema.tables.parts import (
+    FUNCTION_NULLS,
+    LAGS,
+    LINE_SCORES,
+    NULL_WALKS,
+    STEP,
+    NullWalk,
+)
 from rlvr_dynamics.schema.tables.training import CLIPPED, COUNTED
 
 METRICS = table("train/metrics.parquet", "train", STEP, *COUNTED, *CLIPPED, is_open=True)
@@ -16,6 +23,7 @@ BEHAVIOUR: dict[str, TableFile] = {each.name: each for each in behaviour.TABLES}
 __all__ = [
     "BEHAVIOUR",
     "Column",
+    "FUNCTION_NULLS",
     "LAGS",
     "LINE_SCORES",
     "MEASURED",

@@ -1,7 +1,10 @@
 """Columns of the tables in behaviour/. Data only."""
 
-from rlvr_dynamics.schema.tables.column import Column, table
-from rlvr_dynamics.schema.tables.parts import SEED, A
+from rlvr_dynamics.schema.tables.column import OURS, Column, table
+from rlvr_dynamics.schema.tables.parts import FUNCTION_NULLS, SEED, A, NullWalk
+
+L = "arXiv 2601.04537"
+MOVED_WORDS = "|last − first log-probability| > 0.2"
 
 WRITER = Column(
     "writer", "name", "model that wrote the text: base, trained, rank1_recovery, random_update"
@@ -28,6 +31,34 @@ def _spread(name: str, what: str, how: str) -> tuple[Column, ...]:
         Column(f"{name}_high", "share", "upper end of the same"),
     )
 
+
+def _mean(name: str, what: str, source: str = OURS) -> tuple[Column, ...]:
+    return (
+        Column(name, "nats", f"mean over the answers' tokens of {what}", source),
+        Column(f"{name}_low", "nats", "lower end of its 95 % interval: bootstrap over answers"),
+        Column(f"{name}_high", "nats", "upper end of the same"),
+    )
+
+
+def _null_of_lines(null: NullWalk) -> tuple[Column, ...]:
+    of = f"of all tokens of all walks; {null.words}"
+    return (
+        Column(f"{null.prefix}kept_share", "null", f"share that the selection keeps {of}"),
+        Column(f"{null.prefix}r2", "null", f"median R² {of}"),
+        Column(f"{null.prefix}r2_low", "null", "2.5 % quantile of the median R² over walks"),
+        Column(f"{null.prefix}r2_high", "null", "97.5 % quantile of the same"),
+        Column(f"{null.prefix}above_share", "null", f"share with R² > 0.7 {of}"),
+        Column(f"{null.prefix}heldout_r2", "null", f"median held-out R² {of}"),
+    )
+
+
+CLOCK = Column(
+    "clock",
+    "name",
+    "`step`: the number of the step; `path`: the length of the whole model's path so far, "
+    "s(t) = Σ_{i≤t} sqrt(Σ over tensors of ‖W_i − W_i-1‖²)",
+)
+POINTS = Column("points", "count", "P, base and checkpoints")
 
 TABLES = (
     table(
@@ -144,6 +175,62 @@ TABLES = (
         ),
         _identity("guide"),
         _identity("base"),
+        *COMMON,
+    ),
+    table(
+        "behaviour/function.parquet",
+        "behaviour",
+        Column("writer", "name", "who wrote the answers, greedily: base or trained"),
+        Column("step", "step", "training step of the reader; 0 is the base"),
+        Column("path", "norm", "length of its path from the base, as for the clock `path`"),
+        Column("answers", "count", "answers read, the same for every reader"),
+        Column("tokens", "count", "their tokens, with the one that ended the answer"),
+        *_mean("log_prob", "the token's log-probability under the reader", L),
+        *_mean(
+            "kl_to_base",
+            "KL(reader ‖ base) = Σ_v p_t(v) log(p_t(v) / p_0(v)) over the whole vocabulary",
+        ),
+        *_mean("entropy", "−Σ_v p_t(v) log p_t(v), of the reader"),
+        *COMMON,
+    ),
+    table(
+        "behaviour/log_probs.parquet",
+        "behaviour",
+        Column("writer", "name", "who wrote the answer, greedily: base or trained"),
+        Column("question_id", "name", "id of the question"),
+        Column("position", "index", "place of the token in the answer, from 0"),
+        Column("token", "index", "id of the token"),
+        Column("text", "words", "the token's text"),
+        CLOCK,
+        POINTS,
+        Column("first", "nats", "its log-probability under the base"),
+        Column("last", "nats", "the same under the last checkpoint"),
+        Column("change", "nats", "last − first"),
+        Column("moved", "yes or no", MOVED_WORDS, f"{L}, its code"),
+        Column("slope", "nats per position", "a of the least-squares line log p(t) = a t + b"),
+        Column("r2", "R²", "1 − Σ(log p − a t − b)² / Σ(log p − mean)², in sample", L),
+        Column("heldout_r2", "R²", "line fitted on the first half of the points, R² on the second"),
+        *COMMON,
+    ),
+    table(
+        "behaviour/token_lines.parquet",
+        "behaviour",
+        Column("writer", "name", "who wrote the answers, greedily: base or trained"),
+        CLOCK,
+        Column("selected", "yes or no", f"only tokens with {MOVED_WORDS}", f"{L}, its code"),
+        POINTS,
+        Column("answers", "count", "answers"),
+        Column("all_tokens", "count", "tokens to which lines were fitted, at most 20,000 drawn"),
+        Column("tokens", "count", "those that the selection keeps and that are not constant"),
+        Column("constant", "count", "tokens whose log-probability never changed, left out"),
+        Column("kept_share", "share", "tokens / all_tokens"),
+        Column("r2", "R²", "median of r2 over these tokens", f"{L}, figure 2"),
+        Column("r2_low", "R²", "lower end of its 95 % interval: bootstrap over answers"),
+        Column("r2_high", "R²", "upper end of the same"),
+        Column("above_share", "share", "share of these tokens with r2 > 0.7"),
+        Column("heldout_r2", "R²", "median of heldout_r2 over these tokens"),
+        *(column for null in FUNCTION_NULLS.values() for column in _null_of_lines(null)),
+        Column("null_draws", "count", "walks behind each null"),
         *COMMON,
     ),
 )

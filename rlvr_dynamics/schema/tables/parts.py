@@ -74,3 +74,17 @@ NULL_WALKS = {
         "`optimizer_drift_share`, with the same step norms and d",
     ),
 }
+
+
+FUNCTION_NULLS = {
+    "walk": NullWalk(
+        "null_",
+        "random walks of the observed increments: all tokens' increments between two checkpoints "
+        "get one random sign",
+    ),
+    "optimizer": NullWalk(
+        "optimizer_null_",
+        "the same, with the correlation between steps that the run's optimizer gives to noise; "
+        "only with checkpoints at even steps from the base on",
+    ),
+}
