@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr_dynamics.dynamics import linearity
 from rlvr_dynamics.statistics.intervals import Interval, percentile_interval, resample_counts
 
 Array = NDArray[np.float64]
@@ -48,6 +47,8 @@ def lines(positions: Array, series: Array) -> Scores:
         positions: Of the points on a clock, shape (P,), the base at 0.
         series: Log-probabilities, shape (n, P).
     """
+    from rlvr_dynamics.dynamics import linearity  # which loads torch
+
     found = linearity(positions, series)
     return Scores(found.r2, found.heldout_r2, found.slope)
 

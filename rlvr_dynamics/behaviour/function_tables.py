@@ -20,7 +20,6 @@ from rlvr_dynamics.behaviour.function_space import (
     summary,
 )
 from rlvr_dynamics.behaviour.job import BASE, TRAINED, Course
-from rlvr_dynamics.dynamics import Optimizer, even_spacing, noise_correlation
 from rlvr_dynamics.schema.tables import FUNCTION_NULLS
 
 WRITERS = (BASE, TRAINED)
@@ -85,9 +84,11 @@ def correlations_of(course: Course) -> dict[str, NDArray[np.float64] | None]:
 
     The optimizer's noise needs checkpoints at even steps from the base on.
     """
+    from rlvr_dynamics.dynamics import Optimizer, even_spacing, noise_correlation
+
     found: dict[str, NDArray[np.float64] | None] = {"walk": None}
     steps, record = np.array(course.steps), course.optimizer
-    if even_spacing(steps) is not None:
+    if record is not None and even_spacing(steps) is not None:
         optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
         found["optimizer"] = noise_correlation(len(steps), optimizer, record.sizes_of(steps))
     return found

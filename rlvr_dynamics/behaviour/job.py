@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rlvr_dynamics.measurement import OptimizerRecord
 from rlvr_dynamics.scoring.jobs import EngineSettings
+
+if TYPE_CHECKING:
+    from rlvr_dynamics.measurement import OptimizerRecord
 
 BASE, TRAINED, RANK1, RANDOM = "base", "trained", "rank1_recovery", "random_update"
 ROLES = (BASE, TRAINED, RANK1, RANDOM)
@@ -23,12 +25,12 @@ class Course:
         folders: Training step to Hugging Face folder, the base excluded.
         path: Training step to the length of the whole model's path from the base, Σ ‖W_i - W_i-1‖
             over the steps up to it; empty where it is unknown.
-        optimizer: What made the steps.
+        optimizer: What made the steps; None leaves its null out.
     """
 
     folders: Mapping[int, Path] = field(default_factory=dict)
     path: Mapping[int, float] = field(default_factory=dict)
-    optimizer: OptimizerRecord = OptimizerRecord()
+    optimizer: "OptimizerRecord | None" = None
 
     @property
     def steps(self) -> list[int]:

@@ -9,7 +9,6 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.outside import foreign_companions
 from rlvr_dynamics.flow.score import MERGED, graders
 from rlvr_dynamics.flow.stage import Stage, sections
-from rlvr_dynamics.run_directory.optimizer import optimizer_of
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
@@ -88,6 +87,7 @@ def _models(run: Run, trajectory: "Trajectory") -> dict[str, Path]:
 def _course(run: Run, trajectory: "Trajectory") -> Course:
     """Checkpoints that read the same answers, and the path between them where it was measured."""
     from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+    from rlvr_dynamics.run_directory.optimizer import optimizer_of
 
     most, merged = run.config.behaviour.checkpoints, run.folder / MERGED
     if not most:

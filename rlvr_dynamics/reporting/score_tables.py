@@ -11,12 +11,13 @@ from rlvr_dynamics.results.formatting import (
     percent,
     percent_interval,
 )
-from rlvr_dynamics.results.frames import equal, select
+from rlvr_dynamics.results.frames import equal, has, highest, select
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PROTOCOLS, paired_accuracy
 from rlvr_dynamics.results.unread import STATUSES, in_brackets, unread_note
 from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.schema.tables import PASS_AT
 from rlvr_dynamics.statistics.paired import GAIN, RATIO
 
 
@@ -27,10 +28,20 @@ def scores_table(results: Results) -> Table:
         return absent("scores", "Scores", "scores")
     order = ["split", "benchmark", "protocol", "step", "order", "observe"]
     shown = ["title", "protocol", "method", "observe", "step", "questions", "samples", "accuracy"]
-    votes = ["pass_at_n", "pass_at_n_low", "pass_at_n_high"]
-    votes += ["majority", "majority_low", "majority_high"]
+    votes = _with_ends(["pass_at_n", "majority"])
+    ks = [f"pass_at_{k}" for k in PASS_AT if k < _most(scores) and has(scores, f"pass_at_{k}")]
+    passes = _with_ends(ks)
     second = ["string_match", "graders_disagree"]
-    rest = ["ci_low", "ci_high", *votes, *second, *STATUSES, "finish_length", "mean_tokens"]
+    rest = [
+        "ci_low",
+        "ci_high",
+        *passes,
+        *votes,
+        *second,
+        *STATUSES,
+        "finish_length",
+        "mean_tokens",
+    ]
     rest += ["copied", "golds_as_text", "grader"]
     places = [method_rank(str(method)) for method in scores["method"]]
     titles = [results.benchmark_title(str(name)) for name in scores["benchmark"]]
@@ -45,7 +56,9 @@ def scores_table(results: Results) -> Table:
     formats = {
         **dict.fromkeys(["observe", "step", "questions", "samples", *STATUSES], integer),
         **dict.fromkeys(["finish_length", "graders_disagree", "copied", "golds_as_text"], integer),
-        **dict.fromkeys(["accuracy", "ci_low", "ci_high", *votes, "string_match"], percent),
+        **dict.fromkeys(
+            ["accuracy", "ci_low", "ci_high", *passes, *votes, "string_match"], percent
+        ),
         "mean_tokens": lambda value: number(value, 1),
     }
     headings = {
@@ -56,8 +69,9 @@ def scores_table(results: Results) -> Table:
         "ci_high": "to",
         "pass_at_n": "pass@n",
         "majority": "majority@n",
-        **dict.fromkeys(["pass_at_n_low", "majority_low"], "from"),
-        **dict.fromkeys(["pass_at_n_high", "majority_high"], "to"),
+        **{name: f"pass@{name.removeprefix('pass_at_')}" for name in ks},
+        **{name: "from" for name in [*passes, *votes] if name.endswith("_low")},
+        **{name: "to" for name in [*passes, *votes] if name.endswith("_high")},
         "string_match": "by spelling alone",
         "graders_disagree": "graders disagree",
         "finish_length": "at the token limit",
@@ -69,17 +83,27 @@ def scores_table(results: Results) -> Table:
         "scores",
         "Scores",
         "Accuracy (mean over the n samples of a question) with its 95 % interval (from, to): "
-        "Wilson, with several samples also the bootstrap over questions. pass@n: questions with a "
-        "correct sample; majority@n: the most frequent answer; a dash where other models gave more "
-        "answers. By spelling alone: accuracy by a second grader that only compares texts, and on "
-        "how many answers the two disagree. Then what became of every answer; all but the correct "
-        "ones count as wrong. Right and in the question: correct answers whose text also occurs in "
+        "Wilson, with several samples also the bootstrap over questions. pass@k: the chance that k "
+        "samples contain a correct one, unbiased, with an interval of the same kind; pass@n: "
+        "questions with a correct sample; majority@n: the most frequent answer; a dash "
+        "where other models gave more answers. By spelling alone: accuracy by a second grader "
+        "that only compares texts, and on how many answers the two disagree. Then what became of "
+        "every answer; all but the correct ones count as wrong. Right and in the question: correct answers whose text also occurs in "
         "the question, whether they were copied or worked out. Golds compared as text: reference "
         "answers of the benchmark that cannot be parsed as mathematics.",
         frame,
         formats,
         headings,
     )
+
+
+def _with_ends(names: list[str]) -> list[str]:
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+
+
+def _most(scores: pd.DataFrame) -> int:
+    """Return the largest number of samples; 1 where it is not recorded."""
+    return highest(scores, "samples") if has(scores, "samples") else 1
 
 
 def _in_order(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

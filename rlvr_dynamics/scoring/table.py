@@ -10,6 +10,7 @@ import pandas as pd
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import STATUSES
 from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.schema.tables import PASS_AT
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.scoring.votes import majority_score, pass_at_k, spelling
 from rlvr_dynamics.statistics.intervals import mean_interval
@@ -119,13 +120,21 @@ def _summary(samples: pd.DataFrame, protocol: str, kind: str) -> dict[str, float
 def _of_all_samples(
     questions: Sequence[Sequence[tuple[str | None, float]]], samples: int, kind: str
 ) -> dict[str, float]:
-    """Return pass@n and majority@n with Wilson intervals over questions; NaN for one sample."""
-    found = dict.fromkeys(("pass_at_n", "majority"))
+    """Return pass@n, pass@k and majority@n with their intervals over questions.
+
+    NaN for one sample, and for a k above the number of samples.
+    """
+    found = dict.fromkeys(("pass_at_n", *(f"pass_at_{k}" for k in PASS_AT), "majority"))
     if samples > 1:
         correct = [sum(score == 1 for _, score in answers) for answers in questions]
         votes = [majority_score(answers, kind) for answers in questions]
         found["pass_at_n"] = mean_interval(pass_at_k(correct, samples, samples), 1)
         found["majority"] = mean_interval(votes, 1)
+        for k in PASS_AT:
+            if k <= samples:
+                # A question's samples make so many groups of k that share no sample.
+                each = pass_at_k(correct, samples, k)
+                found[f"pass_at_{k}"] = mean_interval(each, samples // k)
     return {
         f"{name}{part}": math.nan if value is None else value[place]
         for name, value in found.items()

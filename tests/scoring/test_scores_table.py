@@ -79,6 +79,17 @@ def test_pass_and_majority_count_questions(scores):
     assert (row.majority, row.majority_low, row.majority_high) == pytest.approx(wilson(1, 3))
 
 
+def test_pass_at_k_is_the_mean_over_all_choices_of_k_samples(scores):
+    # Of four samples 2, 1 and 0 are correct: no correct one in C(2, 2), C(3, 2), C(4, 2) of six.
+    row = scores.loc["sampled"]
+    each = [1 - 1 / 6, 1 - 3 / 6, 0.0]
+    found = (row.pass_at_2, row.pass_at_2_low, row.pass_at_2_high)
+    assert found == pytest.approx(mean_interval(each, 2))
+    assert row.accuracy < row.pass_at_2 < row.pass_at_4 == row.pass_at_n
+    assert row[[f"pass_at_8{end}" for end in ("", "_low", "_high")]].isna().all()
+    assert scores.loc["greedy", ["pass_at_2", "pass_at_4"]].isna().all()
+
+
 def test_one_sample_has_no_vote(scores):
     columns = [
         f"{name}{end}" for name in ("pass_at_n", "majority") for end in ("", "_low", "_high")

@@ -2,6 +2,7 @@
 
 from rlvr_dynamics.schema.tables import behaviour, made, trajectory, updates
 from rlvr_dynamics.schema.tables.column import Column, TableFile, table
+from rlvr_dynamics.schema.tables.made import PASS_AT
 from rlvr_dynamics.schema.tables.parts import (
     FUNCTION_NULLS,
     LAGS,
@@ -29,6 +30,7 @@ __all__ = [
     "MEASURED",
     "NULL_WALKS",
     "NullWalk",
+    "PASS_AT",
     "TABLES",
     "TableFile",
 ]

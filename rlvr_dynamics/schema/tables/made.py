@@ -21,6 +21,9 @@ SCORED = (
     needed("observe", "step", "last observed step; missing or 0 where nothing was observed"),
     needed("step", "step", "step of the checkpoint, or target step of the prediction"),
 )
+CHEN = "Chen et al. 2021, arXiv 2107.03374, eq. 1"
+PASS_AT = (2, 4, 8, 16, 32, 64)
+"""The k of pass@k; pass@1 is the accuracy."""
 USES_FUTURE = Column("uses_future", "yes or no", "the method looked beyond its window")
 QUESTIONS = Column("questions", "count", "n, questions of the benchmark")
 SAMPLES = Column("samples", "count", "k, answers to each question")
@@ -79,10 +82,25 @@ TABLES = (
             "share",
             f"mean of 1 − C(n − c, k) / C(n, k) over questions at k = n, c of the n samples "
             f"correct: questions with a correct sample; {ONE_SAMPLE}",
-            "Chen et al. 2021, arXiv 2107.03374, eq. 1",
+            CHEN,
         ),
         Column("pass_at_n_low", "share", "lower end of its 95 % Wilson interval over questions"),
         Column("pass_at_n_high", "share", "upper end of the same"),
+        *(
+            column
+            for k in PASS_AT
+            for column in (
+                Column(
+                    f"pass_at_{k}",
+                    "share",
+                    f"the same at k = {k}, unbiased for {k} new samples; missing where a question "
+                    "has fewer",
+                    CHEN,
+                ),
+                Column(f"pass_at_{k}_low", "share", f"lower end of its 95 % interval: {SPREAD}"),
+                Column(f"pass_at_{k}_high", "share", "upper end of the same"),
+            )
+        ),
         Column(
             "majority",
             "share",
