@@ -82,13 +82,14 @@ def clocks_of(course: Course) -> dict[str, Array]:
 def correlations_of(course: Course) -> dict[str, NDArray[np.float64] | None]:
     """Return the correlations of the steps of each null that can be drawn, None for independent.
 
-    The optimizer's noise needs checkpoints at even steps from the base on.
+    The optimizer's noise needs a known optimizer and checkpoints at even steps from the base on.
     """
     from rlvr_dynamics.dynamics import Optimizer, even_spacing, noise_correlation
 
     found: dict[str, NDArray[np.float64] | None] = {"walk": None}
     steps, record = np.array(course.steps), course.optimizer
-    if record is not None and even_spacing(steps) is not None:
+    known = record is not None and record.beta1 is not None
+    if known and even_spacing(steps) is not None:
         optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
         found["optimizer"] = noise_correlation(len(steps), optimizer, record.sizes_of(steps))
     return found

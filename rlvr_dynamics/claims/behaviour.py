@@ -14,16 +14,9 @@ from rlvr_dynamics.results.formatting import integer, number
 from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.intervals import Interval
-from rlvr_dynamics.system.sealed import read_parquet
 
 LACKING = "needs the stage behaviour: the run's command with stages=[behaviour,report]"
-FOLDER = "behaviour"  # below the run directory
 GUIDE_TOKENS = 20
-
-
-def _table(results: Results, name: str) -> pd.DataFrame | None:
-    path = results.run_dir / FOLDER / f"{name}.parquet"
-    return read_parquet(path) if path.is_file() else None
 
 
 def _found(table: pd.DataFrame | None, **wanted: object) -> dict | None:
@@ -38,7 +31,7 @@ def _interval(row: dict) -> Interval:
 
 
 def _greedy_agreement(results: Results, _observe: int | None) -> Measured | None:
-    table = _table(results, "summary")
+    table = results.behaviour("summary")
     wanted = {"metric": "non_greedy_share", "reader": "base"}
     row = _found(table, writer="trained", **wanted)
     if row is None:
@@ -53,7 +46,7 @@ def _greedy_agreement(results: Results, _observe: int | None) -> Measured | None
 
 
 def _perplexity(results: Results, _observe: int | None) -> Measured | None:
-    table = _table(results, "summary")
+    table = results.behaviour("summary")
     wanted = {"metric": "perplexity", "reader": "base"}
     rows = [_found(table, writer=writer, **wanted) for writer in ("base", "trained")]
     if rows[0] is None or rows[1] is None:
@@ -71,7 +64,7 @@ def _perplexity(results: Results, _observe: int | None) -> Measured | None:
 
 
 def _guided(results: Results, _observe: int | None) -> Measured | None:
-    table = _table(results, "prefix")
+    table = results.behaviour("prefix")
     row = _found(table, guide="trained", guide_tokens=GUIDE_TOKENS)
     alone = _found(table, guide="trained", guide_tokens=0)
     if row is None or math.isnan(row["gap_closed"]):
@@ -88,7 +81,7 @@ def _guided(results: Results, _observe: int | None) -> Measured | None:
 
 
 def _used_embeddings(results: Results, _observe: int | None) -> pd.DataFrame | None:
-    table = _table(results, "embeddings")
+    table = results.behaviour("embeddings")
     if table is None:
         return None
     rows = equal(table, model="trained", used=True)
@@ -97,7 +90,7 @@ def _used_embeddings(results: Results, _observe: int | None) -> pd.DataFrame | N
 
 def _early_tokens(results: Results, _observe: int | None) -> Measured | None:
     wanted = {"metric": "non_greedy_position", "reader": "base", "writer": "trained"}
-    row = _found(_table(results, "summary"), **wanted, bin_low=0.0)
+    row = _found(results.behaviour("summary"), **wanted, bin_low=0.0)
     if row is None or math.isnan(row["value"]):
         return None
     value = Interval(*(end - row["null"] for end in _interval(row)))

@@ -1,20 +1,27 @@
 """Claims of other papers about the same updates, as far as these runs can test them."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
+from rlvr_dynamics.claims.behaviour import LACKING
 from rlvr_dynamics.claims.claim import (
     AT_MOST_ONE,
     GOOD_ENOUGH,
     POSITIVE,
     SHARE,
     Claim,
+    Measured,
     Threshold,
 )
 from rlvr_dynamics.claims.measures import accuracies, forecast, over_tensors, table
+from rlvr_dynamics.claims.quoted import quote
 from rlvr_dynamics.claims.relex import PAPER_WINDOWS
-from rlvr_dynamics.results.frames import has, values
+from rlvr_dynamics.results.formatting import interval, number, percent
+from rlvr_dynamics.results.frames import equal, has, known, median, on_clock, values
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.statistics.intervals import Interval
 
 WINDOW_NEEDED = "needs samples of its prediction of the final step from 15 or 20 %"
 SIDES = ("base_cosine_left", "base_cosine_right")
@@ -40,6 +47,47 @@ def _away_from_principal(results: Results, observe: int | None) -> pd.DataFrame 
         return None
     random = np.mean([values(rows, f"{side}_null") for side in SIDES], axis=0)
     return rows.assign(away=random - np.mean([values(rows, side) for side in SIDES], axis=0))
+
+
+def _token_lines(results: Results, _observe: int | None) -> Measured | None:
+    """R² of the tokens that the paper's selection keeps, beside noise that is selected alike."""
+    lines = results.behaviour("token_lines")
+    if lines is None:
+        return None
+    by_selection = {
+        bool(row["selected"]): row
+        for row in equal(lines, writer="base", clock="step").to_dict("records")
+    }
+    kept, every = by_selection[True], by_selection[False]
+    if math.isnan(kept["r2"]):
+        return None
+    known_null = not math.isnan(kept["optimizer_null_r2"])
+    null = "optimizer_null" if known_null else "null"
+    span = interval(kept[f"{null}_r2_low"], kept[f"{null}_r2_high"])
+    value = Interval(kept["r2"], kept["r2_low"], kept["r2_high"])
+    return Measured(value, int(kept["tokens"]), "tokens", kept[f"{null}_r2"]).noted(
+        f"the selection keeps {percent(kept['kept_share'])} of the tokens",
+        f"null: {'the optimizer’s noise' if known_null else 'a random walk'} {span}; a random "
+        f"walk {number(kept['null_r2'])}",
+        f"all tokens: {number(every['r2'])}, nulls {number(every['optimizer_null_r2'])} and "
+        f"{number(every['null_r2'])}",
+        f"held out: {number(kept['heldout_r2'])}",
+    )
+
+
+def _worse_than_the_mean(results: Results, _observe: int | None) -> pd.DataFrame | None:
+    lines = results.tables["linearity"]
+    if lines is None or not has(lines, "heldout_r2"):
+        return None
+    rows = known(on_clock(lines), "heldout_r2")
+    return rows.assign(below=(values(rows, "heldout_r2") < 0).astype(float))
+
+
+def _with_walks(_results: Results, rows: pd.DataFrame) -> str:
+    return (
+        f"median held-out R² {number(median(rows, 'heldout_r2'))}, of random walks "
+        f"{number(median(rows, 'heldout_r2_null_mean'))}"
+    )
 
 
 CLAIMS = [
@@ -135,5 +183,40 @@ CLAIMS = [
         measure=over_tensors(forecast("momentum"), "skill", statistic=np.median, unit="tensors"),
         windows=PAPER_WINDOWS,
         bounds=AT_MOST_ONE,
+    ),
+    Claim(
+        "F8",
+        "follow_up",
+        "The log-probability of a token is linear in the training step.",
+        "arXiv 2601.04537, figure 2 (median R² of tokens that changed by over 0.2 nats); the bar "
+        "is the R² above which it calls a weight linear",
+        "median R² of log p against the step, over tokens of the base's greedy answers with "
+        "|change| > 0.2; null: noise, selected in the same way",
+        Threshold(">", 0.7),
+        needs=LACKING,
+        measure=_token_lines,
+        printed=quote(
+            "figure 2, answers sampled at T = 0.6",
+            paper="rlvr_linearity",
+            table="figure2",
+            benchmark="RL",
+            metric="token_logprob_r2_median",
+        ),
+        null_counts=True,
+        control_counts=True,
+        bounds=SHARE,
+    ),
+    Claim(
+        "F9",
+        "follow_up",
+        "A line does not forecast the updates: its R² beyond what it was fitted to is below 0 for "
+        "more than half of them.",
+        "arXiv 2604.11446 (LoRA; fitted to 10 of 15 checkpoints, judged on the last 5)",
+        "share of tensors with a held-out R² below 0: c₁ against the step, fitted to the first "
+        "half of all checkpoints, judged on the second",
+        Threshold(">", 0.5),
+        needs="needs the measure stage",
+        measure=over_tensors(_worse_than_the_mean, "below", unit="tensors", facts=_with_walks),
+        bounds=SHARE,
     ),
 ]

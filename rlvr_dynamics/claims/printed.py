@@ -1,4 +1,4 @@
-"""The numbers printed in the two papers, each with its provenance."""
+"""The numbers that papers print, each with its provenance."""
 
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ COLUMNS = (*KEYS, "value", "provenance")
 # How directly a number was read from the paper's own page.
 PROVENANCE = {
     "paper": "read in the paper",
+    "paper_figure": "read off the paper's plot",
     "code": "read in the released code",
     "model_card": "read on the authors' model cards",
     "secondary": "read in others' copies of the authors' tables",

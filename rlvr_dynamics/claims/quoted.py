@@ -156,3 +156,13 @@ def improved_at(share: float) -> Quoted:
         f"tables 1, 3 and 4, mean of {len(both)} models from recomputed averages; "
         f"{PROVENANCE['paper']}",
     )
+
+
+def logits_gap() -> Quoted:
+    """Extrapolated logits minus the best standard RL, mean of four benchmarks, in points."""
+    rows = printed(paper="rlvr_linearity", table="table1", benchmark=AVERAGE)
+    gap = mean(equal(rows, method="logits_extrapolation"), "value")
+    return Quoted(
+        gap - mean(equal(rows, method="full_rl"), "value"),
+        f"table 1, printed means of four benchmarks, 1.5B; {_provenance(rows)}",
+    )

@@ -12,7 +12,6 @@ from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.shares import evenly_spaced
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -87,16 +86,17 @@ def _models(run: Run, trajectory: "Trajectory") -> dict[str, Path]:
 def _course(run: Run, trajectory: "Trajectory") -> Course:
     """Checkpoints that read the same answers, and the path between them where it was measured."""
     from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+    from rlvr_dynamics.measurement.settings import evenly_spread
     from rlvr_dynamics.run_directory.optimizer import optimizer_of
 
-    most, merged = run.config.behaviour.checkpoints, run.folder / MERGED
+    most, steps, merged = run.config.behaviour.checkpoints, trajectory.steps, run.folder / MERGED
     if not most:
         return Course()
-    folders = {
-        step: whole_folder(trajectory, step, merged)
-        for step in evenly_spaced(trajectory.steps, most)
-    }
-    return Course(folders, _path(run, trajectory.steps), optimizer_of(run))
+    # Equal spacings, which the optimizer's null needs, are worth up to half of the checkpoints.
+    even = (count for count in range(most, most // 2, -1) if len(steps) % count == 0)
+    chosen = evenly_spread(steps, next(even, most))
+    folders = {step: whole_folder(trajectory, step, merged) for step in chosen}
+    return Course(folders, _path(run, steps), optimizer_of(run))
 
 
 def _path(run: Run, steps: tuple[int, ...]) -> dict[int, float]:

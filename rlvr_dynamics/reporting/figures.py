@@ -2,6 +2,7 @@
 
 from rlvr_dynamics.reporting import (
     direction_figures,
+    function_figure,
     linearity_figures,
     method_figures,
     spectral_figures,
@@ -17,4 +18,5 @@ FIGURES: list[Artefact] = [
     *spectral_figures.FIGURES,
     *direction_figures.FIGURES,
     *linearity_figures.FIGURES,
+    *function_figure.FIGURES,
 ]

@@ -88,9 +88,10 @@ def scores_table(results: Results) -> Table:
         "questions with a correct sample; majority@n: the most frequent answer; a dash "
         "where other models gave more answers. By spelling alone: accuracy by a second grader "
         "that only compares texts, and on how many answers the two disagree. Then what became of "
-        "every answer; all but the correct ones count as wrong. Right and in the question: correct answers whose text also occurs in "
-        "the question, whether they were copied or worked out. Golds compared as text: reference "
-        "answers of the benchmark that cannot be parsed as mathematics.",
+        "every answer; all but the correct ones count as wrong. Right and in the question: correct "
+        "answers whose text also occurs in the question, whether they were copied or worked out. "
+        "Golds compared as text: reference answers of the benchmark that cannot be parsed as "
+        "mathematics.",
         frame,
         formats,
         headings,

@@ -8,6 +8,7 @@ from rlvr_dynamics.claims.in_words import in_units, measured_first
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.clock_table import clocks_table, optimizer_table
 from rlvr_dynamics.reporting.fidelity_table import fidelity_table
+from rlvr_dynamics.reporting.function_table import function_table, token_lines_table
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
     linearity_table,
@@ -67,6 +68,8 @@ def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> li
         _table("linearity_summary", linearity_table),
         _table("clocks", clocks_table),
         _table("optimizer", optimizer_table),
+        _table("token_lines", token_lines_table),
+        _table("function", function_table),
         _table("forecast_skill", forecast_table),
         *beside_paper,
         _table("columns", lambda _: columns_table()),

@@ -107,6 +107,15 @@ class Results:
                     }
         return frozenset(found)
 
+    def behaviour(self, name: str) -> pd.DataFrame | None:
+        """Return a table of the optional stage `behaviour`; None if it was not written.
+
+        Args:
+            name: A key of `BEHAVIOUR`.
+        """
+        path = self.run_dir / BEHAVIOUR[name].file
+        return read_parquet(path) if path.is_file() else None
+
     @property
     def missing_stages(self) -> list[str]:
         """Stages that left no table."""
