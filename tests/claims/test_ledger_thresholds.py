@@ -108,7 +108,7 @@ def columns(sign: int) -> dict[str, float]:
 def behaviour(sign: int) -> dict[str, float]:
     found = {"agreement": 0.9 + sign * 0.005, "perplexity": 0.9 + sign * 0.005}
     found |= {"guided": 0.9 + sign * 0.005, "alone": 0.898, "embedding": 0.99 + sign * 0.001}
-    return found | {"early": sign * 0.01}
+    return found | {"early": sign * 0.01, "lines": 0.7 + sign * 0.005, "noise": 0.698}
 
 
 def spread_sigmas(run: Path) -> None:
@@ -153,6 +153,7 @@ def verdicts(run: Path, out: Path) -> pd.Series:
 def test_a_little_above_every_threshold_every_claim_holds(above, tmp_path):
     found = verdicts(above, tmp_path / "out")
     expected = dict.fromkeys(["A8", "A9", "B3r", "B9l"], NONE) | {"A2m": OPEN}
+    expected["F9"] = FAIL  # it says the opposite of B2h: there the line does not forecast
     assert found[found != HOLD].to_dict() == expected
 
 
@@ -186,7 +187,7 @@ NULLS = {
     **{"heldout_r2_null_mean": 0.9805, "heldout_r2_null_high": 0.9808},
     **{"walk_mean": 0.9005, "walk_high": 0.902},
 }
-BESIDE_A_CONTROL = {"A1", "A1b", "A1p", "A2", "A3", "A3e", "A12", "B10", "B2p", "B2hp"}
+BESIDE_A_CONTROL = {"A1", "A1b", "A1p", "A2", "A3", "A3e", "A12", "B10", "F8", "B2p", "B2hp"}
 BESIDE_A_CONTROL |= {"A2m"}  # of one run it always is
 BESIDE_A_CONTROL |= {"B1f", "B2", "B2h", "B3", "B3o", "B3-30", "B3o-30", "B3x10", "B3x20"}
 
@@ -203,8 +204,8 @@ def test_where_its_control_passes_too_a_claim_is_open(place, tmp_path):
         columns(1) | NULLS,
     )
     spread_sigmas(run)
-    write_behaviour(run, behaviour(1) | {"alone": 0.902})
-    found = verdicts(run, tmp_path / "out")
+    write_behaviour(run, behaviour(1) | {"alone": 0.902, "noise": 0.702})
+    found = verdicts(run, tmp_path / "out").drop("F9")
     assert set(found[found == OPEN].index) == BESIDE_A_CONTROL
     assert set(found[found != OPEN]) == {HOLD, NONE}
 
@@ -303,9 +304,10 @@ def test_claims_about_other_training_are_judged_from_the_other_side(place, tmp_p
 
 
 def test_behaviour_is_measured_as_said(above, tmp_path):
-    table = study_ledger([above], tmp_path / "out").loc[["A10", "A11", "A12", "A13", "A14"]]
-    assert table["ours"].tolist() == pytest.approx([0.905, 0.905, 0.905, 0.991, 0.01])
-    assert table["n"].tolist() == [70, 70, 60, 2, 70]
+    ids = ["A10", "A11", "A12", "A13", "A14", "F8"]
+    table = study_ledger([above], tmp_path / "out").loc[ids]
+    assert table["ours"].tolist() == pytest.approx([0.905, 0.905, 0.905, 0.991, 0.01, 0.705])
+    assert table["n"].tolist() == [70, 70, 60, 2, 70, 41]
     # 1 - high, 1 - low; two logarithms apart; as stored; of two tokens; minus the null.
     own, other = (
         np.log(2.715 + np.array([-0.001, 0, 0.002])),
@@ -314,12 +316,12 @@ def test_behaviour_is_measured_as_said(above, tmp_path):
     below = np.hypot(own[1] - own[0], other[2] - other[1])
     beyond = np.hypot(own[2] - own[1], other[1] - other[0])
     ratio = 0.905 * np.exp([-below, beyond])
-    low = [0.903, ratio[0], 0.903, 0.99095, 0.009]
-    high = [0.906, ratio[1], 0.908, 0.99105, 0.012]
+    low = [0.903, ratio[0], 0.903, 0.99095, 0.009, 0.704]
+    high = [0.906, ratio[1], 0.908, 0.99105, 0.012, 0.707]
     assert table["ci_low"].tolist() == pytest.approx(low)
     assert table["ci_high"].tolist() == pytest.approx(high)
-    assert table.loc["A12", "null"] == pytest.approx(0.898)
-    assert table["null"].drop("A12").isna().all()
+    assert table.loc[["A12", "F8"], "null"].tolist() == pytest.approx([0.898, 0.698])
+    assert table["null"].drop(["A12", "F8"]).isna().all()
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(12, HOLD), (11, FAIL)])

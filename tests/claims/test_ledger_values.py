@@ -83,6 +83,11 @@ def kept_weights(run: Stored) -> pd.DataFrame:
     return pd.DataFrame({"value": 1 - run.table("norms", step=FINAL)["changed_share"]})
 
 
+def held_out_below_zero(run: Stored) -> pd.DataFrame:
+    found = run.table("linearity")["heldout_r2"]
+    return pd.DataFrame({"value": (found < 0).astype(float).where(found.notna())})
+
+
 class LeftVectors(OverTensors):
     """R² of partial least squares; the null is the higher of two means."""
 
@@ -216,10 +221,11 @@ def of_a_window(observe: int) -> dict[str, object]:
         "F5": Accuracies(points, (prediction("expo", observe), f"step_{observe}")),
         "F6": Accuracies(points, (prediction("first_update", observe), REAL)),
         "F7": skill("momentum", observe),
+        "F9": OverTensors(held_out_below_zero),
     }
 
 
-ELSEWHERE = {"A8", "A9", "A10", "A11", "A12", "A13", "A14", "B3r", "B9l"}
+ELSEWHERE = {"A8", "A9", "A10", "A11", "A12", "A13", "A14", "B3r", "B9l", "F8"}
 """Claims about other runs or other tables, with tests of their own."""
 
 

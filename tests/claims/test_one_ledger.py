@@ -77,7 +77,7 @@ def test_a_control_alone_is_what_its_ledger_is_about(tmp_path):
 
 def test_a_claim_is_one_entry(tmp_path, monkeypatch):
     mine = Claim(
-        "F8",
+        "F0",
         "ours",
         "Updates are short.",
         "ours",
@@ -91,7 +91,7 @@ def test_a_claim_is_one_entry(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "CLAIMS", (*ledger.CLAIMS, mine))
     run = build_run(tmp_path / "run")
     norms = pd.read_parquet(run / "measure" / "norms.parquet")
-    row = run_ledger(run).loc["F8"]
+    row = run_ledger(run).loc["F0"]
     last = norms[norms["step"] == norms["step"].max()]
     assert row["ours"] == pytest.approx(last["relative_update"].median())
     assert row["verdict"] == HOLDS and row["threshold"] == "> −1"

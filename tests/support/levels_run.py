@@ -67,7 +67,8 @@ def write_behaviour(folder: Path, levels: Mapping[str, float]) -> None:
     Args:
         folder: The run directory.
         levels: agreement, perplexity (base's over the trained model's), guided and alone (shares
-            of the gap), embedding (cosine) and early (share of the early tokens above the null).
+            of the gap), embedding (cosine), early (share of the early tokens above the null), and
+            lines and noise (median R² of the selected tokens and of their null).
     """
     place = {"metric": "non_greedy_position", "bin_low": 0.0, "null": 0.1}
     summary = [
@@ -111,3 +112,17 @@ def write_behaviour(folder: Path, levels: Mapping[str, float]) -> None:
         )
     ]
     save(pd.DataFrame(rows), folder / "behaviour" / "embeddings.parquet")
+    lines = [
+        {"writer": writer, "clock": clock, "selected": selected, "tokens": 41, "kept_share": 0.1}
+        | {"r2": r2, "r2_low": r2 - 0.001, "r2_high": r2 + 0.002, "heldout_r2": -0.5}
+        | {"null_r2": 0.5, "null_r2_low": 0.1, "null_r2_high": 0.9}
+        | {"optimizer_null_r2": levels["noise"], "optimizer_null_r2_low": 0.3}
+        | {"optimizer_null_r2_high": 0.9}
+        for writer, clock, selected, r2 in (
+            ("trained", "step", True, 0.4),
+            ("base", "path", True, 0.99),
+            ("base", "step", False, 0.45),
+            ("base", "step", True, levels["lines"]),
+        )
+    ]
+    save(pd.DataFrame(lines), folder / "behaviour" / "token_lines.parquet")
