@@ -152,7 +152,7 @@ def null_summaries(
     summaries = {}
     for key, pairs in fits.items():
         r2, heldout = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-        medians = np.array([np.median(each) for each, _ in pairs if len(each)])
+        medians = np.array([np.median(each) for each, _ in pairs if len(each)], dtype=np.float64)
         middle = float(np.median(r2)) if len(r2) else np.nan
         summaries[key] = _summary(r2, heldout, count, percentile_interval(middle, medians))
     return summaries

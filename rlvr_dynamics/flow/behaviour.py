@@ -9,6 +9,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.outside import foreign_companions
 from rlvr_dynamics.flow.score import MERGED, graders
 from rlvr_dynamics.flow.stage import Stage, sections
+from rlvr_dynamics.results.frames import values
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
@@ -25,12 +26,12 @@ PUT = ("dtype", "max_model_len", "max_tokens", "system_prompt", "template", "thi
 
 def _settings(config: RunConfig) -> dict[str, Any]:
     """What changes the tables; the device and the size of a batch do not."""
-    values = sections(config, "behaviour", "seed")
+    found = sections(config, "behaviour", "seed")
     for name in ("device", "batch"):
-        values["behaviour"].pop(name)
-    values |= {"scoring": config.scoring.model_dump(mode="json", include=set(PUT))}
-    values |= {"draws": config.report.bootstrap_draws, "graders": graders(config)}
-    return values | foreign_companions(config, steps=True)
+        found["behaviour"].pop(name)
+    found |= {"scoring": config.scoring.model_dump(mode="json", include=set(PUT))}
+    found |= {"draws": config.report.bootstrap_draws, "graders": graders(config)}
+    return found | foreign_companions(config, steps=True)
 
 
 def job_of(run: Run, out: Path) -> Job:
@@ -109,8 +110,10 @@ def _path(run: Run, steps: tuple[int, ...]) -> dict[int, float]:
     if not file.is_file() or even_spacing(np.array(steps)) is None:
         return {}
     norms = read_parquet(file, columns=["step", "step_norm"])
-    squares = (norms["step_norm"] ** 2).groupby(norms["step"]).sum()
-    lengths = squares.reindex([*steps]).to_numpy(dtype=np.float64) ** 0.5
+    squares = norms.assign(square=values(norms, "step_norm") ** 2).pivot_table(
+        index="step", values="square", aggfunc="sum"
+    )
+    lengths = np.sqrt(values(squares.reindex([*steps]), "square"))
     if not (lengths > 0.0).all():
         return {}
     return dict(zip(steps, np.cumsum(lengths).tolist(), strict=True))

@@ -19,7 +19,7 @@ def token_lines_table(results: Results) -> Table:
     title = "Lines through the log-probability of a token"
     lines = results.behaviour("token_lines")
     if lines is None:
-        return Table("token_lines", title, missing=MISSING)
+        return Table("token_lines", title, "", None, missing=MISSING)
     rows = []
     for line in lines.to_dict("records"):
         about = {
@@ -70,7 +70,7 @@ def function_table(results: Results) -> Table:
     title = "Fixed answers under the checkpoints"
     table = results.behaviour("function")
     if table is None:
-        return Table("function", title, missing=MISSING)
+        return Table("function", title, "", None, missing=MISSING)
     rows = [
         {
             "answers of": writer,
