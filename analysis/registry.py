@@ -11,6 +11,8 @@ from rlvr_dynamics.reporting.artefact import Artefact
 # printed order.
 MODULES: tuple[str, ...] = (
     "ours.regime_map",
+    "ours.clocks",
+    "ours.no_signal",
     "ours.ledger_tables",
     "alpharl.accuracy_by_share",
     "alpharl.accuracy_by_stage",

@@ -28,5 +28,5 @@ QUESTION = Question(
             tables=TABLES,
         ),
     ),
-    artefacts=("regime_map", "regimes"),
+    artefacts=("regime_map", "regimes", "clocks_over_rates", "no_signal"),
 )

@@ -147,6 +147,19 @@ CLAIMS = [
         needs_level=True,
     ),
     Claim(
+        "F4p",
+        "ours",
+        "The same line, drawn against the length of the path, predicts a model as accurate as the "
+        "real one.",
+        "ours, of arXiv 2601.04537",
+        "accuracy(two-point line on the path clock) − accuracy(real final), in domain",
+        GOOD_ENOUGH,
+        needs=WINDOW_NEEDED,
+        measure=accuracies("weight_extrapolation_path", "real"),
+        windows=PAPER_WINDOWS,
+        needs_gain=True,
+    ),
+    Claim(
         "F5",
         "follow_up",
         "ExPO is more accurate than the checkpoint it extrapolates from.",

@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.claims.claim import AT_MOST_ONE, RELEX, Claim, Threshold
-from rlvr_dynamics.claims.measures import forecast, over_tensors, table
+from rlvr_dynamics.claims.measures import Rows, forecast, over_tensors, table
 from rlvr_dynamics.claims.quoted import Quoted, quote
 from rlvr_dynamics.claims.relex import EARLY, LONGER, PAPER_WINDOWS
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.frames import has, known, median, values
 from rlvr_dynamics.results.run import Results
 
+NAMES = {"relex": "RELEX", "relex_path": "RELEX on the path clock (ours)"}
 FORECAST_NEEDED = "needs a RELEX forecast of the final step from 15 or 20 %"
 
 
@@ -19,9 +20,13 @@ def _positive(_results: Results, rows: pd.DataFrame) -> str:
     return f"positive in {int((skill > 0).sum())} of {len(skill)} tensors"
 
 
-def _nearer(results: Results, observe: int | None) -> pd.DataFrame | None:
-    """Return the cosines of the forecast and the held update with the true one, and their gap."""
-    rows, norms = forecast("relex")(results, observe), results.tables["norms"]
+def _nearer(method: str) -> Rows:
+    """Return rows with the cosines of forecast and held update with the true one, and their gap."""
+    return lambda results, observe: _gaps(results, observe, method)
+
+
+def _gaps(results: Results, observe: int | None, method: str) -> pd.DataFrame | None:
+    rows, norms = forecast(method)(results, observe), results.tables["norms"]
     final = results.final_step
     if rows is None or norms is None or not has(rows, "cosine", "sse_hold"):
         return None
@@ -47,18 +52,19 @@ def _geometry(method: str, metric: str) -> Quoted:
     )
 
 
-def _forecasts(id: str, window: str, windows: tuple[float, ...]) -> Claim:
+def _forecasts(id: str, window: str, windows: tuple[float, ...], method: str = "relex") -> Claim:
     return Claim(
         id,
         "ours",
-        f"In the weights themselves, RELEX from {window} is closer to the final model than the "
-        "last observed checkpoint.",
+        f"In the weights themselves, {NAMES[method]} from {window} is closer to the final model "
+        "than the last observed checkpoint.",
         f"ours, of {RELEX}",
         "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
         Threshold(">", 0),
-        needs="needs a RELEX forecast of the final step, whose real checkpoint exists",
+        needs=f"needs a forecast of the final step by {NAMES[method]}, whose real checkpoint "
+        "exists",
         measure=over_tensors(
-            forecast("relex"),
+            forecast(method),
             "skill",
             null=0.0,
             statistic=np.median,
@@ -70,19 +76,21 @@ def _forecasts(id: str, window: str, windows: tuple[float, ...]) -> Claim:
     )
 
 
-def _points_nearer(id: str, window: str, windows: tuple[float, ...]) -> Claim:
+def _points_nearer(
+    id: str, window: str, windows: tuple[float, ...], method: str = "relex"
+) -> Claim:
     return Claim(
         id,
         "ours",
-        f"RELEX's predicted update from {window} points closer to the true one than the last "
-        "observed update does.",
+        f"The predicted update of {NAMES[method]} from {window} points closer to the true one than "
+        "the last observed update does.",
         f"ours, of {RELEX}, appendix B (cosine 0.72 early, falling to 0.35)",
-        "median over tensors of cosine(RELEX, true) − cosine(last observed, true), updates from "
-        "the base, at the final step",
+        "median over tensors of cosine(predicted, true) − cosine(last observed, true), updates "
+        "from the base, at the final step",
         Threshold(">", 0),
-        needs="needs the measure stage, and a RELEX forecast of the final step",
+        needs=f"needs the measure stage, and a forecast of the final step by {NAMES[method]}",
         measure=over_tensors(
-            _nearer, "nearer", null=0.0, statistic=np.median, unit="tensors", facts=_cosines
+            _nearer(method), "nearer", null=0.0, statistic=np.median, unit="tensors", facts=_cosines
         ),
         windows=windows,
     )
@@ -91,8 +99,10 @@ def _points_nearer(id: str, window: str, windows: tuple[float, ...]) -> Claim:
 CLAIMS = [
     _forecasts("B6", EARLY, PAPER_WINDOWS),
     _forecasts("B6-30", LONGER, (0.3,)),
+    _forecasts("B6p", EARLY, PAPER_WINDOWS, "relex_path"),
     _points_nearer("B7", EARLY, PAPER_WINDOWS),
     _points_nearer("B7-30", LONGER, (0.3,)),
+    _points_nearer("B7p", EARLY, PAPER_WINDOWS, "relex_path"),
     Claim(
         "B11",
         "relex",

@@ -14,6 +14,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.progress import bar
 
+OF_METHOD = ("uses_future", "clock", "continuation")
 _PIECE = 1 << 18
 
 
@@ -32,7 +33,7 @@ def forecast_errors(
 
     Returns:
         One row per prediction and tensor, with the columns of the table `forecast` except
-        `uses_future`, which the caller adds. A ratio with a zero denominator is NaN.
+        `OF_METHOD`, which the caller adds. A ratio with a zero denominator is NaN.
 
     Raises:
         UserError: A prediction is not of the same model as the base, a shard differs from its
@@ -56,7 +57,7 @@ def forecast_errors(
             errors = _tensor_errors(trajectory, predicted, name, observe, step)
             rows.append({"method": method, "observe": observe, "step": step, **errors})
     trajectory.settle()
-    columns = [name for name in TABLES["forecast"].names if name != "uses_future"]
+    columns = [name for name in TABLES["forecast"].names if name not in OF_METHOD]
     return pd.DataFrame(rows, columns=columns)
 
 

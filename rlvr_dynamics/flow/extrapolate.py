@@ -82,9 +82,24 @@ def extrapolate(run: Run, folder: Path) -> None:
     forecast = forecast_errors(trajectory, known, progress=True)
     future = {made.method: made.uses_future for made, _ in rows}
     forecast["uses_future"] = [future[method] for method in forecast["method"]]
+    clocks = _clocks(settings)
+    for place, name in enumerate(("clock", "continuation")):
+        forecast[name] = [clocks.get(method, (None, None))[place] for method in forecast["method"]]
     write_parquet(folder / "forecast.parquet", forecast)
     write_parquet(folder / "index.parquet", index)
     _remove_others(folder, index)
+
+
+def _clocks(settings: Extrapolation) -> dict[str, tuple[str, str | None]]:
+    """Return clock and continuation by label, of the methods that have a choice."""
+    found = {}
+    for method in settings.methods:
+        declared = EXTRAPOLATORS[method.name].parameters
+        for label, parameters in method.variants.items() if "clock" in declared else ():
+            chosen = complete_parameters(method.title, declared, parameters)
+            on_path = chosen["clock"] == "path"
+            found[label] = (chosen["clock"], chosen["continuation"] if on_path else None)
+    return found
 
 
 def _predict(
@@ -194,7 +209,7 @@ def _own_folders(folder: Path, depth: int) -> list[Path]:
 
 STAGE = Stage(
     name="extrapolate",
-    version=2,
+    version=3,
     needs=("train",),
     required=("train",),
     packages=("numpy", "torch"),

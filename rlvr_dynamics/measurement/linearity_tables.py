@@ -65,12 +65,20 @@ def scores_with_nulls(
     """
     cosines = increment_cosines(statistics.gram)
     share = drift_share(cosines)
-    nulls = _nulls(labels["tensor"], d, share, statistics, settings)
+    correlations = _correlations(share, statistics, settings)
+    seeds = seeds_of(settings, labels["tensor"])
+    nulls = {
+        walk: null_components(statistics.step_norms, d, settings.draws, seeds, correlation)
+        for walk, correlation in correlations.items()
+    }
+    noise = correlations.get("optimizer")
     count = min(len(svd.singular_values), settings.top_k)
     explained: dict[str, float] = {}
     for name, sample in nulls.items():
         explained |= quantiles(sample.explained_variance, NULL_WALKS[name].of_variance)
     explained |= {f"optimizer_autocorrelation_{lag}": autocorrelation(cosines, lag) for lag in LAGS}
+    for lag in LAGS if noise is not None else ():
+        explained[f"optimizer_null_autocorrelation_{lag}"] = autocorrelation(noise, lag)
     explained["optimizer_drift_share"] = share
     drawn = {"draws": settings.draws, "seed": settings.seed}
     first = np.arange(count) == 0
@@ -90,10 +98,10 @@ def scores_with_nulls(
     }
 
 
-def _nulls(
-    name: str, d: int, share: float, statistics: TensorStatistics, settings: MeasureSettings
-) -> dict[str, NullComponents]:
-    """Draw every walk of `NULL_WALKS` that can be drawn.
+def _correlations(
+    share: float, statistics: TensorStatistics, settings: MeasureSettings
+) -> dict[str, np.ndarray | None]:
+    """Return the correlations between the steps of every walk of `NULL_WALKS` that can be drawn.
 
     The optimizer's needs even steps and a known optimizer, the drift a long trajectory besides.
     """
@@ -106,11 +114,7 @@ def _nulls(
         correlations["optimizer"] = with_drift(noise, share_of(decay, statistics.step_norms))
         if math.isfinite(share):
             correlations["drift"] = with_drift(noise, share)
-    seeds = seeds_of(settings, name)
-    return {
-        walk: null_components(statistics.step_norms, d, settings.draws, seeds, correlation)
-        for walk, correlation in correlations.items()
-    }
+    return correlations
 
 
 def _lines(

@@ -1,12 +1,14 @@
 """Tables of the weights as a whole: explained variance, rank shares, oracle, forecasts."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.results.forecasts import COUNTED, own_forecasts
+from rlvr_dynamics.results.forecasts import COUNTED, own_forecasts, path_ratios
 from rlvr_dynamics.results.formatting import integer, interval, number, percent, rank_order
-from rlvr_dynamics.results.frames import equal, last_step, mean, median, numbers
+from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.intervals import UNDEFINED, bootstrap
@@ -147,6 +149,8 @@ def forecast_table(results: Results) -> Table:
                 "observe": observe or None,
                 "step": step,
                 "method": results.method_name(method),
+                "clock": _clock(group),
+                "path": _path_ratio(results, group, observe, step),
                 "median skill": middle.value,
                 "interval": interval(middle.low, middle.high),
                 "skill > 0": f"{int((skill > 0).sum())} of {len(skill)}",
@@ -156,7 +160,8 @@ def forecast_table(results: Results) -> Table:
         )
     formats = {
         **dict.fromkeys(["observe", "step"], integer),
-        **dict.fromkeys(["median skill", "median cosine", "median magnitude ratio"], number),
+        **dict.fromkeys(["path", "median skill", "median cosine"], number),
+        "median magnitude ratio": number,
     }
     return Table(
         "forecast_skill",
@@ -164,8 +169,25 @@ def forecast_table(results: Results) -> Table:
         "Skill 1 − SSE / SSE(hold the last observed checkpoint, or the base where none was "
         "observed): median over tensors with its 95 % bootstrap interval, and in how many tensors "
         f"it is above 0. {COUNTED} Cosine and magnitude ratio: predicted to true update from the "
-        "base (the paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70).",
+        "base (the paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70). "
+        "Clock: the axis on which a line is continued, for methods with a choice. Path: predicted "
+        "over true length of the path Σ ‖W_t − W_t−1‖ from the base to the target, median over "
+        "tensors; the prediction has the window alone, and steps beyond training have no true one.",
         pd.DataFrame(rows),
         formats,
-        {"observe": "observed to"},
+        {"observe": "observed to", "path": "path, predicted / true"},
     )
+
+
+def _clock(group: pd.DataFrame) -> str | None:
+    clocks = known(group, "clock")["clock"] if "clock" in group else []
+    return str(clocks.iloc[0]) if len(clocks) else None
+
+
+def _path_ratio(results: Results, group: pd.DataFrame, observe: int, step: int) -> float:
+    ratios = path_ratios(results)
+    if ratios is None or _clock(group) != "path":
+        return math.nan
+    used = str(group["continuation"].iloc[0])
+    here = equal(ratios, observe=observe, step=step, continuation=used)
+    return median(select(here, here["tensor"].isin(list(group["tensor"]))), "path_ratio")

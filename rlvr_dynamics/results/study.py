@@ -11,6 +11,7 @@ from rlvr_dynamics.results.formatting import distinct_titles, scientific
 from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.run_directory.configuration import check_has_config
 from rlvr_dynamics.schema.data import NO_SIGNAL
+from rlvr_dynamics.schema.optimizers import optimizer_keys
 
 NO_CONTROL = "none"
 
@@ -34,12 +35,21 @@ class Cell:
 
     @cached_property
     def algorithm(self) -> str:
-        """Name of the algorithm, as in `configs/algorithm`; `given` for somebody's checkpoints."""
+        """Name of the algorithm, as in `configs/algorithm`; `given` for somebody's checkpoints.
+
+        Another optimizer than AdamW with its usual betas follows it, so that no reader takes such
+        a run for the algorithm as papers train it.
+        """
         config = self.results.config
         if config.source.base:
             return "given"
         published = config.source.published
-        return (published and published.method) or config.algorithm.name or "unknown"
+        if published is not None and published.method:
+            return published.method
+        found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
+        optimizer = "another optimizer" if found is None else found.unusual
+        name = config.algorithm.name or "unknown"
+        return f"{name} ({optimizer})" if optimizer and not config.source.is_given else name
 
     @property
     def learning_rate(self) -> float | None:

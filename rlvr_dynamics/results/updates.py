@@ -78,17 +78,9 @@ def is_usual_adam(results: Results) -> bool:
 
     Somebody's checkpoints are taken to be such.
     """
-    algorithm, trainer = results.config.algorithm, results.config.trainer
-    if results.config.source.is_given:
-        return True
-    found = optimizer_keys(
-        algorithm.optimizer,
-        algorithm.betas,
-        algorithm.weight_decay,
-        algorithm.grad_clip,
-        trainer.verl_overrides,
-    )
-    return found is not None and found.betas == (0.9, 0.999)
+    config = results.config
+    found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
+    return config.source.is_given or (found is not None and not found.unusual)
 
 
 def moved(results: Results) -> Moved | None:

@@ -25,13 +25,7 @@ def optimizer_of(run: Run) -> OptimizerRecord:
         known = table[["step", name]].dropna()
         return dict(zip(known["step"].astype(int), known[name].astype(float), strict=True))
 
-    found = optimizer_keys(
-        algorithm.optimizer,
-        algorithm.betas,
-        algorithm.weight_decay,
-        algorithm.grad_clip,
-        trainer.verl_overrides,
-    )
+    found = optimizer_keys(algorithm, trainer.verl_overrides)
     if found is None:
         return OptimizerRecord(beta1=None, learning_rates=column(RATE))
     return OptimizerRecord(

@@ -3,10 +3,12 @@
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from rlvr_dynamics.schema.overrides import key_of, value_at
 
 OPTIM = "actor_rollout_ref.actor.optim"
+USUAL_BETAS = (0.9, 0.999)
 CLASSES = {"adamw": "AdamW", "sgd": "SGD"}  # of torch.optim
 _ARGUMENTS = f"{OPTIM}.override_optimizer_config"
 
@@ -27,42 +29,53 @@ class OptimizerKeys:
     weight_decay: float
     grad_clip: float
 
+    @property
+    def unusual(self) -> str:
+        """What sets it apart from AdamW with its usual betas, in words; empty for that one."""
+        if self.name == "sgd":
+            return f"SGD, momentum {self.betas[0]:g}"
+        return "" if self.betas == USUAL_BETAS else f"betas {self.betas[0]:g}, {self.betas[1]:g}"
 
-def optimizer_keys(
-    name: str,
-    betas: tuple[float, float],
-    weight_decay: float,
-    grad_clip: float,
-    overrides: Iterable[str],
-) -> OptimizerKeys | None:
-    """Return the optimizer of a run whose `trainer.verl_overrides` may have changed it.
+
+class Chosen(Protocol):
+    """The keys of `algorithm` that are about the optimizer, of a run or of its recording."""
+
+    @property
+    def optimizer(self) -> str: ...  # noqa: D102
+    @property
+    def betas(self) -> tuple[float, float]: ...  # noqa: D102
+    @property
+    def weight_decay(self) -> float: ...  # noqa: D102
+    @property
+    def grad_clip(self) -> float: ...  # noqa: D102
+
+
+def optimizer_keys(algorithm: Chosen, overrides: Iterable[str]) -> OptimizerKeys | None:
+    """Return the optimizer of a run whose overrides of verl's keys may have changed it.
 
     Args:
-        name: `algorithm.optimizer`.
-        betas: `algorithm.betas`.
-        weight_decay: `algorithm.weight_decay`.
-        grad_clip: `algorithm.grad_clip`.
+        algorithm: The section `algorithm` of its configuration.
         overrides: `trainer.verl_overrides`.
 
     Returns:
         None where the overrides choose an optimizer, or arguments of one, that are not known here.
     """
     given = list(overrides)
-    chosen = value_at(given, f"{OPTIM}.optimizer") or CLASSES[name]
+    chosen = value_at(given, f"{OPTIM}.optimizer") or CLASSES[algorithm.optimizer]
     library = value_at(given, f"{OPTIM}.optimizer_impl") or "torch.optim"
     further = any(key_of(each).startswith((_ARGUMENTS, f"+{OPTIM}")) for each in given)
     whole = any(key_of(each) == OPTIM for each in given)
     if chosen not in CLASSES.values() or library != "torch.optim" or further or whole:
         return None
     try:
-        decays = ast.literal_eval(value_at(given, f"{OPTIM}.betas") or str(betas))
-        decay = float(value_at(given, f"{OPTIM}.weight_decay") or weight_decay)
-        clip = float(value_at(given, f"{OPTIM}.clip_grad") or grad_clip)
+        decays = ast.literal_eval(value_at(given, f"{OPTIM}.betas") or str(algorithm.betas))
+        decay = float(value_at(given, f"{OPTIM}.weight_decay") or algorithm.weight_decay)
+        clip = float(value_at(given, f"{OPTIM}.clip_grad") or algorithm.grad_clip)
         first, second = (float(each) for each in decays)
     except (ValueError, SyntaxError, TypeError):
         return None
     if chosen == CLASSES["adamw"]:
         return OptimizerKeys("adamw", (first, second), decay, clip)
     # verl gives betas to Adam alone: without our key SGD has no momentum.
-    momentum = betas[0] if name == "sgd" else 0.0
+    momentum = algorithm.betas[0] if algorithm.optimizer == "sgd" else 0.0
     return OptimizerKeys("sgd", (momentum,), decay, clip)

@@ -18,7 +18,7 @@ NUMBERS = ["ours", "ci_low", "ci_high", "null", "n"]
 BOUNDED = {
     **dict.fromkeys(["B1", "B1f", "B2", "B2p", "B2h", "B2hp", "F1", "F2"], (0.0, 1.0)),
     **dict.fromkeys(["A6", "A6p"], (0.0, math.inf)),
-    **dict.fromkeys(["A2", "A2h", "A3e", "B6", "B11", "B13", "F7"], (-math.inf, 1.0)),
+    **dict.fromkeys(["A2", "A2h", "A3e", "B6", "B6p", "B11", "B13", "F7"], (-math.inf, 1.0)),
 }
 
 OTHER_TRAINING = ["A8", "A9"]  # claims about runs that are none of these

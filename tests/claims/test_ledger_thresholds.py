@@ -67,6 +67,7 @@ def right(sign: int, **other: int) -> dict[str, int]:
     at = f"__observe_30__{REAL}"
     for method in ("relex_rank5", "relex_rank10", "relex_polynomial", "relex_sinusoid", "neural"):
         found[f"{method}{at}"] = relex + margin
+    found[f"weight_extrapolation_path{at}"] = FULL - margin
     for method in ("weight_extrapolation", "alpharl"):
         found[f"{method}{at}"] = relex - sign * NEAR
     found[f"first_update{at}"] = FULL - margin
@@ -97,6 +98,7 @@ def columns(sign: int) -> dict[str, float]:
         **{"share_1%": near(0.365, 0.001), "share_1%_null": 0.3645},
         **{"norm_share": near(0.193, 0.001), "norm_share_null": 0.0328},
         **{"skill_relex": near(0, 0.01), "skill_momentum": near(0, 0.01)},
+        "skill_relex_path": near(0, 0.01),
         **{"cosine": near(0.35, 0.01), "held_cosine": 0.35, "magnitude_ratio": near(1, 0.01)},
         **{"oracle_1": near(0.9, 0.005), "oracle_3": 0.9 - sign * 0.3},
         **{"changed_share": 0.3 - sign * 0.005, "rank_used": near(0.9, 0.005)},
@@ -215,8 +217,9 @@ def test_without_a_gain_no_claim_about_accuracy_holds(place, tmp_path):
     run = write_levels(place / "lost", right(1, base=FULL + NEAR), columns(1))
     spread_sigmas(run)
     found = verdicts(run, tmp_path / "out")
-    weights = {"A2", "A2h", "A6", "A6p", "B1", "B1f", "B2", "B2h", "B6", "B6-30"}
-    weights |= {"B7", "B7-30", "B11", "B12", "B13", "F1", "F2", "F3", "F7", "B2p", "B2hp", "P1"}
+    weights = {"A2", "A2h", "A6", "A6p", "B1", "B1f", "B2", "B2h", "B6", "B6-30", "B6p"}
+    weights |= {"B7", "B7-30", "B7p", "B11", "B12", "B13", "F1", "F2", "F3", "F7"}
+    weights |= {"B2p", "B2hp", "P1"}
     assert set(found[found == HOLD].index) == weights
     accuracy = ["A1", "A1b", "A3", "B3", "B3o", "B3-30", "B4", "B4-30", "B5", "B5-30"]
     assert set(found[accuracy]) == {OPEN}

@@ -39,11 +39,11 @@ def column(table: str, value: str, null: str = "", **where: object):
     return rows
 
 
-def held_cosine_gain(observe: int):
+def held_cosine_gain(observe: int, method: str = "relex"):
     """Cosine of the forecast minus that of the held update, from the three sides' lengths."""
 
     def rows(run: Stored) -> pd.DataFrame:
-        table = run.table("forecast", method="relex", observe=observe, step=FINAL)
+        table = run.table("forecast", method=method, observe=observe, step=FINAL)
         norms = run.table("norms").set_index(["tensor", "step"])["update_norm"]
         held, true = (
             norms[[(name, step) for name in table["tensor"]]] for step in (observe, FINAL)
@@ -213,11 +213,14 @@ def of_a_window(observe: int) -> dict[str, object]:
         "B10": Accuracies(points, (f"trajectory_oracle__{REAL}", REAL), RANDOM),
         "B11": OverTensors(column("forecast", "cosine", **real), median=True),
         "B12": OverTensors(column("forecast", "magnitude_ratio", **real), median=True),
+        "B6p": skill("relex_path", observe, 0.0),
+        "B7p": OverTensors(held_cosine_gain(observe, "relex_path"), median=True, null=0.0),
         "B13": OverTensors(column("oracle", "cosine", rank=1, **matrix), median=True),
         "F1": OverTensors(kept_weights),
         "F2": OverTensors(used_rank),
         "F3": OverTensors(principal),
         "F4": Accuracies(points, (prediction("weight_extrapolation", observe), REAL)),
+        "F4p": Accuracies(points, (prediction("weight_extrapolation_path", observe), REAL)),
         "F5": Accuracies(points, (prediction("expo", observe), f"step_{observe}")),
         "F6": Accuracies(points, (prediction("first_update", observe), REAL)),
         "F7": skill("momentum", observe),

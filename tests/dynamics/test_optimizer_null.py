@@ -174,6 +174,21 @@ def test_drift_is_told_from_noise():
     np.testing.assert_allclose(cosines, with_drift(np.eye(100), 0.2), atol=5 / np.sqrt(D))
 
 
+def test_the_gram_matrix_gives_what_the_increments_themselves_give():
+    generator = np.random.default_rng(1)
+    path = np.cumsum(1.0 + generator.standard_normal((40, 300)), axis=0)
+    steps = np.diff(path, axis=0, prepend=0.0)
+    unit = steps / np.linalg.norm(steps, axis=1)[:, None]
+    found = increment_cosines(path @ path.T)
+    np.testing.assert_allclose(found, unit @ unit.T, atol=1e-9)
+    pairs = [(s, t) for s in range(40) for t in range(s + 1, 40)]
+    for lag in (1, 10):
+        apart = [unit[s] @ unit[t] for s, t in pairs if t - s == lag]
+        assert autocorrelation(found, lag) == pytest.approx(np.mean(apart), abs=1e-9)
+    far = [unit[s] @ unit[t] for s, t in pairs if t - s >= 30]
+    assert drift_share(found) == pytest.approx(np.mean(far), abs=1e-9)
+
+
 def test_short_and_resting_trajectories_have_no_drift_share():
     assert np.isnan(drift_share(np.eye(30)))
     assert drift_share(np.eye(31)) == 0.0

@@ -55,6 +55,18 @@ def test_a_power_law_is_continued_exactly_and_constant_steps_are_repeated():
     np.testing.assert_allclose(found, [bent(30) + 10 * mean], rtol=1e-12)
 
 
+def test_a_noisy_path_is_continued_by_the_least_squares_line_through_the_logarithms():
+    generator = np.random.default_rng(2)
+    steps = np.array(STEPS)
+    lengths = 0.3 * steps**-0.4 * np.exp(0.2 * generator.standard_normal(len(steps)))
+    lengths[15] = 0.0  # a step that did not move is no point of the line
+    late = np.flatnonzero((np.arange(len(steps)) >= 10) & (lengths > 0.0))
+    slope, level = np.polyfit(np.log(steps[late]), np.log(lengths[late]), 1)
+    exact = lengths.sum() + sum(np.exp(level) * step**slope for step in range(31, 91))
+    found = continued_path(steps, lengths, np.array([90]), "power_law")
+    assert found[0] == pytest.approx(exact, rel=1e-9)
+
+
 def test_every_tenth_checkpoint_has_the_same_clock():
     steps = np.array(STEPS) * 10
     lengths = (steps / 10.0) ** -0.5

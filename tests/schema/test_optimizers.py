@@ -2,13 +2,15 @@
 
 import pytest
 
+from rlvr_dynamics.run_directory.configuration import RecordedAlgorithm
 from rlvr_dynamics.schema.optimizers import OPTIM, OptimizerKeys, optimizer_keys
 
 USUAL = OptimizerKeys("adamw", (0.9, 0.999), 0.01, 1.0)
 
 
 def found(*overrides, name="adamw", betas=(0.9, 0.999)):
-    return optimizer_keys(name, betas, 0.01, 1.0, [f"{OPTIM}.{each}" for each in overrides])
+    algorithm = RecordedAlgorithm(optimizer=name, betas=betas)
+    return optimizer_keys(algorithm, [f"{OPTIM}.{each}" for each in overrides])
 
 
 def test_the_keys_are_taken_as_they_stand():
@@ -16,6 +18,9 @@ def test_the_keys_are_taken_as_they_stand():
     assert found(betas=(0.0, 0.99)) == OptimizerKeys("adamw", (0.0, 0.99), 0.01, 1.0)
     assert found(name="sgd", betas=(0.8, 0.999)) == OptimizerKeys("sgd", (0.8,), 0.01, 1.0)
     assert found("lr=1e-4", "lr_warmup_steps=3") == USUAL
+    assert USUAL.unusual == ""
+    assert found(betas=(0.0, 0.999)).unusual == "betas 0, 0.999"
+    assert found(name="sgd").unusual == "SGD, momentum 0.9"
 
 
 def test_an_override_wins():

@@ -23,6 +23,7 @@ FAR = (250, 320)
 VARIANTS = (
     *("relex_raw", "relex_rank5", "relex_rank10", "relex_polynomial", "relex_sinusoid", "neural"),
     *("weight_extrapolation", "expo", "alpharl", "first_update", "momentum"),
+    *("relex_path", "weight_extrapolation_path"),
 )
 RECONSTRUCTED = (
     *("rank1_recovery", "random_update", "trajectory_oracle", "recovery_1_percent"),

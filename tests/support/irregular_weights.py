@@ -31,6 +31,7 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 RANKS = ("1", "1%", "5%", "40%")
 COMPONENTS = 7
 FORECASTS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "first_update", "neural")
+FORECASTS += ("relex_path",)
 RANGES = {
     **{"update_norm": (0.02, 0.09), "base_norm": (3, 9), "relative_update": (0.004, 0.02)},
     **{"changed_share": (0.1, 0.5), "step_changed_share": (0.02, 0.2), "step_norm": (0.004, 0.02)},

@@ -54,6 +54,18 @@ TABLES = (
         Column("magnitude_ratio", "ratio", "‖Ŵ − W_0‖_F / ‖W_t − W_0‖_F", f"{B}, appendix B"),
         DTYPE,
         USES_FUTURE,
+        Column(
+            "clock",
+            "name",
+            "axis on which the line was continued: `step` the step number, `path` the length of "
+            "the path; missing for methods without the choice",
+        ),
+        Column(
+            "continuation",
+            "name",
+            "how the path was continued after the window: `power_law` of the step lengths in its "
+            "last two thirds, or `constant`, their mean; missing on the step number",
+        ),
     ),
     table(
         "predictions/index.parquet",

@@ -101,6 +101,14 @@ TABLES = (
             )
             for lag in LAGS
         ),
+        *(
+            Column(
+                f"optimizer_null_autocorrelation_{lag}",
+                "cosine",
+                f"the same, expected of {NULL_WALKS['optimizer'].words}",
+            )
+            for lag in LAGS
+        ),
         Column(
             "optimizer_drift_share",
             "share",
