@@ -14,6 +14,7 @@ MODULES: tuple[str, ...] = (
     "ours.clocks",
     "ours.no_signal",
     "ours.ledger_tables",
+    "ours.dtypes",
     "alpharl.accuracy_by_share",
     "alpharl.accuracy_by_stage",
     "alpharl.accuracy_by_rank",

@@ -30,6 +30,7 @@ MODULES = (
     "seeds",
     "regimes",
     "updates",
+    "real_model",
 )
 LEDGER = "claims"  # the name that `analysis` gives its ledger's question, which means all of these
 SHOWN = 3

@@ -17,10 +17,14 @@ CONTROLS = tuple(name for name, cell in _STUDY.items() if cell.shuffled)
 TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
 DETAILED = TRAINED[0]  # the cell with the long lists, such as one projection at a time
 
-# A repeat of a cell of the grid or of configs/exp: as the control, with other updates or seed.
+# A repeat of a cell of the grid or of configs/exp: a control, with other updates, rate or seed.
 _VARIANT = re.compile(
-    r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-mini(?P<mini>\d+))?(-seed(?P<seed>\d+))?"
+    r"(?P<exp>[a-z0-9_]+?)(?P<shuffled>-shuffled)?(-mini(?P<mini>\d+))?(-lr(?P<rate>\de-\d+))?"
+    r"(-seed(?P<seed>\d+))?"
 )
+
+AS = "-as-"  # before the dtype in which a cell's checkpoints are read again
+_TRAINED = (("base", "prepare/base"), ("checkpoints", "train/checkpoints"))
 
 ALPHARL_8B = ("dapo_qwen3_8b", "grpo_qwen3_8b", "rloo_qwen3_8b")
 ALPHARL_OTHERS = (
@@ -47,7 +51,8 @@ def arguments(cell: str, runs: Path) -> list[str]:
 
     Args:
         cell: A study cell, or a name in `configs/exp`, optionally followed by `-shuffled`,
-            `-miniN` (prompts in an update) and `-seedN`, in this order.
+            `-miniN` (prompts in an update), `-lrRATE` and `-seedN`, in this order; and `-as-DTYPE`
+            for the checkpoints of such a cell read in another dtype.
         runs: The folder of run directories; the study's are in its subfolder `study`.
 
     Raises:
@@ -56,6 +61,10 @@ def arguments(cell: str, runs: Path) -> list[str]:
     study = _STUDY.get(cell)
     if study is not None:
         return _study_arguments(study, runs)
+    trained, _, dtype = cell.partition(AS)
+    if dtype:
+        folders = (f"source.{name}={runs / trained / place}" for name, place in _TRAINED)
+        return ["+exp=trajectory", *folders, f"measure.round_to={dtype}", f"run_dir={runs / cell}"]
     match = _VARIANT.fullmatch(cell)
     if match is None or match["exp"] not in experiments():
         raise UserError(f"no cell is called {cell}", way_out="python -m experiments.grid lists")
@@ -64,6 +73,8 @@ def arguments(cell: str, runs: Path) -> list[str]:
         found.append("data.shuffle_answers=true")
     if match["mini"]:
         found.append(f"trainer.mini_batch_prompts={match['mini']}")
+    if match["rate"]:
+        found.append(f"algorithm.learning_rate={match['rate']}")
     if match["seed"]:
         found.append(f"seed={match['seed']}")
     if cell != match["exp"] or runs != Path("outputs"):

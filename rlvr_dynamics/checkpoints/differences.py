@@ -20,6 +20,7 @@ from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.mapped import MappedTensor, can_map
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.dynamics import beside_rounded
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 1 << 30
@@ -53,7 +54,12 @@ def _refuse_non_finite(
             + f", element {start + first} is {float(values[first])}",
             where=str(trajectory.folder(step)),
             way_out="training broke at or before this step: move this and later step folders away, "
-            "or save the checkpoint again",
+            "or save the checkpoint again"
+            + (
+                "; or the weight is beyond float16's range: measure.round_to=bfloat16"
+                if trajectory.round_to == "float16"
+                else ""
+            ),
         )
 
 
@@ -195,7 +201,10 @@ class Differences:
                 ) from error
             for step, row in zip((0, *self.trajectory.steps), found, strict=True):
                 self.trajectory.prove_elements(step, self.name, start, raw_bytes(row))
-            rows = [row.to(self.dtype) for row in found]
+            base, *later = found
+            if self.trajectory.round_to:
+                later = [beside_rounded(row, base, self.dtype) for row in later]
+            rows = [row.to(self.dtype) for row in (base, *later)]
             if self._on_read is not None:
                 self._on_read(len(rows) * (stop - start) * self.dtype.itemsize)
             yield start, rows
@@ -204,7 +213,7 @@ class Differences:
         """Map the tensor of every step; an empty list when they cannot be mapped."""
         mapped = []
         for step in (0, *self.trajectory.steps):
-            if self.trajectory.computes(step, self.name):
+            if not self.trajectory.is_stored(step, self.name):
                 return []
             layout = self.trajectory.layout(step)
             path = layout.shards[layout.home[self.name]].path

@@ -73,7 +73,7 @@ class IdentifiedSteps(StepValues):
 
     @property
     def mark(self) -> str:
-        """A fingerprint that changes whenever the weights do, computed without reading them.
+        """A fingerprint that changes whenever the weights read do, computed without reading them.
 
         It uses the identities in the manifests, or those taken before; for folders with neither,
         size, time and inode of the files.
@@ -84,7 +84,8 @@ class IdentifiedSteps(StepValues):
             or [_mark_of(path) for path in layout.files]
             for step, layout in sorted(self._layouts.items())
         }
-        return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
+        found: object = [marks, self.round_to] if self.round_to else marks
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
     @cached_property
     def repeats(self) -> list[tuple[int, int]]:

@@ -10,14 +10,20 @@ from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_ele
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
+from rlvr_dynamics.dynamics import beside_rounded
 
 
 class StepValues:
     """The tensors of a base (step 0) and of later steps; nothing is kept in memory.
 
     Attributes:
-        dtypes: The dtype in which each tensor is read: the steps', to which the base is cast.
+        dtypes: The dtype in which each tensor is read: the steps', to which the base is cast, or
+            `round_to`.
+        round_to: The dtype to which weights are rounded as they are read, the steps' as if the run
+            had begun at the rounded base (`beside_rounded`); None reads what is stored.
     """
+
+    round_to: str | None = None
 
     def __init__(self, layouts: dict[int, Layout], dtypes: dict[str, str], proofs: Proofs) -> None:
         """Read from layouts that were checked against each other."""
@@ -72,17 +78,24 @@ class StepValues:
             return
         layout = self._layouts[step]
         entry, stop = layout.entry(name), start + out.numel()
-        if layout.adapter is not None and name in layout.adapter.changes:
+        if layout.adapter is not None and not self.is_stored(step, name):
             columns = self.shape(name)[-1]
             read_base = self._base_reader(name)
-            out.copy_(merged_elements(layout.adapter, name, columns, start, stop, read_base))
+            merged = merged_elements(layout.adapter, name, columns, start, stop, read_base)
+            out.copy_(self._as_read(step, name, start, merged))
             return
         path, what = layout.shards[layout.home[name]].path, f"tensor {name} of step {step}"
         direct = out if out.dtype == TORCH_DTYPES[entry.dtype] else None
         stored = read_stored(path, entry, start, stop, direct, what)
         self.prove_elements(step, name, start, raw_bytes(stored))
         if direct is None:
-            out.copy_(stored)
+            out.copy_(self._as_read(step, name, start, stored))
+
+    def _as_read(self, step: int, name: str, start: int, values: Tensor) -> Tensor:
+        if self.round_to is None or step == 0:
+            return values
+        base = self._base_reader(name)(start, start + values.numel())
+        return beside_rounded(values, base, TORCH_DTYPES[self.round_to])
 
     def prove_elements(self, step: int, name: str, start: int, data: memoryview) -> None:
         """Hash elements as they are used; see `verify`.
@@ -105,18 +118,22 @@ class StepValues:
         """Return what an adapter adds to a tensor's elements, free of the merged weight's rounding.
 
         Returns:
-            Shape (stop - start,), float32; None if the tensor is stored in a file (see `computes`).
+            Shape (stop - start,), float32; None unless `computes`.
         """
         adapter = self._layouts[step].adapter
-        if adapter is None or name not in adapter.changes:
+        if adapter is None or not self.computes(step, name):
             return None
         columns, read_base = self.shape(name)[-1], self._base_reader(name)
         return update_elements(adapter, name, columns, start, stop, read_base)
 
-    def computes(self, step: int, name: str) -> bool:
-        """Return whether a tensor's values are computed on reading instead of stored in a file."""
+    def is_stored(self, step: int, name: str) -> bool:
+        """Return whether a file has a tensor's values; an adapter changes the base's on reading."""
         adapter = self._layouts[step].adapter
-        return adapter is not None and name in adapter.changes
+        return adapter is None or name not in adapter.changes
+
+    def computes(self, step: int, name: str) -> bool:
+        """Return whether an update comes from an adapter, free of any rounding of the weights."""
+        return self.round_to is None and not self.is_stored(step, name)
 
     def _base_reader(self, name: str) -> Callable[[int, int], Tensor]:
         base = self._layouts[0]

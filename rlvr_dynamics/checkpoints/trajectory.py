@@ -27,8 +27,11 @@ class Trajectory(IdentifiedSteps):
         names: Tensor names, sorted; a tied head counts once, as the embedding.
         vocabulary: The embedding, the output head, and whether they are one tensor.
         structure: The kind of every tensor of the model.
-        dtypes: The dtype in which each tensor is read: the steps', to which the base is cast.
+        dtypes: The dtype in which each tensor is read: the steps', to which the base is cast, or
+            `round_to`.
         dtype: The dtypes of all tensors joined: `bfloat16`, or `bfloat16+float32`.
+        stored_dtype: The same of the steps' files.
+        round_to: The dtype to which weights are rounded as they are read; None: as stored.
         notes: Sentences on how base and steps were reconciled.
     """
 
@@ -41,16 +44,20 @@ class Trajectory(IdentifiedSteps):
         dtypes: dict[str, str] | None = None,
         proofs: Proofs | None = None,
         structure: Structure | None = None,
+        round_to: str | None = None,
     ) -> None:
         """Take layouts that were checked against each other; use `Trajectory.open` instead."""
-        dtypes = working_dtypes(layouts) if dtypes is None else dtypes
+        stored = working_dtypes(layouts) if dtypes is None else dtypes
+        dtypes = dict.fromkeys(stored, round_to) if round_to else stored
         proofs = Proofs() if proofs is None else proofs
         super().__init__(layouts, dtypes, proofs, cache, verified)
+        self.round_to, self._stored_dtypes = round_to, stored
         base = layouts[0]
         self.names: tuple[str, ...] = tuple(base.names)
         self.vocabulary = vocabulary
         self.structure = structure or Structure({n: base.entry(n).shape for n in base.names})
-        self.dtype = "+".join(sorted(set(self.dtypes.values())))
+        self.dtype = "+".join(sorted(set(dtypes.values())))
+        self.stored_dtype = "+".join(sorted(set(stored.values())))
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -69,6 +76,7 @@ class Trajectory(IdentifiedSteps):
         steps: Iterable[int] | None = None,
         cache: Path | None = None,
         trusted: Iterable[int] = (),
+        round_to: str | None = None,
     ) -> "Trajectory":
         """Open a base model and a folder of checkpoints.
 
@@ -83,6 +91,8 @@ class Trajectory(IdentifiedSteps):
             cache: File that caches the hashes of folders without a manifest.
             trusted: Steps that `verify` skips: streamed checkpoints, of which only a part is on
                 this disk at a time.
+            round_to: `bfloat16` or `float16`: round weights to the nearest as they are read, as if
+                the run had begun at the rounded base (`beside_rounded`).
 
         Raises:
             UserError: A folder is missing or damaged, the base does not match the checkpoints, or
@@ -105,12 +115,16 @@ class Trajectory(IdentifiedSteps):
         layouts = {step: vocabulary.apply(layout) for step, layout in layouts.items()}
         for step in folders:
             check_match(layouts[0], layouts[step], step)
-        opened = cls(layouts, known, set(trusted), vocabulary)
+        opened = cls(layouts, known, set(trusted), vocabulary, round_to=round_to)
         here = {step: layout for step, layout in layouts.items() if step not in opened._verified}
         buffers = check_buffers(here)
         if buffers:
             notes[f"not analysed, since they are the same at all steps: {_shown(buffers)}"] = None
-        notes[dtype_note(layouts[0], opened.dtypes)] = None
+        notes[dtype_note(layouts[0], opened._stored_dtypes)] = None
+        if round_to:
+            notes[f"{opened.stored_dtype} files are read as {round_to}, rounded to the nearest"] = (
+                None
+            )
         if zero is not None:
             notes[check_step_zero(layouts[0], vocabulary, zero)] = None
         opened.notes = tuple(note for note in notes if note is not None)
@@ -157,9 +171,10 @@ class Trajectory(IdentifiedSteps):
             self._cache,
             verified,
             self.vocabulary,
-            self.dtypes,
+            self._stored_dtypes,
             self._proofs,
             self.structure,
+            self.round_to,
         )
 
     @cached_property

@@ -27,6 +27,7 @@ from rlvr_dynamics.claims.judge import Judged, judge, judge_printed
 from rlvr_dynamics.claims.over_runs import runs_in_words
 from rlvr_dynamics.claims.printed_numbers import PrintedClaim
 from rlvr_dynamics.results.formatting import is_missing
+from rlvr_dynamics.results.readings import without_repeats
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.statistics.intervals import UNDEFINED
@@ -122,7 +123,11 @@ def build_by_run(study: Study) -> pd.DataFrame:
 
 
 def _apart(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Split runs from controls; if all are controls, the ledger is about them."""
+    """Split runs from controls; if all are controls, the ledger is about them.
+
+    A training counts once, however many runs read its checkpoints.
+    """
+    cells = without_repeats(cells)
     runs = [cell for cell in cells if cell.control == NO_CONTROL]
     controls = [cell for cell in cells if cell.control != NO_CONTROL]
     return (runs, controls) if runs else (controls, [])

@@ -56,9 +56,13 @@ from rlvr_dynamics.dynamics.ranks import (
 )
 from rlvr_dynamics.dynamics.rounding import (
     BITS,
+    beside_rounded,
+    changes_in_bfloat16,
     exponent_counts,
+    float16_errors,
     power_squares,
     rounding_share,
+    row_counts,
     used_bits,
 )
 from rlvr_dynamics.dynamics.stored import (
@@ -123,13 +127,16 @@ __all__ = [
     "accumulate_products",
     "adam_moves",
     "align_signs",
+    "beside_rounded",
     "changed_shares",
+    "changes_in_bfloat16",
     "effective_rank",
     "exponent_counts",
     "extend_gram",
     "feature_kernel",
     "fit_line",
     "fit_pls",
+    "float16_errors",
     "gaussian_spectrum",
     "linearity",
     "numerical_rank",
@@ -151,6 +158,7 @@ __all__ = [
     "rounding_floor",
     "rounding_share",
     "row_combination",
+    "row_counts",
     "stable_rank",
     "step_sizes",
     "subspace_update",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
-from rlvr_dynamics.flow.outside import foreign_companions, given_accuracy
+from rlvr_dynamics.flow.outside import foreign_companions, given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
@@ -46,7 +46,9 @@ def check_methods(settings: Extrapolation) -> None:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    values = sections(config, "extrapolation", "seed") | given_accuracy(config)
+    values = sections(config, "extrapolation", "seed") | given_records(config)
+    if config.measure.round_to is not None:
+        values["round_to"] = config.measure.round_to
     return values | foreign_companions(config, steps=False)
 
 
@@ -64,7 +66,7 @@ def extrapolate(run: Run, folder: Path) -> None:
     from rlvr_dynamics.run_directory.accuracy import accuracy_of, without_accuracy
 
     settings = run.config.extrapolation
-    trajectory = open_trajectory(run)
+    trajectory = open_trajectory(run, as_measured=True)
     accuracy = accuracy_of(run, trajectory.steps)
     rows: list[tuple[Prediction, str | None]] = []
     for method in settings.methods:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.flow.outside import given_accuracy
+from rlvr_dynamics.flow.outside import given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
@@ -15,7 +15,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     values = sections(config, "measure", "seed")
     for name in ("memory_gib", "threads", "device", "engine", "ray_address"):
         values["measure"].pop(name)
-    return values | given_accuracy(config)
+    return values | given_records(config)
 
 
 def _work(run: Run, folder: Path) -> None:
@@ -24,7 +24,7 @@ def _work(run: Run, folder: Path) -> None:
     from rlvr_dynamics.run_directory.optimizer import optimizer_of
 
     settings, published = run.config.measure, run.config.source.published
-    trajectory = open_trajectory(run)
+    trajectory = open_trajectory(run, as_measured=True)
     for note in trajectory.notes:
         print(note)
     for earlier, later in trajectory.repeats:
@@ -34,7 +34,7 @@ def _work(run: Run, folder: Path) -> None:
         seed=run.config.seed,
         budget_bytes=int(settings.memory_gib * 2**30),
         optimizer=optimizer_of(run),
-        **settings.model_dump(exclude={"null_draws", "memory_gib"}),
+        **settings.model_dump(exclude={"null_draws", "memory_gib", "round_to"}),
     )
     if published is not None and published.stream:
         from rlvr_dynamics.flow.streamed import collect_streamed

@@ -9,6 +9,7 @@ from typing import Any
 
 from rlvr_dynamics.checkpoints.companions import companion_files, companions_digest
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
+from rlvr_dynamics.run_directory.training import metrics_beside
 from rlvr_dynamics.schema import Benchmark, HubTable, RunConfig
 from rlvr_dynamics.system.sealed import sha256_of
 
@@ -60,12 +61,13 @@ def _content(path: Path) -> str | None:
     return sha256_of(path) if path.is_file() else None
 
 
-def given_accuracy(config: RunConfig) -> dict[str, Any]:
-    """The digest of the user's table of accuracies, if there is one."""
-    path = config.source.accuracy
-    if path is None or not Path(path).is_file():
-        return {}
-    return {"accuracy": sha256_of(Path(path))}
+def given_records(config: RunConfig) -> dict[str, Any]:
+    """Digests of the user's table of accuracies and of the training records by the checkpoints."""
+    source = config.source
+    found = {"accuracy": Path(source.accuracy) if source.accuracy else None}
+    if source.checkpoints is not None:
+        found["training"] = metrics_beside(Path(source.checkpoints))
+    return {name: sha256_of(path) for name, path in found.items() if path and path.is_file()}
 
 
 def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:

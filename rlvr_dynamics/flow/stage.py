@@ -20,6 +20,7 @@ NEUTRAL: dict[str, Any] = {
     "scoring.printed": [],
     "scoring.seeding": "request",
     "scoring.validate_windows": False,
+    "measure.round_to": None,
     "model.context": None,
     "model.vocabulary": None,
     "trainer.critic_mini_batch_prompts": None,

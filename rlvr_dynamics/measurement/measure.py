@@ -114,6 +114,7 @@ def _checkpoints(trajectory: Trajectory) -> pd.DataFrame:
             "step": steps,
             "identity": [trajectory.identities[step] for step in steps],
             "dtype": trajectory.dtype,
+            "stored_dtype": trajectory.stored_dtype,
             "repeats": [float(repeats.get(step, float("nan"))) for step in steps],
             "bytes": [trajectory.layout(step).data_bytes for step in steps],
         }

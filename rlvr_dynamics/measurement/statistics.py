@@ -29,11 +29,14 @@ from rlvr_dynamics.dynamics import (
     BITS,
     accumulate_gram,
     accumulate_products,
+    changes_in_bfloat16,
     exponent_counts,
     extend_gram,
+    float16_errors,
     power_squares,
     principal_cosines,
     row_combination,
+    row_counts,
     svd_of_gram,
     update_spectrum,
     update_svd,
@@ -44,7 +47,7 @@ from rlvr_dynamics.system.atomic import atomic_path
 from rlvr_dynamics.system.keyed import read_arrays, write_arrays
 from rlvr_dynamics.system.sealed import UNSEALED, is_whole, seal
 
-VERSION = 3
+VERSION = 4
 LONGEST_NAME = 160  # of a file name; the limit is 255, and temporary names are longer
 METHODS = ("gram", "krylov", "full")
 
@@ -89,12 +92,18 @@ class TensorStatistics:
         steps: Step numbers, shape (T,), ascending.
         gram: M Mᵀ of the updates from the base, shape (T, T), float64.
         step_norms: ‖W_t - W_{t-1}‖ of every increment, shape (T,), float64.
-        changed: Elements that differ from the base as stored, shape (T,), int64.
-        step_changed: Elements that differ from the step before as stored, shape (T,), int64.
+        changed: Elements that differ from the base as read, shape (T,), int64.
+        step_changed: Elements that differ from the step before as read, shape (T,), int64.
+        bfloat16_changed: Elements that differ from the base by more than a tolerance once both are
+            rounded to bfloat16 (`dynamics.changes_in_bfloat16`), shape (T,), float64; NaN in files
+            of version 3.
+        bfloat16_differing: The same without the tolerance.
+        float16_errors: Squared error of the update after a cast to float16
+            (`dynamics.float16_errors`), shape (T,), float64; NaN in files of version 3.
         base_norm: ‖W_0‖, shape (), float64.
         power_squares: Σ 4^e of the base's weights (`dynamics.power_squares`), shape (), float64;
             NaN in files of version 2.
-        bits: Bits of the significand as stored (`dynamics.used_bits`), shape (T,), int64; 0 where
+        bits: Bits of the significand as read (`dynamics.used_bits`), shape (T,), int64; 0 where
             an adapter's update is read without rounding.
         exponents: How many of the base's weights have each exponent (`dynamics.exponent_counts`),
             shape (256,), int64; zeros in older files.
@@ -106,6 +115,9 @@ class TensorStatistics:
     step_norms: np.ndarray
     changed: np.ndarray
     step_changed: np.ndarray
+    bfloat16_changed: np.ndarray
+    bfloat16_differing: np.ndarray
+    float16_errors: np.ndarray
     base_norm: np.ndarray
     power_squares: np.ndarray
     bits: np.ndarray
@@ -167,6 +179,8 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
         arrays.setdefault("power_squares", np.array(math.nan))
         arrays.setdefault("bits", np.zeros_like(arrays["steps"]))
         arrays.setdefault("exponents", np.zeros(256, dtype=np.int64))
+        for name in _CAST:
+            arrays.setdefault(name, np.full(len(arrays["steps"]), math.nan))
         return TensorStatistics(**arrays, updates=updates), key
     except (TypeError, KeyError):  # from another version
         return None
@@ -184,6 +198,7 @@ def key_of(trajectory: Trajectory, name: str, settings: MeasureSettings) -> dict
     return {
         "version": str(VERSION),
         "tensor": name,
+        "dtype": trajectory.dtype_of(name),
         "base": identities[0],
         "steps": json.dumps(steps),
         "settings": json.dumps(chosen),
@@ -264,7 +279,7 @@ def device_of(settings: MeasureSettings) -> str:
 
 def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
     """Whether the old file has the same tensor and a prefix of the new trajectory's steps."""
-    if any(old.get(field) != new[field] for field in ("version", "tensor", "base")):
+    if any(old.get(field) != new[field] for field in ("version", "tensor", "dtype", "base")):
         return False
     known, wanted = json.loads(old["steps"]), json.loads(new["steps"])
     top_k = [json.loads(each["settings"])["top_k"] for each in (old, new)]
@@ -282,6 +297,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     products, corner = torch.zeros(known, new, **double), torch.zeros(new, new, **double)
     squares, base_square = torch.zeros(new, dtype=torch.float64), 0.0
     changed, step_changed = torch.zeros(new, dtype=torch.int64), torch.zeros(new, dtype=torch.int64)
+    casts = {name: torch.zeros(new, dtype=torch.float64) for name in _CAST}
     powers, bits = 0.0, np.zeros(new, dtype=np.int64)
     exponents = np.zeros(256, dtype=np.int64)
     stored_steps = [
@@ -304,22 +320,30 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         for row in stored_steps:
             if bits[row] < BITS["float32"]:  # a wider value cannot be found any more
                 bits[row] = max(bits[row], used_bits(stored[1 + known + row]))
-        changed += _nonzero(stored[1 + known :] != stored[0])
+        rows = stored[1 + known :]
+        changed += row_counts(rows != stored[0])
         # The row before the first new one is the base or the last known step.
-        step_changed += _nonzero(stored[1 + known :] != stored[known:-1])
-    found = TensorStatistics(
+        step_changed += row_counts(rows != stored[known:-1])
+        of_casts = (
+            *changes_in_bfloat16(stored[0], rows),
+            float16_errors(stored[0], rows, updates[known:]),
+        )
+        for name, found in zip(_CAST, of_casts, strict=True):
+            casts[name] += found
+    collected = TensorStatistics(
         steps=steps,
         gram=corner.cpu().numpy(),
         step_norms=squares.sqrt().numpy(),
         changed=changed.numpy(),
         step_changed=step_changed.numpy(),
+        **{name: counted.numpy() for name, counted in casts.items()},
         base_norm=np.array(math.sqrt(base_square)),
         power_squares=np.array(powers),
         bits=bits,
         exponents=exponents,
         updates=(),
     )
-    return found if old is None else _joined(old, products.cpu(), found)
+    return collected if old is None else _joined(old, products.cpu(), collected)
 
 
 def _joined(
@@ -328,7 +352,7 @@ def _joined(
     gram = extend_gram(torch.from_numpy(old.gram), products, torch.from_numpy(new.gram))
     rows = {
         name: np.concatenate([getattr(old, name), getattr(new, name)])
-        for name in ("step_norms", "changed", "step_changed", "bits")
+        for name in ("step_norms", "changed", "step_changed", "bits", *_CAST)
     }
     whole = {name: getattr(old, name) for name in ("base_norm", "power_squares", "exponents")}
     return replace(new, gram=gram.numpy(), **whole, **rows)
@@ -336,10 +360,6 @@ def _joined(
 
 def _row_squares(rows: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square().cpu()
-
-
-def _nonzero(different: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(different.float(), ord=0, dim=1).to("cpu", torch.int64)
 
 
 def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> None:
@@ -416,4 +436,5 @@ def _norm(values: torch.Tensor) -> np.ndarray:
     return np.array(math.sqrt(float(_row_squares(values.float()[None]))))
 
 
+_CAST = ("bfloat16_changed", "bfloat16_differing", "float16_errors")
 _ROWS = ("sigma", "frobenius", "residual", "method", "u1")

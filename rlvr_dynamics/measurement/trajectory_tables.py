@@ -39,7 +39,7 @@ def trajectory_tables(
     Args:
         labels: Columns `tensor`, `module` and `layer`.
         d: Number of elements.
-        dtype: Stored dtype.
+        dtype: Dtype in which it is read.
         statistics: The tensor's statistics.
         settings: Seeds, draws and ranks.
     """
@@ -59,8 +59,16 @@ def trajectory_tables(
             "relative_update": norms / base_norm if base_norm > 0.0 else math.nan,
             "changed_share": statistics.changed / d,
             "step_changed_share": statistics.step_changed / d,
+            "bfloat16_changed_share": statistics.bfloat16_changed / d,
+            "bfloat16_differing_share": statistics.bfloat16_differing / d,
             "rounding_share": rounding_share(
                 float(statistics.power_squares), statistics.bits, gram.diagonal()
+            ),
+            "float16_rounding_share": np.divide(
+                statistics.float16_errors,
+                gram.diagonal(),
+                where=(gram.diagonal() > 0.0) & np.isfinite(statistics.float16_errors),
+                out=np.full(len(steps), np.nan),
             ),
             "optimizer_step_length": statistics.step_norms
             / (math.sqrt(d) * settings.optimizer.rates_between(steps)),

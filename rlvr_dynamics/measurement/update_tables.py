@@ -60,7 +60,7 @@ def update_tables(
         labels: Columns `tensor`, `module` and `layer` of its tensor; the matrix's label replaces
             the tensor's name.
         matrix: The matrix.
-        dtype: Stored dtype.
+        dtype: Dtype in which it is read.
         updates: The statistics of the matrix's updates.
         settings: Seeds, draws and ranks.
         accuracy: Accuracy of the checkpoints, for partial least squares.

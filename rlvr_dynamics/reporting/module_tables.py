@@ -256,9 +256,11 @@ def norms_table(results: Results) -> Table:
         "update_norms",
         title,
         f"Frobenius norms at step {step}. Changed: share of elements that differ from the base (in "
-        "one step: from the step before) as stored, so it depends on the number format "
-        f"({results.dtype or 'not recorded'}). Rounding: what rounding to it accounts for in the "
-        "squared norm; where it is not small, shares and variances of the update are read too low.",
+        "one step: from the step before), which depends on the number format "
+        f"({results.dtype or 'not recorded'}); in bfloat16: by more than 1e-5 once both are "
+        "rounded to it, as arXiv 2505.11711 counts. Rounding: what rounding to the format "
+        "accounts for in the squared norm; where it is not small, shares and variances of the "
+        "update are read too low.",
         equal(table, step=step),
         [
             Statistic("tensors", _count("update_norm"), integer),
@@ -267,6 +269,7 @@ def norms_table(results: Results) -> Table:
             Statistic("highest ‖ΔW‖/‖W‖", _quantile("relative_update", 1), three_digits),
             Statistic("median changed", _median("changed_share"), per_cent),
             Statistic("lowest changed", _quantile("changed_share", 0), per_cent),
+            Statistic("median changed in bfloat16", _median("bfloat16_changed_share"), per_cent),
             Statistic("median changed in one step", _median("step_changed_share"), per_cent),
             Statistic("median rounding / ‖ΔW‖²", _median("rounding_share"), general),
         ],

@@ -60,7 +60,7 @@ def rounding_in_words(results: Results) -> str:
         dtype += ", perhaps cast up from a narrower dtype"
     still = f" ({found.still} more did not move at all)" if found.still else ""
     return (
-        f"Stored as {dtype}, the weights are too coarse for the update in {found.coarse} of "
+        f"In {dtype}, the weights are too coarse for the update in {found.coarse} of "
         f"{found.tensors} tensors at the last step{still}, and in the median tensor at "
         f"{found.coarse_steps} of {found.steps} steps: rounding accounts for more than "
         f"{LARGEST:.0%} of the squared norm. There rank-1 shares and explained variance are read "

@@ -59,12 +59,23 @@ class Results:
 
     @property
     def dtype(self) -> str | None:
-        """The dtype of the checkpoints, from the first table that records it."""
+        """The dtype of the checkpoints, from the first table that records it.
+
+        Where weights were rounded as they were read, it names that dtype and then the files'.
+        """
         for name in ("update_svd", "trajectory_svd", "forecast", "scores"):
-            table = self.tables[name]
-            if table is not None and "dtype" in table and len(known(table, "dtype")):
-                return ", ".join(sorted({str(dtype) for dtype in known(table, "dtype")["dtype"]}))
+            found = self._dtypes(name, "dtype")
+            if found:
+                stored = "" if name == "scores" else self._dtypes("checkpoints", "stored_dtype")
+                rounded = stored and stored != self._dtypes("checkpoints", "dtype")
+                return f"{found} (rounded from {stored} files)" if rounded else found
         return None
+
+    def _dtypes(self, name: str, column: str) -> str:
+        table = self.tables[name]
+        if table is None or column not in table:
+            return ""
+        return ", ".join(sorted({str(dtype) for dtype in known(table, column)[column]}))
 
     @cached_property
     def final_step(self) -> int | None:

@@ -53,8 +53,9 @@ class Cell:
 
     @property
     def learning_rate(self) -> float | None:
-        """The policy's learning rate."""
-        return self.results.config.algorithm.learning_rate
+        """The policy's learning rate, of somebody's checkpoints the one that was given."""
+        config = self.results.config
+        return (config.source if config.source.base else config.algorithm).learning_rate
 
     @property
     def steps(self) -> int | None:

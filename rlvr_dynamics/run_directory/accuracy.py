@@ -11,6 +11,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement import AccuracySeries
 from rlvr_dynamics.run_directory.own_accuracy import own_accuracy, why_not
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.training import training_of
 from rlvr_dynamics.system.sealed import read_parquet
 
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
@@ -18,7 +19,7 @@ WAY_OUT = "give a csv, tsv, jsonl or parquet file with the columns step and accu
 
 
 def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySeries | None:
-    """Return the accuracy of the checkpoints, given or the run's own; None if not measured.
+    """Return the accuracy of the checkpoints, given or of their training; None if not measured.
 
     Args:
         run: The run.
@@ -38,10 +39,10 @@ def accuracy_of(run: Run, steps: Collection[int] | None = None) -> AccuracySerie
                 way_out="give accuracies of these steps, or source.accuracy=null",
             )
         return series
-    metrics = run.of("train") / "metrics.parquet"
-    if run.config.source.base is not None or not metrics.exists():
-        return None
-    return own_accuracy(read_parquet(metrics), run.config)
+    training = training_of(run)
+    return (
+        None if training is None else own_accuracy(read_parquet(training.metrics), training.config)
+    )
 
 
 def without_accuracy(run: Run) -> str:

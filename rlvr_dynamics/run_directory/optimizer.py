@@ -2,6 +2,7 @@
 
 from rlvr_dynamics.measurement import OptimizerRecord
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.training import training_of
 from rlvr_dynamics.schema.optimizers import optimizer_keys
 from rlvr_dynamics.system.sealed import read_parquet
 
@@ -9,15 +10,15 @@ RATE, GRADIENT = "actor/lr", "actor/grad_norm"
 
 
 def optimizer_of(run: Run) -> OptimizerRecord:
-    """Return the optimizer of a run that trained; Adam's usual constants for other checkpoints.
+    """Return the optimizer of the training behind a run; Adam's usual constants if unknown.
 
     verl logs the norm of the gradient before clipping; it is cut here where the run clips it.
     """
-    metrics = run.of("train") / "metrics.parquet"
-    if run.config.source.is_given or not metrics.exists():
+    training = training_of(run)
+    if training is None:
         return OptimizerRecord()
-    table = read_parquet(metrics)
-    algorithm, trainer = run.config.algorithm, run.config.trainer
+    table = read_parquet(training.metrics)
+    algorithm, trainer = training.config.algorithm, training.config.trainer
 
     def column(name: str) -> dict[int, float]:
         if name not in table:
@@ -32,7 +33,7 @@ def optimizer_of(run: Run) -> OptimizerRecord:
         beta1=found.betas[0],
         beta2=found.betas[1] if found.name == "adamw" else None,
         weight_decay=found.weight_decay,
-        updates=trainer.updates_per_rollout,
+        updates=trainer.updates_per_rollout or 1,
         learning_rates=column(RATE),
         gradient_sizes={
             step: min(norm, found.grad_clip) for step, norm in column(GRADIENT).items()

@@ -9,8 +9,13 @@ if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints import Trajectory
 
 
-def open_trajectory(run: Run) -> "Trajectory":
-    """Open base and checkpoints of a run; hashes of external folders are cached in the run."""
+def open_trajectory(run: Run, *, as_measured: bool = False) -> "Trajectory":
+    """Open base and checkpoints of a run; hashes of external folders are cached in the run.
+
+    Args:
+        run: The run.
+        as_measured: Round weights as `measure.round_to` says.
+    """
     from rlvr_dynamics.checkpoints import Trajectory
 
     source = run.config.source
@@ -23,6 +28,7 @@ def open_trajectory(run: Run) -> "Trajectory":
         allow_gaps=source.allow_gaps or published is not None,
         cache=None if run.config.dry_run else run.folder / "identities.json",
         trusted=published.steps if published is not None and published.stream else (),
+        round_to=run.config.measure.round_to if as_measured else None,
     )
 
 

@@ -8,7 +8,13 @@ from rlvr_dynamics.schema.types import Count, Frozen, Label, Name, Positive, Sha
 
 
 class Measure(Frozen):
-    """What the analysis of a trajectory computes, and with which resources."""
+    """What the analysis of a trajectory computes, and with which resources.
+
+    `round_to` rounds the weights that are measured or extrapolated as they are read: the base, and
+    the steps as if the run had begun at the rounded base. So one training shows what narrower
+    files would have kept of it. Null reads what the files hold. Real checkpoints are scored as
+    stored.
+    """
 
     top_k: Count
     update_steps: Literal["all"] | Count
@@ -20,6 +26,7 @@ class Measure(Frozen):
     device: Literal["auto", "cpu", "cuda"]
     engine: Literal["local", "ray"]
     ray_address: str | None
+    round_to: Literal["bfloat16", "float16"] | None = None
 
 
 Shares = sequence(Annotated[float, Field(gt=0, lt=1)], min_length=1)

@@ -43,6 +43,7 @@ TOUCHES = {
     "trainer.validation_samples": "report",  # as long as nothing is validated
     "trainer.save_state_every": "report",
     "measure": "measure",
+    "measure.round_to": "measure extrapolate",
     **dict.fromkeys(
         [f"measure.{key}" for key in ("memory_gib", "threads", "device", "engine", "ray_address")],
         "",

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,10 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow.score import models_to_score
+from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.run import main
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema.tables import TABLES
-from tests.support.small_models import EMBEDDING, QUERY, random_tensors, save_model
+from rlvr_dynamics.system.atomic import write_sealed_json
+from tests.support.small_models import EMBEDDING, QUERY, SHAPES, random_tensors, save_model
 from tests.support.trajectory_source import FEW, STEPS, go, source, sources
 
 FIXTURES = (source,)
@@ -65,6 +68,42 @@ def test_methods_that_need_accuracies_get_them_from_a_table(source, capsys):
     assert "not between 0 and 1" in capsys.readouterr().err
     assert go(source, "source.accuracy=nowhere.csv") == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_one_training_is_read_in_two_dtypes_with_its_own_records(source, tmp_path):
+    """Bfloat16 is read from the same files; the training's rates and accuracies are found."""
+    run = tmp_path / "trained"
+    for old, new in (("base", "prepare/base"), ("checkpoints", "train/checkpoints")):
+        (run / new).parent.mkdir(parents=True)
+        (source / old).rename(run / new)
+    steps = range(1, STEPS + 1)
+    metrics = {"step": steps, "actor/lr": 1e-4, "actor/grad_norm": 1.0}
+    score = {"critic/score/mean": [0.1 + 0.02 * step for step in steps]}
+    pd.DataFrame(metrics | score).to_parquet(run / "train" / "metrics.parquet")
+    trainer = {"prompts_per_step": 8, "mini_batch_prompts": 4}
+    write_sealed_json(run / "config.json", {"name": "trained", "trainer": trainer})
+    asked = [f"source.base={run}/prepare/base", f"source.checkpoints={run}/train/checkpoints"]
+    norms, stored = {}, {}
+    for dtype in ("null", "bfloat16", "null"):  # in one directory, so nothing stale may stay
+        assert go(source, *asked, f"measure.round_to={dtype}") == 0
+        out = source / "out"
+        norms[dtype] = pd.read_parquet(out / "measure" / "norms.parquet").set_index("tensor")
+        found = load_file(out / "predictions/relex/observe_2/step_20/model.safetensors")
+        stored[dtype] = {str(tensor.dtype) for tensor in found.values()}
+        assert (pd.read_parquet(out / "measure" / "pls.parquet")["T"] == STEPS - 1).all()
+        assert "alpharl" in set(index_of(source).method)
+    assert stored == {"null": {"torch.float32"}, "bfloat16": {"torch.bfloat16"}}
+    wide, narrow = norms["null"], norms["bfloat16"]
+    expected = (
+        wide["step_norm"] / np.sqrt([np.prod(SHAPES[name]) for name in wide.index]) / (2 * 1e-4)
+    )
+    assert wide["optimizer_step_length"].to_numpy() == pytest.approx(expected.to_numpy())
+    assert (narrow["bfloat16_changed_share"] == wide["bfloat16_changed_share"]).all()
+    assert narrow["changed_share"].mean() < wide["changed_share"].mean()
+    found = load_results(source / "out")
+    assert found.dtype == "float32"
+    assert go(source, *asked, "measure.round_to=bfloat16") == 0
+    assert load_results(source / "out").dtype == "bfloat16 (rounded from float32 files)"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rlvr_dynamics.checkpoints import Differences
+from rlvr_dynamics.checkpoints import Differences, Trajectory
 from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
 from rlvr_dynamics.schema.tables import MEASURED
 from tests.support.extrapolation_fixture import SHAPES, UP, build, gaussian
@@ -126,6 +126,87 @@ def test_norms_and_changes(stored, name):
     assert rows["relative_update"].to_numpy() == near(norms / base)
     for column, changes in (("changed_share", updates), ("step_changed_share", moves)):
         assert rows[column].tolist() == [np.count_nonzero(change) / d for change in changes]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_narrower_dtypes_would_keep(stored, name):
+    """Whatever the files hold: arXiv 2505.11711 reads bfloat16, the code of RELEX float16."""
+    rows, d = stored.of("norms", name).set_index("step"), math.prod(SHAPES[name])
+
+    def cast(step, dtype):
+        return torch.from_numpy(stored.weights[step][name]).to(dtype).double().numpy()
+
+    rounded = cast(0, torch.bfloat16)  # as if the run had begun there
+    for step in STEPS:
+        wanted = torch.from_numpy((rounded + stored.update(name, step)).astype(np.float32))
+        moved = np.abs(wanted.bfloat16().double().numpy() - rounded)
+        row = rows.loc[step]
+        assert row["bfloat16_changed_share"] == np.count_nonzero(moved > 1e-5) / d
+        assert row["bfloat16_differing_share"] == np.count_nonzero(moved) / d
+        narrow = (cast(step, torch.float16) - cast(0, torch.float16)).astype(np.float16)
+        update = stored.update(name, step)
+        error = np.sum((narrow.astype(float) - update) ** 2)
+        assert row["float16_rounding_share"] == close(error / np.sum(update**2), rel=1e-4, abs=1e-9)
+
+
+def test_a_change_counts_as_none_up_to_the_tolerance_of_the_paper(tmp_path):
+    """In bfloat16 the spacing is 2^-7 of the power of two below a weight."""
+    middle = 1.0 + 2.0**-8  # between two values: rounded by itself, the least move is a whole one
+    base = torch.tensor([1.0, 1.0, 2.0**-10, 2.0**-10, 2.0**-9, middle, 1.0, 70000.0])
+    ulp = torch.tensor([2.0**-7, 2.0**-7, 2.0**-17, 2.0**-17, 2.0**-16, 2.0**-7, 2.0**-7, 0.0])
+    moves = torch.tensor([1.0, 0.49, 1.0, 2.0, 1.0, 0.01, 0.51, 0.0])  # in units of the spacing
+    name = "model.norm.weight"
+    trajectory = build(tmp_path, {0: {name: base}, 1: {name: base + moves * ulp}})
+    measure(trajectory, MeasureSettings(draws=5), tmp_path / "m", progress=False)
+    row = pd.read_parquet(tmp_path / "m" / "norms.parquet").iloc[0]
+    assert row["changed_share"] == 7 / 8
+    assert row["bfloat16_differing_share"] == 5 / 8
+    assert row["bfloat16_changed_share"] == 4 / 8  # 2^-17 is 0.8e-5, 2^-16 is 1.5e-5
+    assert math.isnan(row["float16_rounding_share"])  # 70000 is beyond float16
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_reading_as_a_narrower_dtype_measures_what_narrower_files_would_show(tmp_path, dtype):
+    """The narrower run begins at the rounded base, and its updates are those of the wide one."""
+    wide, narrow = (tmp_path / one for one in ("wide", "narrow"))
+    weights, kind = planted(), getattr(torch, dtype)
+    weights = {step: {n: t.float() for n, t in each.items()} for step, each in weights.items()}
+    build(wide, weights)
+    base = {n: t.to(kind).float() for n, t in weights[0].items()}
+    moved = {
+        step: {n: base[n] + (t - weights[0][n]) for n, t in each.items()}
+        for step, each in weights.items()
+    }
+    settings = MeasureSettings(top_k=K, spectrum_steps=2, draws=20, directions=False)
+    read = Trajectory.open(wide / "base", wide / "checkpoints", allow_gaps=True, round_to=dtype)
+    cast = build(narrow, moved, kind)
+    assert (read.dtype, read.stored_dtype, cast.stored_dtype) == (dtype, "float32", dtype)
+    assert f"float32 files are read as {dtype}, rounded to the nearest" in read.notes
+    for trajectory, root in ((read, wide), (cast, narrow)):
+        measure(trajectory, settings, root / "m", progress=False)
+    ours, theirs = (Differences(each, QUERY).rows() for each in (read, cast))
+    for (_, one), (_, other) in zip(ours, theirs, strict=True):
+        assert torch.equal(torch.stack(list(one)), torch.stack(list(other)))
+    for name in MEASURED:
+        if name != "checkpoints":
+            ours, theirs = (
+                pd.read_parquet(root / "m" / f"{name}.parquet") for root in (wide, narrow)
+            )
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_statistics_of_one_dtype_are_not_taken_for_those_of_another(tmp_path):
+    build(tmp_path, planted())
+    settings, shares = MeasureSettings(draws=5, directions=False), {}
+    for dtype in (None, "bfloat16", "float16", None):
+        read = Trajectory.open(
+            tmp_path / "base", tmp_path / "checkpoints", allow_gaps=True, round_to=dtype
+        )
+        measure(read, settings, tmp_path / "m", progress=False)
+        rows = pd.read_parquet(tmp_path / "m" / "norms.parquet")
+        shares.setdefault(dtype, []).append(rows["rounding_share"].sum())
+    assert shares[None][0] == shares[None][1]
+    assert shares[None][0] < shares["float16"][0] < shares["bfloat16"][0]
 
 
 def ulps(weights, spacing):

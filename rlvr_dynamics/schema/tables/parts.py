@@ -7,7 +7,9 @@ from rlvr_dynamics.schema.tables.column import Column, needed
 A = "AlphaRL, arXiv 2510.00553"
 B = "RELEX, arXiv 2605.21468"
 STEP = needed("step", "step", "training step t of the checkpoint")
-DTYPE = Column("dtype", "name", "number format in which the checkpoint is stored")
+DTYPE = Column(
+    "dtype", "name", "number format in which weights are read: the files', or `measure.round_to`"
+)
 DRAWS = Column("draws", "count", "draws behind the null")
 SEED = Column("seed", "number", "seed of the null; every tensor draws its own stream from it")
 STEPS_COUNT = Column("T", "count", "T, the number of steps in the trajectory")

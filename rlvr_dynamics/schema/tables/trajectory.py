@@ -39,20 +39,40 @@ TABLES = (
         Column(
             "changed_share",
             "share",
-            "elements of W_t that differ from W_0 in the stored dtype / d",
+            "elements of W_t that differ from W_0 in the dtype read / d",
             "ours; asked in arXiv 2505.11711",
         ),
         Column(
             "step_changed_share",
             "share",
-            "elements of W_t that differ from the saved step before, as stored / d",
+            "elements of W_t that differ from the saved step before, as read / d",
+        ),
+        Column(
+            "bfloat16_changed_share",
+            "share",
+            "elements with |bfloat16(W_0' + W_t − W_0) − W_0'| > 1e-5 / d, W_0' = bfloat16(W_0), "
+            "whatever the files hold",
+            "arXiv 2505.11711, section 2, and its code",
+        ),
+        Column(
+            "bfloat16_differing_share",
+            "share",
+            "the same without the tolerance: elements that differ from W_0' at all / d",
         ),
         Column(
             "rounding_share",
             "ratio",
             "Σ ulp² / 12 over ‖W_t − W_0‖_F², ulp the unit in the last place of each weight of W_0 "
-            "in the stored dtype (in the narrower one where every weight was cast up from it); "
+            "in the dtype read (in the narrower one where every weight was cast up from it); "
             "missing where nothing moved or an adapter gives the update",
+        ),
+        Column(
+            "float16_rounding_share",
+            "ratio",
+            "‖(float16(W_t) − float16(W_0)) − (W_t − W_0)‖_F² / ‖W_t − W_0‖_F², what a cast to "
+            "float16 before subtracting does to the update; missing where nothing moved or a "
+            "weight exceeds float16's range",
+            f"{B}, its code",
         ),
         Column(
             "optimizer_step_length",
@@ -198,6 +218,7 @@ TABLES = (
         needed("step", "step", "training step of the checkpoint; 0 for the base"),
         Column("identity", "hash", "hash of its weights"),
         DTYPE,
+        Column("stored_dtype", "name", "number format of the files"),
         needed("repeats", "step", "earlier step with byte-identical files; missing if none"),
         Column("bytes", "bytes", "size of its weights on disk"),
     ),
