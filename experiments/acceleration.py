@@ -13,7 +13,7 @@ from experiments.runs import (
     RELEX_PUBLISHED,
     STUDY,
 )
-from rlvr_dynamics.schema import Method
+from rlvr_dynamics.schema import Method, Rebuilt
 
 WINDOWS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 ALPHARL = Method(name="alpharl")
@@ -23,10 +23,20 @@ VARIANTS = (
         name="alpharl", label="alpharl_released", windows=(0.4,), parameters={"variant": "released"}
     ),
 )
+# Where validation problems cost little: y* = 1 is the text's, 1.7 the released code's.
+CHOSEN = Method(
+    name="alpharl",
+    label="alpharl_chosen",
+    windows=(0.4,),
+    grid={"y_star": (0.5, 0.75, 1.0, 1.7)},
+)
+# The rank-1 part of the last observed update is a control of AlphaRL.
+STARTS = Rebuilt(name="rank1_recovery", targets=(0.1, 0.4))
 PAPER = Plan(
     cells=(*ALPHARL_8B, ALPHARL_PUBLISHED, *ALPHARL_OTHERS),
     windows=WINDOWS,
     methods=(ALPHARL, *VARIANTS, Method(name="relex")),
+    reconstructions=(STARTS,),
     ladder=(*WINDOWS, 1.0),
     benchmarks=ALPHARL_BENCHMARKS,
 )
@@ -62,6 +72,7 @@ QUESTION = Question(
                 # 5 % of 60 steps are too few for AlphaRL's regression.
                 ALPHARL.model_copy(update={"windows": WINDOWS[1:]}),
                 *VARIANTS,
+                CHOSEN,
                 Method(name="relex"),
             ),
             benchmarks=(),

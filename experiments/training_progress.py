@@ -19,7 +19,7 @@ QUESTION = Question(
         ),
         Plan(
             cells=STUDY,
-            reconstructions=(Rebuilt(name="rank1_recovery", targets=(0.1, 0.3, 0.5, 1.0)),),
+            reconstructions=(Rebuilt(name="rank1_recovery", targets=(0.1, 0.3, 0.4, 0.5, 1.0)),),
             ladder=STAGES,
         ),
     ),

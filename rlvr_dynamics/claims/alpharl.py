@@ -1,5 +1,7 @@
 """AlphaRL's claims about accuracy (arXiv 2510.00553)."""
 
+from dataclasses import dataclass
+
 from rlvr_dynamics.claims.claim import (
     ALPHARL,
     AT_MOST_ONE,
@@ -10,11 +12,19 @@ from rlvr_dynamics.claims.claim import (
     Threshold,
     by_other_means,
 )
-from rlvr_dynamics.claims.measures import BESIDE_BEST, CLOSENESS, HALF_GAP, accuracies, compare
-from rlvr_dynamics.claims.quoted import Quoted, improved_at, kept_at, quote
+from rlvr_dynamics.claims.measures import (
+    BESIDE_BEST,
+    CLOSENESS,
+    HALF_GAP,
+    HOLD_RANK1,
+    accuracies,
+    compare,
+)
+from rlvr_dynamics.claims.quoted import NOT_PRINTED, Quoted, improved_at, kept_at, quote
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import HOLD_LAST
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.statistics.paired import GAIN, RATIO
@@ -75,20 +85,68 @@ def _text(metric: str, place: str, scale: float = 1.0) -> Quoted:
 _ERROR = _text("later_state_error_max_pct", "introduction (error below 5 %)")
 
 
-def _improves(id: str, share: float) -> Claim:
+@dataclass(frozen=True)
+class _Form:
+    """A way of applying AlphaRL, with claims of its own.
+
+    Attributes:
+        mark: End of the claims' ids, before the window.
+        method: Label of its predictions.
+        words: Its name in the claims.
+        paper: Whose reading it is; printed numbers stand beside those of the paper.
+    """
+
+    mark: str
+    method: str
+    words: str
+    paper: str = "alpharl"
+
+
+TEXT = _Form("", "alpharl", "AlphaRL")
+RELEASED = _Form("r", "alpharl_released", "AlphaRL as its released code does it")
+CHOSEN = _Form(
+    "c", "alpharl_chosen", "AlphaRL to an accuracy chosen on validation problems", "ours"
+)
+CONTROLS = (HOLD_LAST, HOLD_RANK1)
+
+
+def _prediction_needed(form: _Form, share: float) -> str:
+    return f"needs samples of the prediction {form.method} of the final step from {share:.0%}"
+
+
+def _improves(form: _Form, share: float) -> Claim:
     return Claim(
-        id,
-        "alpharl",
-        f"AlphaRL, applied at {100 * share:.0f} % of training, is more accurate than the "
+        f"A3i{form.mark}-{100 * share:.0f}",
+        form.paper,
+        f"{form.words}, applied at {100 * share:.0f} % of training, is more accurate than the "
         "checkpoint it starts from.",
         f"{ALPHARL}, tables 1, 3 and 4",
-        "accuracy(AlphaRL) − accuracy(checkpoint)",
+        f"accuracy({form.method}) − accuracy(checkpoint); null: the rank-1 part of the "
+        "checkpoint's update, rescaled, instead",
         POSITIVE,
-        needs=f"needs samples of an AlphaRL prediction from {100 * share:.0f} %",
-        measure=accuracies("alpharl", "hold_last"),
+        needs=_prediction_needed(form, share),
+        measure=accuracies(form.method, HOLD_LAST, control=HOLD_RANK1),
         windows=(share,),
-        printed=improved_at(share),
+        printed=improved_at(share) if form.paper == "alpharl" else NOT_PRINTED,
         needs_gain=True,
+    )
+
+
+def _keeps(form: _Form) -> Claim:
+    return Claim(
+        f"A3{form.mark}",
+        form.paper,
+        f"{form.words}, applied at 40 % of training, keeps over 96 % of the final accuracy.",
+        f"{ALPHARL}, headline result and table 1",
+        f"ratio accuracy({form.method}) / accuracy(full), in domain; controls: the checkpoint it "
+        "starts from, and the rank-1 part of its update, rescaled; null: the higher of them",
+        Threshold(">", 0.96),
+        needs=_prediction_needed(form, 0.4),
+        measure=accuracies(form.method, "real", contrast=RATIO, control=CONTROLS),
+        windows=(0.4,),
+        printed=kept_at(0.4) if form.paper == "alpharl" else NOT_PRINTED,
+        needs_gain=True,
+        null_counts=True,
     )
 
 
@@ -148,33 +206,19 @@ CLAIMS = [
         measure=_throughout,
         needs_gain=True,
     ),
-    Claim(
-        "A3",
-        "alpharl",
-        "AlphaRL, applied at 40 % of training, keeps over 96 % of the final accuracy.",
-        f"{ALPHARL}, headline result and table 1",
-        "ratio accuracy(AlphaRL) / accuracy(full), in domain; control: the checkpoint it starts "
-        "from",
-        Threshold(">", 0.96),
-        needs="needs samples of an AlphaRL prediction of the final step from 40 %",
-        measure=accuracies("alpharl", "real", contrast=RATIO, control="hold_last"),
-        windows=(0.4,),
-        printed=kept_at(0.4),
-        needs_gain=True,
-        null_counts=True,
-    ),
-    _improves("A3i-10", 0.1),
-    _improves("A3i-40", 0.4),
+    *(_keeps(form) for form in (TEXT, RELEASED, CHOSEN)),
+    _improves(TEXT, 0.1),
+    *(_improves(form, 0.4) for form in (TEXT, RELEASED, CHOSEN)),
     Claim(
         "A3e",
         "alpharl",
         "Later states are predicted with an error below 5 %.",
         f"{ALPHARL}, introduction; the paper does not define the error",
-        "1 − |accuracy(AlphaRL at 40 %) / accuracy(full) − 1|; control: the checkpoint it starts "
-        "from",
+        "1 − |accuracy(AlphaRL at 40 %) / accuracy(full) − 1|; controls: the checkpoint it starts "
+        "from, and the rank-1 part of its update, rescaled; null: the higher of them",
         Threshold(">", 0.95),
-        needs="needs samples of an AlphaRL prediction of the final step from 40 %",
-        measure=accuracies("alpharl", "real", contrast=CLOSENESS, control="hold_last"),
+        needs=_prediction_needed(TEXT, 0.4),
+        measure=accuracies("alpharl", "real", contrast=CLOSENESS, control=CONTROLS),
         windows=(0.4,),
         printed=Quoted(1 - _ERROR.value / 100, _ERROR.origin),
         needs_gain=True,

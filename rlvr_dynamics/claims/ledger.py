@@ -13,6 +13,7 @@ import pandas as pd
 
 from rlvr_dynamics.claims import (
     alpharl,
+    alpharl_left_vectors,
     alpharl_weights,
     behaviour,
     follow_up,
@@ -59,6 +60,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
         (
             *preconditions.CLAIMS,
             *alpharl.CLAIMS,
+            *alpharl_left_vectors.CLAIMS,
             *alpharl_weights.CLAIMS,
             *behaviour.CLAIMS,
             *relex.CLAIMS,

@@ -1,7 +1,7 @@
 """How claims are measured: paired accuracies and statistics over tensors; no verdicts."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from rlvr_dynamics.claims.claim import Measure, Measured
 from rlvr_dynamics.results.formatting import interval, number, percent
 from rlvr_dynamics.results.frames import equal, has, known, last_step, numbers, values
-from rlvr_dynamics.results.methods import USES_FUTURE
+from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import HOLD_LAST, POINTS, paired_accuracy
 from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.statistics.paired import Contrast
 
+HOLD_RANK1 = "hold_rank1"
 Array = NDArray[np.float64]
 Rows = Callable[[Results, int | None], pd.DataFrame | None]
 """Returns rows of a run's table, given the last observed step; None if the table is missing."""
@@ -25,16 +26,17 @@ Rows = Callable[[Results, int | None], pd.DataFrame | None]
 def accuracies(
     *methods: str,
     contrast: Contrast = POINTS,
-    control: str | None = None,
+    control: str | Sequence[str] = (),
     split: str = "in_domain",
 ) -> Measure:
     """Compare accuracies on the same questions.
 
     Args:
         methods: In the order of the contrast: `base`, `real` (the final checkpoint), `hold_last`
-            (the last observed one), or the label of a method's prediction of the final step.
+            (the last observed one), `hold_rank1` (the rank-1 part of its update, rescaled), or the
+            label of a method's prediction of the final step.
         contrast: Function of the accuracies; by default the first minus the second, in points.
-        control: Method that replaces the first one for the null, or None.
+        control: Methods of which each replaces the first one; the null is the highest result.
         split: Split of the benchmarks.
     """
 
@@ -43,8 +45,9 @@ def accuracies(
         if final is None:
             return None
         models = [prediction(method, observe, final) for method in methods]
-        null = None if control is None else prediction(control, observe, final)
-        return compare(results, models, contrast=contrast, control=null, split=split)
+        names = [control] if isinstance(control, str) else control
+        controls = [prediction(name, observe, final) for name in names]
+        return compare(results, models, contrast=contrast, controls=controls, split=split)
 
     return measure
 
@@ -55,6 +58,8 @@ def prediction(method: str, observe: int | None, final: int) -> ModelId:
         return ModelId.base()
     if method == HOLD_LAST:
         return ModelId.checkpoint(observe or 0)
+    if method == HOLD_RANK1:
+        return ModelId("rank1_recovery", 0, observe or 0)
     return ModelId(method, 0 if method == REAL else observe or 0, final)
 
 
@@ -63,7 +68,7 @@ def compare(
     models: Sequence[ModelId],
     *,
     contrast: Contrast = POINTS,
-    control: ModelId | None = None,
+    controls: Sequence[ModelId] = (),
     split: str = "in_domain",
 ) -> Measured | None:
     """Compare the accuracies of models on the same questions; arguments as in `accuracies`."""
@@ -71,10 +76,11 @@ def compare(
     paired = paired_accuracy(results, models, benchmarks)
     if paired is None:
         return None
-    null = math.nan
-    if control is not None:
+    nulls = {}
+    for control in controls:
         instead = paired_accuracy(results, [control, *models[1:]], benchmarks)
-        null = instead.compare(contrast).value if instead else math.nan
+        nulls[control] = instead.compare(contrast).value if instead else math.nan
+    null = max((each for each in nulls.values() if not math.isnan(each)), default=math.nan)
     several = len(paired.benchmarks) > 1
     unit = f"questions in {len(paired.benchmarks)} benchmarks" if several else "questions"
     ahead = [model for model in models if model.method in results.future_methods]
@@ -82,8 +88,20 @@ def compare(
     return found.noted(
         " against ".join(percent(mean) for mean in paired.means),
         USES_FUTURE if ahead else "",
+        _controls(nulls, contrast) if len(nulls) > 1 else "",
         _protocol(results, models, benchmarks, contrast),
     )
+
+
+def _controls(nulls: Mapping[ModelId, float], contrast: Contrast) -> str:
+    """Give the results of several controls, a dash for one that is not scored."""
+    points = contrast.unit == "points"
+    shown = [
+        f"{method_name(model.method)} of step {model.step} "
+        f"{number(value, 1 if points else 3, signed=points)}"
+        for model, value in nulls.items()
+    ]
+    return f"controls: {', '.join(shown)}"
 
 
 def _protocol(

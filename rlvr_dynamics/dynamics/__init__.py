@@ -5,6 +5,7 @@ The literature calls two different objects rank-1; we distinguish the *update* (
 step, AlphaRL) and the *trajectory* (one tensor over all steps, RELEX).
 """
 
+from rlvr_dynamics.dynamics.accuracy_noise import Noise, noise_of, noisy_walks, without_line
 from rlvr_dynamics.dynamics.adam_moves import (
     UPDATES,
     Range,
@@ -96,6 +97,7 @@ from rlvr_dynamics.dynamics.windows import (
 )
 
 __all__ = [
+    "Noise",
     "NullComponents",
     "Optimizer",
     "autocorrelation",
@@ -139,6 +141,8 @@ __all__ = [
     "float16_errors",
     "gaussian_spectrum",
     "linearity",
+    "noise_of",
+    "noisy_walks",
     "numerical_rank",
     "oracle_cosines",
     "permuted_accuracies",
@@ -170,4 +174,5 @@ __all__ = [
     "updates_range",
     "used_bits",
     "walk_accuracies",
+    "without_line",
 ]

@@ -9,8 +9,8 @@ Source: AlphaRL, arXiv 2510.00553, section 4. Released code: github.com/caiyuche
 
 There are two variants, because paper and code disagree:
 
-- paper: features as above, with the base as an additional point (x = 0) if its accuracy is known,
-  and x* v1ᵀ added to the base.
+- paper: features as above, with the base as an additional point (x = 0, as a ‖ΔW‖ of 0 has it) if
+  its accuracy is known, and x* v1ᵀ added to the base.
 - released: x = σ1 u1 without a, no base point, and x* v1ᵀ added to the last observed checkpoint.
 
 There are three sources of y*, because the paper inverts at the accuracy of the final model, which
@@ -18,7 +18,8 @@ is unknown at prediction time:
 
 - curve: a saturating curve fitted to the observed accuracies, evaluated at the target step.
 - final: the last given accuracy, whenever it was measured. It uses the future and is marked so.
-- y_star: a number given by the user, as in the released code.
+- y_star: a number given by the user, as in the released code; with a `grid` in the configuration
+  the one of several that does best on the validation problems, which is ours.
 
 Legend: T fitted steps, m x n a weight matrix.
 """
@@ -156,6 +157,7 @@ ALPHARL = Extrapolator(
     labels={
         "alpharl_final": "AlphaRL, final accuracy",
         "alpharl_released": "AlphaRL, as released",
+        "alpharl_chosen": "AlphaRL, chosen",
     },
     principal=True,
     tensor_changes=tensor_changes,

@@ -130,10 +130,14 @@ class AccuracySeries:
     Attributes:
         values: Step number to accuracy in [0, 1].
         source: Where the numbers come from, in words.
+        errors: Step number to standard error, of the steps that have one.
+        freedom: Degrees of freedom behind the errors, all steps together.
     """
 
     values: Mapping[int, float]
     source: str
+    errors: Mapping[int, float] = field(default_factory=dict)
+    freedom: int = 0
 
 
 def evenly_spread(steps: tuple[int, ...], count: int) -> tuple[int, ...]:

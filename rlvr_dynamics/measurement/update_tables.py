@@ -13,25 +13,19 @@ from rlvr_dynamics.dynamics import (
     BITS,
     align_signs,
     effective_rank,
-    feature_kernel,
     gaussian_spectrum,
     numerical_rank,
-    permuted_accuracies,
-    pls_loo_r2,
-    pls_r2,
     random_cosine,
     rank_shares,
     ranks_of,
     rounding_floor,
     stable_rank,
-    walk_accuracies,
 )
+from rlvr_dynamics.measurement.pls_table import pls_table
 from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings
 from rlvr_dynamics.measurement.statistics import METHODS, UpdateStatistics
-from rlvr_dynamics.measurement.trajectory_tables import Table, quantiles, seeds_of
+from rlvr_dynamics.measurement.trajectory_tables import Table
 
-FEWEST_ACCURACIES = 4
-_TIE = 1e-9  # R² values this close are equal up to summation order
 _GAUSSIAN_DRAWS = 16
 _COSINE_DRAWS = 64
 
@@ -76,7 +70,7 @@ def update_tables(
         "rank_shares": _rank_shares(labels, m, n, dtype, updates),
         "update_rank": _ranks(labels, m, n, dtype, updates, settings, floor),
         "u1_alignment": _alignment(labels, aligned, flipped, updates),
-        "pls": _pls(labels, aligned, updates, settings, accuracy),
+        "pls": pls_table(labels, aligned, updates, settings, accuracy),
     }
 
 
@@ -173,41 +167,4 @@ def _alignment(
         "cosine_last": directions @ directions[-1],
         "sigma1": sigma,
         "alpha": alpha,
-    }
-
-
-def _pls(
-    labels: Table,
-    aligned: np.ndarray,
-    updates: UpdateStatistics,
-    settings: MeasureSettings,
-    accuracy: AccuracySeries | None,
-) -> Table:
-    """Partial least squares of accuracy on u1(t), with permutation and random-walk nulls."""
-    if accuracy is None:
-        return {}
-    usable = (updates.sigma[:, 0] > 0.0) & np.isin(updates.steps, list(accuracy.values))
-    y = np.array([accuracy.values[int(step)] for step in updates.steps[usable]])
-    if len(y) < FEWEST_ACCURACIES or np.ptp(y) == 0.0:
-        return {}
-    features = aligned[usable]
-    kernel = feature_kernel(features)
-    r2 = float(pls_r2(kernel, y))
-    if not math.isfinite(r2):
-        return {}
-    seeds = seeds_of(settings, labels["tensor"])
-    permuted = pls_r2(kernel, permuted_accuracies(y, settings.draws, seeds))
-    walks = pls_r2(kernel, walk_accuracies(len(y), settings.draws, seeds))
-    as_high = int((permuted >= r2 - _TIE).sum())
-    return {
-        **labels,
-        "T": [len(y)],
-        "r2": r2,
-        **quantiles(np.asarray(permuted), "r2_null"),
-        **quantiles(np.asarray(walks), "r2_walk"),
-        "p_value": (1 + as_high) / (1 + settings.draws),
-        "loo_r2": pls_loo_r2(features, y),
-        "accuracy": accuracy.source,
-        "draws": settings.draws,
-        "seed": settings.seed,
     }

@@ -172,7 +172,9 @@ def pls_table(results: Results) -> Table:
         title,
         "R² of y(t) on one component of u₁(t), over matrices; the paper's average is 0.914. Nulls: "
         "permuted accuracies, and random walks in place of y(t), which trend as accuracy does. "
-        f"Beyond both: share of matrices above both 97.5 % quantiles. {accuracy_source(table)}",
+        "Beyond both: share of matrices above both 97.5 % quantiles. Corrected: divided by the "
+        "ceiling that the noise of y(t) sets. Step number: R² of y(t) on it alone; partial: R² of "
+        f"u₁ beyond it. {accuracy_source(table)}",
         table,
         [
             Statistic("matrices", _count("r2"), integer),
@@ -185,6 +187,10 @@ def pls_table(results: Results) -> Table:
             Statistic("random walk, 97.5 %", _mean("r2_walk_high")),
             Statistic("beyond both", _share_beyond("r2", "r2_null_high", "r2_walk_high"), per_cent),
             Statistic("median leave-one-out R²", _median("loo_r2")),
+            Statistic("ceiling", _mean("r2_ceiling")),
+            Statistic("corrected R²", _mean("r2_corrected")),
+            Statistic("step number", _mean("step_r2")),
+            Statistic("partial R²", _mean("partial_r2")),
         ],
     )
 

@@ -56,11 +56,11 @@ def method_name(label: str) -> str:
     found = _declared(label)
     if found is None or not found.rest:
         return found.title if found else label
-    value = re.fullmatch(r"_([a-z]+)_(minus_)?(\d+(?:_\d+)?)", found.rest)
+    value = re.fullmatch(r"_([a-z]+(?:_[a-z]+)*?)_(minus_)?(\d+(?:_\d+)?)", found.rest)
     if value is None:
         return label
     sign = MINUS if value[2] else ""
-    return f"{found.title}, {value[1]} {sign}{value[3].replace('_', '.')}"
+    return f"{found.title}, {value[1].replace('_', ' ')} {sign}{value[3].replace('_', '.')}"
 
 
 def method_rank(label: str) -> tuple[int, int, str]:

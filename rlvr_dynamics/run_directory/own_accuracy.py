@@ -33,7 +33,7 @@ def own_accuracy(
        that dynamic sampling drops. It draws until enough groups are kept, so the number of groups
        depends on the answers; the bias of their mean is of the order of one over that number.
     3. verl's mean score, at steps whose rollouts were not counted, where it is an accuracy:
-       `why_not` says where it is not. The base is left out, as it was when such runs were made.
+       `why_not` says where it is not.
 
     Args:
         metrics: One row per step.
@@ -54,20 +54,20 @@ def own_accuracy(
     if scored is None or not more:
         return drawn
     source = f"{drawn.source}; at {len(more):,} steps {scored.source}"
-    return AccuracySeries(dict(sorted((more | dict(drawn.values)).items())), source)
+    return AccuracySeries(
+        dict(sorted((more | dict(drawn.values)).items())), source, drawn.errors, drawn.freedom
+    )
 
 
 def _scored(metrics: "pd.DataFrame", config: RunConfig | RecordedConfig) -> "AccuracySeries | None":
-    """Return verl's mean scores, without the base's; None where they are no accuracy."""
+    """Return verl's mean scores; None where they are no accuracy."""
     from rlvr_dynamics.measurement import AccuracySeries
 
     if why_not(config) or SCORE not in metrics:
         return None
     known = metrics[["step", SCORE]].dropna()
     values = {
-        int(step) - 1: float(score)
-        for step, score in zip(known["step"], known[SCORE], strict=True)
-        if step > 1
+        int(step) - 1: float(score) for step, score in zip(known["step"], known[SCORE], strict=True)
     }
     return AccuracySeries(values, "mean score of the next training step's rollouts")
 
@@ -103,13 +103,22 @@ def _counted(
     problems, answers = (
         np.asarray(known[names[one]], dtype=int) for one in ("problems", "answers")
     )
-    # Answers to one problem are alike: their number bounds the error of rollouts, whose problems
-    # change from step to step; those of a validation do not.
-    error = np.sqrt(shares * (1.0 - shares) / (problems if lag else answers)).max()
+    name = f"{prefix}/acc_exact_se"
+    errors = np.asarray(known[name], dtype=float) if name in known else np.full(len(steps), np.nan)
+    with_error = ~np.isnan(errors)
+    if with_error.all():
+        said = f"standard error {100 * np.sqrt(np.mean(errors**2)):.1f} points"
+    else:
+        # Answers to one problem are alike: their number bounds the error of rollouts, whose
+        # problems change from step to step; those of a validation do not.
+        bound = np.sqrt(shares * (1.0 - shares) / (problems if lag else answers)).max()
+        said = f"standard error at most {100 * bound:.1f} points"
+    freedom = (problems - 1 if lag else answers - problems)[with_error]
     return AccuracySeries(
         dict(zip(steps.tolist(), shares.tolist(), strict=True)),
-        f"{source} ({_span(problems)} problems, {_span(answers)} answers a step; standard error "
-        f"at most {100 * error:.1f} points)",
+        f"{source} ({_span(problems)} problems, {_span(answers)} answers a step; {said})",
+        dict(zip(steps[with_error].tolist(), errors[with_error].tolist(), strict=True)),
+        int(freedom.sum()),
     )
 
 

@@ -6,10 +6,11 @@ Each of their processes appends one line an answer to its own file, so nothing h
 """
 
 import json
+import math
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,15 @@ def counts(folder: Path) -> dict[int, dict[str, float]]:
 
     Under `rollouts/` those drawn for training, under `validation/` those of verl's validation:
     ``problems``, ``answers``, ``acc`` (right by the rule that pays), ``acc_exact`` (right for the
-    grader), ``paid_only`` and ``exact_only`` (right for one of the two only), ``truncated``.
+    grader), ``paid_only`` and ``exact_only`` (right for one of the two only), ``truncated``, and
+    ``acc_exact_se``, the standard error of acc_exact (`_standard_error`), where there is one.
     """
-    problems: dict[tuple[int, str], set[str]] = defaultdict(set)
+    problems: dict[tuple[int, str], dict[str, list[int]]] = defaultdict(dict)
     sums: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0] * 6)
     for step, split, problem, paid, exact, cut in _lines(folder):
-        problems[step, split].add(problem)
+        group = problems[step, split].setdefault(problem, [0, 0])
+        group[0] += 1
+        group[1] += exact
         found = sums[step, split]
         for place, value in enumerate((1, paid, exact, paid > exact, exact > paid, cut)):
             found[place] += value
@@ -71,8 +75,34 @@ def counts(folder: Path) -> dict[int, dict[str, float]]:
         names = ("acc", "acc_exact", "paid_only", "exact_only", "truncated")
         shares = {name: value / answers for name, value in zip(names, others, strict=True)}
         held = {"problems": len(problems[step, split]), "answers": answers} | shares
+        error = _standard_error(split, problems[step, split].values())
+        held |= {} if math.isnan(error) else {"acc_exact_se": error}
         columns[step] |= {f"{PREFIX[split]}/{name}": value for name, value in held.items()}
     return dict(columns)
+
+
+def _standard_error(split: str, groups: Iterable[list[int]]) -> float:
+    """Return the standard error of the share of right answers p = Σ r_g / N, N = Σ n_g.
+
+    With r_g right of n_g answers to each of G problems:
+
+    - training, where every step has other problems, which differ in difficulty: over the problems,
+      sqrt(G / (G - 1) Σ (r_g - p n_g)²) / N (Cochran 1977, section 6.3, for a ratio).
+    - validation, whose problems are always the same: over the answers to each, with
+      p_g = r_g / n_g, sqrt(Σ n_g² p_g (1 - p_g) / (n_g - 1)) / N.
+
+    NaN for a single problem in training, or a problem of the validation with a single answer.
+    """
+    held = list(groups)
+    answers = sum(n for n, _ in held)
+    if split == "train":
+        share = sum(r for _, r in held) / answers
+        squares = sum((r - share * n) ** 2 for n, r in held)
+        count = len(held)
+        return math.sqrt(squares * count / (count - 1)) / answers if count > 1 else math.nan
+    if any(n < 2 for n, _ in held):
+        return math.nan
+    return math.sqrt(sum(r * (n - r) / (n - 1) for n, r in held)) / answers
 
 
 def _lines(folder: Path) -> Iterator[list[Any]]:

@@ -9,6 +9,7 @@ import pytest
 from rlvr_dynamics.claims.in_words import by_chance
 from rlvr_dynamics.claims.judge import HOLDS, NOT_MEASURED
 from rlvr_dynamics.claims.ledger import build_ledger, ledger_of_run
+from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.results.study import load_study
 from tests.support.irregular_weights import FINAL
@@ -121,5 +122,8 @@ def test_how_many_verdicts_chance_may_turn(runs):
     exact = int(claims["interval_over"].str.startswith("a spread").sum())
     words = by_chance(claims)
     assert words.startswith(f"{tested} verdicts rest on a 95 % interval, each by itself: at most ")
-    assert f"at most {0.025 * tested:.1f} of them" in words and f"{exact} more are exact" in words
+    assert (
+        f"at most {number(0.025 * tested, 1)} of them" in words
+        and f"{exact} more are exact" in words
+    )
     assert by_chance(claims[claims["verdict"] == NOT_MEASURED]) == ""

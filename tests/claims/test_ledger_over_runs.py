@@ -16,7 +16,7 @@ FEW = {"bootstrap_draws": 150}
 NUMBERS = ["ours", "ci_low", "ci_high", "null", "n"]
 # Of each claim, the least and the greatest value that its statistic can have.
 BOUNDED = {
-    **dict.fromkeys(["B1", "B1f", "B2", "B2p", "B2h", "B2hp", "F1", "F2"], (0.0, 1.0)),
+    **dict.fromkeys(["A2s", "B1", "B1f", "B2", "B2p", "B2h", "B2hp", "F1", "F2"], (0.0, 1.0)),
     **dict.fromkeys(["A6", "A6p"], (0.0, math.inf)),
     **dict.fromkeys(["A2", "A2h", "A3e", "B6", "B6p", "B11", "B13", "F7"], (-math.inf, 1.0)),
 }
@@ -137,6 +137,7 @@ def test_each_run_has_its_own_rows(runs, control, alone):
 
 PRINTED = {
     **{"A1": 0.9917, "A1p": 1.0, "A2": 0.914, "A3": 0.979371, "A3e": 0.95},
+    **{"A3r": 0.979371, "A3ir-40": 4.620952},
     **{"A3i-10": 4.093571, "A3i-40": 4.620952, "A8": 0.3775, "P1": -0.16},
     **{"A6": 0.193 / 0.0328, "A6p": 0.365 / 0.166},
     **{"B1f": 0.814, "B3": -0.3, "B3o": 0.62, "B5": 0.9, "B8r5": 1.0, "B8r10": 1.1},

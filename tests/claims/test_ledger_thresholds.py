@@ -55,7 +55,11 @@ def right(sign: int, **other: int) -> dict[str, int]:
         f"rank1_r2_window_1__{REAL}": 2_000 + sign * NEAR,
         f"rank1_r2_window_7__{REAL}": 2_000,
         f"alpharl__observe_20__{REAL}": held[20] + sign * NEAR,
-        f"alpharl__observe_80__{REAL}": 3_104 if sign > 0 else 3_044,
+        **{
+            f"{name}__observe_80__{REAL}": 3_104 if sign > 0 else 3_044
+            for name in ("alpharl", "alpharl_released", "alpharl_chosen")
+        },
+        "rank1_recovery__step_80": held[80] - margin,
         "relex__observe_30__step_250": relex - sign * 2 * NEAR,
         "relex__observe_30__step_300": relex + sign * NEAR,
         "relex__observe_60__step_300": FULL - margin + sign * NEAR,
@@ -93,7 +97,8 @@ def columns(sign: int) -> dict[str, float]:
         "heldout_r2_null_high": 0.975,
         **{"pls_r2_mlp": near(0.9, 0.006), "pls_r2_attention": near(0.9, 0.004)},
         **{"pls_null_high": 0.893, "walk_mean": 0.8935, "walk_high": 0.895},
-        "pls_loo_r2": near(0.9, 0.005),
+        **{"pls_loo_r2": near(0.9, 0.005), "ceiling": 1.0, "ceiling_spread": 0.0},
+        **{"partial": near(0.3, 0.01), "partial_null": 0.295, "partial_walk_high": 0.299},
         **{"share_1": near(0.193, 0.001), "share_1_null": 0.1925},
         **{"share_1%": near(0.365, 0.001), "share_1%_null": 0.3645},
         **{"norm_share": near(0.193, 0.001), "norm_share_null": 0.0328},
@@ -190,13 +195,16 @@ NULLS = {
     **{"walk_mean": 0.9005, "walk_high": 0.902},
 }
 BESIDE_A_CONTROL = {"A1", "A1b", "A1p", "A2", "A3", "A3e", "A12", "B10", "F8", "B2p", "B2hp"}
+BESIDE_A_CONTROL |= {"A3r", "A3c"}
 BESIDE_A_CONTROL |= {"A2m"}  # of one run it always is
 BESIDE_A_CONTROL |= {"B1f", "B2", "B2h", "B3", "B3o", "B3-30", "B3o-30", "B3x10", "B3x20"}
 
 
 def test_where_its_control_passes_too_a_claim_is_open(place, tmp_path):
     others = {f"alpharl__observe_20__{REAL}": PASSED["step_20"] + NEAR}
-    others |= {f"alpharl__observe_80__{REAL}": PASSED["step_80"] + NEAR}
+    forms = ("alpharl", "alpharl_released", "alpharl_chosen")
+    others |= {f"{name}__observe_80__{REAL}": PASSED["step_80"] + NEAR for name in forms}
+    others |= {"rank1_recovery__step_80": PASSED["step_80"] - WORSE}
     others |= {f"expo__observe_30__{REAL}": PASSED["step_30"] + NEAR}
     others |= {f"relex__observe_30__{REAL}": FULL}
     others |= {"relex__observe_30__step_300": FULL + NEAR}
@@ -217,7 +225,7 @@ def test_without_a_gain_no_claim_about_accuracy_holds(place, tmp_path):
     run = write_levels(place / "lost", right(1, base=FULL + NEAR), columns(1))
     spread_sigmas(run)
     found = verdicts(run, tmp_path / "out")
-    weights = {"A2", "A2h", "A6", "A6p", "B1", "B1f", "B2", "B2h", "B6", "B6-30", "B6p"}
+    weights = {"A2", "A2h", "A2s", "A6", "A6p", "B1", "B1f", "B2", "B2h", "B6", "B6-30", "B6p"}
     weights |= {"B7", "B7-30", "B7p", "B11", "B12", "B13", "F1", "F2", "F3", "F7"}
     weights |= {"B2p", "B2hp", "P1"}
     assert set(found[found == HOLD].index) == weights
@@ -348,3 +356,50 @@ def test_most_tensors_are_more_than_half(tmp_path, above, id, name, count, verdi
 def test_mlp_is_told_from_attention(above):
     table = pd.read_parquet(above / "measure" / "pls.parquet")
     assert set(table.loc[table["module"].isin(MLP), "r2"].dropna().round(9)) == {0.906}
+
+
+@pytest.mark.parametrize(
+    ("raw", "ceiling", "spread", "verdict"),
+    [
+        (0.86, 0.89, 0.01, HOLD),  # 0.966 without the noise, which alone forbids 0.9
+        (0.86, 0.89, 0.1, OPEN),  # or 0.87, if the noise is as small as it may be
+        (0.86, 1.0, 0.0, FAIL),
+        (0.5, -0.2, 0.1, OPEN),  # nothing but noise to explain
+    ],
+)
+def test_linearity_with_accuracy_is_judged_without_the_noise_of_the_accuracies(
+    above, tmp_path, raw, ceiling, spread, verdict
+):
+    (tmp_path / "measure").mkdir()
+    table = pd.read_parquet(above / "measure" / "pls.parquet").assign(
+        r2=raw,
+        r2_null_high=raw - 0.1,
+        r2_walk_mean=raw - 0.1,
+        r2_walk_high=raw - 0.05,
+        r2_ceiling=ceiling,
+        r2_ceiling_low=ceiling - spread,
+        r2_ceiling_high=ceiling + spread,
+        r2_corrected=raw / ceiling if ceiling > 0 else np.nan,
+    )
+    table.to_parquet(tmp_path / "measure" / "pls.parquet")
+    row = run_ledger(tmp_path).loc["A2"]
+    assert row["verdict"] == verdict
+    assert f"R² {raw:.3f}" in row["note"] or ceiling < 0
+    assert ("below 0.9 before the correction" in row["note"]) is (ceiling < 0.9)
+    # A table of an earlier version has no noise, and says so.
+    old = table[[name for name in table if "ceiling" not in name and "corrected" not in name]]
+    old.to_parquet(tmp_path / "measure" / "pls.parquet")
+    row = run_ledger(tmp_path).loc["A2"]
+    assert row["ours"] == pytest.approx(raw) and "noise of y(t) is unknown" in row["note"]
+
+
+def test_the_control_of_alpharl_is_the_better_of_two(place):
+    counts = {"base": BASE, REAL: FULL, f"alpharl__observe_80__{REAL}": FULL - 10}
+    counts |= {"step_80": 2_900, "rank1_recovery__step_80": 3_000}
+    rows = run_ledger(write_levels(place / "two", counts, {})).loc[["A3", "A3e", "A3i-40"]]
+    assert rows["null"].tolist() == pytest.approx([3_000 / FULL, 3_000 / FULL, 2.5])
+    said = "controls: real checkpoint of step 80 0.906, rank-1 update, rescaled of step 80 0.938"
+    assert rows.loc["A3", "note"].count(said) == 1
+    counts |= {f"alpharl__observe_80__{REAL}": 3_010}
+    alone = write_levels(place / "one", {**counts, "rank1_recovery__step_110": 1}, {})
+    assert run_ledger(alone).loc["A3i-40", "verdict"] == HOLD

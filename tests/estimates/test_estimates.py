@@ -263,10 +263,10 @@ def test_disk_of_a_run():
     assert need.base == 2 * TOTAL
     assert need.checkpoints == 50 * 2 * TOTAL
     assert need.states == 3 * 12 * TOTAL + 4 * TOTAL
-    # default.yaml: two windows; 3, 3, 1, 1, 2 targets; one of two others; two reconstructions of
-    # the end.
-    assert prediction_count(made) == 2 * 3 + 2 * 3 + 2 * 1 + 2 * 1 + 1 + 2 * 2 + 1 + 2
-    assert need.predictions == 24 * 2 * TOTAL
+    # default.yaml: two windows; 3, 3, 1, 1, 2 targets; one of three others; two reconstructions of
+    # the end, and one of the end of alpharl's window.
+    assert prediction_count(made) == 2 * 3 + 2 * 3 + 2 * 1 + 2 * 1 + 1 + 2 * 2 + 2 + 3
+    assert need.predictions == 26 * 2 * TOTAL
     assert need.directions == 0
     assert need.training == need.checkpoints + need.states
     assert need.total == need.base + need.training + need.predictions

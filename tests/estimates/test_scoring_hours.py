@@ -11,9 +11,9 @@ from rlvr_dynamics.estimates.scoring import engines_of, scoring
 from rlvr_dynamics.schema import RunConfig
 
 # default.yaml: relex and relex_raw from two windows to three targets each, two, two,
-# one and four of four other methods, one of alpharl, two rebuilt; six checkpoints of the ladder,
+# one and four of four other methods, two of alpharl, three rebuilt; six checkpoints of the ladder,
 # and the end of alpharl's window.
-MODELS = 1 + 6 + 1 + (6 + 6 + 2 + 2 + 1 + 4 + 1 + 2)
+MODELS = 1 + 6 + 1 + (6 + 6 + 2 + 2 + 1 + 4 + 2 + 3)
 
 
 def cell(*overrides: str) -> RunConfig:

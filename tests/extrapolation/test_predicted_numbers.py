@@ -375,7 +375,7 @@ def test_rollouts_belong_to_the_checkpoint_before(tmp_path):
     series = accuracy_of(run)
     assert series is not None
     # Step 1 is the base's, step 21 has no score.
-    assert series.values == {69: 0.4, 50: 0.6, 9: 0.2, 10: 0.3, 1: 0.5}
+    assert series.values == {0: 0.9, 69: 0.4, 50: 0.6, 9: 0.2, 10: 0.3, 1: 0.5}
     assert accuracy_of(run_of(tmp_path / "none")) is None
 
 

@@ -121,11 +121,33 @@ def pls(features, accuracies):
     return (score * y).sum(axis=1) ** 2 / ((score**2).sum(axis=1) * (y**2).sum(axis=1))
 
 
+def noise_variance(steps, y):
+    """Mean squared distance from the line between a step's neighbours, over its expected size."""
+    found = []
+    for before, at, after in zip(range(4), range(1, 5), range(2, 6), strict=True):
+        share = (steps[at] - steps[before]) / (steps[after] - steps[before])
+        off = y[at] - (1 - share) * y[before] - share * y[after]
+        found.append(off**2 / (1 + share**2 + (1 - share) ** 2))
+    return np.mean(found)
+
+
+def beside_a_line(rows):
+    """What the step number leaves of each row, shape (..., T)."""
+    design = np.column_stack([np.ones(len(STEPS)), STEPS])
+    return rows - rows @ design @ np.linalg.inv(design.T @ design) @ design.T
+
+
 def test_accuracies_are_shuffled_and_walked(weights, tables):
     generator = np.random.default_rng(3)
     observed = np.array(list(ACCURACY.values()))
     shuffled = np.array(list(permutations(observed)))
     walked = np.cumsum(generator.standard_normal((DRAWS, len(STEPS))), axis=1)
+    # A walk has the variance that the noise leaves to the accuracies, and that noise.
+    noise, spread = noise_variance(STEPS, observed), observed.var(ddof=1)
+    walked *= np.sqrt((spread - noise) / walked.var(axis=1, ddof=1))[:, None]
+    walked += np.sqrt(noise) * generator.standard_normal(walked.shape)
+    left = beside_a_line(observed)
+    orders = beside_a_line(np.array(list(permutations(left))))
     rows = tables["pls"].set_index("tensor")
     assert len(rows) == 3
     for name in rows.index:
@@ -138,6 +160,14 @@ def test_accuracies_are_shuffled_and_walked(weights, tables):
         assert_shuffled(row, "r2_null", found)
         r2 = pls(u, observed[None])[0]
         assert row["r2"] == pytest.approx(r2, abs=1e-5)
+        assert row["noise_sd"] == pytest.approx(np.sqrt(noise))
+        assert row["r2_ceiling"] == pytest.approx(1 - noise / spread)
+        assert row["r2_corrected"] == pytest.approx(min(1, r2 / (1 - noise / spread)), abs=1e-5)
+        assert row["step_r2"] == pytest.approx(np.corrcoef(STEPS, observed)[0, 1] ** 2)
+        rest = beside_a_line(u.T).T
+        assert row["partial_r2"] == pytest.approx(pls(rest, left[None])[0], abs=1e-5)
+        assert_shuffled(row, "partial_r2_null", pls(rest, orders))
+        assert_band(row, "partial_r2_walk", pls(rest, beside_a_line(walked)))
         assert row["p_value"] == pytest.approx(np.mean(found >= r2 - 1e-6), abs=0.03)
 
 

@@ -112,7 +112,7 @@ def test_methods_at_the_final_step(run, figures):
         for observe, share in SHARES.items():
             rows = found[f"first {share} % observed"]
             drawn = {names[round(y)]: (x, low, high) for x, y, low, high in rows}
-            assert len(drawn) == 13
+            assert len(drawn) == (15 if observe == 80 else 13)  # two readings from there alone
             assert drawn["last observed checkpoint"][0] == pytest.approx(
                 accuracy(f"step_{observe}")
             )

@@ -92,10 +92,9 @@ def test_the_mean_score_alone_is_refused_where_it_is_no_accuracy(tmp_path, given
             assert series is None
         else:
             assert series is not None
-            # The base is not in it: step 1 was not a checkpoint's when such runs were made.
-            expected = table.set_index("step")[SCORE].drop(1).tolist()
-            assert [series.values[step] for step in (1, 2, 3, 4)] == expected
-            assert len(series.values) == 4
+            # The first step's rollouts are the base's.
+            assert dict(series.values) == dict(enumerate(table[SCORE]))
+            assert not series.errors and series.freedom == 0
     said = without_accuracy(Run(loaded, tmp_path))
     assert "source.accuracy=FILE" in said and "trainer.validate_every=N" in said
     assert reason in said
@@ -108,9 +107,25 @@ def test_a_run_resumed_with_counts_keeps_the_accuracies_of_its_first_steps():
     series = own_accuracy(table, config.load([]))
     assert series is not None
     score = table.set_index("step")[SCORE]
-    assert {step: series.values[step] for step in (1, 2)} == {1: score[2], 2: score[3]}
+    assert [series.values[step] for step in (0, 1, 2)] == score[:3].tolist()
     assert series.values[3] == pytest.approx(TRUE[3], abs=0.005)
-    assert list(series.values) == [1, 2, 3, 4]
-    assert "at 2 steps mean score" in series.source
+    assert list(series.values) == [0, 1, 2, 3, 4]
+    assert "at 3 steps mean score" in series.source
     refused = own_accuracy(table, dapo())
     assert refused is not None and list(refused.values) == [3, 4]
+
+
+def test_standard_errors_belong_to_the_steps_of_their_accuracies():
+    errors = {"rollouts/acc_exact_se": [0.05, 0.04, 0.03, 0.04, np.nan]}
+    table = metrics().assign(**errors)
+    series = own_accuracy(table, dapo())
+    assert series is not None
+    assert dict(series.errors) == {0: 0.05, 1: 0.04, 2: 0.03, 3: 0.04}
+    assert series.freedom == 4 * (GROUPS - 1) and "at most" in series.source
+    known = own_accuracy(table.fillna(0.04), dapo())
+    assert known is not None and "standard error 4.0 points" in known.source
+    checked = metrics(validated=(1, 2, 3, 4)).assign(**{"validation/acc_exact_se": 0.01})
+    series = own_accuracy(checked, dapo())
+    assert series is not None
+    assert dict(series.errors) == dict.fromkeys((1, 2, 3, 4), 0.01)
+    assert series.freedom == 4 * (512 - 128)

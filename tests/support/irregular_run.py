@@ -46,6 +46,11 @@ def models() -> dict[str, float]:
     for method in VARIANTS:
         names += [f"{method}__observe_{observe}__step_{FINAL}" for observe in WINDOWS]
     names += ["alpharl__observe_40__step_160"]
+    # Readings of AlphaRL at 40 % of the training, and the rank-1 part that it starts from.
+    names += [
+        f"{name}__observe_80__step_{FINAL}" for name in ("alpharl_released", "alpharl_chosen")
+    ]
+    names += ["rank1_recovery__step_80"]
     chances = generator.uniform(0.4, 0.8, len(names))
     found |= dict(zip(names, chances, strict=True))
     # The best of the other directions is not the first of them.

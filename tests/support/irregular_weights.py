@@ -59,6 +59,9 @@ RANGES = {
     **{"pls_r2_mlp": (0.8, 0.99), "pls_r2_attention": (0.75, 0.95), "pls_loo_r2": (0.3, 0.9)},
     **{"pls_null_mean": (0.5, 0.6), "pls_null_low": (0.2, 0.5), "pls_null_high": (0.75, 0.98)},
     **{"walk_mean": (0.7, 0.95), "walk_low": (0.3, 0.5), "walk_high": (0.8, 0.99)},
+    **{"ceiling": (0.95, 0.985), "ceiling_spread": (0.004, 0.01), "noise_sd": (0.02, 0.03)},
+    **{"step_r2": (0.8, 0.9), "step_loo_r2": (0.7, 0.8), "partial": (0.3, 0.6)},
+    **{"partial_null": (0.2, 0.5), "partial_walk": (0.1, 0.3), "partial_walk_high": (0.2, 0.5)},
     **{"loo_null_mean": (-0.2, 0.1), "loo_null_low": (-0.5, -0.2), "loo_null_high": (0.1, 0.4)},
     **{f"oracle_{rank}": (0.6 + 0.05 * k, 0.8 + 0.05 * k) for k, rank in enumerate((1, 3, 5))},
     **{"drift": (0.5, 0.95), "drift_null_mean": (0.4, 0.7), "drift_null_low": (0.2, 0.4)},
@@ -120,6 +123,7 @@ def write_weights(folder: Path, column: Column) -> None:
         **_directions(column),
     }
     tables["forecast"] = _forecast(column, tables["norms"])
+    tables["pls"] = _with_noise(column, tables["pls"])
     for name, table in tables.items():
         place = "predictions" if name == "forecast" else "measure"
         path = folder / place / f"{name}.parquet"
@@ -318,4 +322,25 @@ def _forecast(column: Column, norms: pd.DataFrame) -> pd.DataFrame:
         uses_future=False,
         dtype="bfloat16",
         **found,
+    )
+
+
+def _with_noise(column: Column, pls: pd.DataFrame) -> pd.DataFrame:
+    """Add what the noise of the accuracies allows, and the step number beside u1."""
+    count = len(pls)
+    ceiling, spread = column("ceiling", count), column("ceiling_spread", count)
+    return pls.assign(
+        r2_ceiling=ceiling,
+        r2_ceiling_low=ceiling - spread,
+        r2_ceiling_high=ceiling + spread,
+        r2_corrected=np.minimum(1, pls["r2"] / ceiling),
+        loo_r2_corrected=np.minimum(1, pls["loo_r2"] / ceiling),
+        noise_sd=column("noise_sd", count),
+        noise_source="standard errors of y(t)",
+        step_r2=column("step_r2", count),
+        step_loo_r2=column("step_loo_r2", count),
+        partial_r2=lacking(column("partial", count), 2, 7),
+        partial_r2_null_high=column("partial_null", count),
+        partial_r2_walk_mean=column("partial_walk", count),
+        partial_r2_walk_high=column("partial_walk_high", count),
     )

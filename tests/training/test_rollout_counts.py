@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -42,6 +43,8 @@ def test_shares_are_of_all_rollouts_of_a_step(tmp_path):
         "rollouts/paid_only": pytest.approx(0.2),
         "rollouts/exact_only": pytest.approx(0.4),
         "rollouts/truncated": pytest.approx(0.2),
+        # Right of a: 1 of 2, of b: 2 of 3; p = 0.6: sqrt(2 (0.2² + 0.2²)) / 5.
+        "rollouts/acc_exact_se": pytest.approx(0.08),
         "validation/problems": 1,
         "validation/answers": 1,
         "validation/acc": 0.0,
@@ -52,6 +55,36 @@ def test_shares_are_of_all_rollouts_of_a_step(tmp_path):
     }
     assert (found[2]["rollouts/answers"], found[2]["rollouts/acc"]) == (2, 0.5)
     assert counts(tmp_path / "none") == {}
+
+
+def test_a_standard_error_is_over_problems_where_these_change_and_over_answers_where_not(tmp_path):
+    """Two problems, one always and one never solved: only another choice of problems differs."""
+    for split in ("train", "val"):
+        record(tmp_path, 1, split, *[("a", 1.0, 1.0, 0.0)] * 4, *[("b", 0.0, 0.0, 0.0)] * 4)
+        mixed = [(name, right, right, 0.0) for name in "abc" for right in (1.0, 1.0, 0.0, 0.0)]
+        record(tmp_path, 2, split, *mixed)
+    found = counts(tmp_path)
+    assert found[1]["rollouts/acc_exact_se"] == pytest.approx(0.5)
+    assert found[1]["validation/acc_exact_se"] == 0.0
+    # Three problems, each right in 2 of 4: 4² · 0.25 / 3 each, over 12 answers.
+    assert found[2]["rollouts/acc_exact_se"] == 0.0
+    assert found[2]["validation/acc_exact_se"] == pytest.approx(2 / 12)
+
+
+def test_the_standard_error_is_how_far_shares_scatter(tmp_path):
+    """Brute force: 400 steps of 12 other problems each, 3 to 9 answers to a problem."""
+    rng = np.random.default_rng(4)
+    for step in range(1, 401):
+        chances, sizes = rng.beta(0.8, 0.6, 12), rng.integers(3, 10, 12)
+        rows = [
+            (f"{place}", 1.0, float(rng.random() < chance), 0.0)
+            for place, (chance, size) in enumerate(zip(chances, sizes, strict=True))
+            for _ in range(size)
+        ]
+        record(tmp_path, step, "train", *rows)
+    found = pd.DataFrame(counts(tmp_path).values())
+    mean_square = np.sqrt((found["rollouts/acc_exact_se"] ** 2).mean())
+    assert mean_square == pytest.approx(found["rollouts/acc_exact"].std(), rel=0.08)
 
 
 def test_the_verdict_of_another_reward_function_is_not_counted(tmp_path):

@@ -18,7 +18,10 @@ from rlvr_dynamics.schema.tables.parts import (
 )
 
 PERMUTED_ACCURACY = "the same features with the accuracies y(t) shuffled"
-WALK_ACCURACY = "the same features with Gaussian random walks in place of y(t)"
+WALK_ACCURACY = (
+    "the same features with Gaussian random walks of y(t)'s noise and variance in its place"
+)
+LEFT_OVER = "R² of what a line in the step number leaves of y(t) on one component of what it leaves"
 GAUSSIAN = "Gaussian matrices of the same shape"
 
 TABLES = (
@@ -130,6 +133,53 @@ TABLES = (
         Column("p_value", "share", "(1 + permutations with r2 at least as high) / (1 + draws)"),
         Column("loo_r2", "R²", "the same fit without t, judged at t; 1 − Σ error² / Σ(y − mean)²"),
         Column("accuracy", "words", "where y(t) came from"),
+        Column(
+            "noise_sd",
+            "share",
+            "σ, root mean square of the standard errors of y(t); where a checkpoint has none, of "
+            "y(t)'s distance e from the line between its neighbours, σ² = mean of "
+            "e² / (1 + a² + b²) with that line's weights a, b: (second difference)² / 6 at even "
+            "steps",
+            "Gasser, Sroka and Jennen-Steinmetz 1986, eq. 1",
+        ),
+        Column("noise_source", "words", "which of the two, or unknown"),
+        Column(
+            "r2_ceiling",
+            "R²",
+            "1 − σ² / var(y), the R² that noise leaves on average to the true relation",
+        ),
+        Column(
+            "r2_ceiling_low", "R²", "the same with σ² at the upper end of its 95 % (chi-squared)"
+        ),
+        Column(
+            "r2_ceiling_high", "R²", "the same with σ² at the lower end of its 95 % (chi-squared)"
+        ),
+        Column(
+            "r2_corrected",
+            "R²",
+            "min(1, r2 / r2_ceiling); missing where the ceiling is not above 0",
+            "correction for attenuation, Spearman 1904",
+        ),
+        Column("loo_r2_corrected", "R²", "min(1, loo_r2 / r2_ceiling), likewise"),
+        Column("step_r2", "R²", "R² of y(t) on a line in the step number t, without u_1"),
+        Column("step_loo_r2", "R²", "the same line without t, judged at t"),
+        Column(
+            "partial_r2",
+            "R²",
+            f"{LEFT_OVER} of u_1(t): the share of y(t) beyond the step number that u_1 explains",
+            "ours, by the theorem of Frisch, Waugh and Lovell",
+        ),
+        *null(
+            "partial_r2_null",
+            "partial_r2",
+            "orders of the residuals of y(t) (Freedman and Lane 1983)",
+        ),
+        *null("partial_r2_walk", "partial_r2", WALK_ACCURACY),
+        Column(
+            "partial_p_value",
+            "share",
+            "(1 + permutations with partial_r2 at least as high) / (1 + draws)",
+        ),
         DRAWS,
         SEED,
     ),
