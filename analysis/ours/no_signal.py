@@ -96,7 +96,7 @@ def _beside(table: pd.DataFrame, column: str, walk: str, optimizer: str) -> dict
         return found
     low, high = (values(table, end) for end in ends)
     value = values(table, column)
-    found["central 95 %"] = interval(*(median(table, end) for end in ends), 3)
+    found["central 95 %"] = interval(median(table, ends[0]), median(table, ends[1]))
     return found | {"inside": float(((low <= value) & (value <= high)).mean())}
 
 

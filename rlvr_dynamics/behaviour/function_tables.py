@@ -84,14 +84,10 @@ def correlations_of(course: Course) -> dict[str, NDArray[np.float64] | None]:
 
     The optimizer's noise needs a known optimizer and checkpoints at even steps from the base on.
     """
-    from rlvr_dynamics.dynamics import Optimizer, even_spacing, noise_correlation
-
     found: dict[str, NDArray[np.float64] | None] = {"walk": None}
-    steps, record = np.array(course.steps), course.optimizer
-    known = record is not None and record.beta1 is not None
-    if known and even_spacing(steps) is not None:
-        optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
-        found["optimizer"] = noise_correlation(len(steps), optimizer, record.sizes_of(steps))
+    noise = course.optimizer and course.optimizer.noise_of(np.array(course.steps))
+    if noise is not None:
+        found["optimizer"] = noise
     return found
 
 

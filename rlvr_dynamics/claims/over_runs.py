@@ -73,7 +73,10 @@ def runs_in_words(count: int) -> str:
 def by_regime(
     runs: Sequence[Cell], controls: Sequence[Cell]
 ) -> dict[str, tuple[list[Cell], list[Cell]]]:
-    """Group runs and controls by model, learning rate and number of steps, in ascending order."""
+    """Group runs and controls by model, learning rate, number of steps and optimizer.
+
+    In ascending order; AdamW with its usual betas is not named.
+    """
     several = len({cell.model for cell in (*runs, *controls)}) > 1
     groups: dict[str, tuple[list[Cell], list[Cell]]] = {}
     kinds = [(cell, 0) for cell in runs] + [(cell, 1) for cell in controls]
@@ -86,7 +89,8 @@ def by_regime(
 def _regime(cell: Cell) -> str:
     rate = "" if cell.learning_rate is None else f"lr {scientific(cell.learning_rate)}"
     steps = "" if cell.steps is None else f"{cell.steps} steps"
-    return " x ".join(part for part in (rate, steps) if part) or "unknown"
+    size = " x ".join(part for part in (rate, steps) if part)
+    return ", ".join(part for part in (size, cell.optimizer) if part) or "unknown"
 
 
 def _size(cell: Cell) -> tuple[str, float, int]:

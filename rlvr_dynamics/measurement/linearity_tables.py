@@ -11,14 +11,12 @@ import numpy as np
 
 from rlvr_dynamics.dynamics import (
     NullComponents,
-    Optimizer,
     TrajectorySVD,
     autocorrelation,
     drift_share,
     even_spacing,
     increment_cosines,
     linearity,
-    noise_correlation,
     null_components,
     permuted_steps_null,
     share_of,
@@ -77,8 +75,10 @@ def scores_with_nulls(
     for name, sample in nulls.items():
         explained |= quantiles(sample.explained_variance, NULL_WALKS[name].of_variance)
     explained |= {f"optimizer_autocorrelation_{lag}": autocorrelation(cosines, lag) for lag in LAGS}
-    for lag in LAGS if noise is not None else ():
-        explained[f"optimizer_null_autocorrelation_{lag}"] = autocorrelation(noise, lag)
+    if noise is not None:
+        explained |= {
+            f"optimizer_null_autocorrelation_{lag}": autocorrelation(noise, lag) for lag in LAGS
+        }
     explained["optimizer_drift_share"] = share
     drawn = {"draws": settings.draws, "seed": settings.seed}
     first = np.arange(count) == 0
@@ -107,9 +107,8 @@ def _correlations(
     """
     record, steps = settings.optimizer, statistics.steps
     correlations: dict[str, np.ndarray | None] = {"walk": None}
-    if even_spacing(steps) is not None and record.beta1 is not None:
-        optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
-        noise = noise_correlation(len(steps), optimizer, record.sizes_of(steps))
+    noise = record.noise_of(steps)
+    if noise is not None:
         decay = record.shrinkage(steps) * float(statistics.base_norm)
         correlations["optimizer"] = with_drift(noise, share_of(decay, statistics.step_norms))
         if math.isfinite(share):

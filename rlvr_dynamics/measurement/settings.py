@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from rlvr_dynamics.dynamics import Optimizer, even_spacing, noise_correlation
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 2 << 30
@@ -80,6 +81,16 @@ class OptimizerRecord:
                 sum(of(step, self.learning_rates.get(step, math.nan)) for step in gap) or math.nan
             )
         return sums
+
+    def noise_of(self, steps: np.ndarray) -> np.ndarray | None:
+        """Return the correlations between this optimizer's steps on noise, shape (T, T).
+
+        None for an optimizer that is not known, and for checkpoints at uneven steps.
+        """
+        if self.beta1 is None or even_spacing(steps) is None:
+            return None
+        optimizer = Optimizer(self.beta1, self.beta2, self.updates * int(steps[0]))
+        return noise_correlation(len(steps), optimizer, self.sizes_of(steps))
 
     def sizes_of(self, steps: np.ndarray) -> np.ndarray | None:
         """Return the size of the gradient at each checkpoint, or None where one is unknown."""

@@ -7,7 +7,7 @@ import pandas as pd
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.formatting import Formatter, integer, number
 from rlvr_dynamics.results.formatting import percent as per_cent
-from rlvr_dynamics.results.frames import equal, has, last_step, median, numbers, on_clock
+from rlvr_dynamics.results.frames import equal, has, known, last_step, median, numbers, on_clock
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.tables import LAGS, NULL_WALKS
 
@@ -40,12 +40,13 @@ def clocks_table(results: Results) -> Table:
         "clocks",
         title,
         "Medians over tensors; of a null, of its mean over draws. Every null has the run's step "
-        "norms and dimensions. Optimizer's noise: Adam's steps are correlated through its first "
-        "moment, so a run that learns nothing looks close to rank-1 and linear as well. Noise and "
+        "norms and dimensions. Optimizer's noise: the steps of Adam, or of SGD with momentum, are "
+        "correlated through the first moment, so a run that learns nothing looks close to rank-1 "
+        "and linear as well. Noise and "
         "a drift: the same with one constant direction, of the share that increments far apart "
         "have in common. Held out: fitted on the first half, judged on the second; steps shrink "
         "as a run goes on, so a coefficient bends against the step number even where the "
-        "direction holds." + _left_out(lines),
+        "direction holds." + _left_out(first, lines),
         pd.DataFrame(rows),
         formats | {"tensors": integer},
     )
@@ -66,8 +67,24 @@ def _row(
     return row
 
 
-def _left_out(lines: pd.DataFrame) -> str:
-    """Say how many tensors have no path clock."""
+def _left_out(first: pd.DataFrame, lines: pd.DataFrame) -> str:
+    """Say how many tensors have no path clock, or no null of the optimizer."""
+    return _without_path(lines) + _without_optimizer(first)
+
+
+def _without_optimizer(first: pd.DataFrame) -> str:
+    moved = known(first, "explained_variance")
+    column = f"{NULL_WALKS['optimizer'].of_variance}_mean"
+    missing = len(moved) - len(numbers(moved, column))
+    if not missing or column not in first:
+        return ""
+    return (
+        f" {missing} of {len(moved)} tensors have no optimizer's noise: checkpoints at uneven "
+        "steps, or an optimizer that is not known here."
+    )
+
+
+def _without_path(lines: pd.DataFrame) -> str:
     every, there = (len(set(on_clock(lines, clock)["tensor"])) for clock in ("step", "path"))
     if "clock" not in lines:
         return " Measured before the path clock."
@@ -89,21 +106,27 @@ def optimizer_table(results: Results) -> Table:
     last = equal(norms, step=last_step(norms))
     early = equal(norms, step=int(numbers(norms, "step").min()))
     row = {
+        "steps": "the run",
         "tensors": len(first),
         "first step": median(early, "optimizer_step_length"),
         "last step": median(last, "optimizer_step_length"),
         **{f"lag {lag}": median(first, f"optimizer_autocorrelation_{lag}") for lag in LAGS},
         "drift share": median(first, "optimizer_drift_share"),
     }
-    formats: dict[str, Formatter] = {heading: number for heading in row}
+    noise = {
+        "steps": f"null: {NULL_NAMES['optimizer']}",
+        **{f"lag {lag}": median(first, f"optimizer_null_autocorrelation_{lag}") for lag in LAGS},
+    }
+    formats: dict[str, Formatter] = {heading: number for heading in row if heading != "steps"}
     formats |= {"tensors": integer, "drift share": per_cent}
     return Table(
         "optimizer",
         title,
         "Medians over tensors. First and last step: ‖W_t − W_t−1‖ / (√d Σ learning rate), 1 where "
-        "every update moves every weight by the learning rate in one direction. Lags: mean cosine "
-        "of increments so many saved steps apart; Adam's noise alone has 0.9 at lag 1 and 0.35 at "
-        "lag 10. Drift share: the mean cosine at 30 steps and more.",
-        pd.DataFrame([row]),
+        "every update moves every weight by the learning rate in one direction; a dash where the "
+        "rate is not known or the optimizer is not Adam. Lags: mean cosine of increments so many "
+        "saved steps apart, and what the optimizer's noise has. Drift share: the mean cosine at 30 "
+        "steps and more.",
+        pd.DataFrame([row, noise]),
         formats,
     )

@@ -180,8 +180,8 @@ def forecast_table(results: Results) -> Table:
 
 
 def _clock(group: pd.DataFrame) -> str | None:
-    clocks = known(group, "clock")["clock"] if "clock" in group else []
-    return str(clocks.iloc[0]) if len(clocks) else None
+    here = known(group, "clock") if "clock" in group else group.head(0)
+    return str(here["clock"].iloc[0]) if len(here) else None
 
 
 def _path_ratio(results: Results, group: pd.DataFrame, observe: int, step: int) -> float:

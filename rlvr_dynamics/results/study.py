@@ -46,10 +46,17 @@ class Cell:
         published = config.source.published
         if published is not None and published.method:
             return published.method
-        found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
-        optimizer = "another optimizer" if found is None else found.unusual
         name = config.algorithm.name or "unknown"
-        return f"{name} ({optimizer})" if optimizer and not config.source.is_given else name
+        return f"{name} ({self.optimizer})" if self.optimizer else name
+
+    @cached_property
+    def optimizer(self) -> str:
+        """What sets its optimizer apart from AdamW with its usual betas; empty for that one."""
+        config = self.results.config
+        if config.source.is_given:
+            return ""
+        found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
+        return "another optimizer" if found is None else found.unusual
 
     @property
     def learning_rate(self) -> float | None:

@@ -60,7 +60,9 @@ class Algorithm(Frozen):
     reference model. `weight_decay` is for the policy and PPO's value model.
     `optimizer` is the policy's: `adamw`, or `sgd` with momentum. `betas` are the decays of AdamW's
     moments; `sgd` reads the first as its momentum. An SGD step is as long as the gradient, so it
-    needs a much higher learning rate, and its weight decay passes through the momentum.
+    needs a much higher learning rate, and its weight decay is part of the gradient, after
+    clipping: weights of norm 86, as the tiny model's, at a decay of 0.01 outweigh a gradient of
+    norm 0.4. Set `weight_decay` to 0 with it.
     `dynamic_sampling` samples until every group has both right and wrong answers.
     """
 
