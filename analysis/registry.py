@@ -13,6 +13,7 @@ MODULES: tuple[str, ...] = (
     "ours.regime_map",
     "ours.clocks",
     "ours.no_signal",
+    "ours.directions",
     "ours.ledger_tables",
     "ours.dtypes",
     "alpharl.accuracy_by_share",

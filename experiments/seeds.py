@@ -43,4 +43,5 @@ QUESTION = Question(
             tables=("linearity",),
         ),
     ),
+    artefacts=("directions", "directions_table"),
 )

@@ -140,6 +140,14 @@ def runs_and_seeds(cells: Sequence[Cell]) -> str:
     return f"{runs}, {'seed' if ',' not in seeds else 'seeds'} {seeds}; checkpoints in {dtypes}"
 
 
+def row_name(cell: Cell) -> str:
+    """Return a short name for a run: algorithm, learning rate, seed, control."""
+    rate = "" if cell.learning_rate is None else scientific(cell.learning_rate)
+    mark = "" if cell.control == NO_CONTROL else cell.control.split("_")[0]
+    parts = (cell.algorithm, rate.replace("e-0", "e−"), f"s{cell.seeds}", mark)
+    return " ".join(part for part in parts if part)
+
+
 def names_of(study: Study, cells: Iterable[Cell]) -> tuple[str, ...]:
     """Return the names of runs, in the order of the study."""
     wanted = {cell.name for cell in cells}

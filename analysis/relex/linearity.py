@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from analysis.parts.panels import wrapped
 from analysis.parts.random_walk import leading_coefficients
-from analysis.parts.run_groups import Group, Looks, groups, runs_and_seeds
+from analysis.parts.run_groups import Group, Looks, groups, row_name, runs_and_seeds
 from analysis.relex.figure_parts import (
     PANEL_INCHES,
     PRINTED_LOOK,
@@ -27,9 +27,9 @@ from analysis.relex.figure_parts import (
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
 from rlvr_dynamics.reporting.figure_style import blank
-from rlvr_dynamics.results.formatting import number, scientific
+from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, on_clock
-from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
+from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
 
 NAME = "relex_linearity"
@@ -143,14 +143,6 @@ def _name_rows(axes: Axes, cells: list[Cell]) -> None:
     names = [f"{cell.model} " * several + row_name(cell) for cell in cells]
     axes.set_yticks(range(len(names) + 1), [*names, "RELEX, printed"], fontsize=6)
     axes.set_ylim(len(names) + 0.7, -0.7)
-
-
-def row_name(cell: Cell) -> str:
-    """Return a short name for a run: algorithm, learning rate, seed, control."""
-    rate = "" if cell.learning_rate is None else scientific(cell.learning_rate)
-    mark = "" if cell.control == NO_CONTROL else cell.control.split("_")[0]
-    parts = (cell.algorithm, rate.replace("e-0", "e−"), f"s{cell.seeds}", mark)
-    return " ".join(part for part in parts if part)
 
 
 def _coefficients(axes: Axes, part: Group, looks: Looks) -> None:

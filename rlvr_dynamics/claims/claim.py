@@ -135,7 +135,8 @@ class Claim:
     """One claim of a paper, or one of ours.
 
     Attributes:
-        id: Short name: `P..` preconditions, `A..` AlphaRL, `B..` RELEX, `F..` other papers.
+        id: Short name: `P..` preconditions, `A..` AlphaRL, `B..` RELEX, `F..` other papers,
+            `O..` ours alone.
         paper: A key of `PAPERS`.
         words: The statement, in plain words.
         source: Paper and place.

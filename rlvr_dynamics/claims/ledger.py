@@ -16,6 +16,7 @@ from rlvr_dynamics.claims import (
     alpharl_left_vectors,
     alpharl_weights,
     behaviour,
+    direction,
     follow_up,
     preconditions,
     printed_numbers,
@@ -52,7 +53,7 @@ WORDS = (
 def _place(claim: Claim) -> tuple[int, int]:
     """Sort key: paper, then number; claims with the same number keep their declared order."""
     number = re.match(r"\d+", claim.id[1:])
-    return "PABF".index(claim.id[0]), int(number[0]) if number else 0
+    return "PABFO".index(claim.id[0]), int(number[0]) if number else 0
 
 
 CLAIMS: tuple[Claim, ...] = tuple(
@@ -67,6 +68,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
             *relex_trajectory.CLAIMS,
             *relex_forecasts.CLAIMS,
             *follow_up.CLAIMS,
+            *direction.CLAIMS,
         ),
         key=_place,
     )

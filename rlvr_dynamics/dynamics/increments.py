@@ -25,7 +25,11 @@ def increment_cosines(gram: np.ndarray) -> np.ndarray:
     Returns:
         Shape (T, T), float64; NaN in the row and column of a step that did not move.
     """
-    products = np.diff(np.diff(np.pad(gram, ((1, 0), (1, 0))), axis=0), axis=1)
+    return cosines(np.diff(np.diff(np.pad(gram, ((1, 0), (1, 0))), axis=0), axis=1))
+
+
+def cosines(products: np.ndarray) -> np.ndarray:
+    """Return the cosines of a Gram matrix; NaN in the row and column of a vector of length 0."""
     length = np.sqrt(np.clip(products.diagonal(), 0.0, None))
     length[length == 0.0] = np.nan
     return products / np.outer(length, length)
@@ -84,3 +88,21 @@ def with_drift(correlation: np.ndarray, share: float | np.ndarray) -> np.ndarray
     """
     drift = np.broadcast_to(np.asarray(share, dtype=np.float64), len(correlation))
     return np.sqrt(np.outer(drift, drift)) + np.sqrt(np.outer(1 - drift, 1 - drift)) * correlation
+
+
+def reliability(share: float, path_length: float, length: float) -> float:
+    """Return the share of an update's squared length that is its drift.
+
+    The drift of steps of `drift_share` is ΔW's part sqrt(ρ) Σ|d_t| along one unit vector e. The
+    cosine of two updates with the same e and noise of their own is the geometric mean of their
+    reliabilities: the ceiling of what two runs can share.
+
+    Args:
+        share: ρ, of `drift_share`.
+        path_length: Σ|d_t| over the steps of the update.
+        length: ‖ΔW‖, above 0.
+
+    Returns:
+        ρ (Σ|d_t|)² / ‖ΔW‖²; above 1 where ρ is overestimated.
+    """
+    return share * (path_length / length) ** 2

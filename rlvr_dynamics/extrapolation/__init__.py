@@ -8,6 +8,7 @@ without it.
 from rlvr_dynamics.extrapolation.alpharl import ALPHARL
 from rlvr_dynamics.extrapolation.average import AVERAGE
 from rlvr_dynamics.extrapolation.base import Extrapolator
+from rlvr_dynamics.extrapolation.borrowed import BORROWED_DIRECTION
 from rlvr_dynamics.extrapolation.declaration import Declaration, Look
 from rlvr_dynamics.extrapolation.expo import EXPO
 from rlvr_dynamics.extrapolation.first_update import FIRST_UPDATE
@@ -33,6 +34,7 @@ METHODS: dict[str, Declaration] = {
         AVERAGE,
         RANK1_RECOVERY,
         RANDOM_UPDATE,
+        BORROWED_DIRECTION,
         RANK_RECOVERY,
         TRAJECTORY_ORACLE,
         RELEX,

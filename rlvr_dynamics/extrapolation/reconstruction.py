@@ -45,6 +45,7 @@ class Means:
         budget_bytes: Memory for stored weights.
         threads: Tensors at a time.
         accuracy: Accuracy by step number, if known.
+        donor: Base and checkpoints of the other run that a method with the parameter `run` reads.
     """
 
     out_root: Path
@@ -52,6 +53,7 @@ class Means:
     budget_bytes: int
     threads: int
     accuracy: Mapping[int, float] | None
+    donor: "Trajectory | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ class Reconstruction(Declaration, ABC):
         *,
         label: str | None = None,
         accuracy: Mapping[int, float] | None = None,
+        donor: "Trajectory | None" = None,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         threads: int = DEFAULT_THREADS,
         **parameters: Any,
@@ -86,6 +89,7 @@ class Reconstruction(Declaration, ABC):
             out_root: The predictions folder.
             label: Name to store under instead of `name`, for a variant.
             accuracy: Accuracy in [0, 1] by step number, for settings that need it.
+            donor: Base and checkpoints of the run that the parameter `run` names.
             budget_bytes: Memory for stored weights; a single matrix's update must fit in any case.
             threads: Tensors at a time, where parallel work is possible.
             **parameters: The declared settings.
@@ -101,7 +105,7 @@ class Reconstruction(Declaration, ABC):
         steps = sorted(set(targets))
         for step in steps:
             _check_saved(trajectory.steps, step, self.name)
-        means = Means(Path(out_root), label or self.name, budget_bytes, threads, accuracy)
+        means = Means(Path(out_root), label or self.name, budget_bytes, threads, accuracy, donor)
         return self.rebuild_steps(trajectory, steps, settings, means)
 
     @abstractmethod
@@ -113,6 +117,54 @@ class Reconstruction(Declaration, ABC):
         means: Means,
     ) -> list[Prediction]:
         """Rebuild checked targets with complete settings."""
+
+    def one_by_one(
+        self,
+        trajectory: "Trajectory",
+        targets: list[int],
+        settings: Mapping[str, Any],
+        means: Means,
+        *,
+        moved: int,
+        write: Callable[["Trajectory", Path, str], str],
+        facts: Mapping[str, Any],
+    ) -> list[Prediction]:
+        """Write every target that does not exist yet.
+
+        Args:
+            trajectory: Base and checkpoints.
+            targets: Saved steps.
+            settings: Complete settings.
+            means: Where to write.
+            moved: Number of parameters that change.
+            write: Function of (the trajectory with the target alone, the folder to write, the text
+                on where it comes from) that returns the identity of the weights.
+            facts: What the weights depend on besides trajectory and settings; JSON values.
+        """
+        made, label = [], means.label
+        facts = {**facts, "companions": companions_digest(trajectory.folder(0))}
+        for step in targets:
+            window = trajectory.only([step])
+            folder = prediction_folder(means.out_root, label, 0, step)
+            seen = f"step {step}"
+            source = source_text(label, self.name, settings, seen, weights=window.mark, **facts)
+            identity = made_before(folder, source)
+            if identity is None:
+                window.prove_on_reading()
+                identity = write(window, folder, source)
+            made.append(
+                Prediction(
+                    method=label,
+                    observe=0,
+                    step=step,
+                    folder=folder,
+                    identity=identity,
+                    uses_future=self.uses_future,
+                    moved=moved,
+                    parameters=window.parameters,
+                )
+            )
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,33 +194,17 @@ class MatrixReconstruction(Reconstruction):
     ) -> list[Prediction]:
         """Rebuild the targets one after the other, tensor by tensor."""
         changed = self.selects(trajectory, settings, means.accuracy)
-        facts = {
-            "matrices": sorted(each.label for each in changed),
-            "companions": companions_digest(trajectory.folder(0)),
-        }
-        made, label = [], means.label
-        for step in targets:
-            window = trajectory.only([step])
-            folder = prediction_folder(means.out_root, label, 0, step)
-            seen = f"step {step}"
-            source = source_text(label, self.name, settings, seen, weights=window.mark, **facts)
-            identity = made_before(folder, source)
-            if identity is None:
-                window.prove_on_reading()
-                identity = self._write(window, folder, source, changed, settings)
-            made.append(
-                Prediction(
-                    method=label,
-                    observe=0,
-                    step=step,
-                    folder=folder,
-                    identity=identity,
-                    uses_future=self.uses_future,
-                    moved=sum(each.m * each.n for each in changed),
-                    parameters=window.parameters,
-                )
-            )
-        return made
+        return self.one_by_one(
+            trajectory,
+            targets,
+            settings,
+            means,
+            moved=sum(each.m * each.n for each in changed),
+            write=lambda window, folder, source: self._write(
+                window, folder, source, changed, settings
+            ),
+            facts={"matrices": sorted(each.label for each in changed)},
+        )
 
     def _write(
         self,

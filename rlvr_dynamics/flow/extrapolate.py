@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
-from rlvr_dynamics.flow.outside import foreign_companions, given_records
+from rlvr_dynamics.flow.outside import donors, foreign_companions, given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
-from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
+from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now, trajectory_of
 from rlvr_dynamics.schema import Extrapolation, Method, Rebuilt, RunConfig
 from rlvr_dynamics.schema.shares import observed_step, target_step
 from rlvr_dynamics.schema.tables import TABLES
@@ -49,7 +49,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     values = sections(config, "extrapolation", "seed") | given_records(config)
     if config.measure.round_to is not None:
         values["round_to"] = config.measure.round_to
-    return values | foreign_companions(config, steps=False)
+    return values | foreign_companions(config, steps=False) | donors(config)
 
 
 def extrapolate(run: Run, folder: Path) -> None:
@@ -151,6 +151,7 @@ def _rebuild(
     parameters = dict(rebuilt.parameters)
     if "seed" in reconstruction.parameters:
         parameters.setdefault("seed", run.config.seed)
+    other = parameters.get("run")
     steps = sorted({target_step(trajectory.steps, share) for share in rebuilt.targets})
     try:
         predictions = reconstruction.run(
@@ -159,6 +160,7 @@ def _rebuild(
             folder,
             label=rebuilt.title,
             accuracy=accuracy.values if accuracy is not None else None,
+            donor=trajectory_of(Path(str(other))) if other else None,
             budget_bytes=int(run.config.measure.memory_gib * 2**30),
             threads=run.config.measure.threads,
             **parameters,

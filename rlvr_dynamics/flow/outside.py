@@ -1,7 +1,8 @@
 """Files outside the run directory that a stage reads: their content is part of its key.
 
 A path does not say what is in the file. Foreign weights have identities of their own; this module
-covers tables of problems, and the config and tokenizer files next to foreign weights.
+covers tables of problems, the config and tokenizer files next to foreign weights, and runs that
+lend their direction.
 """
 
 from pathlib import Path
@@ -68,6 +69,23 @@ def given_records(config: RunConfig) -> dict[str, Any]:
     if source.checkpoints is not None:
         found["training"] = metrics_beside(Path(source.checkpoints))
     return {name: sha256_of(path) for name, path in found.items() if path and path.is_file()}
+
+
+def donors(config: RunConfig) -> dict[str, Any]:
+    """Return the identities of the base and the last step of every run that lends its direction.
+
+    Raises:
+        UserError: One of them is not a run that has finished its training.
+    """
+    from rlvr_dynamics.run_directory.trajectory import trajectory_of
+
+    named = [each.parameters.get("run") for each in config.extrapolation.reconstructions]
+    found = {}
+    for run_dir in sorted({str(name) for name in named if name}):
+        trajectory = trajectory_of(Path(run_dir))
+        last = trajectory.steps[-1]
+        found[run_dir] = [trajectory.identities[step] for step in (0, last)]
+    return {"donors": found} if found else {}
 
 
 def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:

@@ -102,6 +102,8 @@ class RecordedSource(_Part):
 
     base: str | None = None
     checkpoints: str | None = None
+    pattern: str | None = None
+    allow_gaps: bool = False
     published: RecordedPublished | None = None
     learning_rate: float | None = None
 

@@ -1,7 +1,11 @@
 """Open the checkpoints of a run and identify them by content."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.run_directory.configuration import read_config
+from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.same_source import check_same_source
 
@@ -29,6 +33,30 @@ def open_trajectory(run: Run, *, as_measured: bool = False) -> "Trajectory":
         cache=None if run.config.dry_run else run.folder / "identities.json",
         trusted=published.steps if published is not None and published.stream else (),
         round_to=run.config.measure.round_to if as_measured else None,
+    )
+
+
+def trajectory_of(run_dir: Path) -> "Trajectory":
+    """Open base and checkpoints of a run that has finished its training, perhaps another's.
+
+    Raises:
+        UserError: It is not a run directory, its training has not finished, or its checkpoints are
+            damaged or streamed.
+    """
+    from rlvr_dynamics.checkpoints import Trajectory
+
+    source, train = read_config(run_dir).source, run_dir / FOLDERS["train"]
+    if source.base is None and not read_record(train).get("finished"):
+        raise UserError(
+            "this run has not finished its training",
+            where=str(run_dir),
+            way_out="finish it, or name another run",
+        )
+    return Trajectory.open(
+        Path(source.base or run_dir / FOLDERS["prepare"] / "base"),
+        Path(source.checkpoints or train / "checkpoints"),
+        pattern=source.pattern,
+        allow_gaps=source.allow_gaps or source.published is not None,
     )
 
 

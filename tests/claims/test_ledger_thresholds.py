@@ -45,6 +45,7 @@ def right(sign: int, **other: int) -> dict[str, int]:
         **{f"step_{step}": count for step, count in held.items()},
         f"rank1_recovery__{REAL}": rank1,
         f"random_update__{REAL}": 3_100,
+        f"borrowed_direction__{REAL}": FULL - margin,
         f"recovery_1_percent__{REAL}": rank1,
         **{f"rank1_recovery__step_{step}": held[step] - margin for step in (40, 110)},
         f"subspace_2__{REAL}": rank1 - sign * NEAR,
@@ -197,7 +198,7 @@ NULLS = {
 BESIDE_A_CONTROL = {"A1", "A1b", "A1p", "A2", "A3", "A3e", "A12", "B10", "F8", "B2p", "B2hp"}
 BESIDE_A_CONTROL |= {"A3r", "A3c"}
 BESIDE_A_CONTROL |= {"A2m"}  # of one run it always is
-BESIDE_A_CONTROL |= {"B1f", "B2", "B2h", "B3", "B3o", "B3-30", "B3o-30", "B3x10", "B3x20"}
+BESIDE_A_CONTROL |= {"B1f", "B2", "B2h", "B3", "B3o", "B3-30", "B3o-30", "B3x10", "B3x20", "O1"}
 
 
 def test_where_its_control_passes_too_a_claim_is_open(place, tmp_path):

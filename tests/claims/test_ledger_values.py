@@ -273,6 +273,7 @@ def of_a_window(observe: int) -> dict[str, object]:
         "F6": Accuracies(points, (prediction("first_update", observe), REAL)),
         "F7": skill("momentum", observe),
         "F9": OverTensors(held_out_below_zero),
+        "O1": Accuracies(points, (f"borrowed_direction__{REAL}", REAL), RANDOM),
     }
 
 

@@ -26,7 +26,8 @@ def test_the_registry_names_its_methods():
         *("expo", "hold_last", "momentum", "first_update", "average", "reduced_rank"),
     }
     assert set(RECONSTRUCTIONS) == {
-        *("rank1_recovery", "rank_recovery", "random_update", "trajectory_oracle"),
+        *("rank1_recovery", "rank_recovery", "random_update", "borrowed_direction"),
+        "trajectory_oracle",
     }
     for name, method in (EXTRAPOLATORS | RECONSTRUCTIONS).items():
         assert method.name == name and method.paper.startswith("https://") and method.summary

@@ -55,6 +55,7 @@ def models() -> dict[str, float]:
     found |= dict(zip(names, chances, strict=True))
     # The best of the other directions is not the first of them.
     alone = {"subspace_2": 0.36, "subspace_3": 0.55, "subspace_5": 0.45, "random_update": 0.29}
+    alone["borrowed_direction"] = 0.64
     return found | {f"{name}__step_{FINAL}": chance for name, chance in alone.items()}
 
 

@@ -1,0 +1,125 @@
+"""Whose direction has an update? Cosines of the updates of runs from one base.
+
+`python -m experiments.directions RUN_DIR... [--out FILE]` reads the last and the middle checkpoint
+of every run, in one pass over all runs of a base, and writes a row for each pair of runs and
+tensor. `python -m analysis` shows the file that lies beside the run directories; the study calls
+it.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rlvr_dynamics.checkpoints.names import module_of
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.dynamics.increments import cosines, reliability
+from rlvr_dynamics.errors import EXIT_DONE, UserError
+from rlvr_dynamics.measurement.directions import middle_step, window_products
+from rlvr_dynamics.results.frames import equal, known, numbers, select
+from rlvr_dynamics.results.run import load_results
+from rlvr_dynamics.run_directory.trajectory import trajectory_of
+from rlvr_dynamics.schema.tables.directions import DIRECTIONS, WINDOWS
+from rlvr_dynamics.system.atomic import write_parquet
+from rlvr_dynamics.system.command_line import Parser, end, path_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare the runs; returns the exit code."""
+    return end(lambda: _main(arguments), "interrupted: the same command begins again")
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = Parser(prog="python -m experiments.directions", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=path_of, metavar="RUN_DIR")
+    parser.add_argument("--out", type=path_of, metavar="FILE", help="default: beside the first run")
+    given = parser.parse_args(arguments)
+    out = given.out or given.runs[0].resolve().parent / DIRECTIONS.file
+    table = compare_runs(given.runs)
+    write_parquet(out, table)
+    pairs = len(table.drop_duplicates(["run_a", "run_b"]))
+    print(f"{pairs} pairs of runs, {len(table)} rows: {out}")
+    return EXIT_DONE
+
+
+def compare_runs(run_dirs: Sequence[Path], *, progress: bool = True) -> pd.DataFrame:
+    """Compare all pairs of runs that share a base; returns the columns of `DIRECTIONS`.
+
+    Raises:
+        UserError: A run is unfinished, damaged or named as another one, or no two share a base.
+    """
+    by_base: dict[Any, dict[Path, Trajectory]] = {}
+    for run_dir in dict.fromkeys(folder.resolve() for folder in run_dirs):
+        trajectory = trajectory_of(run_dir)
+        middle_step(trajectory.steps)
+        base = (trajectory.identities[0], tuple(sorted(trajectory.dtypes.items())))
+        by_base.setdefault(base, {})[run_dir] = trajectory
+    names = [folder.name for runs in by_base.values() for folder in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"two of the runs are named {twice[0]}", way_out="rename one of the folders"
+        )
+    rows = [row for runs in by_base.values() if len(runs) > 1 for row in _rows(runs, progress)]
+    if not rows:
+        raise UserError(
+            "no two of these runs start from the same base in the same dtype",
+            where=", ".join(names),
+            way_out="train them with one base_seed, and reuse=RUN_DIR of the first",
+        )
+    return pd.DataFrame(rows, columns=DIRECTIONS.names)
+
+
+def _rows(runs: Mapping[Path, Trajectory], progress: bool) -> list[dict[str, Any]]:
+    trajectories = list(runs.values())
+    drifts = [_reliabilities(folder, opened) for folder, opened in runs.items()]
+    ends = [(folder.name, opened.identities[opened.steps[-1]]) for folder, opened in runs.items()]
+    structure, first = trajectories[0].structure, trajectories[0]
+    rows = []
+    for name, products in window_products(trajectories, progress=progress).items():
+        d = first.numel(name)
+        found = {window: cosines(gram) for window, gram in products.items()}
+        for a, b in combinations(range(len(trajectories)), 2):
+            row: dict[str, Any] = {
+                **{"run_a": ends[a][0], "run_b": ends[b][0]},
+                **{"identity_a": ends[a][1], "identity_b": ends[b][1]},
+                **{"tensor": name, "module": module_of(name), "layer": structure.layer(name)},
+                **{"d": d, "noise_sd": d**-0.5, "dtype": first.dtype_of(name)},
+            }
+            for window in WINDOWS:
+                row[f"{window}_cosine"] = found[window][a, b]
+                for run, place in (("a", a), ("b", b)):
+                    share, path = drifts[place].get((window, name), (np.nan, np.nan))
+                    length = products[window][place, place] ** 0.5
+                    row[f"{window}_reliability_{run}"] = (
+                        reliability(share, path, length) if length else np.nan
+                    )
+            rows.append(row)
+    return rows
+
+
+def _reliabilities(
+    run_dir: Path, trajectory: Trajectory
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return drift share and path length by window and tensor; empty without measurements."""
+    tables = load_results(run_dir).tables
+    norms, trajectories = tables["norms"], tables["trajectory_svd"]
+    if norms is None or trajectories is None or "optimizer_drift_share" not in trajectories:
+        return {}
+    shares = known(equal(trajectories, index=1), "optimizer_drift_share")
+    share_of = dict(zip(shares["tensor"], numbers(shares, "optimizer_drift_share"), strict=True))
+    found = {}
+    for window, start in {"update": 0, "drift": middle_step(trajectory.steps)}.items():
+        later = select(norms, norms["step"] > start)
+        paths = later.groupby("tensor")["step_norm"].sum(min_count=len(set(later["step"])))
+        for name, share in share_of.items():
+            found[window, name] = (float(share), float(paths.get(name, np.nan)))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
