@@ -17,7 +17,8 @@ install: $(READY)
 demo: $(READY)
 	$(BIN)/python -m rlvr_dynamics.run
 
-# 13 runs and everything the papers show of theirs: about an hour and a half on 2 cores.
+# 10 runs and everything the papers show of theirs: under an hour and a half on 2 cores.
+# python -m experiments.study --wide: 38 runs.
 study: $(READY)
 	$(BIN)/python -m experiments.study
 

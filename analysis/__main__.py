@@ -51,6 +51,7 @@ def _go(request: Request, command: str) -> int:
         request.out,
         ledger=None if request.names else build_ledger,
         command=command,
+        remark=request.note,
     )
     for name, traceback in result.broken.items():
         say(f"broke: {name}\n{traceback}", stream=sys.stderr)

@@ -28,6 +28,7 @@ class Request:
         run_dirs: Run directories.
         skipped: Folders that match a pattern but are not runs.
         out: Output folder.
+        note: A sentence for the head of the page.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Request:
     run_dirs: tuple[Path, ...]
     skipped: tuple[Path, ...]
     out: Path
+    note: str = ""
 
 
 def parser() -> Parser:
@@ -61,6 +63,7 @@ def parser() -> Parser:
         metavar="DIR",
         help=f"where it goes, whole or not at all (default: {OUT}; with names {OUT}_NAME)",
     )
+    made.add_argument("--note", default="", metavar="TEXT", help="a sentence for the page's head")
     return made
 
 
@@ -78,7 +81,7 @@ def parse(arguments: Sequence[str]) -> Request:
     chosen = [registry.find(name, known) for name in names] or known
     run_dirs, skipped = default_runs() if given.run_dirs is None else expand(given.run_dirs)
     out = given.out or default_out(names)
-    return Request(tuple(names), tuple(chosen), tuple(run_dirs), tuple(skipped), out)
+    return Request(tuple(names), tuple(chosen), tuple(run_dirs), tuple(skipped), out, given.note)
 
 
 def default_out(names: Sequence[str]) -> Path:

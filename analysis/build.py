@@ -51,6 +51,7 @@ def analyse(
     ledger: Callable[[Study], pd.DataFrame] | None = None,
     command: str = "python -m analysis",
     strict: bool = False,
+    remark: str = "",
 ) -> Analysis:
     """Write tables, figures, claims and the page; `out` appears complete or not at all.
 
@@ -61,6 +62,7 @@ def analyse(
         ledger: Builds the claims ledger; None to omit it.
         command: The command that the page says wrote it.
         strict: Raise the first error instead of showing it on the page.
+        remark: A sentence for the head of the page.
 
     Raises:
         UserError: `out` holds something else, or the disk is full.
@@ -83,7 +85,7 @@ def analyse(
                 built += build([artefact], study, folder, strict=strict)
                 progress.update()
             broken |= {item.artefact.name: item.error for item in built if item.error}
-            write_pages(study, built, claims, folder, command, broken)
+            write_pages(study, built, claims, folder, command, broken, remark)
             _write_mark(study, built, folder)
             progress.update()
     return Analysis(out, tuple(built), claims, broken)

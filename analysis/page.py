@@ -58,6 +58,7 @@ def write_pages(
     folder: Path,
     command: str,
     broken: Mapping[str, str],
+    remark: str = "",
 ) -> None:
     """Write index.html, tables/runs.* and cells/*.
 
@@ -68,6 +69,7 @@ def write_pages(
         folder: Output folder, which has `tables` and `cells`.
         command: The command that wrote it.
         broken: Name and traceback of each failure.
+        remark: A sentence for its head.
     """
     known = [cell.name for cell in study.cells]
     listing = runs.runs_table(study)
@@ -77,7 +79,7 @@ def write_pages(
     write_page(
         folder / "index.html",
         title=_title(study),
-        answer=_answer(study, built, claims),
+        answer=" ".join(part for part in (_answer(study, built, claims), remark) if part),
         sections=[
             *_sections(study, built, claims),
             section("runs", "Runs", entries=[plain_entry(listing, known, files)]),

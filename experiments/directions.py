@@ -10,22 +10,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.checkpoints.names import module_of
-from rlvr_dynamics.checkpoints.trajectory import Trajectory
-from rlvr_dynamics.dynamics.increments import cosines, reliability
 from rlvr_dynamics.errors import EXIT_DONE, UserError
-from rlvr_dynamics.measurement.directions import middle_step, window_products
 from rlvr_dynamics.results.frames import equal, known, numbers, select
-from rlvr_dynamics.results.run import load_results
+from rlvr_dynamics.run_directory.records import check_records
 from rlvr_dynamics.run_directory.trajectory import trajectory_of
+from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.schema.tables.directions import DIRECTIONS, WINDOWS
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.command_line import Parser, end, path_of
+from rlvr_dynamics.system.sealed import read_parquet
+
+if TYPE_CHECKING:
+    from rlvr_dynamics.checkpoints.trajectory import Trajectory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,20 +39,43 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("runs", nargs="+", type=path_of, metavar="RUN_DIR")
     parser.add_argument("--out", type=path_of, metavar="FILE", help="default: beside the first run")
     given = parser.parse_args(arguments)
-    out = given.out or given.runs[0].resolve().parent / DIRECTIONS.file
-    table = compare_runs(given.runs)
+    if not write_directions(given.runs, given.out):
+        raise UserError(
+            "no two of these runs start from the same base in the same dtype",
+            where=", ".join(map(str, given.runs)),
+            way_out="train them with one base_seed, and reuse=RUN_DIR of the first",
+        )
+    return EXIT_DONE
+
+
+def write_directions(run_dirs: Sequence[Path], out: Path | None = None) -> bool:
+    """Write the table of all pairs of runs that share a base; False, and no file, without any.
+
+    Args:
+        run_dirs: Run directories.
+        out: The file; None to lie beside the first run.
+
+    Raises:
+        UserError: As of `compare_runs`.
+    """
+    table = compare_runs(run_dirs)
+    if not len(table):
+        return False
+    out = out or run_dirs[0].resolve().parent / DIRECTIONS.file
     write_parquet(out, table)
     pairs = len(table.drop_duplicates(["run_a", "run_b"]))
     print(f"{pairs} pairs of runs, {len(table)} rows: {out}")
-    return EXIT_DONE
+    return True
 
 
 def compare_runs(run_dirs: Sequence[Path], *, progress: bool = True) -> pd.DataFrame:
     """Compare all pairs of runs that share a base; returns the columns of `DIRECTIONS`.
 
     Raises:
-        UserError: A run is unfinished, damaged or named as another one, or no two share a base.
+        UserError: A run is unfinished or damaged, has one step, or is named as another one.
     """
+    from rlvr_dynamics.measurement.directions import middle_step
+
     by_base: dict[Any, dict[Path, Trajectory]] = {}
     for run_dir in dict.fromkeys(folder.resolve() for folder in run_dirs):
         trajectory = trajectory_of(run_dir)
@@ -65,16 +89,14 @@ def compare_runs(run_dirs: Sequence[Path], *, progress: bool = True) -> pd.DataF
             f"two of the runs are named {twice[0]}", way_out="rename one of the folders"
         )
     rows = [row for runs in by_base.values() if len(runs) > 1 for row in _rows(runs, progress)]
-    if not rows:
-        raise UserError(
-            "no two of these runs start from the same base in the same dtype",
-            where=", ".join(names),
-            way_out="train them with one base_seed, and reuse=RUN_DIR of the first",
-        )
     return pd.DataFrame(rows, columns=DIRECTIONS.names)
 
 
-def _rows(runs: Mapping[Path, Trajectory], progress: bool) -> list[dict[str, Any]]:
+def _rows(runs: Mapping[Path, "Trajectory"], progress: bool) -> list[dict[str, Any]]:
+    from rlvr_dynamics.checkpoints.names import module_of
+    from rlvr_dynamics.dynamics.increments import cosines, reliability
+    from rlvr_dynamics.measurement.directions import window_products
+
     trajectories = list(runs.values())
     drifts = [_reliabilities(folder, opened) for folder, opened in runs.items()]
     ends = [(folder.name, opened.identities[opened.steps[-1]]) for folder, opened in runs.items()]
@@ -103,12 +125,17 @@ def _rows(runs: Mapping[Path, Trajectory], progress: bool) -> list[dict[str, Any
 
 
 def _reliabilities(
-    run_dir: Path, trajectory: Trajectory
+    run_dir: Path, trajectory: "Trajectory"
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Return drift share and path length by window and tensor; empty without measurements."""
-    tables = load_results(run_dir).tables
-    norms, trajectories = tables["norms"], tables["trajectory_svd"]
-    if norms is None or trajectories is None or "optimizer_drift_share" not in trajectories:
+    from rlvr_dynamics.measurement.directions import middle_step
+
+    check_records(run_dir, {"measure"})
+    files = [run_dir / TABLES[name].file for name in ("norms", "trajectory_svd")]
+    if not all(path.exists() for path in files):
+        return {}
+    norms, trajectories = (read_parquet(path) for path in files)
+    if "optimizer_drift_share" not in trajectories:
         return {}
     shares = known(equal(trajectories, index=1), "optimizer_drift_share")
     share_of = dict(zip(shares["tensor"], numbers(shares, "optimizer_drift_share"), strict=True))

@@ -11,10 +11,11 @@ from rlvr_dynamics.config import experiments
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.progress import events
 
-_STUDY = {cell.name: cell for cell in study_cells()}
-STUDY = tuple(_STUDY)
-CONTROLS = tuple(name for name, cell in _STUDY.items() if cell.shuffled)
+_STUDY = {cell.name: cell for cell in study_cells(wide=True)}
+STUDY = tuple(cell.name for cell in study_cells())
+CONTROLS = tuple(name for name in STUDY if _STUDY[name].control)
 TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
+AGAIN = tuple(name for name in STUDY if _STUDY[name].donor)  # one base, another seed of RL
 DETAILED = TRAINED[0]  # the cell with the long lists, such as one projection at a time
 
 # A repeat of a cell of the grid or of configs/exp: a control, with other updates, rate or seed.

@@ -2,8 +2,8 @@
 
 from experiments.question import Plan, Question
 from experiments.rank_recovery import RANDOM, RANK_1
-from experiments.runs import ALPHARL_BENCHMARKS, RELEX_BENCHMARKS, TRAINED
-from rlvr_dynamics.schema import Method
+from experiments.runs import AGAIN, ALPHARL_BENCHMARKS, RELEX_BENCHMARKS, TRAINED
+from rlvr_dynamics.schema import Method, Rebuilt
 
 
 def three(cell: str) -> tuple[str, ...]:
@@ -42,6 +42,7 @@ QUESTION = Question(
             ladder=(0.1, 0.2, 0.4, 1.0),
             tables=("linearity",),
         ),
+        Plan(cells=AGAIN, reconstructions=(Rebuilt(name="borrowed_direction"), RANDOM)),
     ),
     artefacts=("directions", "directions_table"),
 )

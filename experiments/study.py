@@ -1,10 +1,9 @@
 """The study: run every cell of a small grid end to end, then make all tables and figures.
 
-`python -m experiments.study [--seeds N] [--rates RATE ...] [--runs DIR] [--out DIR] [--list]`;
-`make study` calls it. Finished work is not repeated, and a failing cell does not stop the others.
+`python -m experiments.study [CELL ...] [--wide] [--runs DIR] [--out DIR] [--list]`; `make study`
+calls it. Finished work is not repeated, and a failing cell does not stop the others.
 """
 
-import math
 import shlex
 import signal
 import subprocess
@@ -14,19 +13,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from rlvr_dynamics.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    UserError,
+    did_you_mean,
+)
 from rlvr_dynamics.results.formatting import scientific
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.schema.overrides import quoted
-from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of
+from rlvr_dynamics.system.command_line import Parser, end, path_of
 
-ALGORITHMS = ("grpo", "rloo", "reinforce_pp")
-LEARNING_RATES = (1.0e-5, 1.0e-4)
-SEEDS = 2
+RATES = (1.0e-5, 3.0e-5, 1.0e-4, 3.0e-4)
 RUNS = Path("outputs/study")
 OUT = Path("outputs/analysis")
 EXIT_PARTIAL = 3
+MINUTES, GIB = 7.5, 0.4  # of a cell, on 2 cores
+# What makes a cell a control, and other optimizers than AdamW with its usual betas.
+CONTROLS = {
+    "shuffled": "data.shuffle_answers=true",
+    "random": "data.reward=random",
+    "constant": "data.reward=constant",
+}
+OPTIMIZERS = {"sgd": "algorithm.optimizer=sgd", "beta1_0": "algorithm.betas=[0.0,0.999]"}
+SGD_RATE = 1.0e-2  # with momentum 0.9, steps about as long as AdamW's at 1e-5 to 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,21 +48,34 @@ class StudyCell:
     Attributes:
         algorithm: A file in configs/algorithm.
         learning_rate: The policy's learning rate.
-        seed: Seed of the task, the base model and the training.
-        shuffled: The control: answers shuffled among the training problems.
+        seed: Seed of the training; of the task and the base model too if `base_seed` is None.
+        base_seed: Seed of the task and the base model.
+        control: A key of `CONTROLS`, or empty.
+        optimizer: A key of `OPTIMIZERS`, or empty.
+        donor: Name of the cell whose direction is tried at this one's length, or empty.
     """
 
     algorithm: str
     learning_rate: float
     seed: int
-    shuffled: bool = False
+    base_seed: int | None = None
+    control: str = ""
+    optimizer: str = ""
+    donor: str = ""
 
     @property
     def name(self) -> str:
         """Name of the run directory."""
-        control = "_shuffled" if self.shuffled else ""
         rate = scientific(self.learning_rate).replace("e-0", "e_")
-        return f"{self.algorithm}_lr{rate}{control}_seed{self.seed}"
+        parts = [self.algorithm, f"lr{rate}", self.optimizer, self.control]
+        parts += ["" if self.base_seed is None else f"base{self.base_seed}", f"seed{self.seed}"]
+        return "_".join(part for part in parts if part)
+
+    @property
+    def preparation(self) -> tuple[int, bool]:
+        """What cells with the same base and problems share."""
+        base = self.seed if self.base_seed is None else self.base_seed
+        return base, self.control == "shuffled"
 
     def overrides(self, runs: Path) -> list[str]:
         """The arguments of `python -m rlvr_dynamics.run`."""
@@ -58,29 +83,88 @@ class StudyCell:
             "+exp=study",
             f"algorithm={self.algorithm}",
             f"algorithm.learning_rate={self.learning_rate}",
-            *(["data.shuffle_answers=true"] if self.shuffled else []),
+            *([OPTIMIZERS[self.optimizer]] if self.optimizer else []),
+            *([CONTROLS[self.control]] if self.control else []),
             f"seed={self.seed}",
+            *([] if self.base_seed is None else [f"base_seed={self.base_seed}"]),
             f"name={self.name}",
             f"run_dir={runs / self.name}",
         ]
 
 
-def study_cells(seeds: int = SEEDS, rates: Sequence[float] = ()) -> list[StudyCell]:
+def _again(rate: float, base_seed: int, seed: int) -> StudyCell:
+    """Return GRPO's cell of a base with another seed of RL."""
+    first = StudyCell("grpo", rate, base_seed)
+    return StudyCell("grpo", rate, seed, base_seed, donor=first.name)
+
+
+def study_cells(*, wide: bool = False) -> list[StudyCell]:
     """Return all cells, ordered so that a half-finished study is most informative.
 
     Args:
-        seeds: Number of seeds; only GRPO uses more than two.
-        rates: Further learning rates, for GRPO only.
+        wide: Add the cells that take hours: a third base, every rate on every base, further seeds
+            of RL, algorithms, optimizers and controls.
     """
-    further = [rate for rate in dict.fromkeys(rates) if rate not in LEARNING_RATES]
-    cells = []
-    for seed in range(seeds):
-        names = ALGORITHMS if seed < SEEDS else ALGORITHMS[:1]
-        cells += [StudyCell(name, rate, seed) for rate in LEARNING_RATES for name in names]
-        cells += [StudyCell("grpo", rate, seed) for rate in further]
-        if seed == 0:
-            cells.append(StudyCell("grpo", LEARNING_RATES[0], 0, shuffled=True))
-    return cells
+    low, second, high, highest = RATES
+    cells = [
+        StudyCell("grpo", low, 0),
+        StudyCell("grpo", high, 0),
+        StudyCell("grpo", low, 0, control="shuffled"),
+        StudyCell("grpo", low, 1),
+        StudyCell("grpo", high, 1),
+        _again(low, 0, 1),
+        StudyCell("grpo", second, 0),
+        StudyCell("rloo", low, 0),
+        StudyCell("grpo", highest, 0),
+        StudyCell("grpo", low, 0, control="random"),
+    ]
+    if wide:
+        cells += [StudyCell("grpo", rate, base) for base in range(3) for rate in RATES]
+        cells += [_again(low, 0, 2), _again(low, 1, 0), _again(high, 0, 1), _again(high, 1, 0)]
+        cells += [StudyCell("grpo", SGD_RATE, base, optimizer="sgd") for base in range(2)]
+        cells += [StudyCell("grpo", rate, 0, optimizer="beta1_0") for rate in (low, high)]
+        cells += [StudyCell("grpo", low, 0, control="constant")]
+        for control in ("shuffled", "random"):
+            cells += [StudyCell("grpo", low, base, control=control) for base in (1, 2)]
+            cells += [StudyCell("grpo", high, 0, control=control)]
+        cells += [
+            StudyCell(name, rate, base)
+            for name in ("rloo", "reinforce_pp")
+            for base in range(2)
+            for rate in (low, high)
+        ]
+    return list(dict.fromkeys(cells))
+
+
+def left_out(cells: Sequence[StudyCell]) -> str:
+    """Say in a sentence what the wide study has and these cells do not."""
+    missing = [cell for cell in study_cells(wide=True) if cell not in cells]
+    if not missing:
+        return "Nothing of the wide study is left out."
+    factors = {
+        "algorithm": lambda cell: cell.algorithm,
+        "optimizer": lambda cell: cell.optimizer,
+        "control": lambda cell: cell.control,
+        "learning rate": lambda cell: scientific(cell.learning_rate),
+        "base seed": lambda cell: cell.preparation[0],
+    }
+    parts = []
+    for factor, of in factors.items():
+        here = {of(cell) for cell in cells}
+        absent = [str(value) for value in dict.fromkeys(map(of, missing)) if value not in here]
+        if absent:
+            parts.append(f"{factor} {', '.join(absent)}")
+    known = "; ".join(parts) + ("; " if parts else "")
+    return (
+        f"Left out: {known}{len(missing)} of the {len(cells) + len(missing)} runs of the wide "
+        "study (python -m experiments.study --wide)."
+    )
+
+
+def cost(cells: Sequence[StudyCell]) -> str:
+    """Say what the cells cost from nothing."""
+    hours = len(cells) * MINUTES / 60
+    return f"{len(cells)} runs, about {hours:.1f} hours on 2 cores and {len(cells) * GIB:.0f} GiB"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,47 +174,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     parser = Parser(prog="python -m experiments.study", description=__doc__)
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="only these (default: all)")
+    parser.add_argument(
+        "--wide",
+        action="store_true",
+        help=f"{cost(study_cells(wide=True))}; without it {cost(study_cells())}",
+    )
     parser.add_argument("--runs", type=path_of, default=RUNS, help="folder of the run directories")
     parser.add_argument("--out", type=path_of, default=OUT, help="folder of the tables and figures")
-    parser.add_argument(
-        "--seeds",
-        type=count_of,
-        default=SEEDS,
-        metavar="N",
-        help="0 to N-1 (%(default)s); those beyond the second are of GRPO alone",
-    )
-    parser.add_argument(
-        "--rates",
-        type=float,
-        nargs="+",
-        default=(),
-        metavar="RATE",
-        help="further learning rates, of GRPO alone",
-    )
     parser.add_argument("--list", action="store_true", help="show the cells and their commands")
     given = parser.parse_args(arguments)
-    if not all(0 < rate < math.inf for rate in given.rates):
-        raise UserError("learning rates are above 0", where=f"--rates {given.rates}")
-    cells = study_cells(given.seeds, given.rates)
+    cells = _chosen(given.cells, wide=given.wide)
     if given.list:
         for cell in cells:
             print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))
         return EXIT_DONE
+    note = f"{cost(cells)}. {left_out(cells)}"
+    print(note, flush=True)
     failed = _run_all(cells, given.runs)
     code = _analyse(cells, given.runs, given.out)
+    print(note)
     if failed:
         print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
         return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
     return code
 
 
+def _chosen(names: Sequence[str], *, wide: bool) -> list[StudyCell]:
+    """Return the named cells, or all.
+
+    Raises:
+        UserError: There is no such cell.
+    """
+    known = {cell.name: cell for cell in study_cells(wide=True)}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"no cell of the study is called {name!r}",
+                way_out=f"{did_you_mean(name, known)}--wide --list names them",
+            )
+    return [known[name] for name in dict.fromkeys(names)] or study_cells(wide=wide)
+
+
 def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
-    """Make every table and figure of the scored runs; returns the exit code."""
+    """Compare directions and make every table and figure; returns the exit code."""
     done = [runs / cell.name for cell in cells if (runs / cell.name / "scores").is_dir()]
     if not done:
         return EXIT_FAILED
+    compared = _compare_directions(done)
     given = ",".join(quoted(folder) for folder in done)
-    return _python("analysis", f"run_dirs=[{given}]", f"out={out}")
+    code = _python("analysis", f"run_dirs=[{given}]", f"out={out}", f"note={left_out(cells)}")
+    return code or compared
+
+
+def _compare_directions(done: Sequence[Path]) -> int:
+    """Compare the runs that share a base; returns the exit code."""
+    from experiments import directions  # it loads torch, which listing cells does not need
+
+    try:
+        directions.write_directions(done)
+    except UserError as error:
+        print(f"directions are not compared: {error}", file=sys.stderr)
+        return EXIT_PARTIAL
+    return EXIT_DONE
 
 
 def _python(module: str, *arguments: str) -> int:
@@ -167,12 +273,15 @@ def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str]:
 
 
 def _arguments(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> list[str]:
-    """Return a cell's overrides; each seed's base is made once and reused from that run."""
+    """Return a cell's overrides; each base is made once and reused from that run."""
+    found = cell.overrides(runs)
+    if cell.donor and (runs / cell.donor / "scores").is_dir():
+        found.append(f"extrapolation.donor={runs / cell.donor}")
     for other in cells:
-        same = (other.seed, other.shuffled) == (cell.seed, cell.shuffled)
-        if same and other != cell and (runs / other.name / "prepare" / "stage.json").exists():
-            return [*cell.overrides(runs), f"reuse={runs / other.name}"]
-    return cell.overrides(runs)
+        same = other.preparation == cell.preparation and other != cell
+        if same and (runs / other.name / "prepare" / "stage.json").exists():
+            return [*found, f"reuse={runs / other.name}"]
+    return found
 
 
 def _command(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.reconstruction import Means, Reconstruction
@@ -41,13 +41,13 @@ class BorrowedDirection(Reconstruction):
         """Rebuild the targets one after the other, tensor by tensor.
 
         Raises:
-            UserError: No run is named, or it has another base, or is this run.
+            TooLittle: No run is named.
+            UserError: It has another base, or is this run.
         """
         donor = means.donor
         if donor is None:
-            raise UserError(
-                f"{means.label}: no run is named whose direction it takes",
-                way_out="parameters: {run: RUN_DIR}",
+            raise TooLittle(
+                f"{means.label}: no run lends its direction", way_out="extrapolation.donor=RUN_DIR"
             )
         if donor.identities[0] != trajectory.identities[0]:
             raise UserError(
@@ -121,5 +121,9 @@ BORROWED_DIRECTION = BorrowedDirection(
     paper="https://arxiv.org/abs/2212.04089",
     summary="another run's last update from the same base, with this run's norm per tensor",
     look=Look(PURPLE, "<", "--"),
-    parameters={"run": Parameter(default="", summary="run directory of the other run")},
+    parameters={
+        "run": Parameter(
+            default="", summary="run directory of the other run; empty for extrapolation.donor"
+        )
+    },
 )

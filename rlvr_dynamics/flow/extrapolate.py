@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
-from rlvr_dynamics.flow.outside import donors, foreign_companions, given_records
+from rlvr_dynamics.flow.outside import donor_of, donors, foreign_companions, given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now, trajectory_of
@@ -151,7 +151,9 @@ def _rebuild(
     parameters = dict(rebuilt.parameters)
     if "seed" in reconstruction.parameters:
         parameters.setdefault("seed", run.config.seed)
-    other = parameters.get("run")
+    other = donor_of(run.config, rebuilt)
+    if other is not None:
+        parameters["run"] = other
     steps = sorted({target_step(trajectory.steps, share) for share in rebuilt.targets})
     try:
         predictions = reconstruction.run(
@@ -160,7 +162,7 @@ def _rebuild(
             folder,
             label=rebuilt.title,
             accuracy=accuracy.values if accuracy is not None else None,
-            donor=trajectory_of(Path(str(other))) if other else None,
+            donor=trajectory_of(Path(other)) if other else None,
             budget_bytes=int(run.config.measure.memory_gib * 2**30),
             threads=run.config.measure.threads,
             **parameters,

@@ -11,7 +11,7 @@ from typing import Any
 from rlvr_dynamics.checkpoints.companions import companion_files, companions_digest
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.run_directory.training import metrics_beside
-from rlvr_dynamics.schema import Benchmark, HubTable, RunConfig
+from rlvr_dynamics.schema import Benchmark, HubTable, Rebuilt, RunConfig
 from rlvr_dynamics.system.sealed import sha256_of
 
 LOCAL = "local"
@@ -79,13 +79,23 @@ def donors(config: RunConfig) -> dict[str, Any]:
     """
     from rlvr_dynamics.run_directory.trajectory import trajectory_of
 
-    named = [each.parameters.get("run") for each in config.extrapolation.reconstructions]
+    named = {donor_of(config, each) for each in config.extrapolation.reconstructions}
     found = {}
-    for run_dir in sorted({str(name) for name in named if name}):
+    for run_dir in sorted(each for each in named if each):
         trajectory = trajectory_of(Path(run_dir))
         last = trajectory.steps[-1]
         found[run_dir] = [trajectory.identities[step] for step in (0, last)]
     return {"donors": found} if found else {}
+
+
+def donor_of(config: RunConfig, rebuilt: Rebuilt) -> str | None:
+    """Return the run directory whose direction a reconstruction takes; None if it takes none."""
+    from rlvr_dynamics.extrapolation import RECONSTRUCTIONS
+
+    declared = RECONSTRUCTIONS.get(rebuilt.name)
+    if declared is None or "run" not in declared.parameters:
+        return None
+    return str(rebuilt.parameters.get("run") or config.extrapolation.donor or "") or None
 
 
 def foreign_companions(config: RunConfig, *, steps: bool) -> dict[str, Any]:

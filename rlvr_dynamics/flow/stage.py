@@ -16,6 +16,7 @@ NEUTRAL: dict[str, Any] = {
     "algorithm.optimizer": "adamw",
     "algorithm.betas": [0.9, 0.999],
     "data.reward": "exact",
+    "extrapolation.donor": None,
     "scoring.half_width": None,
     "scoring.printed": [],
     "scoring.seeding": "request",

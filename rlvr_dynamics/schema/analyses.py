@@ -84,12 +84,16 @@ class Rebuilt(Frozen):
 
 
 class Extrapolation(Frozen):
-    """Which methods predict which step from which window (shares of all steps)."""
+    """Which methods predict which step from which window (shares of all steps).
+
+    `donor` is the run directory whose direction `borrowed_direction` takes where it names none.
+    """
 
     windows: Shares  # pyright: ignore[reportInvalidTypeForm]
     targets: Targets  # pyright: ignore[reportInvalidTypeForm]
     methods: sequence(Method)  # pyright: ignore[reportInvalidTypeForm]
     reconstructions: sequence(Rebuilt)  # pyright: ignore[reportInvalidTypeForm]
+    donor: str | None = None
 
     @field_validator("methods", "reconstructions", mode="before")
     @classmethod

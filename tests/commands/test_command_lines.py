@@ -164,9 +164,9 @@ def test_an_unknown_option_is_one_line(module, option, capsys):
         ("slurm", ["submit", "demo", "--runs", ""], "--runs: it is empty"),  # an unset variable
         ("slurm", ["status", "a", "b"], "'b' is not understood"),
         ("experiments.grid", ["output=x"], "did you mean outputs?"),
-        ("experiments.study", ["seeds=2", "seeds=3"], "seeds was given twice (seeds=3)"),
+        ("experiments.study", ["out=a", "out=b"], "out was given twice (out=b)"),
         ("experiments.study", ["runs="], "runs is empty"),
-        ("experiments.study", ["demo"], "'demo' is not understood"),
+        ("experiments.study", ["demo"], "no cell of the study is called 'demo'"),
         ("slurm.one_node", ["--nodes", "none"], "--nodes: given 'none'"),
     ],
 )

@@ -339,7 +339,7 @@ def test_the_listing_says_what_is_missing_and_what_to_type_next(made, tmp_path, 
     (made / "scores" / "scores.parquet").unlink()
     assert questions.main(["seeds", "--runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "1 of 24 cells answer it" not in printed and "0 of 24 cells answer it" in printed
+    assert "1 of 20 cells answer it" not in printed and "0 of 20 cells answer it" in printed
     assert "not scored: alpharl (10% to 100%, 20% to 100%, 40% to 100%)" in printed
     *_, last = printed.strip().splitlines()
     assert last.startswith("python -m rlvr_dynamics.run +exp=study") and CELL in last

@@ -7,8 +7,10 @@ from experiments import study
 from rlvr_dynamics import config
 from rlvr_dynamics.training.task_tables import shuffle_answers
 
+DEFAULT, WIDE = study.study_cells(), study.study_cells(wide=True)
 
-@pytest.mark.parametrize("cell", study.study_cells(), ids=lambda cell: cell.name)
+
+@pytest.mark.parametrize("cell", WIDE, ids=lambda cell: cell.name)
 def test_every_cell_is_a_run(cell, tmp_path):
     loaded = config.load(cell.overrides(tmp_path))
     assert loaded.run_dir == str(tmp_path / cell.name)
@@ -17,51 +19,72 @@ def test_every_cell_is_a_run(cell, tmp_path):
         cell.learning_rate,
         cell.seed,
     )
-    assert loaded.data.shuffle_answers is cell.shuffled
+    assert cell.preparation == (loaded.prepare_seed, loaded.data.shuffle_answers)
+    assert loaded.data.reward == {"random": "random", "constant": "constant"}.get(
+        cell.control, "exact"
+    )
+    assert loaded.algorithm.optimizer == ("sgd" if cell.optimizer == "sgd" else "adamw")
+    assert loaded.algorithm.betas[0] == (0.0 if cell.optimizer == "beta1_0" else 0.9)
 
 
-def test_the_study_covers_three_algorithms_two_rates_two_seeds_and_a_control():
-    cells = study.study_cells()
-    assert len({cell.name for cell in cells}) == len(cells) == 13
-    facts = {(cell.algorithm, cell.learning_rate, cell.seed) for cell in cells if not cell.shuffled}
-    assert len(facts) == 12
-    assert [cell.name for cell in cells if cell.shuffled] == ["grpo_lr1e_5_shuffled_seed0"]
+def test_the_study_has_what_its_tables_compare():
+    """Names of cells that ran before, and every factor at least once on the first base."""
+    names = [cell.name for cell in DEFAULT]
+    assert set(names) == {
+        *(f"grpo_lr{rate}_seed0" for rate in ("1e_5", "3e_5", "1e_4", "3e_4")),
+        *("grpo_lr1e_5_seed1", "grpo_lr1e_4_seed1", "grpo_lr1e_5_base0_seed1"),
+        *("rloo_lr1e_5_seed0", "grpo_lr1e_5_shuffled_seed0", "grpo_lr1e_5_random_seed0"),
+    }
+    (again,) = [cell for cell in DEFAULT if cell.donor]
+    assert names.index(again.donor) < names.index(again.name)
+    assert again.preparation == (0, False)
 
 
-def test_more_seeds_and_rates_keep_the_cells_that_are_there():
-    more = study.study_cells(3, [3e-5, 1e-5])
-    assert set(study.study_cells()) < set(more) and len(more) == 13 + 2 + 3
-    assert [cell.name for cell in more if cell.learning_rate == 3e-5] == [
-        f"grpo_lr3e_5_seed{seed}" for seed in range(3)
-    ]
+def test_the_wide_study_keeps_the_cells_that_are_there():
+    names = [cell.name for cell in WIDE]
+    assert WIDE[: len(DEFAULT)] == DEFAULT and len(set(names)) == len(names)
+    assert {f"grpo_lr{rate}_seed2" for rate in ("1e_5", "3e_5", "1e_4", "3e_4")} < set(names)
+    known = set(names)
+    assert all(cell.donor in known for cell in WIDE if cell.donor)
+    said = study.left_out(DEFAULT)
+    for part in ("reinforce_pp", "sgd", "beta1_0", "constant", "base seed 2"):
+        assert part in said
+    assert f"{len(WIDE) - len(DEFAULT)} of the {len(WIDE)} runs" in said
+    assert "Nothing" in study.left_out(WIDE)
 
 
-def test_rates_that_are_near_have_folders_of_their_own():
-    names = [cell.name for cell in study.study_cells(1, [3e-5, 3.2e-5])]
-    assert {"grpo_lr3e_5_seed0", "grpo_lr3.2e_5_seed0"} < set(names) and len(set(names)) == 9
-
-
-@pytest.mark.parametrize("rate", ["0", "nan", "inf", "-1e-5"])
-def test_a_rate_that_is_none_is_refused_before_any_run(rate, tmp_path, capsys):
-    assert study.main([f"--rates={rate}", "--runs", str(tmp_path)]) == 2
-    assert "above 0" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+def test_an_unknown_cell_is_refused_before_any_run(tmp_path, capsys):
+    assert study.main(["grpo_lr1e_5_seed00", "--runs", str(tmp_path)]) == 2
+    assert "did you mean grpo_lr1e_5_seed0" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_list_names_every_cell_and_starts_nothing(tmp_path, capsys):
     assert study.main(["--list", "--runs", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 13 and all(line.startswith("missing python -m") for line in lines)
+    assert len(lines) == len(DEFAULT)
+    assert all(line.startswith("missing python -m") for line in lines)
+    assert study.main(["--list", "--runs", str(tmp_path), "grpo_lr1e_3_sgd_seed0"]) == 2
+    assert study.main(["--list", "--runs", str(tmp_path), WIDE[-1].name]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_base_is_made_once_a_seed(tmp_path, capsys):
-    first = study.study_cells()[0]
+def test_a_base_is_made_once_and_a_direction_borrowed_once_it_is_there(tmp_path, capsys):
+    first = DEFAULT[0]
     (tmp_path / first.name / "prepare").mkdir(parents=True)
     (tmp_path / first.name / "prepare" / "stage.json").write_text("{}")
     study.main(["--list", "--runs", str(tmp_path)])
-    reused = [line for line in capsys.readouterr().out.splitlines() if "reuse=" in line]
-    assert len(reused) == 5 and all("seed=0" in line for line in reused)
-    assert not any("shuffle_answers" in line for line in reused)
+    lines = capsys.readouterr().out.splitlines()
+    reused = [line for line in lines if "reuse=" in line]
+    # All of base 0 but the first itself and the control whose answers are shuffled.
+    assert len(reused) == 6 and not any("shuffle_answers" in line for line in reused)
+    assert any("seed=1 base_seed=0" in line for line in reused)
+    assert not any("donor" in line for line in lines)
+    (tmp_path / first.name / "scores").mkdir()
+    study.main(["--list", "--runs", str(tmp_path)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "donor" in line]
+    assert f"extrapolation.donor={tmp_path / first.name}" in line and "base0_seed1" in line
 
 
 def rows(answers):
@@ -110,11 +133,14 @@ def test_a_killed_cell_does_not_stop_the_others_and_an_interrupted_one_does(
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     monkeypatch.setenv("END", "killed")
     assert study.main(["--runs", str(tmp_path / "runs")]) == 1
-    assert (tmp_path / "called").read_text() == "x" * 13
+    ran = len(DEFAULT)
+    assert (tmp_path / "called").read_text() == "x" * ran
+    out = capsys.readouterr().out.splitlines()
+    assert "Left out" in out[0] and out[-1] == out[0] and "hours on 2 cores" in out[0]
     monkeypatch.setenv("END", "interrupted")
     assert study.main(["--runs", str(tmp_path / "runs")]) == 75
-    assert (tmp_path / "called").read_text() == "x" * 14
+    assert (tmp_path / "called").read_text() == "x" * (ran + 1)
     assert "goes on" in capsys.readouterr().err
     monkeypatch.setenv("END", "told")  # SIGTERM to the study alone reaches its run
     assert study.main(["--runs", str(tmp_path / "runs")]) == 75
-    assert (tmp_path / "called").read_text() == "x" * 15
+    assert (tmp_path / "called").read_text() == "x" * (ran + 2)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlvr_dynamics.config import load as load_config
-from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import RECONSTRUCTIONS
 from rlvr_dynamics.flow.extrapolate import STAGE, extrapolate
 from rlvr_dynamics.run_directory.run import Run
@@ -62,14 +62,13 @@ def test_a_run_from_another_base_or_the_run_itself_lends_nothing(tmp_path, weigh
         BORROWED.run(ours, [7], tmp_path / "out", donor=elsewhere, run="x")
     with pytest.raises(UserError, match="last step is the one to rebuild"):
         BORROWED.run(ours, [7], tmp_path / "out", donor=ours, run="x")
-    with pytest.raises(UserError, match="no run is named"):
+    with pytest.raises(TooLittle, match="no run lends its direction"):
         BORROWED.run(ours, [7], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def given(folder, run_dir, donor):
-    """A run of foreign checkpoints that borrows from another run directory."""
-    rebuilt = f"[{{name: borrowed_direction,parameters: {{run: {donor}}}}}]"
+    """A run of foreign checkpoints that borrows from another run directory, if it is named."""
     return load_config(
         [
             "+exp=trajectory",
@@ -78,7 +77,8 @@ def given(folder, run_dir, donor):
             f"source.checkpoints={folder / 'checkpoints'}",
             "source.allow_gaps=true",
             "extrapolation.methods=[]",
-            f"extrapolation.reconstructions={rebuilt}",
+            "extrapolation.reconstructions=[random_update,borrowed_direction]",
+            *([f"extrapolation.donor={donor}"] if donor else []),
         ]
     )
 
@@ -95,16 +95,25 @@ def test_the_stage_reads_the_named_run_and_its_weights_are_in_the_key(tmp_path, 
     before = STAGE.settings(run.config)
     extrapolate(run, run.of("extrapolate"))
     index = pd.read_parquet(run.of("extrapolate") / "index.parquet")
-    assert list(index["method"]) == ["borrowed_direction"] and index["uses_future"].all()
+    assert list(index["method"]) == ["random_update", "borrowed_direction"]
+    assert index["uses_future"].all()
     forecast = pd.read_parquet(run.of("extrapolate") / "forecast.parquet")
-    assert forecast["magnitude_ratio"].to_numpy() == pytest.approx(1.0, abs=1e-4)
-    for name in ("theirs",):
-        for path in sorted((tmp_path / name / "checkpoints").rglob("*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
-        (tmp_path / name / "checkpoints").rmdir()
+    borrowed = forecast[forecast["method"] == "borrowed_direction"]
+    assert borrowed["magnitude_ratio"].to_numpy() == pytest.approx(1.0, abs=1e-4)
+    (tmp_path / "theirs" / "checkpoints").rename(tmp_path / "before")
     build(tmp_path / "again", {0: base, 7: moved(base, 3, 0.3)})
     (tmp_path / "again" / "checkpoints").rename(tmp_path / "theirs" / "checkpoints")
     assert STAGE.settings(run.config) != before
+
+
+def test_without_a_donor_it_is_left_out_and_named(tmp_path, weights, capsys):
+    base, own, _ = weights
+    build(tmp_path / "ours", {0: base, 7: own})
+    run = Run(given(tmp_path / "ours", tmp_path / "run", None), tmp_path / "run")
+    extrapolate(run, run.of("extrapolate"))
+    index = pd.read_parquet(run.of("extrapolate") / "index.parquet")
+    assert list(index["method"]) == ["random_update"]
+    assert "borrowed_direction left out" in capsys.readouterr().out
 
 
 def test_a_run_that_has_not_finished_its_training_is_named(tmp_path):

@@ -87,13 +87,14 @@ def test_blocks_change_nothing(three):
             assert blocks[name][window] == pytest.approx(products, rel=1e-12)
 
 
-def test_runs_of_different_bases_are_apart_and_a_lonely_one_is_named(three, tmp_path):
+def test_runs_of_different_bases_are_apart_and_a_lonely_one_is_named(three, tmp_path, capsys):
     _, _, folders = three
     elsewhere = run_dir(tmp_path / "elsewhere", gaussian(99), walk(gaussian(99), 10))
     table = command.compare_runs([*folders, elsewhere], progress=False)
     assert set(table["run_a"]) | set(table["run_b"]) == {"first", "against", "other"}
-    with pytest.raises(UserError, match="no two of these runs start from the same base"):
-        command.compare_runs([folders[0], elsewhere], progress=False)
+    assert command.main([str(folders[0]), str(elsewhere)]) == 2
+    assert "no two of these runs start from the same base" in capsys.readouterr().err
+    assert not (tmp_path / "directions.parquet").exists()
     with pytest.raises(UserError, match="different bases"):
         window_products([command.trajectory_of(folder) for folder in (folders[0], elsewhere)])
 
