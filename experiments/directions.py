@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.errors import EXIT_DONE, UserError
-from rlvr_dynamics.results.frames import equal, known, numbers, select
+from rlvr_dynamics.results.frames import equal, known, select, values
+from rlvr_dynamics.run_directory.configuration import whole_config
 from rlvr_dynamics.run_directory.records import check_records
+from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import trajectory_of
 from rlvr_dynamics.schema.tables import TABLES
-from rlvr_dynamics.schema.tables.directions import DIRECTIONS, WINDOWS
+from rlvr_dynamics.schema.tables.directions import DIRECTIONS, SIGNAL_LAG, WINDOWS
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.command_line import Parser, end, path_of
 from rlvr_dynamics.system.sealed import read_parquet
@@ -98,7 +100,7 @@ def _rows(runs: Mapping[Path, "Trajectory"], progress: bool) -> list[dict[str, A
     from rlvr_dynamics.measurement.directions import window_products
 
     trajectories = list(runs.values())
-    drifts = [_reliabilities(folder, opened) for folder, opened in runs.items()]
+    noise = [_noise(folder, opened.steps) for folder, opened in runs.items()]
     ends = [(folder.name, opened.identities[opened.steps[-1]]) for folder, opened in runs.items()]
     structure, first = trajectories[0].structure, trajectories[0]
     rows = []
@@ -115,36 +117,39 @@ def _rows(runs: Mapping[Path, "Trajectory"], progress: bool) -> list[dict[str, A
             for window in WINDOWS:
                 row[f"{window}_cosine"] = found[window][a, b]
                 for run, place in (("a", a), ("b", b)):
-                    share, path = drifts[place].get((window, name), (np.nan, np.nan))
+                    energy = noise[place].get((window, name), np.nan)
                     length = products[window][place, place] ** 0.5
-                    row[f"{window}_reliability_{run}"] = (
-                        reliability(share, path, length) if length else np.nan
-                    )
+                    row[f"{window}_reliability_{run}"] = reliability(energy, length)
             rows.append(row)
     return rows
 
 
-def _reliabilities(
-    run_dir: Path, trajectory: "Trajectory"
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """Return drift share and path length by window and tensor; empty without measurements."""
+def _noise(run_dir: Path, steps: Sequence[int]) -> dict[tuple[str, str], float]:
+    """Return the noise's energy by window and tensor; empty where it cannot be known."""
+    from rlvr_dynamics.dynamics import Optimizer, even_spacing, noise_correlation
+    from rlvr_dynamics.dynamics.increments import noise_energy
     from rlvr_dynamics.measurement.directions import middle_step
+    from rlvr_dynamics.run_directory.optimizer import optimizer_of
 
     check_records(run_dir, {"measure"})
+    config, saved = whole_config(run_dir), np.array(steps)
     files = [run_dir / TABLES[name].file for name in ("norms", "trajectory_svd")]
-    if not all(path.exists() for path in files):
+    if config is None or not all(path.exists() for path in files):
         return {}
     norms, trajectories = (read_parquet(path) for path in files)
-    if "optimizer_drift_share" not in trajectories:
+    record, column = optimizer_of(Run(config, run_dir)), f"optimizer_autocorrelation_{SIGNAL_LAG}"
+    known_noise = record.beta1 is not None and even_spacing(saved) is not None
+    if not known_noise or len(steps) <= SIGNAL_LAG or column not in trajectories:
         return {}
-    shares = known(equal(trajectories, index=1), "optimizer_drift_share")
-    share_of = dict(zip(shares["tensor"], numbers(shares, "optimizer_drift_share"), strict=True))
+    optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
+    correlation = noise_correlation(len(steps), optimizer, record.sizes_of(saved))
     found = {}
-    for window, start in {"update": 0, "drift": middle_step(trajectory.steps)}.items():
-        later = select(norms, norms["step"] > start)
-        paths = later.groupby("tensor")["step_norm"].sum(min_count=len(set(later["step"])))
-        for name, share in share_of.items():
-            found[window, name] = (float(share), float(paths.get(name, np.nan)))
+    cosines = known(equal(trajectories, index=1), column).set_index("tensor")[column]
+    for name, rows in norms.sort_values("step").groupby("tensor"):
+        for window, start in {"update": 0, "drift": middle_step(steps)}.items():
+            lengths = values(select(rows, rows["step"] > start), "step_norm")
+            cosine = float(cosines.get(name, np.nan))
+            found[window, str(name)] = noise_energy(lengths, correlation, cosine)
     return found
 
 

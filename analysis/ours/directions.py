@@ -96,9 +96,9 @@ def tables(study: Study) -> list[Table]:
             "minus base. Drift: last step minus the middle one, the sum of the increments after "
             "the start. Noise: standard deviation of the cosine of independent directions, 1/√d; "
             "beyond: tensors farther from 0 than 1.96 of it. Ceiling: the drift's cosine that two "
-            "runs with the same drift and noise of their own would have, the geometric mean of "
-            "their reliabilities (the share of the squared length that is one constant drift, "
-            "from increments at least 30 steps apart). Corrected: cosine of drifts over the "
+            "runs with the same signal and noise of their own would have, the geometric mean of "
+            "their reliabilities (the share of the squared length that is not the optimizer's "
+            "noise). Corrected: cosine of drifts over the "
             f"ceiling, where both reliabilities are at least {LEAST:g}; the others are left out. "
             "It may exceed 1 by chance.",
             rows,

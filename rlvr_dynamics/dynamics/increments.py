@@ -14,6 +14,9 @@ import numpy as np
 
 PLATEAU_LAG = 30
 """From this lag on Adam's first moment (β1 = 0.9) remembers less than 0.9^30 = 4 %."""
+SIGNAL_LAG = 10
+"""Steps apart at which noise and signal are told apart: long enough for Adam's noise to forget two
+thirds, short enough for a signal that turns within a training."""
 
 
 def increment_cosines(gram: np.ndarray) -> np.ndarray:
@@ -90,19 +93,36 @@ def with_drift(correlation: np.ndarray, share: float | np.ndarray) -> np.ndarray
     return np.sqrt(np.outer(drift, drift)) + np.sqrt(np.outer(1 - drift, 1 - drift)) * correlation
 
 
-def reliability(share: float, path_length: float, length: float) -> float:
-    """Return the share of an update's squared length that is its drift.
+def noise_energy(lengths: np.ndarray, noise: np.ndarray, cosine: float) -> float:
+    """Return the expected squared length of the noise in a sum of increments.
 
-    The drift of steps of `drift_share` is ΔW's part sqrt(ρ) Σ|d_t| along one unit vector e. The
-    cosine of two updates with the same e and noise of their own is the geometric mean of their
-    reliabilities: the ceiling of what two runs can share.
+    Increments d_t = |d_t| (sqrt(ρ) e_t + sqrt(1 - ρ) n_t), whose noise has the correlations C and
+    whose direction e_t turns slowly, have the mean cosine ρ + (1 - ρ) c at `SIGNAL_LAG`, c the mean
+    of C there. So ρ is known, and the noise in their sum is (1 - ρ) Σ |d_s| |d_t| C_st.
 
     Args:
-        share: ρ, of `drift_share`.
-        path_length: Σ|d_t| over the steps of the update.
-        length: ‖ΔW‖, above 0.
+        lengths: |d_t| of the summed increments, shape (n,).
+        noise: C between all increments of the trajectory, of which these are the last, shape (T, T)
+            with T above `SIGNAL_LAG`.
+        cosine: Mean cosine of increments `SIGNAL_LAG` apart, of `autocorrelation`.
 
     Returns:
-        ρ (Σ|d_t|)² / ‖ΔW‖²; above 1 where ρ is overestimated.
+        At least 0; NaN where the cosine is.
     """
-    return share * (path_length / length) ** 2
+    expected = float(np.diagonal(noise, SIGNAL_LAG).mean())
+    share = np.clip((cosine - expected) / (1.0 - expected), 0.0, 1.0)
+    last = noise[-len(lengths) :, -len(lengths) :]
+    return float((1.0 - share) * (lengths @ last @ lengths))
+
+
+def reliability(energy: float, length: float) -> float:
+    """Return the share of a sum's squared length that is not noise, at least 0.
+
+    Two runs with the same signal and noise of their own have updates whose cosine is the geometric
+    mean of their reliabilities: the ceiling of what two runs can share.
+
+    Args:
+        energy: Of `noise_energy`.
+        length: Length of the sum; NaN is returned for 0.
+    """
+    return float(np.maximum(0.0, 1.0 - energy / length**2)) if length else float("nan")

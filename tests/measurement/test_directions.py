@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from experiments import directions as command
 from rlvr_dynamics.dynamics.increments import (
-    drift_share,
+    autocorrelation,
     increment_cosines,
+    noise_energy,
     reliability,
 )
+from rlvr_dynamics.dynamics.optimizer_null import Optimizer, noise_correlation, optimizer_steps
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.directions import middle_step, window_products
 from tests.support.extrapolation_fixture import build, gaussian
@@ -105,29 +106,43 @@ def test_one_checkpoint_has_no_second_half():
         middle_step((5,))
 
 
-def test_two_runs_with_one_drift_and_noise_of_their_own_share_the_ceiling():
-    """Steps sqrt(ρ) e + sqrt(1 − ρ) n_t with white noise: the reliability is known."""
-    share, count, d = 0.05, 60, 20_000
-    generator = torch.Generator().manual_seed(1)
-
-    def gauss(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64) / d**0.5
-
-    drift = gauss(d)
-    walks = [
-        (share**0.5 * drift + (1 - share) ** 0.5 * gauss(count, d)).cumsum(0) for _ in range(2)
-    ]
+def test_two_runs_with_one_signal_and_noise_of_their_own_share_the_ceiling():
+    """Adam on gradients with a common mean: nothing of the estimate's model but its noise."""
+    optimizer, count, d = Optimizer(), 60, 20_000
+    signal = 0.3 * np.random.default_rng(1).standard_normal(d)
+    correlation = noise_correlation(count, optimizer)
     found, ends = [], []
-    for walk in walks:
-        steps = torch.diff(walk, dim=0, prepend=torch.zeros(1, d, dtype=torch.float64))
-        path = float(steps.norm(dim=1).sum())
-        measured = drift_share(increment_cosines((walk @ walk.mT).numpy()))
-        found.append(reliability(measured, path, float(walk[-1].norm())))
-        ends.append(walk[-1] / walk[-1].norm())
-    exact = share * count / (share * count + 1 - share)
-    assert found == pytest.approx([exact, exact], rel=0.05)
-    assert float(ends[0] @ ends[1]) == pytest.approx((found[0] * found[1]) ** 0.5, rel=0.05)
+    for seed in (2, 3):
+        generator = np.random.default_rng(seed)
+
+        def gradient(_step, generator=generator):
+            return signal + generator.standard_normal(d)
+
+        steps = optimizer_steps(optimizer, np.ones(count), gradient, d)
+        walk = steps.cumsum(axis=0)
+        cosine = autocorrelation(increment_cosines(walk @ walk.T), 10)
+        energy = noise_energy(np.linalg.norm(steps, axis=1), correlation, cosine)
+        found.append(reliability(energy, float(np.linalg.norm(walk[-1]))))
+        ends.append(walk[-1] / np.linalg.norm(walk[-1]))
+    shared = float(ends[0] @ ends[1])
+    assert 0.5 < shared < 0.9
+    assert (found[0] * found[1]) ** 0.5 == pytest.approx(shared, abs=0.05)
 
 
-def test_the_reliability_of_a_straight_path_is_1():
-    assert reliability(1.0, 3.0, 3.0) == 1.0
+def test_noise_alone_is_not_reliable_and_a_straight_path_is():
+    optimizer, count, d = Optimizer(), 60, 20_000
+    generator = np.random.default_rng(4)
+    steps = optimizer_steps(
+        optimizer, np.ones(count), lambda _step: generator.standard_normal(d), d
+    )
+    walk, lengths = steps.cumsum(axis=0), np.linalg.norm(steps, axis=1)
+    correlation = noise_correlation(count, optimizer)
+    cosine = autocorrelation(increment_cosines(walk @ walk.T), 10)
+    whole = noise_energy(lengths, correlation, cosine)
+    assert reliability(whole, float(np.linalg.norm(walk[-1]))) == pytest.approx(0.0, abs=0.05)
+    later = noise_energy(lengths[30:], correlation, cosine)
+    moved = float(np.linalg.norm(walk[-1] - walk[29]))
+    assert reliability(later, moved) == pytest.approx(0.0, abs=0.05)
+    assert reliability(noise_energy(lengths, correlation, 1.0), moved) == 1.0
+    assert np.isnan(reliability(noise_energy(lengths, correlation, np.nan), moved))
+    assert np.isnan(reliability(1.0, 0.0))

@@ -10,16 +10,18 @@ from rlvr_dynamics.schema.tables.parts import DTYPE, TENSOR
 WINDOWS = {"update": "W_T − W_0", "drift": "W_T − W_h"}
 """The compared differences. The second is the sum of the increments after the start, in which the
 optimizer's steps are longest and its moments are not yet filled."""
+SIGNAL_LAG = 10
 
 
 def _reliability(window: str, run: str) -> Column:
     return Column(
         f"{window}_reliability_{run}",
         "share",
-        f"ρ (Σ‖W_t − W_t'‖)² / ‖{WINDOWS[window]}‖² of run {run}, ρ its `optimizer_drift_share`: "
-        "the part of the squared length that is one constant drift; missing without the run's "
-        "measure stage, or in fewer than 31 steps",
-        "ours; split-half reliability, with halves that share no noise of the optimizer",
+        f"1 − (1 − ρ) Σ_st |d_s| |d_t| C_st / ‖{WINDOWS[window]}‖² of run {run}, at least 0: the "
+        "part of the squared length that is not the optimizer's noise; d the increments, C their "
+        "correlations on noise, ρ = (a − c) / (1 − c) with a the increments' mean cosine and c "
+        f"C's mean at lag {SIGNAL_LAG}; missing without the run's measure stage or a known "
+        f"optimizer, with uneven steps, and with {SIGNAL_LAG} or fewer",
     )
 
 
