@@ -10,7 +10,7 @@ from analysis.parts.paper_tables import Column, as_table
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.clock_table import CLOCKS, NULL_NAMES, SCORES
 from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import general, integer, interval, number
+from rlvr_dynamics.results.formatting import general, integer, number
 from rlvr_dynamics.results.frames import (
     equal,
     last_step,
@@ -127,7 +127,8 @@ def _dtype(cell: Cell) -> str:
 
 def _rows(cells: list[Cell]) -> Iterator[dict[str, object]]:
     """Yield the rows of one training, dtypes side by side."""
-    trained = cells[0]  # its further readings do not know what trained it
+    first = cells[0]
+    trained = first.results.config.source.base is None  # a further reading knows only its weights
     for statistic in STATISTICS:
         for cell in cells:
             found = statistic.rows(cell.results)
@@ -135,14 +136,14 @@ def _rows(cells: list[Cell]) -> Iterator[dict[str, object]]:
                 continue
             value = median_and_quartiles(found, statistic.column)
             yield {
-                "model": trained.model,
-                "learning_rate": trained.learning_rate,
-                "seed": trained.seed,
+                "model": first.model if trained else None,
+                "learning_rate": first.learning_rate,
+                "seed": first.seed if trained else math.nan,
                 "steps": cell.steps,
                 "statistic": statistic.words,
                 "dtype": _dtype(cell),
                 "median": value.value,
-                "quartiles": interval(value.low, value.high),
+                "quartiles": f"[{general(value.low)}, {general(value.high)}]",
                 **{
                     name: median(found, statistic.nulls[name]) if statistic.nulls else math.nan
                     for name in NULL_NAMES
