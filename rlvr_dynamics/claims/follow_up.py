@@ -49,11 +49,11 @@ def _kept_weights(results: Results, observe: int | None) -> Measured | None:
     def kept(name: str) -> Interval:
         return with_quartiles(1 - values(rows, name), over_all)
 
-    stored = f"as stored ({results.dtype or 'unknown'})"
-    facts = [f"{stored}, without the tolerance: measured before bfloat16 was"]
+    read = f"in {results.dtype or 'an unknown dtype'}"
+    facts = [f"{read}, as stored and without the tolerance: measured before bfloat16 was"]
     if by_rule:
         facts = [
-            f"{percent(kept('changed_share').value)} equal the base's {stored}",
+            f"{percent(kept('changed_share').value)} equal the base's {read}",
             f"{percent(kept('bfloat16_differing_share').value)} equal it in bfloat16, without the "
             "tolerance",
         ]

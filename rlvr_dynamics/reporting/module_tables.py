@@ -263,8 +263,8 @@ def norms_table(results: Results) -> Table:
         title,
         f"Frobenius norms at step {step}. Changed: share of elements that differ from the base (in "
         "one step: from the step before), which depends on the number format "
-        f"({results.dtype or 'not recorded'}); in bfloat16: by more than 1e-5 once both are "
-        "rounded to it, as arXiv 2505.11711 counts. Rounding: what rounding to the format "
+        f"({results.dtype or 'not recorded'}); in bfloat16: by more than 1e-5 in that "
+        "format, as arXiv 2505.11711 counts. Rounding: what rounding to the format "
         "accounts for in the squared norm; where it is not small, shares and variances of the "
         "update are read too low.",
         equal(table, step=step),

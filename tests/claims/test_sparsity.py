@@ -30,7 +30,7 @@ def test_it_is_the_share_of_all_weights_by_the_papers_rule():
     assert found.value.value == pytest.approx(1 - (900 * 0.1 + 100 * 0.5) / 1000)
     assert (found.n, found.n_unit) == (2, "tensors")
     assert found.facts == (
-        "2.0 % equal the base's as stored (float32)",
+        "2.0 % equal the base's in float32",
         "77.0 % equal it in bfloat16, without the tolerance",
     )
 
@@ -39,6 +39,6 @@ def test_a_run_measured_before_has_the_share_as_stored_and_says_so():
     found = measured({"changed_share": [0.9, 0.7]})
     assert found.value.value == pytest.approx(1 - 0.8)
     assert found.facts == (
-        "as stored (float32), without the tolerance: measured before bfloat16 was",
+        "in float32, as stored and without the tolerance: measured before bfloat16 was",
         "mean over tensors, whose sizes are not on record",
     )
