@@ -201,10 +201,12 @@ class Differences:
                 ) from error
             for step, row in zip((0, *self.trajectory.steps), found, strict=True):
                 self.trajectory.prove_elements(step, self.name, start, raw_bytes(row))
-            base, *later = found
+            rows = [row.to(self.dtype) for row in found]
             if self.trajectory.round_to:
-                later = [beside_rounded(row, base, self.dtype) for row in later]
-            rows = [row.to(self.dtype) for row in (base, *later)]
+                rows[1:] = [
+                    row if row.dtype == self.dtype else beside_rounded(row, found[0], self.dtype)
+                    for row in found[1:]
+                ]
             if self._on_read is not None:
                 self._on_read(len(rows) * (stop - start) * self.dtype.itemsize)
             yield start, rows

@@ -195,6 +195,19 @@ def test_reading_as_a_narrower_dtype_measures_what_narrower_files_would_show(tmp
             pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
+def test_steps_in_the_dtype_already_are_read_as_they_are(tmp_path):
+    """Such as a prediction beside a base that is finer."""
+    build(tmp_path, {0: gaussian(0), 1: gaussian(2)})
+    wanted = build(tmp_path / "narrow", {0: gaussian(0), 1: gaussian(1)}, torch.bfloat16)
+    for dtype in (None, "bfloat16"):
+        read = Trajectory.open(
+            tmp_path / "base", tmp_path / "narrow" / "checkpoints", round_to=dtype
+        )
+        ((_, rows),) = Differences(read, QUERY).rows()
+        for found in (rows[1], read.elements(1, QUERY, 0, read.numel(QUERY))):
+            assert torch.equal(found, wanted.tensor(1, QUERY).flatten())
+
+
 def test_statistics_of_one_dtype_are_not_taken_for_those_of_another(tmp_path):
     build(tmp_path, planted())
     settings, shares = MeasureSettings(draws=5, directions=False), {}
