@@ -63,7 +63,7 @@ def _norms(last: bool) -> Rows:
         table = results.tables["norms"]
         if table is None:
             return None
-        return equal(table, step=last_step(table) if last else int(table["step"].min()))
+        return equal(table, step=last_step(table) if last else numbers(table, "step").min())
 
     return rows
 
@@ -77,7 +77,8 @@ def _statistics() -> Iterator[Statistic]:
             yield Statistic(f"{heading}, {words}", _clocked(clock), score, nulls)
     for lag in (1, 10):
         column = f"optimizer_autocorrelation_{lag}"
-        yield Statistic(f"autocorrelation, lag {lag}", _first, column, {})
+        nulls = {"optimizer": f"optimizer_null_autocorrelation_{lag}"}
+        yield Statistic(f"autocorrelation, lag {lag}", _first, column, nulls)
     yield Statistic("drift share", _first, "optimizer_drift_share", {})
     for last, words in ((False, "first"), (True, "last")):
         heading = f"{words} step in learning rates"
@@ -109,10 +110,9 @@ def tables(study: Study) -> list[Table]:
             "(`measure.round_to`). Medians over tensors with quartiles, which are a spread and no "
             "interval; of a null, of its mean over draws, each with the step norms of its own "
             "row's run. Path: the length of the path so far. Steps in learning rates: "
-            "‖W_t − W_t−1‖ / (√d Σ learning rate). Of Adam's noise alone the first step has "
-            "length 1, later ones 0.23, and an autocorrelation of 0.9 at lag 1 and 0.35 at lag 10. "
-            "The drift share needs 30 steps between two increments. Norms and shares of changed "
-            "weights are those of the last step.",
+            "‖W_t − W_t−1‖ / (√d Σ learning rate); of Adam's noise alone 1 at the first step and "
+            "0.23 later. The drift share needs 30 steps between two increments. Norms and shares "
+            "of changed weights are those of the last step.",
             rows,
             ["model", RATE, Column("seed", integer), Column("steps", integer), "statistic", "dtype"]
             + [Column("median", general), "quartiles", *nulls, Column("tensors", integer), "cell"],
@@ -145,7 +145,9 @@ def _rows(cells: list[Cell]) -> Iterator[dict[str, object]]:
                 "median": value.value,
                 "quartiles": f"[{general(value.low)}, {general(value.high)}]",
                 **{
-                    name: median(found, statistic.nulls[name]) if statistic.nulls else math.nan
+                    name: median(found, statistic.nulls[name])
+                    if name in statistic.nulls
+                    else math.nan
                     for name in NULL_NAMES
                 },
                 "tensors": len(numbers(found, statistic.column)),
