@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr_dynamics.behaviour.models import Runnable, not_finite
+from rlvr_dynamics.scoring.local_model import Runnable, not_finite
 from rlvr_dynamics.system.progress import bar
 
 if TYPE_CHECKING:

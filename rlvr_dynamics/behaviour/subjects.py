@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from rlvr_dynamics.behaviour.job import BASE, ROLES, TRAINED, Job
-from rlvr_dynamics.behaviour.models import chosen_device, load_tokenizer, stored_dtype
 from rlvr_dynamics.benchmarks.content import content_sha256
 from rlvr_dynamics.checkpoints.identity import identity_of
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grader_version
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.scoring.keys import frame_of
+from rlvr_dynamics.scoring.local_model import chosen_device, load_tokenizer, stored_dtype
 from rlvr_dynamics.scoring.prompts import prompt_facts, render
 from rlvr_dynamics.scoring.samples import read_benchmark
 from rlvr_dynamics.system.files import read_object

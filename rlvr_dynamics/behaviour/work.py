@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlvr_dynamics.behaviour.decoding import LENGTH, Answer, greedy
 from rlvr_dynamics.behaviour.embeddings import matrices, rows_of, shift_table, some_unused
 from rlvr_dynamics.behaviour.job import BASE, TRAINED
-from rlvr_dynamics.behaviour.models import OneAtATime, Runnable
 from rlvr_dynamics.behaviour.reading import Reading, read
 from rlvr_dynamics.behaviour.subjects import Subjects, at
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.grading.grade import grade_finished
+from rlvr_dynamics.scoring.decoding import LENGTH, Answer, decode
+from rlvr_dynamics.scoring.local_model import OneAtATime, Runnable
 from rlvr_dynamics.system.keyed import stored_or_made
 
 PARTS = ".parts"
@@ -44,7 +44,7 @@ class Work:
 
         def make() -> pd.DataFrame:
             of = self._subjects
-            found = greedy(
+            found = decode(
                 self._loaded(writer),
                 of.prompts,
                 of.room,
@@ -119,7 +119,7 @@ class Work:
             ]
             open_rows = [row for row, answer in enumerate(whole) if len(answer.tokens) > k]
             begun = [[*of.prompts[row], *whole[row].tokens[:k]] for row in open_rows]
-            more = greedy(
+            more = decode(
                 self._loaded(BASE),
                 begun,
                 [of.room[row] - k for row in open_rows],

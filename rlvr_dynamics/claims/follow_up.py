@@ -18,16 +18,19 @@ from rlvr_dynamics.claims.claim import (
 )
 from rlvr_dynamics.claims.measures import (
     accuracies,
+    compare,
     forecast,
     over_tensors,
     table,
     with_quartiles,
 )
-from rlvr_dynamics.claims.quoted import quote
+from rlvr_dynamics.claims.quoted import logits_gap, quote
 from rlvr_dynamics.claims.relex import PAPER_WINDOWS
 from rlvr_dynamics.results.formatting import interval, number, percent
 from rlvr_dynamics.results.frames import equal, has, known, median, on_clock, values
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import models
+from rlvr_dynamics.schema.model_id import LOGITS, ModelId
 from rlvr_dynamics.statistics.intervals import Interval
 
 WINDOW_NEEDED = "needs samples of its prediction of the final step from 15 or 20 %"
@@ -111,6 +114,21 @@ def _token_lines(results: Results, _observe: int | None) -> Measured | None:
         f"{number(every['null_r2'])}",
         f"held out: {number(kept['heldout_r2'])}",
     )
+
+
+def _logits_beyond(results: Results, _observe: int | None) -> Measured | None:
+    """Logits of base and last checkpoint, followed past the end, against that checkpoint."""
+    final = results.final_step
+    if final is None:
+        return None
+    beyond = [
+        model for model in models(results) if (model.method, model.observe) == (LOGITS, final)
+    ]
+    if not beyond:
+        return None
+    farthest = max(beyond, key=lambda model: model.step)
+    found = compare(results, [farthest, ModelId.checkpoint(final)])
+    return found and found.noted(f"to step {farthest.step}, α = {farthest.step / final:g}")
 
 
 def _worse_than_the_mean(results: Results, _observe: int | None) -> pd.DataFrame | None:
@@ -262,5 +280,18 @@ CLAIMS = [
         needs="needs the measure stage",
         measure=over_tensors(_worse_than_the_mean, "below", unit="tensors", facts=_with_walks),
         bounds=SHARE,
+    ),
+    Claim(
+        "F10",
+        "follow_up",
+        "Logits extrapolated past the end of training are more accurate than the trained model.",
+        "arXiv 2601.04537, table 1 (from steps 200 and 1400 to 2000, so α = 1.5)",
+        "accuracy(logits of the base and the last checkpoint, extrapolated) − accuracy(last "
+        "checkpoint), paired by question",
+        POSITIVE,
+        needs="needs scoring.extrapolated_logits=[{window: 1.0, target: 1.5}] (small models)",
+        measure=_logits_beyond,
+        printed=logits_gap(),
+        needs_gain=True,
     ),
 ]

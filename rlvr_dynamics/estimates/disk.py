@@ -9,7 +9,7 @@ from rlvr_dynamics.estimates.shapes import (
     shape_of,
 )
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.model_id import BASE, REAL
+from rlvr_dynamics.schema.model_id import BASE, LOGITS, REAL
 from rlvr_dynamics.scoring.sizes import planned_models
 
 # Bytes per second, assumed: a shared file system under load, and a local NVMe disk or a parallel
@@ -125,5 +125,5 @@ def prediction_count(config: RunConfig) -> int:
     return sum(
         variants.get(model.method, 1)
         for model in planned_models(config)
-        if model.method not in (BASE, REAL)
+        if model.method not in (BASE, LOGITS, REAL)
     )

@@ -13,6 +13,7 @@ from rlvr_dynamics.extrapolation.declaration import Declaration, Look
 from rlvr_dynamics.extrapolation.expo import EXPO
 from rlvr_dynamics.extrapolation.first_update import FIRST_UPDATE
 from rlvr_dynamics.extrapolation.hold_last import HOLD_LAST
+from rlvr_dynamics.extrapolation.logits_extrapolation import LOGITS_EXTRAPOLATION
 from rlvr_dynamics.extrapolation.momentum import MOMENTUM
 from rlvr_dynamics.extrapolation.neural import NEURAL
 from rlvr_dynamics.extrapolation.parameters import Parameter
@@ -42,6 +43,7 @@ METHODS: dict[str, Declaration] = {
         SHRUNK_RELEX,
         RELEX_RAW,
         WEIGHT_EXTRAPOLATION,
+        LOGITS_EXTRAPOLATION,
         EXPO,
         MOMENTUM,
         REDUCED_RANK,

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk
+from rlvr_dynamics.estimates.shapes import shape_of
 from rlvr_dynamics.flow.extrapolate import check_methods
 from rlvr_dynamics.flow.flash_attention import check_flash_attention
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.scoring.two_models import check_size
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
 
 
@@ -47,6 +49,8 @@ def check_machine(run: Run) -> None:
             where="this machine",
             way_out="behaviour.device=auto",
         )
+    if "score" in config.stages and config.scoring.extrapolated_logits:
+        check_size(shape_of(config.model).parameters)
     needed, found = gpus_needed(config), gpus_found()
     # In a Ray cluster of several nodes the other nodes' GPUs are Ray's to find.
     nodes = config.trainer.nodes if "RAY_ADDRESS" in os.environ else 1

@@ -17,11 +17,11 @@ from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.shares import observed_step
 from rlvr_dynamics.schema.tables import TABLES
-from rlvr_dynamics.scoring.jobs import EngineSettings, Protocol, ScoredModel
-from rlvr_dynamics.scoring.sizes import protocols_of, whole_models
+from rlvr_dynamics.scoring.jobs import EngineSettings, Mixed, Protocol, ScoredModel
+from rlvr_dynamics.scoring.sizes import of_two_models, protocols_of, whole_models
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.hardware import gpus_found
-from rlvr_dynamics.system.sealed import read_parquet, sha256_of
+from rlvr_dynamics.system.sealed import digest, read_parquet, sha256_of
 from rlvr_dynamics.training.reward import KINDS
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
     shares = set(run.config.scoring.ladder)
     ladder = {observed_step(trajectory.steps, share) for share in shares}
     ladder |= {int(observe) for observe in chosen["observe"] if observe}
+    mixed = of_two_models(run.config, trajectory.steps)
+    ladder |= {model.observe for model in mixed}
     merged = run.folder / MERGED
     models = [(str(ModelId.base()), whole_folder(trajectory, 0, merged))]
     models += [
@@ -66,10 +68,21 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
         for step in sorted(ladder)
     ]
     models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
-    named = {ModelId.parse(name) for name, _ in models}
+    named = {*(ModelId.parse(name) for name, _ in models), *mixed}
     whole = {str(model) for model in whole_models(run.config, named)}
     found = _with_identities(run, models)
+    real = {model.id: model for model in found}
+    found += [_of_two(model, real) for model in mixed]
     return [replace(model, whole=model.id in whole) for model in found]
+
+
+def _of_two(model: ModelId, real: Mapping[str, ScoredModel]) -> ScoredModel:
+    """The line of the logits through the base and the last observed checkpoint, at the target."""
+    earlier, later = real[str(ModelId.base())], real[str(ModelId.checkpoint(model.observe))]
+    alpha = model.step / model.observe
+    identity = digest({"earlier": earlier.identity, "later": later.identity, "alpha": alpha})
+    mixed = Mixed(earlier.folder, alpha)
+    return replace(later, id=str(model), identity=identity, mixed=mixed)
 
 
 def _with_identities(run: Run, folders: list[tuple[str, Path]]) -> list[ScoredModel]:

@@ -20,6 +20,7 @@ NEUTRAL: dict[str, Any] = {
     "scoring.half_width": None,
     "scoring.printed": [],
     "scoring.seeding": "request",
+    "scoring.extrapolated_logits": [],
     "scoring.validate_windows": False,
     "measure.round_to": None,
     "model.context": None,

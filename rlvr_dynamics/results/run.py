@@ -16,6 +16,7 @@ from rlvr_dynamics.results.frames import equal, known, last_step, numbers, selec
 from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.run_directory.configuration import CONFIG_FILE, RecordedConfig, read_config
 from rlvr_dynamics.run_directory.records import check_records, read_our_json
+from rlvr_dynamics.schema.model_id import LOGITS
 from rlvr_dynamics.schema.tables import BEHAVIOUR, TABLES, TableFile
 from rlvr_dynamics.system.sealed import Damaged, read_parquet
 
@@ -97,7 +98,9 @@ class Results:
         for name in ("scores", "forecast"):
             table = self.tables[name]
             if table is not None:
-                found |= {int(observe) for observe in numbers(table, "observe") if observe > 0}
+                # Extrapolated logits have no weights, and may have observed the whole training.
+                rows = select(table, table["method"] != LOGITS)
+                found |= {int(observe) for observe in numbers(rows, "observe") if observe > 0}
         return sorted(found)
 
     @cached_property

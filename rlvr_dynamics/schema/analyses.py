@@ -133,6 +133,19 @@ class Protocol(Frozen):
     splits: Splits = ("in_domain", "out_of_domain")  # pyright: ignore[reportInvalidTypeForm]
 
 
+class Extrapolated(Frozen):
+    """Logits extrapolated from the base and the last observed checkpoint; shares of all steps."""
+
+    window: Annotated[float, Field(gt=0, le=1)]
+    target: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+    @model_validator(mode="after")
+    def _later(self) -> "Extrapolated":
+        if self.target <= self.window:
+            raise ValueError(f"target {self.target} is not after the window {self.window}")
+        return self
+
+
 class Scoring(Frozen):
     """Which checkpoints vLLM scores, and how.
 
@@ -146,6 +159,8 @@ class Scoring(Frozen):
     alike.
     With `validate_windows` the last observed checkpoint of every window answers the validation
     problems as well: by them a run is chosen among others at other learning rates.
+    `extrapolated_logits` lists windows whose last checkpoint answers together with the base, by
+    logits extrapolated to a target (`scoring.two_models`); for small models.
     `seeding` is one seed for each ``request``, or for each ``batch`` of an engine
     (`scoring.seeding`). `engines` run side by side, null for as many as the node's GPUs can hold.
     """
@@ -155,6 +170,7 @@ class Scoring(Frozen):
     half_width: Annotated[float, Field(gt=0, lt=1)] | None
     printed: sequence(Name)  # pyright: ignore[reportInvalidTypeForm]
     validate_windows: bool = False
+    extrapolated_logits: sequence(Extrapolated) = ()  # pyright: ignore[reportInvalidTypeForm]
     seeding: Literal["request", "batch"]
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16", "float16"]

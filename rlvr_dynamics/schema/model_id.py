@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rlvr_dynamics.errors import UserError
 
 BASE, REAL = "base", "real"
+LOGITS = "logits_extrapolation"  # answers from two checkpoints, without weights of its own
 _NAME = re.compile(
     r"(?:(?P<method>(?!observe_|step_)[a-z0-9]+(?:_[a-z0-9]+)*)__(?:observe_(?P<observe>[0-9]+)__)?)?"
     r"step_(?P<step>[0-9]+)"

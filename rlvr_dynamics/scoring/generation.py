@@ -105,11 +105,15 @@ def score_models(
         _Scoring(plans, loaded, protocols, settings, out, seed, on_progress)
     ) as scoring:
         scoring.publish_finished()
-        jobs = scoring.jobs([plan for plan in plans if plan.batches])
+        waiting = [plan for plan in plans if plan.batches]
+        jobs = scoring.jobs([plan for plan in waiting if plan.model.mixed is None])
         if jobs:
             shutil.rmtree(out / RAW_FOLDER / CLAIMS_FOLDER, ignore_errors=True)
             run_engines(jobs, settings, out.parent, scoring.on_event)
             scoring.write_proof()
+        for plan in waiting:
+            if plan.model.mixed is not None:
+                scoring.answer_with_two(plan)
     shutil.rmtree(out / RAW_FOLDER, ignore_errors=True)
     return scoring.work
 
@@ -247,6 +251,18 @@ class _Scoring:
             if self.on_progress is not None:
                 self.on_progress(done, sum(self.expected.values()), doing)
         return []
+
+    def answer_with_two(self, plan: ModelPlan) -> None:
+        """Answer for a model of two checkpoints, in this process."""
+        from rlvr_dynamics.scoring.two_models import answer_with_two
+
+        raw = self.out / RAW_FOLDER
+        count = answer_with_two(
+            plan, self.benchmarks, self.protocols, self.settings, self.seed, raw
+        )
+        self.work.generated += count
+        self.bar.update(count)
+        self.publish_finished()
 
     def _note_times(self, event: Event) -> None:
         """Record an engine's seconds until its first model was loaded and until it could answer."""

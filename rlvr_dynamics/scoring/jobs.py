@@ -15,6 +15,19 @@ SEEDINGS = ("request", "batch")
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """The other checkpoint of a model whose answers come from two.
+
+    Attributes:
+        earlier: Its folder.
+        alpha: α of l = l_0 + α (l_1 - l_0), with the earlier checkpoint's logits l_0.
+    """
+
+    earlier: Path
+    alpha: float
+
+
+@dataclass(frozen=True)
 class ScoredModel:
     """A model to be scored.
 
@@ -24,6 +37,7 @@ class ScoredModel:
         identity: Hash of the weights.
         hashes: Hashes of every weight file, verified before loading; empty to skip the check.
         whole: Whether it gives all of a protocol's `samples`, or as few as its `half_width` allows.
+        mixed: The earlier checkpoint of extrapolated logits; `identity` covers both.
     """
 
     id: str
@@ -31,6 +45,7 @@ class ScoredModel:
     identity: str
     hashes: Mapping[str, FileHashes] = field(default_factory=dict)
     whole: bool = True
+    mixed: Mixed | None = None
 
 
 @dataclass(frozen=True)

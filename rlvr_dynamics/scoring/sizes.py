@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
+from rlvr_dynamics.schema.model_id import BASE, LOGITS, REAL, ModelId
 from rlvr_dynamics.schema.shares import observed_step, target_step
 from rlvr_dynamics.scoring.jobs import Protocol
 
@@ -64,6 +64,21 @@ def whole_models(config: RunConfig, models: Iterable[ModelId]) -> set[ModelId]:
     }
 
 
+def of_two_models(config: RunConfig, steps: tuple[int, ...]) -> list[ModelId]:
+    """Return the models whose answers come from the logits of two checkpoints.
+
+    Args:
+        config: The run's.
+        steps: Saved steps.
+    """
+    found = {}
+    for pair in config.scoring.extrapolated_logits:
+        observe, target = observed_step(steps, pair.window), target_step(steps, pair.target)
+        if target > observe:  # in a short trajectory both may be the same step
+            found[ModelId(LOGITS, observe, target)] = None
+    return list(found)
+
+
 def planned_models(config: RunConfig) -> list[ModelId]:
     """Return the models that a run will score, without the candidates of grids.
 
@@ -84,6 +99,9 @@ def planned_models(config: RunConfig) -> list[ModelId]:
     for rebuilt in settings.reconstructions:
         targets = {target_step(steps, share) for share in rebuilt.targets}
         predicted += [ModelId(rebuilt.title, 0, step) for step in targets]
+    mixed = of_two_models(config, steps)
+    ladder |= {model.observe for model in mixed}
+    predicted += mixed
     found |= dict.fromkeys(map(ModelId.checkpoint, sorted(ladder)))
     return list(found | dict.fromkeys(predicted))
 

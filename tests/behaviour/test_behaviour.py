@@ -16,11 +16,9 @@ from safetensors.torch import load_file, save_file
 from analysis.registry import find
 from rlvr_dynamics import config
 from rlvr_dynamics.behaviour import statistics
-from rlvr_dynamics.behaviour.decoding import Answer, cut, greedy
 from rlvr_dynamics.behaviour.embeddings import shift_table
 from rlvr_dynamics.behaviour.job import Job, prefix_lengths
 from rlvr_dynamics.behaviour.measure import measure
-from rlvr_dynamics.behaviour.models import load
 from rlvr_dynamics.behaviour.reading import read
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow import stages
@@ -31,6 +29,8 @@ from rlvr_dynamics.run import main
 from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema.tables import BEHAVIOUR
+from rlvr_dynamics.scoring.decoding import Answer, cut, decode
+from rlvr_dynamics.scoring.local_model import load
 from rlvr_dynamics.scoring.prompts import prompt_facts
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.sealed import digest
@@ -102,7 +102,7 @@ def test_greedy_is_the_argmax_token_by_token(place: Path) -> None:
     folder = place / "trained"
     runnable = load(folder, "float32", "cpu", prompt_facts(folder, job(place, place).put()))
     prompts, room = [[5, 20, 21], [4], [6, 30, 31, 32, 33, 34]], [9, 4, 6]
-    found = greedy(runnable, prompts, room, batch=2, label="test")
+    found = decode(runnable, prompts, room, batch=2, label="test")
     for question, most, answer in zip(prompts, room, found, strict=True):
         text = list(question)
         while len(text) - len(question) < most and text[-1] != STOP_ID:
@@ -128,7 +128,7 @@ def test_a_repetition_penalty_of_the_model_does_not_reach_greedy_decoding(
     prompt = prompt_facts(folder, job(place, tmp_path).put())
     asked = ([[5, 20, 21], [4]], [12, 12])
     plain, penalised = (
-        greedy(load(each, "float32", "cpu", prompt), *asked, batch=2, label="test")
+        decode(load(each, "float32", "cpu", prompt), *asked, batch=2, label="test")
         for each in (place / "trained", folder)
     )
     assert plain == penalised
@@ -314,7 +314,7 @@ def test_the_base_goes_on_from_the_prefix(place: Path, out: Path) -> None:
             [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
         )
         ids = tokenizer.encode(text, add_special_tokens=False) + begin
-        more = greedy(runnable, [ids], [12 - 5], batch=1, label="test")[0]
+        more = decode(runnable, [ids], [12 - 5], batch=1, label="test")[0]
         assert result == [*begin, *more.tokens]
     assert 0 < went_on < N
 

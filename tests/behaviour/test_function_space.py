@@ -18,11 +18,11 @@ from rlvr_dynamics.behaviour.function_space import (
 )
 from rlvr_dynamics.behaviour.job import Course, Job
 from rlvr_dynamics.behaviour.measure import measure
-from rlvr_dynamics.behaviour.models import load
 from rlvr_dynamics.flow.behaviour import job_of
 from rlvr_dynamics.measurement import OptimizerRecord
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema.tables import BEHAVIOUR
+from rlvr_dynamics.scoring.local_model import load
 from rlvr_dynamics.scoring.prompts import prompt_facts
 from rlvr_dynamics.system.atomic import write_parquet
 from tests.support.behaviour_fixture import N, build, write_questions
