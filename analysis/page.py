@@ -15,7 +15,7 @@ from rlvr_dynamics.reporting.ledger_view import ledger_view
 from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
 from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.tables import Table, write_table
-from rlvr_dynamics.results.rounding import LARGEST, rounding_of
+from rlvr_dynamics.results.rounding import LARGEST, released_relex_in_words, rounding_of
 from rlvr_dynamics.results.study import Cell, Study
 
 MOST_ROWS = 300  # most rows of a table on the page; the files have all
@@ -44,7 +44,8 @@ CLAIMS_ABOUT = (
     "value lies above its threshold and the null does not get there as well, nor, where the claim "
     "is about learning, the control; it fails when none of the interval lies above; otherwise it "
     "is inconclusive, as it is where it holds at one learning rate and fails at another. A claim "
-    "that no run here could test is not measured."
+    "that no run here could test is not measured. A number over the tensors of a single run is "
+    "exact for that run and has quartiles, a spread, in place of an interval."
 )
 LEGEND = Markup(
     ' <span class="legend"><b>Shaded</b>: printed in the paper; the rest is ours.</span>'
@@ -154,7 +155,8 @@ def _sections(
     else:
         files = [file for item in of_ledger for file in item.files]
         own = [file for file in files if Path(file).stem == LEDGER_NAME]
-        ledger = ledger_view(claims, {cell.name for cell in study.cells}, own)
+        notes = [released_relex_in_words(cell.results for cell in study.cells)]
+        ledger = ledger_view(claims, {cell.name for cell in study.cells}, own, notes)
         items = [_entry(item, study, LEDGER_NAME) for item in of_ledger]
         found.append(section("claims", "Claims ledger", CLAIMS_ABOUT, items, ledger=ledger))
     for paper, heading, about in SECTIONS:

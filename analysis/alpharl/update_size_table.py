@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from analysis.alpharl.paper import table
@@ -12,9 +11,9 @@ from analysis.parts.paper_tables import (
     NOT_RUN,
     OURS,
     RUN,
+    SPREAD,
     Column,
     as_table,
-    estimate,
     for_controls,
     provenance_note,
     run_columns,
@@ -27,7 +26,7 @@ from rlvr_dynamics.results.formatting import general, integer, interval, percent
 from rlvr_dynamics.results.frames import equal, known, last_step, values
 from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
 from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.statistics.intervals import bootstrap
+from rlvr_dynamics.statistics.intervals import with_quartiles
 
 NAME = "alpharl_table_7"
 TITLE = "Norm of the update and share of its leading directions, by kind of training"
@@ -41,7 +40,7 @@ CONDITIONS = {"on_policy_yes_or_no": "on-policy", "policy_constraint_yes_or_no":
 
 
 def build(study: Study) -> list[Table]:
-    """Build the printed table with our rows below, then every run with intervals and nulls."""
+    """Build the printed table with our rows below, then every run with quartiles and nulls."""
 
     def ours(cells: Sequence[Cell], name: str) -> list[Table]:
         return [_here_table(cells, name)]
@@ -91,7 +90,7 @@ def _paper_table(study: Study) -> Table:
         "Mean over attention and MLP matrices of ‖ΔW‖, and of the norm of its unscaled leading "
         "part over it. Kinds are rows here and columns in the paper, so that ours can stand "
         "beneath. The paper's code prints ratios of sums over modules; ours are means of ratios, "
-        "both are in the next table with intervals and nulls. Model: the base that the training "
+        "both are in the next table with quartiles and nulls. Model: the base that the training "
         f"started from.{provenance_note(noted)}",
         rows,
         [
@@ -108,8 +107,8 @@ def _here_table(cells: Sequence[Cell], name: str) -> Table:
         f"{name}_here",
         f"{TITLE}: runs of this study",
         "At the last step, over attention and MLP matrices: mean of ‖ΔW‖_F, of ‖ΔW‖_F / ‖W_0‖_F, "
-        "and of the norm of the leading part of ΔW, unscaled, over ‖ΔW‖_F; 95 % bootstrap over "
-        "matrices, which are not independent runs. Gaussian null: the same share of a random "
+        "and of the norm of the leading part of ΔW, unscaled, over ‖ΔW‖_F, with quartiles over "
+        "the matrices. Gaussian null: the same share of a random "
         "matrix of the same shape; a small matrix has few directions, so compare with it, and not "
         "with the papers' 7B and 8B models. Ratio of sums: what the paper's code prints.",
         [
@@ -119,7 +118,7 @@ def _here_table(cells: Sequence[Cell], name: str) -> Table:
         ],
         [
             *(*RUN, Column("step", integer), Column("matrices", integer)),
-            *(estimate("mean norm", _norm), Column("relative norm", _norm)),
+            *(Column("mean norm", _norm, "", f"mean norm{SPREAD}"), Column("relative norm", _norm)),
             *(column for title in RANKS.values() for column in _share_columns(title)),
             *("dtype", "cell"),
         ],
@@ -129,7 +128,7 @@ def _here_table(cells: Sequence[Cell], name: str) -> Table:
 
 def _share_columns(title: str) -> list[Column]:
     return [
-        estimate(title, _percent),
+        Column(title, _percent, "", title + SPREAD),
         Column(f"{title} null", _percent, "Gaussian null"),
         Column(f"{title} of sums", _percent, "ratio of sums"),
     ]
@@ -148,11 +147,10 @@ def _measured(cell: Cell) -> dict[str, object]:
     if not matrices:
         return {}
     size = values(final.loc[matrices], "update_norm")
-    draws = {"seed": results.seed, "draws": results.bootstrap_draws}
     found: dict[str, object] = {
         "step": last_step(shares),
         "matrices": len(matrices),
-        **with_span("mean norm", bootstrap(size, np.mean, **draws), partial(interval, digits=4)),
+        **with_span("mean norm", with_quartiles(size), partial(interval, digits=4), SPREAD),
         "relative norm": float(values(final.loc[matrices], "relative_update").mean()),
     }
     for rank, title in RANKS.items():
@@ -164,7 +162,7 @@ def _measured(cell: Cell) -> dict[str, object]:
         weights = values(final.loc[here.index], "update_norm")
         whole = float(weights.sum())
         found |= {
-            **with_span(title, bootstrap(share, np.mean, **draws), percent_interval),
+            **with_span(title, with_quartiles(share), percent_interval, SPREAD),
             f"{title} null": _null(here),
             f"{title} of sums": float((share * weights).sum()) / whole if whole else math.nan,
         }

@@ -194,9 +194,9 @@ def _facts(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> str:
         ]
     parts.append(
         "Methods of one run stand side by side, so that none hides another. Skill: median over "
-        "the tensors that a method does not hold as last observed. Bars of points: 95 %, "
-        "bootstrap over tensors or (accuracy) paired over questions. Nulls: Gaussian matrices for "
-        "σ₁, random walks of the same step norms for the rest. Sources: norms, update_svd, "
+        "the tensors that a method does not hold as last observed. Bars: quartiles "
+        "over tensors, or (accuracy) 95 % paired over questions. Nulls: Gaussian matrices for σ₁, "
+        "random walks of the same step norms for the rest. Sources: norms, update_svd, "
         "trajectory_svd, linearity, forecast, scores."
     )
     lost = sorted(set(trained["cell"][~trained["learned"].astype(bool)]))

@@ -1,11 +1,12 @@
 """The regime map as numbers: a table by run, and one by run, window and method."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
 from analysis.ours.regimes import STATISTICS, forecasts, regimes
-from analysis.parts.paper_tables import Column, as_table
+from analysis.parts.paper_tables import SPREAD, Column, as_table
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.forecasts import COUNTED
 from rlvr_dynamics.results.formatting import general, integer, interval, number, percent
@@ -24,17 +25,18 @@ def tables(study: Study) -> list[Table]:
 
 
 def _runs_table(runs: pd.DataFrame) -> Table:
-    runs = _with_spans(runs, {"update": 5, **dict.fromkeys(STATISTICS, 3)})
+    runs = _with_spans(runs, {"update": 5, **dict.fromkeys(STATISTICS, 3)}, SPREAD)
     measured = len(runs) and len(known(runs, "relative_update"))
     runs = runs.sort_values(["control", "relative_update", "cell"]) if measured else runs.head(0)
     shown = [
         column
         for name, heading in STATISTICS.items()
         for column in (
-            Column(name, number, heading, f"{name}_interval"),
+            Column(name, number, heading, name + SPREAD),
             Column(f"{name}_null", number, "null"),
         )
     ]
+    of_update = replace(UPDATE, interval=f"update{SPREAD}")
     return as_table(
         "regimes",
         "Regimes: size of the update, concentration and linearity",
@@ -42,11 +44,11 @@ def _runs_table(runs: pd.DataFrame) -> Table:
         "at the last step, with quartiles. σ₁/‖ΔW‖: mean over matrices of the last update. EV1: "
         "mean over tensors of component 1's share of the trajectory's variance. R² of a line "
         "through component 1's coefficient, in sample and held out (fitted on the first half): "
-        "medians over tensors. 95 %: bootstrap over tensors, which are not independent runs. "
+        "medians over tensors. Quartiles: over the tensors of the run, no interval. "
         "Nulls: Gaussian matrices; random walks with the same step norms.",
-        runs.rename(columns={"update_interval": "quartiles"}).to_dict("records"),
+        runs.to_dict("records"),
         ["model", "algorithm", RATE, Column("steps", integer), *SEEDS, "control"]
-        + [Column("rate_x_steps", general, "rate × steps"), UPDATE, "quartiles", *shown]
+        + [Column("rate_x_steps", general, "rate × steps"), of_update, *shown]
         + [Column("tensors", integer), "dtype", "cell"],
         NEEDS,
     )
@@ -56,7 +58,8 @@ def _methods_table(methods: pd.DataFrame) -> Table:
     if len(methods):
         # Keep windows of one run together, and order runs by the size of their updates.
         order = ["control", "relative_update", "cell", "observe"]
-        methods = _with_spans(methods, {"skill": 3, "gain": 3}).sort_values(order, kind="stable")
+        methods = _with_spans(_with_spans(methods, {"skill": 3}, SPREAD), {"gain": 3})
+        methods = methods.sort_values(order, kind="stable")
     rows = [
         {
             **row,
@@ -72,24 +75,26 @@ def _methods_table(methods: pd.DataFrame) -> Table:
         "Regimes: every extrapolator against holding the last checkpoint",
         "Prediction of the last step from the observed share of the training. Skill: median over "
         "tensors of 1 − SSE / SSE of holding the last observed checkpoint (0 by definition for "
-        "that one), 95 % bootstrap over tensors, and in how many tensors it is positive. "
+        "that one) with quartiles, and in how many tensors it is positive. "
         f"{COUNTED} Share of the gain: (accuracy − base) / (real last − base), in domain, paired "
         "95 % interval over n questions; a dash where training gained nothing.",
         rows,
         ["model", "algorithm", RATE, *SEEDS, "control", UPDATE, "method"]
         + [Column("share", lambda value: percent(value, 0), "observed")]
-        + [Column("skill", number, "", "skill_interval"), Column("positive", None, "positive in")]
+        + [Column("skill", number, "", f"skill{SPREAD}"), Column("positive", None, "positive in")]
         + [Column("gain", number, "share of the gain", "gain_interval")]
         + [Column("accuracy", percent), Column("questions", integer, "n"), "cell"],
         NEEDS,
     )
 
 
-def _with_spans(table: pd.DataFrame, digits: dict[str, int]) -> pd.DataFrame:
-    """Add text columns `<name>_interval`, from `<name>_low` and `<name>_high`."""
+def _with_spans(
+    table: pd.DataFrame, digits: dict[str, int], ending: str = "_interval"
+) -> pd.DataFrame:
+    """Add text columns `<name><ending>`, from `<name>_low` and `<name>_high`."""
     return table.assign(
         **{
-            f"{name}_interval": [
+            f"{name}{ending}": [
                 interval(row[f"{name}_low"], row[f"{name}_high"], places)
                 for row in table.to_dict("records")
             ]

@@ -24,7 +24,7 @@ from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import PairedAccuracy, paired_accuracy
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
-from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, bootstrap
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, with_quartiles
 from rlvr_dynamics.statistics.paired import GAIN
 
 STATISTICS = {  # name and heading
@@ -43,7 +43,7 @@ def regimes(study: Study) -> pd.DataFrame:
         dtype;
         rate_x_steps (learning rate x steps); relative_update, the median over tensors of
         ‖ΔW‖/‖W‖ at the last step, between its quartiles update_low and update_high; then, with
-        `_low`, `_high` (95 % bootstrap over tensors) and `_null`: rank1_share (mean over matrices
+        `_low`, `_high` (quartiles over tensors) and `_null`: rank1_share (mean over matrices
         of σ₁/‖ΔW‖; null: Gaussian matrices), variance_share (mean over tensors of component 1's
         explained variance), r2 and heldout_r2 (medians over tensors, of component 1's line; nulls
         of all three: random walks with the same step norms); learned. float64, NaN where missing.
@@ -86,24 +86,22 @@ def _measure(results: Results) -> dict[str, Any]:
         updates = equal(updates, step=last_step(updates), index=1)
     if trajectory is not None:
         trajectory = equal(trajectory, index=1)
-    lines, seed = tables["linearity"], results.seed
+    lines = tables["linearity"]
     lines = None if lines is None else on_clock(lines)
-    row |= _statistic("rank1_share", updates, "norm_share", "norm_share_null", np.mean, seed)
-    row |= _statistic(
-        "variance_share", trajectory, "explained_variance", "null_mean", np.mean, seed
-    )
-    row |= _statistic("r2", lines, "r2", "r2_null_mean", np.median, seed)
-    row |= _statistic("heldout_r2", lines, "heldout_r2", "heldout_r2_null_mean", np.median, seed)
+    row |= _statistic("rank1_share", updates, "norm_share", "norm_share_null", np.mean)
+    row |= _statistic("variance_share", trajectory, "explained_variance", "null_mean", np.mean)
+    row |= _statistic("r2", lines, "r2", "r2_null_mean", np.median)
+    row |= _statistic("heldout_r2", lines, "heldout_r2", "heldout_r2_null_mean", np.median)
     row["tensors"] = math.nan if trajectory is None else len(known(trajectory, "tensor"))
     row["learned"] = learned(results)
     return row
 
 
 def _statistic(
-    name: str, table: pd.DataFrame | None, column: str, null: str, of: Any, seed: int
+    name: str, table: pd.DataFrame | None, column: str, null: str, of: Any
 ) -> dict[str, float]:
     found = np.empty(0) if table is None else numbers(table, column)
-    value = bootstrap(found, of, seed=seed) if len(found) else UNDEFINED
+    value = with_quartiles(found, of)
     centre = mean if of is np.mean else median
     beside = math.nan if table is None else centre(table, null)
     return {
@@ -123,7 +121,7 @@ def forecasts(study: Study) -> pd.DataFrame:
         cell, model, algorithm, learning_rate, steps, base_seed, seed, control, relative_update;
         method (its label), name (for readers), observe (last observed step), share (of the
         training); skill (median of 1 − SSE / SSE of holding the last checkpoint over the tensors
-        that the method forecasts, 95 % bootstrap in skill_low and skill_high), tensors (number of
+        that the method forecasts, their quartiles in skill_low and skill_high), tensors (number of
         these), positive (number of them with a skill above 0);
         gain ((accuracy − base) / (real final − base), in domain, paired 95 % interval in gain_low
         and gain_high), accuracy, questions. NaN where missing; `gain` is also NaN if training did
@@ -186,7 +184,7 @@ def _forecast(
     if table is not None and method != HOLD_LAST:
         rows = equal(table, method=method, observe=observe, step=final)
         skills = numbers(own_forecasts(rows), "skill")
-    skill = bootstrap(skills, np.median, seed=results.seed) if len(skills) else UNDEFINED
+    skill = with_quartiles(skills, np.median)
     if method == HOLD_LAST:
         skill = Interval(0.0, math.nan, math.nan)
     wanted = [str(prediction(method, observe, final)), f"step_{final}", "base"]

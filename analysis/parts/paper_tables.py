@@ -41,6 +41,7 @@ OURS = "ours"
 NOT_RUN = "ours: no such run"
 RUN = ("model", "algorithm", "learning rate", "base seed", "seed")
 SPAN = " [95 %]"  # suffix that turns a column's name into that of its interval
+SPREAD = " quartiles"
 
 
 def share_in_percent(value: float) -> str:
@@ -97,7 +98,8 @@ class Column:
         name: Its name in the csv file.
         show: Formatter; defaults to that of `RUN_FORMATS`.
         heading: Its heading; defaults to its name.
-        interval: Name of the column of its 95 % interval, which follows it; empty for none.
+        interval: Name of the column of its 95 % interval (or, with `SPREAD` at its end, of the
+            quartiles over tensors), which follows it; empty for none.
     """
 
     name: str
@@ -134,7 +136,9 @@ def as_table(
             headings[column.name] = column.heading
         if column.interval:
             order.append(column.interval)
-            headings[column.interval] = "95 %"
+            headings[column.interval] = (
+                SPREAD.strip() if column.interval.endswith(SPREAD) else "95 %"
+            )
     return Table(name, title, caption, pd.DataFrame(rows, columns=order), formats, headings)
 
 

@@ -21,6 +21,7 @@ from analysis.relex.accuracy_table import (
 from analysis.relex.beyond_training_tables import FAR, OUT_OF_DOMAIN
 from analysis.relex.models import PAPER_SHARE, step_share
 from analysis.relex.printed import (
+    AXIS_NOTE,
     Row,
     every_step,
     printed_rows,
@@ -94,7 +95,7 @@ MAIN = AccuracyTable(
     caption="Accuracy in per cent on MATH (5,000 problems as printed; the paper prints no "
     "interval). Share: observed part of the training. In the released code the 8B row predicts "
     "step 750 of a training of 500. Ours stand beneath where a run has the same model and "
-    "algorithm.",
+    f"algorithm.{AXIS_NOTE}",
     rows=main_rows,
     here=("method", "share", *ANSWERS, "vs real", "vs held"),
     here_title="RELEX on the in-domain benchmark",
@@ -194,7 +195,7 @@ BASELINE = AccuracyTable(
     columns=("model", "algorithm", "method", "share", "source", "accuracy", "n"),
     caption="Accuracy in per cent on MATH; the paper prints one model, no interval, and compares "
     "with an extrapolation of logits whose value was not found. Not printed: the paper has no "
-    "such row.",
+    f"such row.{AXIS_NOTE}",
     rows=lambda cell: (scored.against_real_and_held() for scored in baselines(cell)),
     here=("method", "share", *ANSWERS, "vs real", "vs held", "skill"),
     here_caption="In-domain accuracy in per cent with its 95 % interval over the n questions, "
@@ -238,7 +239,7 @@ ABLATION = AccuracyTable(
     + (gap("minus rank 1, points"),),
     caption="Accuracy in per cent on MATH by target step, from the first 75 of 500 steps, and "
     "what it is above rank 1 with a line at the same step; the paper prints no interval, and "
-    "neither the polynomial's degree nor the network's size was found.",
+    f"neither the polynomial's degree nor the network's size was found.{AXIS_NOTE}",
     rows=ablation_rows,
     here=("method", "share", "target", *ANSWERS)
     + (gap("minus rank 1, points", interval="gap interval"), "skill"),

@@ -30,7 +30,14 @@ from analysis.relex.accuracy_table import (
     windows_and_targets,
 )
 from analysis.relex.models import step_share
-from analysis.relex.printed import BENCHMARKS, PAPER_STEPS, Row, counterpart, printed_rows
+from analysis.relex.printed import (
+    AXIS_NOTE,
+    BENCHMARKS,
+    PAPER_STEPS,
+    Row,
+    counterpart,
+    printed_rows,
+)
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import integer, percent_interval
@@ -67,7 +74,7 @@ def _paper_table(study: Study) -> Table:
         "printed and as recomputed from the columns, with the difference in points; two decimals "
         "of it are rounding, because the columns are printed with one. Interval and n (questions) "
         "are those of our mean over the five; the paper prints none. Share: observed part of the "
-        "training.",
+        f"training.{AXIS_NOTE}",
         with_ours(study, _printed(), _ours),
         [
             *("model", "algorithm", "method", "share", "source"),
@@ -247,7 +254,8 @@ FAR = AccuracyTable(
     columns=("model", Column("observe", integer, "observed steps"), "share", "source")
     + (*(Column(f"{step}", in_percent, f"step {step}") for step in FAR_TARGETS), "n"),
     caption="Accuracy in per cent on MATH by the last observed step and the predicted step, of a "
-    "training of 500 steps; most of the printed grid was not found, and no interval is printed.",
+    "training of 500 steps; most of the printed grid was not found, and no interval is printed."
+    f"{AXIS_NOTE}",
     ours=far_beneath,
     rows=far_rows,
     here=("share", "target", Column("factor", speed_up), *ANSWERS, "last observed")

@@ -7,6 +7,7 @@ from typing import Any
 from analysis.parts.paper_tables import OURS
 from analysis.relex.models import WITHOUT_WINDOW, step_share
 from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.claims.quoted import FIT_AXIS
 from rlvr_dynamics.results.formatting import percent_interval
 from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import Score, model_of, score
@@ -14,6 +15,7 @@ from rlvr_dynamics.results.study import Cell
 
 Row = dict[str, Any]
 PAPER_STEPS = 500
+AXIS_NOTE = f" Of ours beside the 1.5B model: {FIT_AXIS}."
 # RELEX's benchmarks as printed, and this package's names for them.
 BENCHMARKS = {
     "math": "math",

@@ -14,7 +14,7 @@ from rlvr_dynamics.results.methods import USES_FUTURE, method_name
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import HOLD_LAST, POINTS, paired_accuracy
 from rlvr_dynamics.schema.model_id import BASE, REAL, ModelId
-from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.statistics.intervals import with_quartiles
 from rlvr_dynamics.statistics.paired import Contrast
 
 HOLD_RANK1 = "hold_rank1"
@@ -182,12 +182,6 @@ def over_tensors(
         return Measured(value, len(found), unit, of_null, spread=True).noted(facts(results, found))
 
     return measure
-
-
-def with_quartiles(sample: Array, statistic: Callable[..., Array] = np.mean) -> Interval:
-    """Return a statistic of a sample with the sample's quartiles in place of an interval's ends."""
-    low, high = np.quantile(sample, [0.25, 0.75])
-    return Interval(float(statistic(sample, axis=0)), float(low), float(high))
 
 
 def _beside_best(means: Array) -> Array:

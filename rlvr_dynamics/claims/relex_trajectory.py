@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rlvr_dynamics.claims.claim import RELEX, SHARE, Claim, Measure, Measured, Threshold
-from rlvr_dynamics.claims.measures import over_tensors, with_quartiles
+from rlvr_dynamics.claims.measures import over_tensors
 from rlvr_dynamics.claims.quoted import quote
 from rlvr_dynamics.results.formatting import general, number
 from rlvr_dynamics.results.frames import (
@@ -22,7 +22,7 @@ from rlvr_dynamics.results.frames import (
 )
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.tables import NULL_WALKS
-from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.statistics.intervals import Interval, with_quartiles
 
 # A random walk has σ_k ∝ 1 / (2k − 1), from the eigenfunctions of Brownian motion.
 _WALK_OF_FIVE = 1 / sum(1 / (2 * place - 1) ** 2 for place in range(1, 6))

@@ -18,7 +18,10 @@ MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not measured": DA
 
 
 def ledger_view(
-    claims: pd.DataFrame, known: Collection[str] = (), files: Sequence[str] = ()
+    claims: pd.DataFrame,
+    known: Collection[str] = (),
+    files: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what the page shows of a run's or study's ledger.
 
@@ -27,10 +30,12 @@ def ledger_view(
         known: Names of the runs that have pages; only these become links. None on a run's page,
             which lists measured claims first.
         files: Files with the ledger as a table, relative to the page's folder.
+        notes: What a reader of all rows must know; empty ones are dropped.
     """
     ordered = claims if known else measured_first(claims)
+    below = [note for note in (by_chance(claims), *notes) if note]
     rows = [_row(row, known) for row in ordered.to_dict("records")]
-    return {"runs": bool(known), "rows": rows, "files": files, "chance": by_chance(claims)}
+    return {"runs": bool(known), "rows": rows, "files": files, "notes": below}
 
 
 def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import DASH, general, number, text
 from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.rounding import released_relex_in_words
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.overrides import changed
@@ -64,7 +65,9 @@ def write_run_page(
                 "claims",
                 "Claims ledger",
                 CLAIMS_ABOUT,
-                ledger=ledger_view(claims, files=ledger["files"]),
+                ledger=ledger_view(
+                    claims, files=ledger["files"], notes=[released_relex_in_words([results])]
+                ),
             ),
             section("figures", "Figures", FIGURES_ABOUT, drawn),
             section("tables", "Tables", TABLES_ABOUT, shown),

@@ -11,7 +11,7 @@ from rlvr_dynamics.results.formatting import integer, interval, number, percent,
 from rlvr_dynamics.results.frames import equal, known, last_step, mean, median, numbers, select
 from rlvr_dynamics.results.methods import method_rank
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.statistics.intervals import UNDEFINED, bootstrap
+from rlvr_dynamics.statistics.intervals import with_quartiles
 
 # arXiv 2510.00553, table 7: share of the update's norm, by kind of training.
 PRINTED_SHARES = {
@@ -139,11 +139,7 @@ def forecast_table(results: Results) -> Table:
         group = groups[observe, step, method]
         group = own_forecasts(group)
         skill = numbers(group, "skill")
-        middle = (
-            bootstrap(skill, np.median, seed=results.seed, draws=results.bootstrap_draws)
-            if len(skill)
-            else UNDEFINED
-        )
+        middle = with_quartiles(skill, np.median)
         rows.append(
             {
                 "observe": observe or None,
@@ -152,7 +148,7 @@ def forecast_table(results: Results) -> Table:
                 "clock": _clock(group),
                 "path": _path_ratio(results, group, observe, step),
                 "median skill": middle.value,
-                "interval": interval(middle.low, middle.high),
+                "quartiles": interval(middle.low, middle.high),
                 "skill > 0": f"{int((skill > 0).sum())} of {len(skill)}",
                 "median cosine": median(group, "cosine"),
                 "median magnitude ratio": median(group, "magnitude_ratio"),
@@ -167,7 +163,7 @@ def forecast_table(results: Results) -> Table:
         "forecast_skill",
         title,
         "Skill 1 − SSE / SSE(hold the last observed checkpoint, or the base where none was "
-        "observed): median over tensors with its 95 % bootstrap interval, and in how many tensors "
+        "observed): median over tensors with their quartiles, and in how many tensors "
         f"it is above 0. {COUNTED} Cosine and magnitude ratio: predicted to true update from the "
         "base (the paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70). "
         "Clock: the axis on which a line is continued, for methods with a choice. Path: predicted "

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
+from rlvr_dynamics.statistics.intervals import Interval, with_quartiles
 
 
 def select(table: pd.DataFrame, mask: Any) -> pd.DataFrame:
@@ -57,11 +57,7 @@ def median(table: pd.DataFrame, column: str) -> float:
 
 def median_and_quartiles(table: pd.DataFrame, column: str) -> Interval:
     """Return the median with lower and upper quartile over rows; NaN if there are none."""
-    found = numbers(table, column)
-    if not len(found):
-        return UNDEFINED
-    low, high = np.quantile(found, [0.25, 0.75])
-    return Interval(median(table, column), float(low), float(high))
+    return with_quartiles(numbers(table, column), np.median)
 
 
 def has(table: pd.DataFrame | None, *columns: str) -> bool:

@@ -1,13 +1,18 @@
 """Whether the stored dtype is fine enough for the updates of a run."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rlvr_dynamics.results.formatting import percent
 from rlvr_dynamics.results.frames import equal, has, known, last_step, median, numbers
 from rlvr_dynamics.results.run import Results
 
 LARGEST = 0.1
 """Rounding's part of an update's squared norm above which tables misread it. At 0.1 a rank-1 share
 of 0.44 is read as 0.42 and the explained variance loses a tenth (docs/fidelity.md)."""
+
+EARLY = 0.15  # RELEX's window
 
 
 @dataclass(frozen=True)
@@ -67,4 +72,35 @@ def rounding_in_words(results: Results) -> str:
         "too low, changes below half a unit in the last place are missing, and a bend of the "
         "coefficients at early steps may be theirs; checkpoints in float32 would show what was "
         "trained."
+    )
+
+
+def error_of_half_precision(results: Results) -> float:
+    """Return how far off RELEX's window is if both checkpoints are cast to float16 first.
+
+    The released code does that before it subtracts them.
+
+    Returns:
+        √ of the median `float16_rounding_share` over tensors at the last observed step; NaN where
+        it was not measured, or the checkpoints are narrower than float32.
+    """
+    norms = results.tables["norms"]
+    if norms is None or results.dtype != "float32":
+        return math.nan
+    step = results.window_near(EARLY) or (results.windows or [last_step(norms)])[0]
+    return math.sqrt(median(equal(norms, step=step), "float16_rounding_share"))
+
+
+def released_relex_in_words(runs: Iterable[Results]) -> str:
+    """Warn where RELEX as released would subtract rounded checkpoints; empty where none is."""
+    off = [value for run in runs if not math.isnan(value := error_of_half_precision(run))]
+    if not off:
+        return ""
+    ends = dict.fromkeys(percent(min(value, 1.0), 0) for value in (min(off), max(off)))
+    least = " or more" if max(off) > 1 else ""
+    return (
+        "RELEX as released must not be used on float32 checkpoints: it casts both to fp16 before "
+        f"it subtracts them, which alone puts the update of its window off by {' to '.join(ends)}"
+        f"{least} of its norm here (median over tensors). Ours subtracts "
+        "what is stored."
     )

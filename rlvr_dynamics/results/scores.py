@@ -272,8 +272,8 @@ def paired_across(
         None if a model, a benchmark or every protocol is missing.
     """
     named = [(run, str(model)) for run, model in models]
-    results = named[0][0]
-    for protocol in protocols:
+    for protocol in protocols if named else ():
+        results = named[0][0]
         groups = [_questions(named, benchmark, protocol) for benchmark in benchmarks]
         complete = [group for group in groups if group is not None]
         if not complete or len(complete) < len(groups):

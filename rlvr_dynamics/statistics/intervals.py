@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -192,23 +192,19 @@ def percentile_interval(
     return Interval(float(value), float(low), float(high))
 
 
-def bootstrap(
-    values: NDArray[np.float64],
-    statistic: Callable[..., NDArray[np.float64]],
-    *,
-    seed: int,
-    draws: int = DRAWS,
+def with_quartiles(
+    values: NDArray[np.float64], statistic: Callable[..., Any] = np.mean
 ) -> Interval:
-    """Return a statistic of one sample (`np.mean`, `np.median`) with its bootstrap interval.
+    """Return a statistic of all the units there are, with their quartiles as the ends.
+
+    The tensors of a run are no sample: resampling them would say how a mean varies over other
+    tensors of the same kind, and there are none.
 
     Args:
-        values: shape (n,), finite.
-        statistic: Called with an array and `axis`.
-        seed: Seed of the resampling.
-        draws: Number of resamples.
+        values: shape (n,), finite; empty gives NaN.
+        statistic: Called with an array and `axis` (`np.mean`, `np.median`).
     """
     if not len(values):
         return UNDEFINED
-    generator = np.random.default_rng(seed)
-    resampled = statistic(values[generator.integers(0, len(values), (draws, len(values)))], axis=1)
-    return percentile_interval(float(statistic(values, axis=0)), resampled)
+    low, high = np.quantile(values, [0.25, 0.75])
+    return Interval(float(statistic(values, axis=0)), float(low), float(high))

@@ -201,7 +201,10 @@ def test_figure_3b_draws_checkpoints_and_rank_1_updates_from_the_base_on(study, 
     ]
     expected = []
     for cell in groups(study.cells, by_algorithm=True)[0].cells:
-        for steps, name in (((3, 6, 10, 20), "step_{}"), ((3, 10, 20), "rank1_recovery__step_{}")):
+        for steps, name in (
+            ((3, 6, 10, 15, 20), "step_{}"),
+            ((3, 10, 20), "rank1_recovery__step_{}"),
+        ):
             points = [(0, stored(cell, "base"))]
             points += [(step, stored(cell, name.format(step))) for step in steps]
             expected.append(points)

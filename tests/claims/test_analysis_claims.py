@@ -35,9 +35,8 @@ from tests.support.study_settings import configure
 def runs(tmp_path_factory) -> list[Path]:
     """Two runs that differ in accuracy, and a control whose trajectory looks the same."""
     folder = tmp_path_factory.mktemp("runs")
-    level = {**ACCURACY, "step_15": 0.75}
-    first = configure(build_run(folder / "first", level), seed=0, rate=1e-5)
-    worse = {**level, "relex__observe_3__step_20": 0.2, "step_3": 0.30}
+    first = configure(build_run(folder / "first"), seed=0, rate=1e-5)
+    worse = {**ACCURACY, "relex__observe_3__step_20": 0.2, "step_3": 0.30}
     second = configure(build_run(folder / "second", worse), seed=1, rate=1e-4, algorithm="rloo")
     control = configure(build_run(folder / "control"), seed=0, rate=1e-5, shuffled=True)
     return [first, second, control]

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
+from rlvr_dynamics.claims.alpharl_weights import PAPER_GAUSSIAN
+from rlvr_dynamics.dynamics import gaussian_spectrum
 from tests.support.irregular_run import write_run
 from tests.support.ledger_outputs import by_regime, by_run, study_ledger
 
@@ -149,6 +151,21 @@ PRINTED_ALONE = {
     **{"N1": (19.995, 75), "N2": (94.835451, 7), "N3": (1.118333, 34), "N4": (66.666667, 16)},
     **{"N5": (6.7, 4), "N6": (-1.1, 3), "N6o": (-0.86, 3), "N7": (-0.5, 25), "N8": (-2.4, 2)},
 }
+
+
+@pytest.mark.parametrize(("rank", "percent"), [("1", 0), ("1%", 1)])
+def test_the_papers_share_is_divided_by_that_of_gaussian_matrices_of_its_shapes(rank, percent):
+    """Of Qwen3-8B's layers: q and o, k and v, and three of the MLP."""
+    shapes = {(4096, 4096): 2, (1024, 4096): 2, (12288, 4096): 3}
+    shares = []
+    for (m, n), count in shapes.items():
+        (sigma,) = gaussian_spectrum(m, n, draws=1, seed=1)
+        kept = math.ceil(percent / 100 * min(m, n)) or 1
+        shares += [np.linalg.norm(sigma[:kept]) / np.linalg.norm(sigma)] * count
+    assert PAPER_GAUSSIAN[rank] == pytest.approx(np.mean(shares), rel=0.004)
+    if rank == "1":  # σ₁ ≈ √m + √n, ‖·‖_F ≈ √(mn)
+        plain = [count * (m**-0.5 + n**-0.5) for (m, n), count in shapes.items()]
+        assert PAPER_GAUSSIAN[rank] == pytest.approx(sum(plain) / 7, rel=0.005)
 
 
 def test_papers_stand_beside_ours(together):

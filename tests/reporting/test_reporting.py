@@ -30,9 +30,9 @@ from rlvr_dynamics.results.scores import POINTS, paired_accuracy
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.statistics.intervals import (
     Interval,
-    bootstrap,
     effective_wilson,
     percentile_interval,
+    with_quartiles,
 )
 from rlvr_dynamics.statistics.paired import RATIO
 from tests.support.reporting_fixture import ACCURACY, build_run, write_scores
@@ -70,12 +70,10 @@ def scored(tmp_path: Path, **accuracy: float) -> pd.DataFrame:
 # Intervals and verdicts
 
 
-def test_bootstrap_covers_its_estimate_and_repeats():
-    values = np.random.default_rng(0).normal(3, 1, 400)
-    first, second = (bootstrap(values, np.mean, seed=5) for _ in range(2))
-    assert first == second
-    assert first.low < values.mean() < first.high
-    assert (first.high - first.low) == pytest.approx(2 * 1.96 / math.sqrt(400), rel=0.15)
+def test_a_statistic_of_all_units_has_their_quartiles_as_its_ends():
+    assert with_quartiles(np.array([0.0, 4.0, 8.0, 12.0, 100.0]), np.median) == (8.0, 4.0, 12.0)
+    assert with_quartiles(np.array([0.0, 4.0, 8.0, 12.0, 100.0])).value == pytest.approx(24.8)
+    assert math.isnan(with_quartiles(np.empty(0)).value)
 
 
 def test_no_interval_where_the_denominator_vanishes():
@@ -353,7 +351,10 @@ def test_the_ledger_is_written_as_it_was_computed(report, run_dir):
 
         cells = [row["ours"], row["null"]]
         assert shown.loc[id, ["ours", "null"]].tolist() == [text(value) for value in cells]
-        assert shown.loc[id, "interval"] == f"[{text(row['ci_low'])}, {text(row['ci_high'])}]"
+        ends = f"[{text(row['ci_low'])}, {text(row['ci_high'])}]"
+        spread = row["interval_over"].startswith("a spread") and not math.isnan(row["ci_low"])
+        none = DASH if math.isnan(row["ci_low"]) else ends
+        assert shown.loc[id, "interval"] == (f"quartiles {ends}" if spread else none)
         assert shown.loc[id, "n"] == f"{row['n']:.0f} {row['n_unit']}"
         assert shown.loc[id, "verdict"] == row["verdict"]
 

@@ -31,6 +31,7 @@ ACCURACY = {
     "step_3": 0.46,
     "step_6": 0.55,
     "step_10": 0.64,
+    "step_15": 0.75,
     "step_20": 0.74,
     "rank1_recovery__step_20": 0.62,
     "random_update__step_20": 0.35,
@@ -528,3 +529,6 @@ def write_selection(folder: Path) -> None:
         for value, accuracy in (("0_1", 0.5), ("1_0", 0.7), ("4_0", 0.6))
     ]
     _save(pd.DataFrame(rows), folder / "scores" / "selection.parquet")
+    ends = {"method": "real", "observe": 0, "protocol": "sampled", "accuracy": 0.5}
+    ends = [{"model": f"step_{step}", "step": step, **ends} for step in WINDOWS]
+    _save(pd.DataFrame(ends), folder / "scores" / "validation.parquet")
