@@ -148,8 +148,8 @@ class Claim:
         printed: What the paper prints, in the unit of the statistic.
         among: How it is measured where the other runs of a study matter, in place of `measure`.
         needs_gain: Whether it is about accuracy, so that runs that learned nothing do not count.
-        needs_level: Whether it is about the fully trained model, so that the accuracy must have
-            levelled off.
+        needs_level: Whether it is about the fully trained model, so that it cannot hold where the
+            accuracy had not levelled off.
         null_counts: Whether it cannot hold if its null or control model passes too.
         control_counts: Whether it cannot hold if a control run (shuffled rewards) passes too.
         fits: Which runs it is about.

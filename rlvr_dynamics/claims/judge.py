@@ -131,22 +131,16 @@ def learned(results: Results) -> bool:
     return found is not None and _by_itself(found, LIFTED.threshold) == HOLDS
 
 
-def _lacking_preconditions(claim: Claim, results: Results) -> tuple[str, ...]:
-    """Say which preconditions of a claim a run does not meet; details stand after a colon."""
-    lacking = []
-    if claim.needs_gain and not learned(results):
-        lacking.append(NO_GAIN)
-    if claim.needs_level:
-        found, bar = LEVELLED.of(results), LEVELLED.threshold
-        if found is None:
-            lacking.append(f"{NOT_LEVEL}: no checkpoint at 75 % was scored and y(t) is unknown")
-        elif _by_itself(found, bar) != HOLDS:
-            value, low, high = found.value
-            lacking.append(
-                f"{NOT_LEVEL}: its last quarter gained {bar.number(-value)} points "
-                f"{bar.interval(-high, -low)}"
-            )
-    return tuple(lacking)
+def not_level(results: Results) -> str:
+    """Say that precondition P1 does not hold, and by how much; empty if it does."""
+    found, bar = LEVELLED.of(results), LEVELLED.threshold
+    if found is None:
+        return f"{NOT_LEVEL}: no checkpoint at 75 % was scored and y(t) is unknown"
+    if _by_itself(found, bar) == HOLDS:
+        return ""
+    value, low, high = found.value
+    gained = f"{bar.number(-value)} points {bar.interval(-high, -low)}"
+    return f"{NOT_LEVEL}: its last quarter gained {gained}"
 
 
 def _by_itself(found: Measured, bar: Threshold) -> str:
@@ -184,7 +178,6 @@ class _Alone:
     found: Measured
     verdict: str
     reasons: tuple[str, ...]
-    lacking: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -206,14 +199,16 @@ def _alone(claim: Claim, cell: Cell, found: Measured) -> _Alone:
             reasons.append(NO_NULL)
         elif found.null > bar:
             verdict, reasons = INCONCLUSIVE, [*reasons, NULL_PASSES]
-    lacking = _lacking_preconditions(claim, cell.results)
-    if lacking:
-        verdict, reasons = INCONCLUSIVE, [*reasons, *lacking]
+    # A training that goes on is easier to match, so what fails beside it fails all the same.
+    if claim.needs_level and verdict == HOLDS and (why := not_level(cell.results)):
+        verdict, reasons = INCONCLUSIVE, [*reasons, why]
+    if claim.needs_gain and not learned(cell.results):
+        verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
     if not found.defined:
         verdict = INCONCLUSIVE  # a gain divided by no gain: measured, but undefined
     if cell.control != NO_CONTROL:
         reasons.append(IS_CONTROL)
-    return _Alone(cell, found, verdict, tuple(reasons), lacking)
+    return _Alone(cell, found, verdict, tuple(reasons))
 
 
 def _judge(
@@ -228,10 +223,11 @@ def _judge(
     if not rows:
         notes = (_lacking(claim, runs) if not ours else claim.needs,)
         return Judged(control=mean_of(control), control_runs=len(control), notes=notes)
-    notes, lacking = [], _counted(rows)
-    if any(not row.lacking for row in rows):
-        notes = [f"{runs_in_words(count)} left out: {reason}" for reason, count in lacking.items()]
-        rows = [row for row in rows if not row.lacking]
+    notes = []
+    gained = [row for row in rows if learned(row.cell.results)]
+    if claim.needs_gain and gained and len(gained) < len(rows):
+        notes.append(f"{runs_in_words(len(rows) - len(gained))} left out: {NO_GAIN}")
+        rows = gained
     bases = [row.cell.base for row in rows]
     value, over = over_runs([row.found for row in rows], bases)
     low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
@@ -243,11 +239,9 @@ def _judge(
             verdict, reasons = INCONCLUSIVE, [*reasons, CONTROL_PASSES]
         elif not control:
             reasons = [*reasons, NO_CONTROL_RUN]
+    if claim.needs_gain and not gained:
+        verdict, reasons = INCONCLUSIVE, [*reasons, NO_GAIN]
     shared = [note for note in rows[0].notes if all(note in row.notes for row in rows)]
-    if all(row.lacking for row in rows):
-        # What all runs note says more than the bare reason.
-        further = [why for why in lacking if not any(note.startswith(why) for note in shared)]
-        verdict, reasons = INCONCLUSIVE, [*reasons, *further]
     reasons = [*reasons, *_rival(claim, rows)]
     one_by_one = _one_by_one(rows) if len(rows) > 1 else ""
     further = [one_by_one] if verdict == INCONCLUSIVE and one_by_one else []
@@ -265,11 +259,6 @@ def _judge(
         one_by_one=one_by_one,
         cells=tuple(row.cell.name for row in rows),
     )
-
-
-def _counted(rows: Sequence[_Alone]) -> dict[str, int]:
-    """Count the runs that do not meet a precondition, each by the first that it lacks."""
-    return dict(Counter(row.lacking[0].partition(":")[0] for row in rows if row.lacking))
 
 
 def _rival(claim: Claim, rows: Sequence[_Alone]) -> list[str]:
@@ -306,6 +295,9 @@ def _verdict(
     if lowered:
         failed = len(lowered) == len(rows) and all(row.verdict == FAILS for row in lowered)
         reason = f"its null or second part holds back {len(lowered)} of {runs_in_words(len(rows))}"
+        rising = sum(any(NOT_LEVEL in why for why in row.reasons) for row in lowered)
+        if rising:
+            reason = f"{NOT_LEVEL} in {rising} of {runs_in_words(len(rows))}"
         return (FAILS if failed else INCONCLUSIVE), [reason]
     # A run that holds on its own has passed its rule about the null.
     if claim.null_counts and null > bar and not any(row.verdict == HOLDS for row in rows):

@@ -91,8 +91,8 @@ LEVELLED = Claim(
     "P1",
     "both",
     "Training had levelled off: its last quarter brought no more than the margin.",
-    "precondition of claims about the fully trained model; the margin is that of B3, which calls a "
-    "model that much worse equally good",
+    "without it no claim about the fully trained model holds; the margin is that of B3, which "
+    "calls a model that much worse equally good",
     "accuracy of the checkpoint at 75 % − final, paired by question; where none was scored, minus "
     "the rise of y(t) over the last quarter by its line",
     GOOD_ENOUGH,

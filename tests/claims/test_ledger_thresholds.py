@@ -238,7 +238,7 @@ def test_without_a_gain_no_claim_about_accuracy_holds(place, tmp_path):
     assert reasons.str.contains("no gain to recover").all()
 
 
-def test_where_training_goes_on_no_claim_about_its_end_holds_or_fails(place, tmp_path):
+def test_where_training_goes_on_no_claim_about_its_end_holds(place, tmp_path):
     run = write_levels(place / "rising", right(1, step_150=FULL - MUCH_WORSE), columns(1))
     spread_sigmas(run)
     found = verdicts(run, tmp_path / "out")
@@ -246,6 +246,9 @@ def test_where_training_goes_on_no_claim_about_its_end_holds_or_fails(place, tmp
     assert set(found[found == OPEN].index) == about_the_end | {"A2m"} and found["P1"] == FAIL
     note = run_ledger(run).loc["B3", "note"]
     assert "training had not levelled off: its last quarter gained +2.6 points [+2.1, +3.1]" in note
+    # What does not even match a training that goes on fails all the same.
+    worse = write_levels(place / "worse", right(-1, step_150=FULL - MUCH_WORSE), columns(1))
+    assert set(run_ledger(worse).loc[sorted(about_the_end), "verdict"]) == {FAIL}
 
 
 @pytest.mark.parametrize(("a_step", "verdict"), [(0.0, HOLD), (0.0004, OPEN), (0.004, FAIL)])
