@@ -11,6 +11,7 @@ from rlvr_dynamics.reporting.artefact import Artefact
 # printed order.
 MODULES: tuple[str, ...] = (
     "ours.regime_map",
+    "ours.clocks_figure",
     "ours.clocks",
     "ours.no_signal",
     "ours.directions",

@@ -28,5 +28,5 @@ QUESTION = Question(
             tables=TABLES,
         ),
     ),
-    artefacts=("regime_map", "regimes", "clocks_over_rates", "no_signal"),
+    artefacts=("regime_map", "regimes", "clocks_figure", "clocks_over_rates", "no_signal"),
 )

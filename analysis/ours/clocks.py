@@ -70,8 +70,7 @@ STATISTICS = _statistics()
 
 def clocks_tables(study: Study) -> list[Table]:
     """Build one row per model, algorithm, learning rate and control: means over its runs."""
-    cells = [cell for cell in study.cells if cell.results.tables["linearity"] is not None]
-    rows = [_row(list(group.cells)) for group in groups(cells, by_algorithm=True)]
+    rows = clock_rows(study)
     shown = [name for name in STATISTICS if any(np.isfinite(row[name]) for row in rows)]
     return [
         as_table(
@@ -94,6 +93,12 @@ def clocks_tables(study: Study) -> list[Table]:
             NEEDS,
         )
     ]
+
+
+def clock_rows(study: Study) -> list[dict[str, Any]]:
+    """Return the table's rows; beside each statistic its lowest and highest run as numbers."""
+    cells = [cell for cell in study.cells if cell.results.tables["linearity"] is not None]
+    return [_row(list(group.cells)) for group in groups(cells, by_algorithm=True)]
 
 
 def _columns(name: str, rows: list[dict[str, Any]]) -> list[Column]:
@@ -122,8 +127,10 @@ def _row(cells: list[Cell]) -> dict[str, Any]:
         found = np.array([of(cell.results) for cell in cells])
         found = found[np.isfinite(found)]
         row[name] = float(found.mean()) if len(found) else np.nan
-        ends = f"{number(found.min())} to {number(found.max())}" if len(found) > 1 else ""
-        row[f"{name} over runs"] = ends
+        low, high = (found.min(), found.max()) if len(found) else (np.nan, np.nan)
+        row |= {f"{name} low": float(low), f"{name} high": float(high)}
+        several = len(found) > 1
+        row[f"{name} over runs"] = f"{number(low)} to {number(high)}" if several else ""
     return row
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.ours.clocks import clocks_tables
+from analysis.ours.clocks_figure import draw
 from analysis.ours.no_signal import no_signal_tables
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import Cell, Study
@@ -97,3 +98,15 @@ def test_rates_and_optimizers_are_rows_and_runs_of_one_are_averaged():
     assert faster["held-out R², step over runs"] == ""
     assert "skill of two-point line, step" not in table  # no run has it
     assert np.isfinite(table["drift share"]).all()
+
+
+def test_the_figure_needs_two_rates_and_draws_each_runs_mean():
+    alone = draw(Study((cell("a"), cell("b", rate=1e-4, reward="random"))))
+    assert alone.figure is None and "two learning rates" in alone.missing
+    made = draw(Study((cell("a"), cell("b", seed=1, heldout=(0.4, 0.6)), cell("c", rate=1e-4))))
+    assert made.figure is not None
+    lines = {line.get_label(): line for line in made.figure.axes[0].containers}
+    drawn = lines["length of the path"].lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, [0.7, 0.8])
+    assert made.cells == ("a", "b", "c")
+    assert "n = 3 runs" in made.facts
