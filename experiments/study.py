@@ -37,7 +37,11 @@ CONTROLS = {
     "random": "data.reward=random",
     "constant": "data.reward=constant",
 }
-OPTIMIZERS = {"sgd": "algorithm.optimizer=sgd", "beta1_0": "algorithm.betas=[0.0,0.999]"}
+OPTIMIZERS = {
+    # SGD's weight decay is part of the gradient and would outweigh it.
+    "sgd": ("algorithm.optimizer=sgd", "algorithm.weight_decay=0.0"),
+    "beta1_0": ("algorithm.betas=[0.0,0.999]",),
+}
 SGD_RATE = 1.0e-2  # with momentum 0.9, steps about as long as AdamW's at 1e-5 to 1e-4
 
 
@@ -83,7 +87,7 @@ class StudyCell:
             "+exp=study",
             f"algorithm={self.algorithm}",
             f"algorithm.learning_rate={self.learning_rate}",
-            *([OPTIMIZERS[self.optimizer]] if self.optimizer else []),
+            *OPTIMIZERS.get(self.optimizer, ()),
             *([CONTROLS[self.control]] if self.control else []),
             f"seed={self.seed}",
             *([] if self.base_seed is None else [f"base_seed={self.base_seed}"]),
