@@ -7,7 +7,7 @@ import pytest
 
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import stages
-from rlvr_dynamics.measurement import MeasureSettings
+from rlvr_dynamics.measurement import MeasureSettings, OptimizerRecord
 from rlvr_dynamics.run_directory.run import Run
 
 SEED = 7919
@@ -137,6 +137,7 @@ def test_what_is_measured_is_what_was_asked(record, tmp_path):
     assert measured.arguments[1] == MeasureSettings(
         top_k=5, update_steps=11, spectrum_steps=3, draws=41, seed=SEED, threads=7,
         budget_bytes=3 << 29, device="cpu", engine="ray", ray_address="there:1", directions=False,
+        optimizer=OptimizerRecord(weight_decay=0.01),
     )  # fmt: skip
     assert measured.arguments[2] == tmp_path / "measure"
     # Rollouts of step t + 1 are drawn from the weights of step t.

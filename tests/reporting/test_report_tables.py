@@ -304,7 +304,7 @@ def test_the_best_method_of_each_window(run, tables):
             )
             found = [row["accuracy"], row["held"], row["points"]]
             assert found == pytest.approx([best.max(), held, 100 * (best.max() - held)])
-            assert row["methods"] == (14 if observe == 80 else 12)
+            assert row["methods"] == (16 if observe == 80 else 14)
             assert row["n"] == (180 if split == "in_domain" else 120)
             own, corrected = ends_of(row["own interval"]), ends_of(row["corrected interval"])
             assert corrected[0] < own[0] < row["points"] < own[1] < corrected[1]
