@@ -171,5 +171,13 @@ ARTEFACTS: list[Artefact] = [
         "seeds",
         draw,
     ),
-    Artefact("directions_table", "ours", "", "", "", "seeds", tables),
+    Artefact(
+        "directions_table",
+        "ours",
+        "",
+        "Whose direction, in numbers",
+        "Every pair of runs beside the ceiling that their own noise leaves.",
+        "seeds",
+        tables,
+    ),
 ]

@@ -141,4 +141,4 @@ def test_what_is_measured_is_what_was_asked(record, tmp_path):
     )  # fmt: skip
     assert measured.arguments[2] == tmp_path / "measure"
     # Rollouts of step t + 1 are drawn from the weights of step t.
-    assert measured.named["accuracy"].values == {1: 0.4, 2: 0.2}
+    assert measured.named["accuracy"].values == {0: 0.1, 1: 0.4, 2: 0.2}
