@@ -22,7 +22,8 @@ from rlvr_dynamics.scoring.seeding import batch_seed
 from rlvr_dynamics.system.keyed import write_table
 
 LARGEST = 1_000_000_000
-BATCH = 64
+BATCH_TOKENS = 1 << 16
+"""Prompts and answers of a batch at their longest: what the two caches hold."""
 
 
 def check_size(parameters: int) -> None:
@@ -111,7 +112,7 @@ def answer_with_two(
                 later,
                 ids,
                 [min(protocol.max_tokens, settings.max_model_len - len(each)) for each in ids],
-                batch=BATCH,
+                batch=max(1, BATCH_TOKENS // settings.max_model_len),
                 label=f"{plan.model.id} {name}",
                 sampling=None
                 if drawn is None
