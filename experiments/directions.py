@@ -138,18 +138,20 @@ def _noise(run_dir: Path, steps: Sequence[int]) -> dict[tuple[str, str], float]:
         return {}
     norms, trajectories = (read_parquet(path) for path in files)
     record, column = optimizer_of(Run(config, run_dir)), f"optimizer_autocorrelation_{SIGNAL_LAG}"
-    known_noise = record.beta1 is not None and even_spacing(saved) is not None
-    if not known_noise or len(steps) <= SIGNAL_LAG or column not in trajectories:
+    if record.beta1 is None or column not in trajectories:
+        return {}
+    if even_spacing(saved) is None or len(steps) <= SIGNAL_LAG:
         return {}
     optimizer = Optimizer(record.beta1, record.beta2, record.updates * int(steps[0]))
     correlation = noise_correlation(len(steps), optimizer, record.sizes_of(saved))
     found = {}
-    cosines = known(equal(trajectories, index=1), column).set_index("tensor")[column]
+    rows = known(equal(trajectories, index=1), column)
+    cosines = dict(zip(map(str, rows["tensor"]), values(rows, column), strict=True))
     for name, rows in norms.sort_values("step").groupby("tensor"):
         for window, start in {"update": 0, "drift": middle_step(steps)}.items():
             lengths = values(select(rows, rows["step"] > start), "step_norm")
-            cosine = float(cosines.get(name, np.nan))
-            found[window, str(name)] = noise_energy(lengths, correlation, cosine)
+            cosine = cosines.get(str(name), np.nan)
+            found[window, str(name)] = noise_energy(lengths, correlation, float(cosine))
     return found
 
 

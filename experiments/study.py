@@ -30,7 +30,7 @@ RATES = (1.0e-5, 3.0e-5, 1.0e-4, 3.0e-4)
 RUNS = Path("outputs/study")
 OUT = Path("outputs/analysis")
 EXIT_PARTIAL = 3
-MINUTES, GIB = 7.5, 0.4  # of a cell, on 2 cores
+MINUTES, GIB = 8.0, 0.4  # of a cell, on 2 idle cores
 # What makes a cell a control, and other optimizers than AdamW with its usual betas.
 CONTROLS = {
     "shuffled": "data.shuffle_answers=true",

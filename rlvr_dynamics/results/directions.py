@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.frames import equal, select
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.schema.tables.directions import DIRECTIONS
 from rlvr_dynamics.system.sealed import read_parquet
@@ -28,7 +28,7 @@ def directions(study: Study) -> pd.DataFrame | None:
         all(_is_of(cells.get(row[f"run_{run}"]), row[f"identity_{run}"]) for run in "ab")
         for row in table.to_dict("records")
     ]
-    return table[kept].reset_index(drop=True) if any(kept) else None
+    return select(table, kept).reset_index(drop=True) if any(kept) else None
 
 
 def _is_of(cell: Cell | None, identity: str) -> bool:
