@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.__main__ import main as analysis
 from analysis.ours import directions as page
 from rlvr_dynamics.results.study import load_study
 from tests.support.analysis_fixture import build_cells, set_config
@@ -75,3 +76,10 @@ def test_labels_tell_the_seeds_apart(runs):
     labels = [cell.label for cell in study.cells]
     assert len(set(labels)) == 3 and any("seed 1 on base 0" in label for label in labels)
     assert {cell.base for cell in study.cells} == {("tiny", 0)}
+
+
+def test_a_note_stands_at_the_head_of_the_page(runs, tmp_path):
+    given = f"run_dirs=[{','.join(map(str, runs))}]"
+    note = "Left out: rate 3e-4 (python -m experiments.study --wide)."
+    assert analysis(["directions", given, f"out={tmp_path / 'out'}", f"note={note}"]) == 0
+    assert note in (tmp_path / "out" / "index.html").read_text()
