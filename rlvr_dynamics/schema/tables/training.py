@@ -11,6 +11,14 @@ _COUNTED = (
     ("paid_only", "share", "{answers} right by the rule and wrong for the grader"),
     ("exact_only", "share", "{answers} right for the grader and wrong by the rule"),
     ("truncated", "share", "{answers} cut off by the token limit before an answer"),
+    (
+        "acc_exact_se",
+        "share",
+        "standard error of the share acc_exact of the {answers}: of rollouts, whose problems "
+        "change, over the G problems, sqrt(G / (G − 1) Σ (r − p n)²) / N, with r right of n "
+        "answers to a problem, p of all N; of a validation, over the answers to each of its "
+        "problems, sqrt(Σ r (n − r) / (n − 1)) / N",
+    ),
 )
 _OF = {
     "rollouts": "rollouts, kept or dropped, drawn from the weights of step t - 1",
