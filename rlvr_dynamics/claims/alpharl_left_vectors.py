@@ -24,6 +24,7 @@ from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
 
 LEFT_VECTORS_NEEDED = "needs the left vectors and accuracies of at least four checkpoints"
+Z95 = 1.959964
 LINEAR = 0.9  # R² that counts as linear; the paper's average is 0.914
 
 
@@ -60,10 +61,11 @@ def _without_noise(
     null: float = math.nan,
     above: tuple[int, int] | None = None,
 ) -> Measured:
-    """Return the mean of a corrected score, with an interval from that of the noise's variance.
+    """Return the mean of a corrected score, with the interval that the noise of y(t) gives it.
 
-    The matrices are all there are; what is uncertain is how much of y(t) is noise, the same for
-    all of them. Where that is unknown the score is as measured, with the matrices' spread.
+    The matrices are all there are, and share y(t). Uncertain are, for all of them alike, the R² of
+    a noisy y(t) and the variance of that noise; both add up as independent errors. Where the noise
+    is unknown the score is as measured, with the matrices' spread.
     """
     if not has(found, "r2_ceiling"):
         value = with_quartiles(values(found, score))
@@ -77,8 +79,13 @@ def _without_noise(
     ends = [
         value * middle / end if end > 0.0 else math.copysign(math.inf, value) for end in (low, high)
     ]
+    own = Z95 * mean(kept, "r2_error") / middle
+    low, high = (
+        value + sign * math.hypot(end - value, own)
+        for sign, end in zip((-1, 1), sorted([*ends]), strict=True)
+    )
     return Measured(
-        Interval(value, min(1.0, *ends), min(1.0, max(ends))),
+        Interval(value, low, min(1.0, high)),
         len(kept),
         "matrices",
         min(1.0, null / middle) if not math.isnan(null) else null,
@@ -136,7 +143,7 @@ def _noise_facts(found: pd.DataFrame) -> tuple[str, ...]:
     return (
         source,
         f"noise of y(t) {number(100 * mean(found, 'noise_sd'), 1)} points ({', '.join(sources)}), "
-        f"which leaves R² at most {number(ceiling)} {spread}, the source of the interval"
+        f"which leaves R² at most {number(ceiling)} {spread} and is the source of the interval"
         + (f": below {LINEAR:g} before the correction" if ceiling < LINEAR else ""),
         f"left out: {alone} matrices, where y(t) varies no more than its noise" if alone else "",
     )

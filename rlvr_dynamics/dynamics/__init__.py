@@ -38,6 +38,7 @@ from rlvr_dynamics.dynamics.pls import (
     permuted_accuracies,
     pls_loo_r2,
     pls_r2,
+    pls_r2_error,
     walk_accuracies,
 )
 from rlvr_dynamics.dynamics.rank_k import (
@@ -149,6 +150,7 @@ __all__ = [
     "permuted_steps_null",
     "pls_loo_r2",
     "pls_r2",
+    "pls_r2_error",
     "power_squares",
     "prefix_drift",
     "prefix_drift_null",

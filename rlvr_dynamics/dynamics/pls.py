@@ -167,6 +167,30 @@ def pls_r2(kernel: Float64[Array, "T T"], accuracy: Float[Array, "*lead T"]) -> 
     return np.clip(share, 0.0, 1.0)
 
 
+def pls_r2_error(
+    kernel: Float[Array, "T T"], accuracy: Float[Array, " T"], sds: Float[Array, " T"]
+) -> float:
+    """Return the standard error of the in-sample R² from the noise of the accuracies.
+
+    To first order at the measured accuracies, which is up to √2 too much where all that the fit
+    leaves is noise (a squared error of T noises varies by 2T σ⁴, its first order by 4T σ⁴):
+    sqrt(Σ g_t² σ_t²) with the gradient of R² = A² / (B C), where
+    A = yᵀKy, B = yᵀK²y, C = yᵀy, g = R² (4 Ky / A - 2 K²y / B - 2 y / C), and y centred.
+
+    Args:
+        kernel: From `feature_kernel`, shape (T, T).
+        accuracy: Shape (T,), not constant.
+        sds: Standard deviation σ_t of the noise, shape (T,).
+    """
+    y = np.asarray(accuracy, dtype=np.float64)
+    y = y - y.mean()
+    first = kernel @ y
+    second = kernel @ first
+    A, B, C = float(y @ first), float(first @ first), float(y @ y)
+    slope = A**2 / (B * C) * (4.0 * first / A - 2.0 * second / B - 2.0 * y / C)
+    return float(np.linalg.norm((slope - slope.mean()) * sds))
+
+
 def pls_loo_r2(features: np.ndarray, accuracy: np.ndarray) -> float:
     """Return the leave-one-out R²: every step predicted by the fit to the others.
 

@@ -15,6 +15,7 @@ from rlvr_dynamics.dynamics import (
     permuted_accuracies,
     pls_loo_r2,
     pls_r2,
+    pls_r2_error,
     without_line,
 )
 from rlvr_dynamics.measurement.settings import AccuracySeries, MeasureSettings
@@ -72,6 +73,7 @@ def pls_table(
         "accuracy": accuracy.source,
         "noise_sd": math.sqrt(noise.variance),
         "noise_source": noise.source,
+        "r2_error": pls_r2_error(kernel, y, noise.sds) if noise.freedom else math.nan,
         "r2_ceiling": ceiling,
         "r2_ceiling_low": ceiling_low,
         "r2_ceiling_high": ceiling_high,

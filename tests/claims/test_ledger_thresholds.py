@@ -99,7 +99,7 @@ def columns(sign: int) -> dict[str, float]:
         "heldout_r2_null_high": 0.975,
         **{"pls_r2_mlp": near(0.9, 0.006), "pls_r2_attention": near(0.9, 0.004)},
         **{"pls_null_high": 0.893, "walk_mean": 0.8935, "walk_high": 0.895},
-        **{"pls_loo_r2": near(0.9, 0.005), "ceiling": 1.0, "ceiling_spread": 0.0},
+        **{"pls_loo_r2": near(0.9, 0.005), "ceiling": 1.0, "ceiling_spread": 0.0, "r2_error": 0.0},
         **{"partial": near(0.3, 0.01), "partial_null": 0.295, "partial_walk_high": 0.299},
         **{"share_1": near(0.193, 0.001), "share_1_null": 0.1925},
         **{"share_1%": near(0.365, 0.001), "share_1%_null": 0.3645},
@@ -364,16 +364,17 @@ def test_mlp_is_told_from_attention(above):
 
 
 @pytest.mark.parametrize(
-    ("raw", "ceiling", "spread", "verdict"),
+    ("raw", "ceiling", "spread", "error", "verdict"),
     [
-        (0.86, 0.89, 0.01, HOLD),  # 0.966 without the noise, which alone forbids 0.9
-        (0.86, 0.89, 0.1, OPEN),  # or 0.87, if the noise is as small as it may be
-        (0.86, 1.0, 0.0, FAIL),
-        (0.5, -0.2, 0.1, OPEN),  # nothing but noise to explain
+        (0.86, 0.89, 0.01, 0.01, HOLD),  # 0.966 without the noise, which alone forbids 0.9
+        (0.86, 0.89, 0.1, 0.01, OPEN),  # or 0.87, if the noise is as small as it may be
+        (0.86, 0.89, 0.01, 0.04, OPEN),  # or the noise happened to follow u1
+        (0.86, 1.0, 0.0, 0.01, FAIL),
+        (0.5, -0.2, 0.1, 0.1, OPEN),  # nothing but noise to explain
     ],
 )
 def test_linearity_with_accuracy_is_judged_without_the_noise_of_the_accuracies(
-    above, tmp_path, raw, ceiling, spread, verdict
+    above, tmp_path, raw, ceiling, spread, error, verdict
 ):
     (tmp_path / "measure").mkdir()
     table = pd.read_parquet(above / "measure" / "pls.parquet").assign(
@@ -384,6 +385,7 @@ def test_linearity_with_accuracy_is_judged_without_the_noise_of_the_accuracies(
         r2_ceiling=ceiling,
         r2_ceiling_low=ceiling - spread,
         r2_ceiling_high=ceiling + spread,
+        r2_error=error,
         r2_corrected=raw / ceiling if ceiling > 0 else np.nan,
     )
     table.to_parquet(tmp_path / "measure" / "pls.parquet")

@@ -106,7 +106,10 @@ class LeftVectors:
         table = table[table["r2"].notna() & table[self.score].notna()]
         ceiling, low, high = (table[f"r2_ceiling{end}"].mean() for end in ("", "_low", "_high"))
         value = table[f"{self.score}_corrected"].mean()
-        ends = value * ceiling / high, min(1, value * ceiling / low)
+        own = 1.959964 * table["r2_error"].mean() / ceiling
+        below = np.hypot(value - value * ceiling / high, own)
+        beyond = np.hypot(value * ceiling / low - value, own)
+        ends = value - below, min(1, value + beyond)
         null = max((table[name].mean() for name in self.nulls), default=np.nan)
         null = min(1, null / ceiling) if self.nulls else null
         return Expected(value, *ends, len(table), null, slack=1e-6)

@@ -10,6 +10,7 @@ from rlvr_dynamics.dynamics import (
     noise_of,
     noisy_walks,
     pls_r2,
+    pls_r2_error,
     without_line,
 )
 from rlvr_dynamics.dynamics.accuracy_noise import COUNTED, DIFFERENCES, UNKNOWN
@@ -65,6 +66,27 @@ def test_the_ceiling_is_the_true_relations_r2_and_its_interval_covers_that():
     assert (low < middle).all() and (middle < high).all()
     expected = 1 - 0.0025 / (true.var(ddof=1) + 0.0025)
     assert np.mean((low < expected) & (expected < high)) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("misfit", "size", "most"),
+    [(0.1, 0.02, 1.1), (0.0, 0.05, 1.45)],  # what is left is a misfit, or is noise alone
+)
+def test_the_error_of_r2_is_how_far_it_scatters_with_the_noise(misfit, size, most):
+    """Many features that hold one part of the true accuracy; another part is in none."""
+    rng = np.random.default_rng(3)
+    part = 0.15 * np.sin(np.arange(60) / 9)
+    features = np.outer(part, rng.standard_normal(30)) + 0.02 * rng.standard_normal((60, 30))
+    kernel, sds = feature_kernel(features), size * np.linspace(0.4, 1.6, 60)
+    true = 0.5 + part + misfit * np.cos(np.arange(60))
+    drawn = true + sds * rng.standard_normal((4_000, 60))
+    errors = [pls_r2_error(kernel, y, sds) for y in drawn[:300]]
+    scatter = pls_r2(kernel, drawn).std()
+    assert 0.92 * scatter < np.sqrt(np.mean(np.square(errors))) < most * scatter
+    # The gradient by central differences.
+    y, nudge = drawn[0], 1e-6 * np.eye(60)
+    slope = (pls_r2(kernel, y + nudge) - pls_r2(kernel, y - nudge)) / 2e-6
+    assert errors[0] == pytest.approx(np.linalg.norm(slope * sds), rel=1e-6)
 
 
 def test_walks_are_noise_to_the_share_that_the_accuracies_are():

@@ -144,6 +144,12 @@ TABLES = (
         ),
         Column("noise_source", "words", "which of the two, or unknown"),
         Column(
+            "r2_error",
+            "R²",
+            "standard error of r2 from σ, to first order (up to √2 too much): "
+            "sqrt(Σ (d r2 / d y(t))² σ(t)²)",
+        ),
+        Column(
             "r2_ceiling",
             "R²",
             "1 − σ² / var(y), the R² that noise leaves on average to the true relation",
