@@ -98,8 +98,9 @@ class Results:
         for name in ("scores", "forecast"):
             table = self.tables[name]
             if table is not None:
-                # Extrapolated logits have no weights, and may have observed the whole training.
-                rows = select(table, table["method"] != LOGITS)
+                # Extrapolated logits may have observed the whole training: no window to shade.
+                whole = (table["method"] == LOGITS) & (table["observe"] == self.final_step)
+                rows = select(table, ~whole)
                 found |= {int(observe) for observe in numbers(rows, "observe") if observe > 0}
         return sorted(found)
 
