@@ -46,8 +46,8 @@ def pairs(study: Study) -> pd.DataFrame:
     cells = {cell.name: cell for cell in study.cells}
     order = {name: place for place, name in enumerate(cells)}
     rows = [
-        (sorted(map(str, names), key=order.__getitem__), rows)
-        for names, rows in found.groupby(["run_a", "run_b"], sort=False)
+        (sorted({*rows["run_a"], *rows["run_b"]}, key=order.__getitem__), rows)
+        for _, rows in found.groupby(["run_a", "run_b"], sort=False)
     ]
     rows.sort(key=lambda pair: [order[name] for name in pair[0]])
     return pd.DataFrame([_pair(cells[a], cells[b], table) for (a, b), table in rows])

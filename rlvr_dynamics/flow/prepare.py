@@ -26,14 +26,14 @@ def _configured(config: RunConfig) -> dict[str, Any]:
         for name in TrainingData.model_fields:  # nothing is trained
             values["data"].pop(name, None)
         return values
-    values = sections(config, "model", "data", "benchmark") | {"seed": config.prepare_seed}
+    values = sections(config, "model", "data", "benchmark")
     values["model"].pop("hardware", None)  # where it trains, not what is prepared
     values["data"].pop("reward", None)
     if not config.data.shuffle_answers:
         values["data"].pop("shuffle_answers")
-    if config.source.published is not None:
-        return values | {"checkpoint_dtype": "as published"}
-    return values | {"checkpoint_dtype": config.trainer.checkpoint_dtype}
+    published = config.source.published is not None
+    dtype = "as published" if published else config.trainer.checkpoint_dtype
+    return values | {"seed": config.prepare_seed, "checkpoint_dtype": dtype}
 
 
 def prepare(run: Run, folder: Path) -> None:
