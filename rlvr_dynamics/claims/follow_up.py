@@ -104,12 +104,12 @@ def _token_lines(results: Results, _observe: int | None) -> Measured | None:
         return None
     known_null = not math.isnan(kept["optimizer_null_r2"])
     null = "optimizer_null" if known_null else "null"
+    noise = "the optimizer's noise" if known_null else "a random walk"
     span = interval(kept[f"{null}_r2_low"], kept[f"{null}_r2_high"])
     value = Interval(kept["r2"], kept["r2_low"], kept["r2_high"])
     return Measured(value, int(kept["tokens"]), "tokens", kept[f"{null}_r2"]).noted(
         f"the selection keeps {percent(kept['kept_share'])} of the tokens",
-        f"null: {'the optimizer’s noise' if known_null else 'a random walk'} {span}; a random "
-        f"walk {number(kept['null_r2'])}",
+        f"null: {noise} {span}; a random walk {number(kept['null_r2'])}",
         f"all tokens: {number(every['r2'])}, nulls {number(every['optimizer_null_r2'])} and "
         f"{number(every['null_r2'])}",
         f"held out: {number(kept['heldout_r2'])}",

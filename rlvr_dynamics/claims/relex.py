@@ -204,7 +204,7 @@ CLAIMS = [
         "rate above this one's that is best on validation problems), paired by question",
         POSITIVE,
         needs="needs runs of the same base and seed at higher learning rates, with validation "
-        "scores: python -m experiments.study --rates 3e-5 1e-4 3e-4",
+        "scores: python -m experiments.study",
         among=_against_equal_cost,
         windows=PAPER_WINDOWS,
         needs_gain=True,
