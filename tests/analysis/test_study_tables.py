@@ -75,7 +75,7 @@ def test_accuracy_by_share_of_the_training(run, tables):
 
 
 def test_what_alpharl_keeps(run, tables):
-    frame = tables["alpharl_table_3_retention"].query("cell == 'run'")
+    frame = tables["alpharl_table_3_retention"].query("cell == 'run' and method == 'AlphaRL'")
     frame = frame[frame["benchmarks"] == "in domain"].set_index("share")
     for observe in (10, 20, 40, 60, 80):
         row, own = frame.loc[observe / FINAL], model("alpharl", observe / FINAL)
