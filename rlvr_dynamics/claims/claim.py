@@ -174,6 +174,14 @@ class Claim:
     fits: Callable[[Cell], bool] = by_rl
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """`bounds`; a difference of accuracies is at most 100 points either way."""
+        low, high = self.bounds
+        return (
+            (max(low, -100.0), min(high, 100.0)) if self.threshold.unit == "points" else (low, high)
+        )
+
     def of(self, results: Results, others: Sequence[Results] = ()) -> Measured | None:
         """Measure the claim on one run, at the first window with a value.
 

@@ -230,7 +230,7 @@ def _judge(
         rows = gained
     bases = [row.cell.base for row in rows]
     value, over = over_runs([row.found for row in rows], bases)
-    low, high = max(value.low, claim.bounds[0]), min(value.high, claim.bounds[1])
+    low, high = max(value.low, claim.limits[0]), min(value.high, claim.limits[1])
     value = value._replace(low=low, high=high)
     nulls = [row.found.null for row in rows if not math.isnan(row.found.null)]
     verdict, reasons = _verdict(claim, rows, value, mean_of(nulls))
