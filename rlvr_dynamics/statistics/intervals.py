@@ -198,7 +198,8 @@ def with_quartiles(
     """Return a statistic of all the units there are, with their quartiles as the ends.
 
     The tensors of a run are no sample: resampling them would say how a mean varies over other
-    tensors of the same kind, and there are none.
+    tensors of the same kind, and there are none. Where some units are 0 and all others 1, the
+    statistic says it all, and the ends are NaN.
 
     Args:
         values: shape (n,), finite; empty gives NaN.
@@ -206,5 +207,8 @@ def with_quartiles(
     """
     if not len(values):
         return UNDEFINED
+    value = float(statistic(values, axis=0))
+    if np.array_equal(np.unique(values), (0.0, 1.0)):
+        return Interval(value, math.nan, math.nan)
     low, high = np.quantile(values, [0.25, 0.75])
-    return Interval(float(statistic(values, axis=0)), float(low), float(high))
+    return Interval(value, float(low), float(high))

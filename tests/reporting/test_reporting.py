@@ -74,6 +74,9 @@ def test_a_statistic_of_all_units_has_their_quartiles_as_its_ends():
     assert with_quartiles(np.array([0.0, 4.0, 8.0, 12.0, 100.0]), np.median) == (8.0, 4.0, 12.0)
     assert with_quartiles(np.array([0.0, 4.0, 8.0, 12.0, 100.0])).value == pytest.approx(24.8)
     assert math.isnan(with_quartiles(np.empty(0)).value)
+    share = with_quartiles(np.array([1.0, 1.0, 1.0, 0.0, 1.0]))
+    assert share.value == 0.8 and math.isnan(share.low) and math.isnan(share.high)
+    assert with_quartiles(np.ones(5)) == (1.0, 1.0, 1.0)
 
 
 def test_no_interval_where_the_denominator_vanishes():

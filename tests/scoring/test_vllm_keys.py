@@ -25,8 +25,8 @@ SCORING = {
 }  # fmt: skip
 # Not part of the settings: what is scored and how it is drawn.
 ELSEWHERE = {
-    "ladder", "protocols", "extrapolated_logits", "half_width", "printed", "max_tokens", "device", "thinking",
-    "validate_windows",
+    "ladder", "protocols", "extrapolated_logits", "half_width", "printed", "max_tokens",
+    "device", "thinking", "validate_windows",
 }  # fmt: skip
 
 
