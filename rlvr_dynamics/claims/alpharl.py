@@ -146,6 +146,7 @@ def _keeps(form: _Form) -> Claim:
         windows=(0.4,),
         printed=kept_at(0.4) if form.paper == "alpharl" else NOT_PRINTED,
         needs_gain=True,
+        needs_level=True,
         null_counts=True,
     )
 
@@ -222,6 +223,7 @@ CLAIMS = [
         windows=(0.4,),
         printed=Quoted(1 - _ERROR.value / 100, _ERROR.origin),
         needs_gain=True,
+        needs_level=True,
         null_counts=True,
         bounds=AT_MOST_ONE,
     ),

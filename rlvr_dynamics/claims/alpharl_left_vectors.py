@@ -1,6 +1,7 @@
 """AlphaRL's claims about the leading left vectors (arXiv 2510.00553), against trend and noise."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,8 @@ def _left_vectors(results: Results, _observe: int | None) -> Measured | None:
     found = _fits(results)
     if found is None:
         return None
-    above, compared = _beyond_nulls(found, "r2", "r2_null_high", "r2_walk_high")
+    ceiling = values(found, "r2_ceiling") if has(found, "r2_ceiling") else None
+    above, compared = _beyond_nulls(found, "r2", ("r2_null_high", "r2_walk_high"), ceiling)
     permuted, walk = mean(found, "r2_null_high"), mean(found, "r2_walk_mean")
     null = float(np.fmax(permuted, walk))
     return _without_noise(found, "r2", null, (above, compared)).noted(
@@ -85,7 +87,7 @@ def _without_noise(
         for sign, end in zip((-1, 1), sorted([*ends]), strict=True)
     )
     return Measured(
-        Interval(value, low, min(1.0, high)),
+        Interval(value, low, float(np.minimum(1.0, high))),
         len(kept),
         "matrices",
         min(1.0, null / middle) if not math.isnan(null) else null,
@@ -99,7 +101,11 @@ def _beyond_the_step(results: Results, _observe: int | None) -> Measured | None:
         return None
     kept = known(found, "partial_r2")
     names = ("partial_r2_null_high", "partial_r2_walk_high")
-    above, compared = _beyond_nulls(kept, "partial_r2", *names)
+    ceiling = None
+    if has(kept, "r2_ceiling", "step_r2"):  # the noise is all of what the step number leaves
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ceiling = 1 - (1 - values(kept, "r2_ceiling")) / (1 - values(kept, "step_r2"))
+    above, compared = _beyond_nulls(kept, "partial_r2", names, ceiling)
     value = with_quartiles(values(kept, "partial_r2"))
     null = float(np.fmax(mean(kept, names[0]), mean(kept, "partial_r2_walk_mean")))
     return Measured(value, len(kept), "matrices", null, (above, compared), spread=True).noted(
@@ -117,13 +123,22 @@ def _fits(results: Results) -> pd.DataFrame | None:
     return known(found, "r2") if found is not None and has(found, "r2") else None
 
 
-def _beyond_nulls(found: pd.DataFrame, score: str, *ends: str) -> tuple[int, int]:
-    """Return how many matrices lie above all of their nulls' ends, and how many have these."""
+def _beyond_nulls(
+    found: pd.DataFrame, score: str, ends: Sequence[str], ceiling: np.ndarray | None
+) -> tuple[int, int]:
+    """Return how many matrices lie above all of their nulls' ends, and how many could.
+
+    Where the noise of y(t) keeps even a perfect relation (`ceiling`, one per row) below the nulls,
+    a matrix says nothing and is not counted.
+    """
     if not all(has(found, end) for end in ends):
         return 0, 0
-    compared = found.dropna(subset=list(ends))
-    above = values(compared, score)[:, None] > compared[list(ends)].to_numpy(float)
-    return int(above.all(axis=1).sum()), len(compared)
+    nulls = found[list(ends)].to_numpy(float)
+    counted = np.isfinite(nulls).all(axis=1)
+    if ceiling is not None:
+        counted &= ceiling > nulls.max(axis=1)
+    above = (values(found, score)[:, None] > nulls).all(axis=1) & counted
+    return int(above.sum()), int(counted.sum())
 
 
 def _noise_alone(found: pd.DataFrame) -> int:

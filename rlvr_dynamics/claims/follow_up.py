@@ -45,6 +45,8 @@ def _kept_weights(results: Results, observe: int | None) -> Measured | None:
     column = BFLOAT16 if by_rule else "changed_share"
     if rows is None or not has(rows, column):
         return None
+    if not by_rule and results.dtype != "bfloat16":
+        return None  # float32 says nothing about what bfloat16 hides
     rows = known(rows, column)
     sizes = _sizes(results, rows)
     over_all = partial(np.average, weights=sizes)
@@ -53,7 +55,7 @@ def _kept_weights(results: Results, observe: int | None) -> Measured | None:
         return with_quartiles(1 - values(rows, name), over_all)
 
     read = f"in {results.dtype or 'an unknown dtype'}"
-    facts = [f"{read}, as stored and without the tolerance: measured before bfloat16 was"]
+    facts = [f"{read}, as stored and without the tolerance, which was not measured"]
     if by_rule:
         facts = [
             f"{percent(kept('changed_share').value)} equal the base's {read}",
@@ -207,6 +209,7 @@ CLAIMS = [
         measure=accuracies("weight_extrapolation_path", "real"),
         windows=PAPER_WINDOWS,
         needs_gain=True,
+        needs_level=True,
     ),
     Claim(
         "F5",
@@ -292,6 +295,7 @@ CLAIMS = [
         needs="needs scoring.extrapolated_logits=[{window: 1.0, target: 1.5}] (small models)",
         measure=_logits_beyond,
         printed=logits_gap(),
+        needs_level=True,
         needs_gain=True,
     ),
 ]

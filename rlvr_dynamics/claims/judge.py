@@ -17,7 +17,7 @@ from rlvr_dynamics.claims.preconditions import LEVELLED, LIFTED
 from rlvr_dynamics.claims.printed_numbers import PrintedClaim
 from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.results.study import NO_CONTROL, Cell
+from rlvr_dynamics.results.study import CONSTANT, NO_CONTROL, Cell
 from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval
 
 HOLDS, FAILS, INCONCLUSIVE, NOT_MEASURED = "holds", "fails", "inconclusive", "not measured"
@@ -31,7 +31,7 @@ RIVAL_PASSES = "that reaches the threshold too"
 CONTROL_PASSES = "a control run passes too"
 NO_CONTROL_RUN = "not compared with a control run"
 IS_CONTROL = "this is a control run itself"
-DEPENDS = "holds at one learning rate and fails at another: read them apart"
+DEPENDS = "holds in one regime and fails in another: read them apart"
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,9 @@ def _judge(
     ours = [cell for cell in runs if claim.fits(cell)]
     found = [(cell, claim.of(cell.results, others)) for cell in ours]
     rows = [_alone(claim, cell, one) for cell, one in found if one is not None]
-    beside = [claim.of(cell.results) for cell in controls if claim.fits(cell)]
+    # Constant rewards have no gradient: weight decay alone draws a straight line.
+    steered = [cell for cell in controls if cell.control != CONSTANT and claim.fits(cell)]
+    beside = [claim.of(cell.results) for cell in steered]
     control = [one.value.value for one in beside if one is not None and one.defined]
     rows = [row for row in rows if row.found.defined] or rows
     if not rows:

@@ -98,8 +98,10 @@ def _of_five(results: Results, _observe: int | None) -> pd.DataFrame | None:
     wide = leading.pivot(index="tensor", columns="index", values="sigma") ** 2
     wide["share"] = wide[1] / wide.sum(axis=1)
     first = equal(found, index=1)
-    null = max(_nulls_of(first, _VARIANCE), key=lambda name: mean(first, f"{name}_mean"))
-    nulls = first.assign(null=first[f"{null}_mean"]).filter(items=["tensor", "null"])
+    there = _nulls_of(first, _VARIANCE)
+    highest = max(there, key=lambda name: mean(first, f"{name}_mean"), default=None)
+    nulls = first.assign(null=first[f"{highest}_mean"] if highest else math.nan)
+    nulls = nulls.filter(items=["tensor", "null"])
     return wide["share"].reset_index().merge(nulls, on="tensor")
 
 

@@ -48,7 +48,8 @@ def continued_path(
     """Return the length of the path at later steps, from the window's own steps alone.
 
     ``power_law`` fits log length on log step, by least squares over the last two thirds of the
-    window; ``constant`` repeats their mean length.
+    window; a law that rises, as in a warm-up, is not continued: its length at the window's last
+    step is repeated. ``constant`` repeats the mean length of the last two thirds.
 
     Args:
         steps: Observed step numbers, shape (T,), evenly spaced from the base on.
@@ -76,7 +77,8 @@ def continued_path(
         longer = np.full(len(ahead), float(np.mean(lengths[late])))
     else:
         slope, level = power_law(observed[late], lengths[late])
-        longer = np.exp(level) * ahead**slope
+        reached = ahead if slope < 0.0 else np.full(len(ahead), observed[-1])
+        longer = np.exp(level) * reached**slope
     knots = np.concatenate([[0.0], observed, ahead])
     return np.interp(wanted, knots, np.cumsum(np.concatenate([[0.0], lengths, longer])))
 

@@ -64,7 +64,7 @@ def on_clock(
         window.remarks.append(f"on the step number: {reason}")
         return window.steps.astype(np.float64), targets.astype(np.float64)
     path = np.cumsum(lengths)
-    if path[-1] == 0.0 or not np.all(np.diff(path) > 0.0):
-        window.remarks.append("on the step number: a step did not move")
+    if path[-1] <= path[0]:
+        window.remarks.append("on the step number: no step but the first moved")
         return window.steps.astype(np.float64), targets.astype(np.float64)
     return path, ahead

@@ -48,7 +48,7 @@ def _work(run: Run, folder: Path) -> None:
 
 STAGE = Stage(
     name="measure",
-    version=3,
+    version=4,
     needs=("train",),
     required=("train",),
     packages=("numpy", "torch"),

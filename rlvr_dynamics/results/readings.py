@@ -6,15 +6,16 @@ from rlvr_dynamics.results.study import Cell
 
 
 def readings(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Group runs by the weights of their checkpoints; the run that trained them comes first.
+    """Group runs by the weights of their last checkpoint; the run that trained them comes first.
 
-    A run that has not measured its checkpoints is alone.
+    A reading may leave out steps. A run that has not measured its checkpoints is alone.
     """
     groups: dict[object, list[Cell]] = {}
     for cell in cells:
         table = cell.results.tables["checkpoints"]
-        weights = () if table is None else zip(table["step"], table["identity"], strict=True)
-        groups.setdefault(frozenset(weights) or cell.name, []).append(cell)
+        known = None if table is None or not len(table) else table
+        last = None if known is None else known.loc[known["step"].idxmax(), "identity"]
+        groups.setdefault(last or cell.name, []).append(cell)
     return [sorted(group, key=_reads_others) for group in groups.values()]
 
 

@@ -13,7 +13,7 @@ from rlvr_dynamics.run_directory.configuration import check_has_config
 from rlvr_dynamics.schema.data import NO_SIGNAL
 from rlvr_dynamics.schema.optimizers import optimizer_keys
 
-NO_CONTROL = "none"
+NO_CONTROL, CONSTANT = "none", "constant_rewards"
 
 
 @dataclass(frozen=True)

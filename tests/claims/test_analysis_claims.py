@@ -250,7 +250,7 @@ def test_mean_over_runs_is_that_of_the_table_by_run(runs, ledger):
 
 
 def test_regimes_that_differ_are_told_apart(runs, ledger):
-    assert "holds at one learning rate and fails at another" in ledger.loc["B3", "note"]
+    assert "holds in one regime and fails in another" in ledger.loc["B3", "note"]
     assert ledger.loc["B3", "verdict"] == INCONCLUSIVE
     assert "each run by itself: 1 fails, 1 holds" in ledger.loc["B3", "note"]
     words = ledger.loc["B3", "by_learning_rate"]

@@ -50,6 +50,9 @@ def test_a_power_law_is_continued_exactly_and_constant_steps_are_repeated():
     found = continued_path(steps, lengths, targets, "power_law")
     np.testing.assert_allclose(found, exact, rtol=1e-12)
     assert power_law(steps, lengths)[0] == pytest.approx(-0.5)
+    rising = np.arange(9) / 10  # a warm-up from a rate of 0, longer than the window
+    found = continued_path(np.arange(1, 10), rising, np.array([19]), "power_law")
+    np.testing.assert_allclose(found, [rising.sum() + 10 * 0.8], rtol=0.02)
     mean = lengths[10:].mean()
     found = continued_path(steps, lengths, np.array([40]), "constant")
     np.testing.assert_allclose(found, [bent(30) + 10 * mean], rtol=1e-12)
@@ -101,11 +104,15 @@ def test_a_clock_that_cannot_be_computed_is_named(tmp_path):
     with pytest.raises(TooLittle, match="needs at least 4"):
         predicted("relex", short, 3, 20, tmp_path / "out", clock="path")
     resting = wandering((1, 2, 3, 4, 5))
-    resting[4] = resting[3]
+    for step in (2, 3, 4, 5):
+        resting[step] = resting[1]
     trajectory = build(tmp_path / "resting", resting)
     settings = {"clock": "path", "continuation": "constant"}
     (made,) = EXTRAPOLATORS["relex"].run(trajectory, 5, [9], tmp_path / "out2", **settings)
-    assert "a step did not move (5 of 5 tensors)" in (made.folder / "manifest.json").read_text()
+    assert (
+        "no step but the first moved (5 of 5 tensors)"
+        in (made.folder / "manifest.json").read_text()
+    )
 
 
 def test_averages_are_means_of_the_checkpoints_they_name(tmp_path):

@@ -112,7 +112,9 @@ def test_methods_at_the_final_step(run, figures):
         for observe, share in SHARES.items():
             rows = found[f"first {share} % observed"]
             drawn = {names[round(y)]: (x, low, high) for x, y, low, high in rows}
-            assert len(drawn) == (15 if observe == 80 else 13)  # two readings from there alone
+            assert len(drawn) == (
+                17 if observe == 80 else 15
+            )  # two readings from there alone  # two readings from there alone
             assert drawn["last observed checkpoint"][0] == pytest.approx(
                 accuracy(f"step_{observe}")
             )
@@ -146,7 +148,7 @@ def test_skill_of_forecasts(run, figures):
     labels = [label.get_text().replace("\n", " ") for label in axes[0].get_yticklabels()]
     for one, observe in zip(axes, WINDOWS, strict=True):
         markers = [each for each in one.get_lines() if each.get_marker() != "None"]
-        assert len(markers) == 2 * 6
+        assert len(markers) == 2 * 7
         for name, method in methods.items():
             here = [
                 each for each in one.get_lines() if round(each.get_ydata()[0]) == labels.index(name)
