@@ -171,7 +171,7 @@ def _legends(
     handles += [key(name, marker=shapes[name], **plain) for name in shapes]
     controls = sorted({str(name) for name in runs["control"]} - {""})
     handles += [key(f"open: {it}", marker="o", markerfacecolor="white", **plain) for it in controls]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
 def _facts(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> str:

@@ -97,9 +97,9 @@ def _shift(place: int, count: int) -> float:
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
     # The layout cuts labels beyond this width; a row has two lines.
-    labels, size = [fill(name, 23) for name in names], None
+    labels, size = [fill(name, 20) for name in names], None
     if any(label.count("\n") > 1 for label in labels):
-        labels, size = [fill(name, 29) for name in names], 6
+        labels, size = [fill(name, 26) for name in names], 6
     axes.set_yticks(range(len(names)), labels, fontsize=size)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
