@@ -147,7 +147,7 @@ def test_left_vectors_claim_says_what_it_rests_on(measured):
     [(0.74, 0.5, "holds"), (0.55, 0.5, "fails"), (0.74, 0.74, "inconclusive")],
 )
 def test_alpharl_from_forty_per_cent(tmp_path, predicted, held, verdict):
-    accuracy = {"base": 0.35, "step_20": 0.74, "step_8": held}
+    accuracy = {"base": 0.35, "step_20": 0.74, "step_15": 0.74, "step_8": held}
     write_scores(tmp_path, {**accuracy, "alpharl__observe_8__step_20": predicted})
     row = claim(tmp_path, "A3")
     assert row["verdict"] == verdict and USES_FUTURE not in row["note"]
