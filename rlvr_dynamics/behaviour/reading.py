@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr_dynamics.scoring.local_model import Runnable, not_finite
+from rlvr_dynamics.scoring.local_model import Runnable, inference, not_finite
 from rlvr_dynamics.system.progress import bar
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read(
         for place, row in enumerate(group):
             ids[place, : len(rows[row])] = torch.tensor(rows[row])
             mask[place, : len(rows[row])] = 1
-        with torch.inference_mode():
+        with inference(runnable):
             logits = _logits(runnable, ids, mask)
             others = None
             if beside is not None:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.system.threads import one_thread_each
 
 OF_METHOD = ("uses_future", "clock", "continuation")
 _PIECE = 1 << 18
@@ -22,6 +25,7 @@ def forecast_errors(
     trajectory: Trajectory,
     predictions: Sequence[tuple[str, int, int, Path]],
     progress: bool = False,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Compare predicted checkpoints with the real ones, tensor by tensor.
 
@@ -30,6 +34,7 @@ def forecast_errors(
         predictions: (method, observe, step, folder); those whose step was never saved are skipped.
             With observe 0, holding the last checkpoint means holding the base.
         progress: Whether to show a progress bar.
+        threads: Tensors compared at a time.
 
     Returns:
         One row per prediction and tensor, with the columns of the table `forecast` except
@@ -42,20 +47,23 @@ def forecast_errors(
     trajectory.prove_on_reading()
     known = [entry for entry in predictions if entry[2] in trajectory.steps]
     rows = []
-    for method, observe, step, folder in (
-        bar(known, desc="forecast", unit="checkpoint") if progress else known
-    ):
-        if observe not in (0, *trajectory.steps):
-            raise UserError(
-                f"the last observed step {observe} of {method} has no checkpoint",
-                where=str(folder),
-                way_out="open the trajectory with all the steps that were observed",
-            )
-        predicted = trajectory.beside(step, Path(folder))
-        predicted.prove_on_reading()
-        for name in trajectory.names:
-            errors = _tensor_errors(trajectory, predicted, name, observe, step)
-            rows.append({"method": method, "observe": observe, "step": step, **errors})
+    with one_thread_each(), ThreadPoolExecutor(max_workers=threads) as pool:
+        for method, observe, step, folder in (
+            bar(known, desc="forecast", unit="checkpoint") if progress else known
+        ):
+            if observe not in (0, *trajectory.steps):
+                raise UserError(
+                    f"the last observed step {observe} of {method} has no checkpoint",
+                    where=str(folder),
+                    way_out="open the trajectory with all the steps that were observed",
+                )
+            predicted = trajectory.beside(step, Path(folder))
+            predicted.prove_on_reading()
+            compare = partial(_tensor_errors, trajectory, predicted, observe=observe, step=step)
+            rows += [
+                {"method": method, "observe": observe, "step": step, **errors}
+                for errors in pool.map(compare, trajectory.names)
+            ]
     trajectory.settle()
     columns = [name for name in TABLES["forecast"].names if name not in OF_METHOD]
     return pd.DataFrame(rows, columns=columns)

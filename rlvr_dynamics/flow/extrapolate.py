@@ -81,7 +81,7 @@ def extrapolate(run: Run, folder: Path) -> None:
         columns=TABLES["index"].names,
     )
     known = [(made.method, made.observe, made.step, Path(made.folder)) for made, _ in rows]
-    forecast = forecast_errors(trajectory, known, progress=True)
+    forecast = forecast_errors(trajectory, known, progress=True, threads=run.config.measure.threads)
     future = {made.method: made.uses_future for made, _ in rows}
     forecast["uses_future"] = [future[method] for method in forecast["method"]]
     clocks = _clocks(settings)

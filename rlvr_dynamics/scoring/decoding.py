@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlvr_dynamics.scoring.local_model import Runnable, not_finite
+from rlvr_dynamics.scoring.local_model import Runnable, inference, not_finite
 from rlvr_dynamics.system.progress import bar
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def decode(
             eos_token_id=list(runnable.stops) or None,
             pad_token_id=runnable.pad,
         )
-        with torch.inference_mode():
+        with inference(runnable):
             written = runnable.model.generate(
                 input_ids=ids.to(runnable.device),
                 attention_mask=mask.to(runnable.device),
@@ -160,7 +160,7 @@ def _check_finite(runnable: Runnable, prompt: Sequence[int], label: str) -> None
     import torch
 
     ids = torch.tensor([list(prompt)], device=runnable.device)
-    with torch.inference_mode():
+    with inference(runnable):
         logits = runnable.model(input_ids=ids, use_cache=False).logits[0, -1]
     if not bool(torch.isfinite(logits).all()):
         raise not_finite(label)
