@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr_dynamics.schema.tables import LINEAR_R2
 from rlvr_dynamics.statistics.intervals import Interval, percentile_interval, resample_counts
 
 Array = NDArray[np.float64]
 
 MOVED = 0.2
 """Smallest |last - first| of the paper's selection, in nats (its code, token_logprob_linearity)."""
-BAR = 0.7
-"""The R² above which the paper calls a weight linear."""
 DRAWS = 100
 
 
@@ -58,37 +57,6 @@ def moved(series: Array) -> NDArray[np.bool_]:
     return np.abs(series[:, -1] - series[:, 0]) > MOVED
 
 
-def noise_walks(
-    series: Array, draws: int, seed: int, correlation: Array | None = None
-) -> Iterator[Array]:
-    """Yield walks of all tokens from the base, made of the observed increments without their order.
-
-    Every increment D_t, shape (n,), gets a random sign, the same for all tokens, as all of them
-    follow the same weights. With correlations C = K Kᵀ between steps (K symmetric) the increments
-    are |D_t| Σ_j K_tj s_j D_j / |D_j|: noise that the optimizer's memory makes smooth. Without, a
-    token's increments keep their own lengths.
-
-    Args:
-        series: Log-probabilities, shape (n, P).
-        draws: Number of walks.
-        seed: Seed of the signs.
-        correlation: Shape (T, T); None for independent steps.
-    """
-    increments = np.diff(series, axis=1)
-    generator = np.random.default_rng(seed)
-    if correlation is not None:
-        values, vectors = np.linalg.eigh(correlation)
-        mixing = vectors * np.sqrt(np.clip(values, 0.0, None)) @ vectors.T
-        lengths = np.linalg.norm(increments, axis=0)
-        directions = increments / np.where(lengths > 0.0, lengths, 1.0)
-    for _ in range(draws):
-        signs = generator.choice([-1.0, 1.0], increments.shape[1])
-        steps = increments * signs
-        if correlation is not None:
-            steps = (directions * signs) @ mixing.T * lengths
-        yield np.concatenate([series[:, :1], series[:, :1] + np.cumsum(steps, axis=1)], axis=1)
-
-
 @dataclass(frozen=True)
 class Summary:
     """The fits of a selection of tokens.
@@ -97,7 +65,7 @@ class Summary:
         tokens: Number of tokens that the selection keeps.
         kept: Their share.
         r2: Median R², with a 95 % interval.
-        above: Share of them with an R² above `BAR`.
+        above: Share of them with an R² above `LINEAR_R2`.
         heldout_r2: Median held-out R².
     """
 
@@ -164,7 +132,7 @@ def _summary(r2: Array, heldout: Array, count: int, interval: Interval) -> Summa
         tokens=len(r2),
         kept=len(r2) / count if count else np.nan,
         r2=interval,
-        above=float(np.mean(r2 > BAR)) if len(r2) else np.nan,
+        above=float(np.mean(r2 > LINEAR_R2)) if len(r2) else np.nan,
         heldout_r2=float(np.median(usable)) if len(usable) else np.nan,
     )
 

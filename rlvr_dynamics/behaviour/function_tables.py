@@ -15,7 +15,6 @@ from rlvr_dynamics.behaviour.function_space import (
     Summary,
     lines,
     moved,
-    noise_walks,
     null_summaries,
     summary,
 )
@@ -156,6 +155,8 @@ def _line_rows(
     draws: int,
     seed: int,
 ) -> pd.DataFrame:
+    from rlvr_dynamics.dynamics import noise_walks  # which loads torch
+
     nulls = {
         name: null_summaries(noise_walks(series, DRAWS, seed, correlation), dict(clocks))
         for name, correlation in correlations_of(course).items()

@@ -144,6 +144,7 @@ class Claim:
         threshold: What the statistic is compared with.
         needs: What a run lacks when the claim cannot be measured.
         measure: How it is measured.
+        lacks: Why a run whose tables are there cannot be measured; empty for `needs`.
         windows: Shares of the training, in order of preference; the first one a run has is used.
         printed: What the paper prints, in the unit of the statistic.
         among: How it is measured where the other runs of a study matter, in place of `measure`.
@@ -164,6 +165,7 @@ class Claim:
     threshold: Threshold
     needs: str
     measure: Measure = lambda _results, _observe: None
+    lacks: Callable[[Results], str] = lambda _results: ""
     windows: tuple[float, ...] = ()
     printed: Quoted = NOT_PRINTED
     among: Among | None = None

@@ -223,7 +223,8 @@ def _judge(
     control = [one.value.value for one in beside if one is not None and one.defined]
     rows = [row for row in rows if row.found.defined] or rows
     if not rows:
-        notes = (_lacking(claim, runs) if not ours else claim.needs,)
+        reasons = [claim.lacks(cell.results) or claim.needs for cell in ours]
+        notes = tuple(dict.fromkeys(reasons)) or (_lacking(claim, runs),)
         return Judged(control=mean_of(control), control_runs=len(control), notes=notes)
     notes = []
     gained = [row for row in rows if learned(row.cell.results)]

@@ -23,6 +23,7 @@ from rlvr_dynamics.claims import (
     relex,
     relex_forecasts,
     relex_trajectory,
+    weight_lines,
 )
 from rlvr_dynamics.claims.claim import PAPERS, Claim
 from rlvr_dynamics.claims.judge import Judged, judge, judge_printed
@@ -68,6 +69,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
             *relex_trajectory.CLAIMS,
             *relex_forecasts.CLAIMS,
             *follow_up.CLAIMS,
+            *weight_lines.CLAIMS,
             *direction.CLAIMS,
         ),
         key=_place,

@@ -25,6 +25,7 @@ PROVENANCE = {
     "paper": "read in the paper",
     "paper_figure": "read off the paper's plot",
     "code": "read in the released code",
+    "readme": "read in the README of the released code",
     "model_card": "read on the authors' model cards",
     "secondary": "read in others' copies of the authors' tables",
 }

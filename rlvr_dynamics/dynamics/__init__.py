@@ -14,7 +14,11 @@ from rlvr_dynamics.dynamics.adam_moves import (
     step_sizes,
     updates_range,
 )
-from rlvr_dynamics.dynamics.clock import continued_path, even_spacing, step_lengths
+from rlvr_dynamics.dynamics.clock import (
+    continued_path,
+    even_spacing,
+    step_lengths,
+)
 from rlvr_dynamics.dynamics.increments import (
     autocorrelation,
     drift_share,
@@ -67,6 +71,7 @@ from rlvr_dynamics.dynamics.rounding import (
     row_counts,
     used_bits,
 )
+from rlvr_dynamics.dynamics.signed_walks import noise_walks
 from rlvr_dynamics.dynamics.stored import (
     UpdateBlocks,
     combine_stored,
@@ -143,6 +148,7 @@ __all__ = [
     "gaussian_spectrum",
     "linearity",
     "noise_of",
+    "noise_walks",
     "noisy_walks",
     "numerical_rank",
     "oracle_cosines",

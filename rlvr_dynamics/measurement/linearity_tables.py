@@ -63,7 +63,7 @@ def scores_with_nulls(
     """
     cosines = increment_cosines(statistics.gram)
     share = drift_share(cosines)
-    correlations = _correlations(share, statistics, settings)
+    correlations = null_correlations(statistics, settings, share)
     seeds = seeds_of(settings, labels["tensor"])
     nulls = {
         walk: null_components(statistics.step_norms, d, settings.draws, seeds, correlation)
@@ -98,12 +98,19 @@ def scores_with_nulls(
     }
 
 
-def _correlations(
-    share: float, statistics: TensorStatistics, settings: MeasureSettings
+def null_correlations(
+    statistics: TensorStatistics, settings: MeasureSettings, share: float = math.nan
 ) -> dict[str, np.ndarray | None]:
     """Return the correlations between the steps of every walk of `NULL_WALKS` that can be drawn.
 
-    The optimizer's needs even steps and a known optimizer, the drift a long trajectory besides.
+    Args:
+        statistics: The tensor's statistics.
+        settings: With the optimizer, whose walk needs even steps and constants that are known.
+        share: The share of the squared step length that is a drift, from a long trajectory; NaN
+            leaves out the walk with a drift.
+
+    Returns:
+        Shape (T, T) each; None for independent steps.
     """
     record, steps = settings.optimizer, statistics.steps
     correlations: dict[str, np.ndarray | None] = {"walk": None}
@@ -116,6 +123,15 @@ def _correlations(
     return correlations
 
 
+def clocks_of(statistics: TensorStatistics) -> dict[str, np.ndarray]:
+    """Return the positions of the steps on each clock that is known, shape (T,), float64."""
+    clocks = {"step": statistics.steps.astype(np.float64)}
+    path = np.cumsum(statistics.step_norms)
+    if even_spacing(statistics.steps) is not None and path[-1] > path[0]:
+        clocks["path"] = path
+    return clocks
+
+
 def _lines(
     labels: Table,
     coefficients: np.ndarray,
@@ -124,13 +140,9 @@ def _lines(
     settings: MeasureSettings,
 ) -> Table:
     """Return one row for each clock on which the steps can be placed."""
-    clocks = {"step": statistics.steps.astype(np.float64)}
-    path = np.cumsum(statistics.step_norms)
-    if even_spacing(statistics.steps) is not None and path[-1] > path[0]:
-        clocks["path"] = path
     seeds = seeds_of(settings, labels["tensor"])
     rows: list[Table] = []
-    for clock, positions in clocks.items():
+    for clock, positions in clocks_of(statistics).items():
         line = linearity(positions, coefficients)
         row: Table = {
             **labels,

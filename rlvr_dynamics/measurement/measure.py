@@ -24,6 +24,7 @@ from rlvr_dynamics.measurement.trajectory_tables import (
     trajectory_tables,
 )
 from rlvr_dynamics.measurement.update_tables import update_tables
+from rlvr_dynamics.measurement.weight_lines import Courses, courses_of, weight_lines
 from rlvr_dynamics.schema.tables import MEASURED, TableFile
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.progress import bar
@@ -62,7 +63,7 @@ def measure(
 
     structure = trajectory.structure
 
-    def tables_of(name: str) -> tuple[np.ndarray, list[dict[str, Table]]]:
+    def tables_of(name: str) -> tuple[np.ndarray, list[dict[str, Table]], dict[str, Courses]]:
         found = load(file_of(folder / "statistics", name))
         if found is None:
             raise FileNotFoundError(file_of(folder / "statistics", name))
@@ -73,7 +74,8 @@ def measure(
             tables.append(exponent_table(labels, statistics))
         for matrix, updates in zip(structure.matrices_of(name), statistics.updates, strict=True):
             tables.append(update_tables(labels, matrix, dtype, updates, settings, accuracy))
-        return statistics.gram, tables
+        courses = courses_of(name, trajectory.numel(name), statistics, settings)
+        return statistics.gram, tables, courses
 
     with one_thread_each(), ThreadPoolExecutor(max_workers=settings.threads) as pool:
         done = pool.map(tables_of, names)
@@ -82,14 +84,20 @@ def measure(
         found = dict(zip(names, done, strict=True))
     written = {
         name: _joined(
-            (piece.get(name, {}) for _, pieces in found.values() for piece in pieces), table
+            (piece.get(name, {}) for _, pieces, _ in found.values() for piece in pieces), table
         )
         for name, table in MEASURED.items()
     }
     written["explained_variance"] = explained_variance_summary(
-        {name: gram for name, (gram, _) in found.items()},
+        {name: gram for name, (gram, _, _) in found.items()},
         {name: trajectory.numel(name) for name in names},
         written["trajectory_svd"],
+    )
+    written["weight_lines"] = weight_lines(
+        [courses for _, _, courses in found.values()],
+        len(trajectory.steps) + 1,
+        trajectory.dtype,
+        settings,
     )
     written["checkpoints"] = _checkpoints(trajectory)
     for name, table in written.items():

@@ -42,12 +42,13 @@ from rlvr_dynamics.dynamics import (
     update_svd,
     used_bits,
 )
+from rlvr_dynamics.measurement.sample import sampled_places
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
 from rlvr_dynamics.system.atomic import atomic_path
 from rlvr_dynamics.system.keyed import read_arrays, write_arrays
 from rlvr_dynamics.system.sealed import UNSEALED, is_whole, seal
 
-VERSION = 4
+VERSION = 5
 LONGEST_NAME = 160  # of a file name; the limit is 255, and temporary names are longer
 METHODS = ("gram", "krylov", "full")
 
@@ -107,6 +108,9 @@ class TensorStatistics:
             an adapter's update is read without rounding.
         exponents: How many of the base's weights have each exponent (`dynamics.exponent_counts`),
             shape (256,), int64; zeros in older files.
+        sampled: Update from the base of each sampled weight (`sample.sampled_places`), shape
+            (T, k), float32; k = 0 in files of version 4.
+        sampled_base: W_0 of the same weights, shape (k,), float32.
         updates: One entry per matrix of the tensor: none, one, or one per expert.
     """
 
@@ -122,6 +126,8 @@ class TensorStatistics:
     power_squares: np.ndarray
     bits: np.ndarray
     exponents: np.ndarray
+    sampled: np.ndarray
+    sampled_base: np.ndarray
     updates: tuple[UpdateStatistics, ...]
 
 
@@ -179,6 +185,8 @@ def load(path: Path) -> tuple[TensorStatistics, dict[str, str]] | None:
         arrays.setdefault("power_squares", np.array(math.nan))
         arrays.setdefault("bits", np.zeros_like(arrays["steps"]))
         arrays.setdefault("exponents", np.zeros(256, dtype=np.int64))
+        arrays.setdefault("sampled", np.empty((len(arrays["steps"]), 0), dtype=np.float32))
+        arrays.setdefault("sampled_base", np.empty(0, dtype=np.float32))
         for name in _CAST:
             arrays.setdefault(name, np.full(len(arrays["steps"]), math.nan))
         return TensorStatistics(**arrays, updates=updates), key
@@ -300,6 +308,9 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     casts = {name: torch.zeros(new, dtype=torch.float64) for name in _CAST}
     powers, bits = 0.0, np.zeros(new, dtype=np.int64)
     exponents = np.zeros(256, dtype=np.int64)
+    places = sampled_places(differences.name, differences.d)
+    sampled = np.empty((new, len(places)), dtype=np.float32)
+    sampled_base = np.empty(len(places), dtype=np.float32)
     stored_steps = [
         row
         for row, step in enumerate(differences.trajectory.steps[known:])
@@ -330,6 +341,10 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         )
         for name, found in zip(_CAST, of_casts, strict=True):
             casts[name] += found
+        here = slice(*np.searchsorted(places, [piece.start, piece.stop]))
+        columns = torch.from_numpy(places[here] - piece.start).to(updates.device)
+        sampled[:, here] = updates[known:, columns].cpu().numpy()
+        sampled_base[here] = stored[0, columns].float().cpu().numpy()
     collected = TensorStatistics(
         steps=steps,
         gram=corner.cpu().numpy(),
@@ -341,6 +356,8 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         power_squares=np.array(powers),
         bits=bits,
         exponents=exponents,
+        sampled=sampled,
+        sampled_base=sampled_base,
         updates=(),
     )
     return collected if old is None else _joined(old, products.cpu(), collected)
@@ -352,9 +369,10 @@ def _joined(
     gram = extend_gram(torch.from_numpy(old.gram), products, torch.from_numpy(new.gram))
     rows = {
         name: np.concatenate([getattr(old, name), getattr(new, name)])
-        for name in ("step_norms", "changed", "step_changed", "bits", *_CAST)
+        for name in ("step_norms", "changed", "step_changed", "bits", "sampled", *_CAST)
     }
-    whole = {name: getattr(old, name) for name in ("base_norm", "power_squares", "exponents")}
+    of_base = ("base_norm", "power_squares", "exponents", "sampled_base")
+    whole = {name: getattr(old, name) for name in of_base}
     return replace(new, gram=gram.numpy(), **whole, **rows)
 
 

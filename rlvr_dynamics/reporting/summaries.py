@@ -24,6 +24,7 @@ from rlvr_dynamics.reporting.score_tables import accuracy_overview, recovery_tab
 from rlvr_dynamics.reporting.selection_table import selection_table
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.reporting.update_tables import clips_table, updates_table
+from rlvr_dynamics.reporting.weight_lines_table import weight_lines_table
 from rlvr_dynamics.reporting.weight_tables import (
     explained_variance_table,
     forecast_table,
@@ -68,6 +69,7 @@ def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> li
         _table("linearity_summary", linearity_table),
         _table("clocks", clocks_table),
         _table("optimizer", optimizer_table),
+        _table("weight_lines", weight_lines_table),
         _table("token_lines", token_lines_table),
         _table("function", function_table),
         _table("forecast_skill", forecast_table),

@@ -12,12 +12,12 @@ from rlvr_dynamics.behaviour.function_space import (
     lines,
     median_over_answers,
     moved,
-    noise_walks,
     null_summaries,
     summary,
 )
 from rlvr_dynamics.behaviour.job import Course, Job
 from rlvr_dynamics.behaviour.measure import measure
+from rlvr_dynamics.dynamics import noise_walks
 from rlvr_dynamics.flow.behaviour import job_of
 from rlvr_dynamics.measurement import OptimizerRecord
 from rlvr_dynamics.run_directory.run import Run

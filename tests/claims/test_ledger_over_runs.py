@@ -19,6 +19,7 @@ NUMBERS = ["ours", "ci_low", "ci_high", "null", "n"]
 # Of each claim, the least and the greatest value that its statistic can have.
 BOUNDED = {
     **dict.fromkeys(["A2s", "B1", "B1f", "B2", "B2p", "B2h", "B2hp", "F1", "F2"], (0.0, 1.0)),
+    **dict.fromkeys(["F11", "F11m", "F11q"], (0.0, 1.0)),
     **dict.fromkeys(["A6", "A6p"], (0.0, math.inf)),
     **dict.fromkeys(["A2", "A2h", "A3e", "B6", "B6p", "B11", "B13", "F7"], (-math.inf, 1.0)),
 }
@@ -147,6 +148,7 @@ PRINTED = {
     **{"B1f": 0.814, "B3": -0.3, "B3o": 0.62, "B5": 0.9, "B8r5": 1.0, "B8r10": 1.1},
     **{"B8p": 71.5, "B8n": -0.5, "B9w": 1.2, "B9e": 3.9, "B9a": 4.3, "B10": -0.48},
     **{"B11": 0.35, "B12": 2.7, "B13": 0.91, "F8": 0.83, "F10": 1.88},
+    **{"F11": 0.7, "F11m": 0.85},
 }
 # Value, and how many cases it is the lowest (N1: the largest) of.
 PRINTED_ALONE = {

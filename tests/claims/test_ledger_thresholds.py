@@ -106,6 +106,8 @@ def columns(sign: int) -> dict[str, float]:
         **{"norm_share": near(0.193, 0.001), "norm_share_null": 0.0328},
         **{"skill_relex": near(0, 0.01), "skill_momentum": near(0, 0.01)},
         "skill_relex_path": near(0, 0.01),
+        **{"weights_above": near(0.7, 0.004), "weights_r2": near(0.7, 0.003)},
+        "weights_null": 0.698,
         **{"cosine": near(0.35, 0.01), "held_cosine": 0.35, "magnitude_ratio": near(1, 0.01)},
         **{"oracle_1": near(0.9, 0.005), "oracle_3": 0.9 - sign * 0.3},
         **{"changed_share": 0.3 - sign * 0.005, "rank_used": near(0.9, 0.005)},
@@ -194,10 +196,10 @@ PASSED = {
 NULLS = {
     **{"null_mean": 0.8145, "r2_null_mean": 0.9805, "r2_null_high": 0.9808},
     **{"heldout_r2_null_mean": 0.9805, "heldout_r2_null_high": 0.9808},
-    **{"walk_mean": 0.9005, "walk_high": 0.902},
+    **{"walk_mean": 0.9005, "walk_high": 0.902, "weights_null": 0.701},
 }
 BESIDE_A_CONTROL = {"A1", "A1b", "A1p", "A2", "A3", "A3e", "A12", "B10", "F8", "B2p", "B2hp"}
-BESIDE_A_CONTROL |= {"A3r", "A3c"}
+BESIDE_A_CONTROL |= {"A3r", "A3c", "F11", "F11m", "F11q"}
 BESIDE_A_CONTROL |= {"A2m"}  # of one run it always is
 BESIDE_A_CONTROL |= {"B1f", "B2", "B2h", "B3", "B3o", "B3-30", "B3o-30", "B3x10", "B3x20", "O1"}
 
@@ -229,7 +231,7 @@ def test_without_a_gain_no_claim_about_accuracy_holds(place, tmp_path):
     found = verdicts(run, tmp_path / "out")
     weights = {"A2", "A2h", "A2s", "A6", "A6p", "B1", "B1f", "B2", "B2h", "B6", "B6-30", "B6p"}
     weights |= {"B7", "B7-30", "B7p", "B11", "B12", "B13", "F1", "F2", "F3", "F7"}
-    weights |= {"B2p", "B2hp", "P1"}
+    weights |= {"B2p", "B2hp", "P1", "F11", "F11m", "F11q"}
     assert set(found[found == HOLD].index) == weights
     accuracy = ["A1", "A1b", "A3", "B3", "B3o", "B3-30", "B4", "B4-30", "B5", "B5-30"]
     assert set(found[accuracy]) == {OPEN}

@@ -173,6 +173,20 @@ def skill(method: str, observe: int, null: float = np.nan) -> OverTensors:
     return OverTensors(column("forecast", "skill", **where), median=True, null=null)
 
 
+@dataclass(frozen=True)
+class WeightLines:
+    """A score of the single weights that a selection keeps, and the higher of its two nulls."""
+
+    score: str
+    selection: str
+
+    def of(self, run: Stored) -> Expected:
+        row = run.table("weight_lines", selection=self.selection).iloc[0]
+        nulls = [row[f"{walk}{self.score}_null_mean"] for walk in ("", "optimizer_")]
+        ends = [row[f"r2_{end}"] if self.score == "r2" else np.nan for end in ("low", "high")]
+        return Expected(row[self.score], *ends, n=row["weights"], null=max(nulls))
+
+
 def without_window() -> dict[str, object]:
     """Claims that are about no window, or about one of 40 %."""
     rank1 = f"rank1_recovery__{REAL}"
@@ -276,6 +290,9 @@ def of_a_window(observe: int) -> dict[str, object]:
         "F6": Accuracies(points, (prediction("first_update", observe), REAL)),
         "F7": skill("momentum", observe),
         "F9": OverTensors(held_out_below_zero),
+        "F11": WeightLines("above_share", "paper"),
+        "F11m": WeightLines("r2", "paper"),
+        "F11q": WeightLines("above_share", "half"),
         "O1": Accuracies(points, (f"borrowed_direction__{REAL}", REAL), RANDOM),
     }
 

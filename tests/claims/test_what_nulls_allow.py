@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.claims.alpharl_left_vectors import CLAIMS as LEFT
-from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, judge
+from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED, judge
 from rlvr_dynamics.claims.ledger import CLAIMS
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import Cell
@@ -72,3 +72,33 @@ def test_weight_decay_alone_is_no_control(reward, verdict):
     assert control.control == f"{reward}_rewards"
     assert judge(BY_ID["B1"], [run], [control]).verdict == verdict
     assert np.isnan(judge(BY_ID["B1"], [run], [control]).control) == (reward == "constant")
+
+
+def weight_lines(**of_papers: object) -> pd.DataFrame:
+    row = {"clock": "step", "points": 31, "sampled": 900, "largest": 2.9e-5, "dtype": "float32"}
+    row |= {"r2": 0.8, "r2_low": 0.6, "r2_high": 0.9, "heldout_r2": 0.1, "kept_share": 0.5}
+    row |= {"above_share": 0.75, "weights": 400, "r2_null_mean": 0.5, "above_share_null_mean": 0.3}
+    papers = row | {"selection": "paper"} | of_papers
+    return pd.DataFrame([row | {"selection": "half"}, papers])
+
+
+def test_where_no_weight_moved_as_far_as_the_paper_asks_the_row_says_so():
+    nothing = {"weights": 0, "kept_share": 0.0, "r2": math.nan, "above_share": math.nan}
+    run = cell("small", weight_lines=weight_lines(**nothing))
+    for id in ("F11", "F11m"):
+        found = judge(BY_ID[id], [run])
+        assert found.verdict == NOT_MEASURED
+        assert found.notes == (
+            "no sampled weight moved more than 1e-4 and took 4 values: of 900 the farthest moved "
+            "2.9e−5",
+        )
+    assert judge(BY_ID["F11q"], [run]).value.value == 0.75
+    before = judge(BY_ID["F11"], [cell("before")])
+    assert before.verdict == NOT_MEASURED and "weight_lines.parquet" in before.notes[0]
+
+
+@pytest.mark.parametrize(("optimizer", "verdict"), [(0.6, HOLDS), (0.8, INCONCLUSIVE)])
+def test_weights_that_noise_draws_as_straight_show_nothing(optimizer, verdict):
+    run = cell("run", weight_lines=weight_lines(optimizer_above_share_null_mean=optimizer))
+    found = judge(BY_ID["F11"], [run])
+    assert found.verdict == verdict and found.null == optimizer

@@ -68,6 +68,7 @@ RANGES = {
     **{"drift": (0.5, 0.95), "drift_null_mean": (0.4, 0.7), "drift_null_low": (0.2, 0.4)},
     "drift_null_high": (0.7, 0.9),
     **{f"skill_{name}": (-0.5 + 0.1 * k, 0.6) for k, name in enumerate(FORECASTS)},
+    **{"weights_above": (0.6, 0.95), "weights_r2": (0.6, 0.95), "weights_null": (0.3, 0.6)},
     **{"cosine": (0.3, 0.9), "held_cosine": (0.2, 0.8), "magnitude_ratio": (0.6, 2.5)},
 }
 
@@ -125,6 +126,7 @@ def write_weights(folder: Path, column: Column) -> None:
     }
     tables["forecast"] = _forecast(column, tables["norms"])
     tables["pls"] = _with_noise(column, tables["pls"])
+    tables["weight_lines"] = weight_lines(column)
     for name, table in tables.items():
         place = "predictions" if name == "forecast" else "measure"
         path = folder / place / f"{name}.parquet"
@@ -238,6 +240,25 @@ def _lines(
     found["r2"] = lacking(found["r2"], lacks_r2)
     found["heldout_r2"] = lacking(found["heldout_r2"], *lacks_heldout)
     return label.assign(T=len(STEPS), draws=150, seed=3, clock=clock, **found)
+
+
+def weight_lines(column: Column) -> pd.DataFrame:
+    """Lines through single weights; those of the path and of all weights belong to no claim."""
+    keys = list(product(("path", "step"), ("all", "half", "paper")))
+    found = pd.DataFrame(keys, columns=["clock", "selection"])
+    names = {"above_share": "weights_above", "r2": "weights_r2"}
+    for score, level in names.items():
+        found[score] = column(level, len(keys))
+        for walk in ("", "optimizer_"):
+            null = column("weights_null", len(keys))
+            for end, apart in (("mean", 0.0), ("low", -0.01), ("high", 0.01)):
+                found[f"{walk}{score}_null_{end}"] = null + apart
+    found["r2_low"], found["r2_high"] = found["r2"] - 0.001, found["r2"] + 0.002
+    for score in ("heldout_r2", "kept_share"):
+        for name in (score, f"{score}_null_mean", f"optimizer_{score}_null_mean"):
+            found[name] = 0.4
+    sizes = {"points": 10, "tensors": 23, "sampled": 900, "largest": 2e-4, "draws": 40, "seed": 3}
+    return found.assign(weights=np.arange(len(keys)) + 300, dtype="bfloat16", **sizes)
 
 
 _NULLS = ("", "_null_mean", "_null_low", "_null_high", "_permuted_mean")

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tests.support.irregular_weights import drawn, weight_lines
+
 T = 20
 WINDOWS = (3, 6)
 BENCHMARKS = {
@@ -224,6 +226,7 @@ def write_measure(folder: Path, layers: int = 3, steps: int = T) -> None:
         "exponents": exponents,
     }.items():
         _save(pd.DataFrame(rows), folder / "measure" / f"{table}.parquet")
+    _save(weight_lines(drawn(3)), folder / "measure" / "weight_lines.parquet")
 
 
 def spread(prefix: str, mean: float, low: float, high: float) -> dict[str, float]:
