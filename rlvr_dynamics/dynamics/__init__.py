@@ -17,6 +17,7 @@ from rlvr_dynamics.dynamics.adam_moves import (
 from rlvr_dynamics.dynamics.clock import (
     continued_path,
     even_spacing,
+    same_clock,
     step_lengths,
 )
 from rlvr_dynamics.dynamics.increments import (
@@ -171,6 +172,7 @@ __all__ = [
     "rounding_share",
     "row_combination",
     "row_counts",
+    "same_clock",
     "stable_rank",
     "step_sizes",
     "subspace_update",

@@ -1,8 +1,10 @@
-"""Two clocks for a trajectory: the step number, and the length of the path walked so far.
+"""Clocks for a trajectory: the step number, the length of the path so far, optimizer time.
 
 Steps shrink as a run goes on, so a coefficient bends against the step number even where the
 direction holds. On the path s(t) = Σ_{i≤t} ‖W_i - W_{i-1}‖ such a run is a straight line. Nothing
-after the window is used: the path beyond it is continued from the window's own steps.
+after the window is used: the path beyond it is continued from the window's own steps. Optimizer
+time is the sum of the learning rates so far. It differs from the step number where the rate does,
+in a warm-up or a decay, and is known ahead, as the schedule is.
 
 Source: ours.
 
@@ -26,6 +28,18 @@ def even_spacing(steps: np.ndarray) -> float | None:
     """
     gaps = np.diff(np.concatenate([[0.0], np.asarray(steps, dtype=np.float64)]))
     return float(gaps[0]) if len(gaps) and bool(np.all(gaps == gaps[0])) else None
+
+
+def same_clock(positions: np.ndarray, steps: np.ndarray) -> bool:
+    """Return whether positions are the step numbers but for their unit, or do not rise at all.
+
+    Args:
+        positions: Shape (T,), at least 0, with the base at 0.
+        steps: Step numbers, shape (T,), ascending.
+    """
+    if not positions[-1] > positions[0]:
+        return True
+    return bool(np.allclose(positions / positions[-1], steps / steps[-1], rtol=1e-9, atol=0.0))
 
 
 def step_lengths(gram: np.ndarray) -> np.ndarray:

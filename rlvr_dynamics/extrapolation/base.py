@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation.accuracy import check_accuracy
 from rlvr_dynamics.extrapolation.declaration import Declaration
+from rlvr_dynamics.extrapolation.on_clock import on_optimizer_time
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.extrapolation.rule import Rule
 from rlvr_dynamics.extrapolation.stored import Prediction
@@ -44,6 +45,7 @@ class Extrapolator(Declaration, Rule):
         reconstruct: bool = False,
         label: str | None = None,
         accuracy: Mapping[int, float] | None = None,
+        times: Mapping[int, float] | None = None,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         threads: int = DEFAULT_THREADS,
         progress: bool = False,
@@ -62,6 +64,7 @@ class Extrapolator(Declaration, Rule):
             label: Name to store under instead of `name`, for a variant.
             accuracy: Accuracy in [0, 1] by step number, for methods that need it. Steps after
                 `observe` are hidden from methods that do not declare using the future.
+            times: Optimizer time by step number (`OptimizerRecord.times`), for `clock=optimizer`.
             budget_bytes: Memory for the stacks of updates of all threads together.
             threads: Tensors processed at a time.
             progress: Whether to show a progress bar.
@@ -100,6 +103,7 @@ class Extrapolator(Declaration, Rule):
             settings=settings,
             reconstruct=reconstruct,
             accuracy=known,
+            times=(times or {}) if on_optimizer_time(settings) else {},
             label=label or self.name,
         )
         return stream_predictions(

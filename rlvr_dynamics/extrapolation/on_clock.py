@@ -14,13 +14,14 @@ FEWEST_FOR_POWER_LAW = 4  # steps of a window whose last two thirds have the thr
 CLOCK = {
     "clock": Parameter(
         default="step",
-        choices=("step", "path"),
-        summary="the step number, or the length of the path walked so far",
+        choices=("step", "path", "optimizer"),
+        summary="the step number, the length of the path walked so far, or the sum of the learning "
+        "rates",
     ),
     "continuation": Parameter(
         default="power_law",
         choices=("power_law", "constant"),
-        summary="how the path goes on after the window; not read with clock=step",
+        summary="how the path goes on after the window; read with clock=path alone",
     ),
 }
 
@@ -28,6 +29,11 @@ CLOCK = {
 def on_path(parameters: Mapping[str, Any]) -> bool:
     """Whether a method runs on the path clock."""
     return parameters.get("clock") == "path"
+
+
+def on_optimizer_time(parameters: Mapping[str, Any]) -> bool:
+    """Whether a method runs on optimizer time."""
+    return parameters.get("clock") == "optimizer"
 
 
 def fewest_on_clock(parameters: Mapping[str, Any], fewest: int) -> int:
@@ -45,10 +51,13 @@ def on_clock(
     remark.
 
     Raises:
-        TooLittle: The path clock is wanted and the steps are not evenly spaced from the base on.
+        TooLittle: The path clock is wanted and the steps are not evenly spaced from the base on, or
+            optimizer time is wanted and is unknown at a step or the step number itself.
     """
     from rlvr_dynamics.dynamics import continued_path, even_spacing, step_lengths
 
+    if on_optimizer_time(parameters):
+        return _on_optimizer_time(window, targets)
     if not on_path(parameters) or window.gram is None:
         return window.steps.astype(np.float64), targets.astype(np.float64)
     if even_spacing(window.steps) is None:
@@ -68,3 +77,33 @@ def on_clock(
         window.remarks.append("on the step number: no step but the first moved")
         return window.steps.astype(np.float64), targets.astype(np.float64)
     return path, ahead
+
+
+def _on_optimizer_time(window: Window, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the optimizer time of the window's steps and of the targets.
+
+    The learning rates of later steps are the schedule's, which is set before training.
+    """
+    from rlvr_dynamics.dynamics import same_clock
+
+    steps = np.concatenate([window.steps, targets])
+    unknown = [int(step) for step in steps if int(step) not in window.times]
+    if unknown:
+        raise TooLittle(
+            f"the learning rates up to step {unknown[0]} are not on record "
+            f"({max(len(window.times) - 1, 0)} steps are)",
+            way_out="clock=step, or a target within a training whose metrics have actor/lr",
+        )
+    times = np.array([window.times[int(step)] for step in steps])
+    if same_clock(times, steps):
+        raise TooLittle(
+            "the learning rate was constant, so optimizer time is the step number",
+            way_out="clock=step",
+        )
+    positions, ahead = np.split(times, [len(window.steps)])
+    if positions[-1] <= (positions[0] if len(positions) > 1 else 0.0):
+        raise TooLittle(
+            "the learning rate was 0 in the whole window, so optimizer time stood still",
+            way_out="clock=step, or a longer window",
+        )
+    return positions, ahead

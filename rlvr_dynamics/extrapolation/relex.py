@@ -2,7 +2,7 @@
 
 W(t) = W_0 + Σ_i c_i(t) v_i, with v_i and c_i from the trajectory SVD of the observed steps and
 each c_i continued by a least-squares line, a polynomial or a sinusoid in the step number, or (ours)
-in the length of the path.
+in the length of the path or the sum of the learning rates.
 Source: arXiv 2605.21468. Released code: github.com/weizhepei/RELEX. That code fits on the position
 in the window, which is equivalent for evenly spaced steps. Its `--window` restricts only the fit
 and keeps the SVD on all steps; ours restricts both. Between two refits (`autoregressive` above 1)
@@ -92,6 +92,7 @@ RELEX = Extrapolator(
         "relex_polynomial": "RELEX, polynomial",
         "relex_sinusoid": "RELEX, sinusoid",
         "relex_path": "RELEX, path clock",
+        "relex_optimizer": "RELEX, optimizer time",
     },
     principal=True,
     row_weights=row_weights,

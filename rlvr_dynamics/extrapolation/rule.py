@@ -28,6 +28,8 @@ class Window:
         steps: Observed step numbers, shape (T,), ascending.
         gram: M Mᵀ, shape (T, T), float64; None if the method does not need it.
         tensor: Name of the tensor.
+        times: Optimizer time by step number, also of later steps, as far as the schedule of the
+            learning rate is known; empty for methods on another clock.
         remarks: Lines to record, such as a fit that used a fallback; equal remarks are counted
             over the tensors and stored in the manifest.
     """
@@ -35,6 +37,7 @@ class Window:
     steps: np.ndarray
     gram: np.ndarray | None
     tensor: str = ""
+    times: Mapping[int, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 

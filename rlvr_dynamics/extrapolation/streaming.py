@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Job:
         reconstruct: Whether targets inside the window keep their observed coefficients.
         accuracy: Accuracy by step number, empty if the method does not need it.
         label: Name to store under.
+        times: Optimizer time by step number, empty if the method is on another clock.
     """
 
     method: Rule
@@ -66,6 +67,7 @@ class Job:
     reconstruct: bool
     accuracy: Mapping[int, float]
     label: str
+    times: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def moved(self) -> int:
@@ -89,6 +91,7 @@ class Job:
             companions=companions_digest(self.window.folder(0)),
             reconstruct=self.reconstruct,
             accuracy=sorted(self.accuracy.items()),
+            **({"times": sorted(self.times.items())} if self.times else {}),
         )
 
 
@@ -281,7 +284,7 @@ class _Task:
         job = self.job
         if job.method.row_weights is None:
             raise ValueError(f"{job.method.name} has neither row weights nor tensor changes")
-        window = Window(np.array(job.window.steps), gram, self.name, self.remarks)
+        window = Window(np.array(job.window.steps), gram, self.name, job.times, self.remarks)
         return job.method.row_weights(window, self.targets, job.settings, job.reconstruct)
 
     def _write_changes(self, tensor_changes: TensorChanges) -> None:

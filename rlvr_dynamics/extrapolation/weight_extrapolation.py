@@ -1,7 +1,8 @@
 """Weight Extrapolation: the line through the base and the last observed checkpoint.
 
 W(t) = W_0 + (t / s) (W_s - W_0), with normalisation layers copied from W_s. On the path clock
-(ours), t / s is the ratio of the lengths of the paths.
+(ours), t / s is the ratio of the lengths of the paths; on optimizer time (ours), of the sums of the
+learning rates.
 Source: arXiv 2601.04537. Released code: github.com/Miaow-Lab/RLVR-Linearity.
 """
 
@@ -34,7 +35,10 @@ WEIGHT_EXTRAPOLATION = Extrapolator(
     paper="https://arxiv.org/abs/2601.04537",
     summary="the line through base and last observed checkpoint, layers of normalisation kept",
     look=Look(GREEN, "<"),
-    labels={"weight_extrapolation_path": "two-point line, path clock"},
+    labels={
+        "weight_extrapolation_path": "two-point line, path clock",
+        "weight_extrapolation_optimizer": "two-point line, optimizer time",
+    },
     row_weights=row_weights,
     needs_gram=on_path,
     fewest_steps=lambda parameters: fewest_on_clock(parameters, 1),

@@ -111,8 +111,10 @@ def _predict(
     folder: Path,
     accuracy: "AccuracySeries | None",
 ) -> Iterator[tuple[Prediction, str | None]]:
+    from rlvr_dynamics.run_directory.optimizer import optimizer_of
+
     settings, steps = run.config.extrapolation, trajectory.steps
-    extrapolator = EXTRAPOLATORS[method.name]
+    extrapolator, times = EXTRAPOLATORS[method.name], optimizer_of(run).times
     targets = [target_step(steps, share) for share in method.targets or settings.targets]
     windows = method.windows or settings.windows
     candidate_of = method.title if method.grid else None
@@ -128,6 +130,7 @@ def _predict(
                     folder,
                     label=label,
                     accuracy=accuracy.values if accuracy is not None else None,
+                    times=times,
                     budget_bytes=int(run.config.measure.memory_gib * 2**30),
                     threads=run.config.measure.threads,
                     progress=True,

@@ -8,6 +8,7 @@ from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.optimizers import warms_up
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -15,6 +16,9 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     values = sections(config, "measure", "seed")
     for name in ("memory_gib", "threads", "device", "engine", "ray_address"):
         values["measure"].pop(name)
+    if warms_up(config.algorithm, config.trainer.verl_overrides):
+        # Tables of a warm-up made before had each rate a step early; all others stay valid.
+        values["learning_rates"] = "of the step that they moved"
     return values | given_records(config)
 
 

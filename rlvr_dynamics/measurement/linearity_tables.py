@@ -1,4 +1,4 @@
-"""Explained variance and linearity of one tensor's trajectory, on both clocks, beside their nulls.
+"""Explained variance and linearity of one tensor's trajectory, on every clock, beside their nulls.
 
 Legend: T observed steps, d elements of one tensor.
 """
@@ -19,6 +19,7 @@ from rlvr_dynamics.dynamics import (
     linearity,
     null_components,
     permuted_steps_null,
+    same_clock,
     share_of,
     with_drift,
 )
@@ -123,12 +124,21 @@ def null_correlations(
     return correlations
 
 
-def clocks_of(statistics: TensorStatistics) -> dict[str, np.ndarray]:
-    """Return the positions of the steps on each clock that is known, shape (T,), float64."""
-    clocks = {"step": statistics.steps.astype(np.float64)}
+def clocks_of(statistics: TensorStatistics, settings: MeasureSettings) -> dict[str, np.ndarray]:
+    """Return the positions of the steps on each clock that is known, shape (T,), float64.
+
+    Optimizer time is left out where it is the step number, as at a constant learning rate.
+    """
+    steps = statistics.steps.astype(np.float64)
+    clocks = {"step": steps}
     path = np.cumsum(statistics.step_norms)
     if even_spacing(statistics.steps) is not None and path[-1] > path[0]:
         clocks["path"] = path
+    times = settings.optimizer.times
+    if all(int(step) in times for step in statistics.steps):
+        time = np.array([times[int(step)] for step in statistics.steps])
+        if not same_clock(time, steps):
+            clocks["optimizer"] = time
     return clocks
 
 
@@ -142,7 +152,7 @@ def _lines(
     """Return one row for each clock on which the steps can be placed."""
     seeds = seeds_of(settings, labels["tensor"])
     rows: list[Table] = []
-    for clock, positions in clocks_of(statistics).items():
+    for clock, positions in clocks_of(statistics, settings).items():
         line = linearity(positions, coefficients)
         row: Table = {
             **labels,

@@ -49,6 +49,17 @@ class OptimizerRecord:
             return np.full(len(steps), np.nan)
         return self._sums(steps, lambda step, rate: self.updates * rate)
 
+    @property
+    def times(self) -> dict[int, float]:
+        """Optimizer time: the sum of the learning rates of all updates from the base to each step.
+
+        Up to the first step whose rate is unknown; the base is step 0.
+        """
+        found = {0: 0.0}
+        while (rate := self.learning_rates.get(len(found), math.nan)) >= 0.0:
+            found[len(found)] = found[len(found) - 1] + self.updates * rate
+        return found
+
     def shrinkage(self, steps: np.ndarray) -> np.ndarray:
         """Return by which share weight decay alone shrinks the weights since the checkpoint before.
 

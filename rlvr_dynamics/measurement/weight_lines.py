@@ -80,7 +80,7 @@ def courses_of(
     weight = np.full(count, papers_count(d) / count)
     clocks = {
         clock: np.concatenate([[0.0], positions])
-        for clock, positions in clocks_of(statistics).items()
+        for clock, positions in clocks_of(statistics, settings).items()
     }
     series = np.pad(statistics.sampled.T.astype(np.float64), ((0, 0), (1, 0)))
     draws = min(settings.draws, MOST_DRAWS)

@@ -1,7 +1,8 @@
-"""Linearity on both clocks beside every null: is it the run, or what its optimizer writes?"""
+"""Linearity on every clock beside every null: is it the run, or what its optimizer writes?"""
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from rlvr_dynamics.reporting.tables import Table, absent
@@ -9,9 +10,10 @@ from rlvr_dynamics.results.formatting import Formatter, integer, number
 from rlvr_dynamics.results.formatting import percent as per_cent
 from rlvr_dynamics.results.frames import equal, has, known, last_step, median, numbers, on_clock
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.schema.optimizers import RATE
 from rlvr_dynamics.schema.tables import LAGS, NULL_WALKS
 
-CLOCKS = {"step": "training step", "path": "length of the path"}
+CLOCKS = {"step": "training step", "path": "length of the path", "optimizer": "optimizer time"}
 NULL_NAMES = {
     "walk": "independent steps",
     "optimizer": "optimizer's noise",
@@ -21,8 +23,8 @@ SCORES = {"r2": "R²", "heldout_r2": "held-out R²"}
 
 
 def clocks_table(results: Results) -> Table:
-    """Explained variance, and R² on both clocks, of the run and of every null: one row each."""
-    title = "The trajectory on both clocks, and what an optimizer writes by itself"
+    """Explained variance, and R² on every clock, of the run and of every null: one row each."""
+    title = "The trajectory on its clocks, and what an optimizer writes by itself"
     lines, svd = results.tables["linearity"], results.tables["trajectory_svd"]
     if lines is None or svd is None:
         return absent("clocks", title, "linearity")
@@ -46,7 +48,7 @@ def clocks_table(results: Results) -> Table:
         "a drift: the same with one constant direction, of the share that increments far apart "
         "have in common. Held out: fitted on the first half, judged on the second; steps shrink "
         "as a run goes on, so a coefficient bends against the step number even where the "
-        "direction holds." + _left_out(first, lines),
+        "direction holds." + _left_out(first, lines) + _optimizer_time(results, lines),
         pd.DataFrame(rows),
         formats | {"tensors": integer},
     )
@@ -62,6 +64,8 @@ def _row(
     }
     for clock, words in CLOCKS.items():
         here = on_clock(lines, clock)
+        if clock == "optimizer" and not len(here):
+            continue
         for score, column in columns.items():
             row[f"{SCORES[score]}, {words}"] = median(here, column)
     return row
@@ -94,6 +98,19 @@ def _without_path(lines: pd.DataFrame) -> str:
         f" {every - there} of {every} tensors have no path clock: their checkpoints are not evenly "
         "spaced from the base on, or a step did not move them."
     )
+
+
+def _optimizer_time(results: Results, lines: pd.DataFrame) -> str:
+    """Say what optimizer time is, or why it has no columns."""
+    if len(on_clock(lines, "optimizer")):
+        return " Optimizer time: the sum of the learning rates so far."
+    metrics = results.tables["metrics"]
+    rates = np.empty(0) if metrics is None else numbers(metrics, RATE)
+    if not len(rates):
+        return ""
+    if (rates == rates[0]).all():
+        return " The learning rate was constant, so optimizer time is the step number."
+    return " Measured before optimizer time, which differs from the step number in this run."
 
 
 def optimizer_table(results: Results) -> Table:

@@ -10,6 +10,9 @@ from rlvr_dynamics.schema.overrides import key_of, value_at
 OPTIM = "actor_rollout_ref.actor.optim"
 USUAL_BETAS = (0.9, 0.999)
 CLASSES = {"adamw": "AdamW", "sgd": "SGD"}  # of torch.optim
+RATE, GRADIENT = "actor/lr", "actor/grad_norm"
+"""What verl logs of each step: the learning rate after the scheduler's step, which is that of the
+next one, and the norm of the gradient before clipping."""
 _ARGUMENTS = f"{OPTIM}.override_optimizer_config"
 
 
@@ -48,6 +51,26 @@ class Chosen(Protocol):
     def weight_decay(self) -> float: ...  # noqa: D102
     @property
     def grad_clip(self) -> float: ...  # noqa: D102
+
+
+class Warming(Protocol):
+    """The key of `algorithm` about the warm-up, of a run or of its recording."""
+
+    @property
+    def warmup_steps(self) -> int: ...  # noqa: D102
+
+
+def warms_up(algorithm: Warming, overrides: Iterable[str]) -> bool:
+    """Return whether a run's learning rate rises from 0, so that its first step moves nothing.
+
+    Args:
+        algorithm: The section `algorithm` of its configuration.
+        overrides: `trainer.verl_overrides`.
+    """
+    given = list(overrides)
+    steps = float(value_at(given, f"{OPTIM}.lr_warmup_steps") or algorithm.warmup_steps)
+    share = float(value_at(given, f"{OPTIM}.lr_warmup_steps_ratio") or 0.0)
+    return steps > 0 or share > 0
 
 
 def optimizer_keys(algorithm: Chosen, overrides: Iterable[str]) -> OptimizerKeys | None:

@@ -115,6 +115,49 @@ def test_a_clock_that_cannot_be_computed_is_named(tmp_path):
     )
 
 
+def warming(steps, warm_up=8):
+    """Optimizer time of a linear warm-up whose first step has a rate of 0."""
+    rates = [1e-5 * min(step / warm_up, 1.0) for step in range(steps)]
+    return dict(enumerate(np.cumsum([0.0, *rates])))
+
+
+@pytest.mark.parametrize("method", ["relex", "weight_extrapolation"])
+def test_weights_that_follow_the_learning_rate_are_continued_without_error(tmp_path, method):
+    times, base, direction = warming(60), gaussian(0), gaussian(1)
+    weights = {
+        step: {name: base[name] + 1e3 * times[step] * direction[name] for name in base}
+        for step in (*range(13), 60)
+    }
+    trajectory = build(tmp_path, {step: weights[step] for step in range(13)})
+    run = {"times": times, "clock": "optimizer"}
+    timed = predicted(method, trajectory, 12, 60, tmp_path / "timed", **run)
+    line = predicted(method, trajectory, 12, 60, tmp_path / "line", times=times)
+    for name in timed:
+        if name == NORM and method == "weight_extrapolation":
+            continue
+        size = (weights[60][name] - weights[0][name]).norm()
+        assert (timed[name].double() - weights[60][name]).norm() < 1e-4 * size
+        assert (line[name].double() - weights[60][name]).norm() > 0.1 * size
+    # A longer schedule is another prediction, but not of a method on the step number.
+    again = EXTRAPOLATORS[method].run(trajectory, 12, [60], tmp_path / "line", times=warming(99))
+    assert "optimizer" not in (again[0].folder / "manifest.json").read_text()
+
+
+def test_optimizer_time_that_is_unknown_or_the_step_number_is_named(tmp_path):
+    trajectory = build(tmp_path / "run", wandering(range(1, 7)))
+    for times, words in (
+        ({}, "rates up to step 1 are not on record"),
+        (warming(8), "rates up to step 9 are not on record"),
+        ({step: 3e-5 * step for step in range(10)}, "the learning rate was constant"),
+        ({step: float(step > 6) for step in range(10)}, "the learning rate was 0"),
+    ):
+        for method in ("relex", "weight_extrapolation"):
+            with pytest.raises(TooLittle, match=words):
+                predicted(
+                    method, trajectory, 6, 9, tmp_path / "out", times=times, clock="optimizer"
+                )
+
+
 def test_averages_are_means_of_the_checkpoints_they_name(tmp_path):
     weights = wandering((1, 2, 3, 4))
     trajectory = build(tmp_path, weights)

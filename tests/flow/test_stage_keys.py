@@ -36,6 +36,7 @@ TOUCHES = {
     "data.reward": "train",
     "benchmark": "prepare",
     "algorithm": "train report",
+    "algorithm.warmup_steps": "train measure report",
     "trainer": "train report",
     "trainer.checkpoint_dtype": "prepare train report",
     "trainer.start_timeout_seconds": "report",

@@ -4,6 +4,7 @@ Chance is simulated here with numpy alone, in as many dimensions as the tensor h
 by how many simulated draws lie below its ends, which does not depend on their distribution.
 """
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -19,7 +20,12 @@ from rlvr_dynamics.dynamics import (
     random_walk_null,
     walk_accuracies,
 )
-from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
+from rlvr_dynamics.measurement import (
+    AccuracySeries,
+    MeasureSettings,
+    OptimizerRecord,
+    measure,
+)
 from rlvr_dynamics.results.frames import on_clock
 from tests.support.extrapolation_fixture import SHAPES, UP, build, wandering
 
@@ -202,3 +208,33 @@ def test_no_draw_is_drawn_twice():
     assert len(np.unique(random_cosine(50, 3, 4, 200, seed=1))) == 200
     for series in (permuted_accuracies(norms, 200, 1), walk_accuracies(120, 200, 1)):
         assert len(np.unique(series, axis=0)) == 200
+
+
+@pytest.mark.parametrize(("rates", "clocks"), [((1.0,) * 110, 2), (tuple(range(110)), 3)])
+def test_optimizer_time_is_a_clock_of_its_own_where_it_is_not_the_step_number(
+    tmp_path, rates, clocks
+):
+    """Against the sum of the rates a coefficient that follows it is exactly linear."""
+    steps = (10, 20, 30, 40, 50, 60)
+    sums = np.cumsum((0.0, *rates))
+    base, direction = wandering(())[0], wandering((1,))[1]
+    weights = {
+        step: {n: base[n] + 2e-4 * sums[step] / sums[60] * direction[n] for n in base}
+        for step in (0, *steps)
+    }
+    record = OptimizerRecord(updates=3, learning_rates=dict(enumerate(rates, 1)))
+    settings = MeasureSettings(draws=20, directions=False, optimizer=record)
+    measure(build(tmp_path, weights), settings, tmp_path / "m", progress=False)
+    lines = pd.read_parquet(tmp_path / "m" / "linearity.parquet")
+    weights_ = pd.read_parquet(tmp_path / "m" / "weight_lines.parquet")
+    assert lines["clock"].nunique() == weights_["clock"].nunique() == clocks
+    if clocks == 3:
+        timed, step = (on_clock(lines, clock) for clock in ("optimizer", "step"))
+        assert len(timed) == len(SHAPES) and (timed["r2"] > 0.9999).all()
+        assert (step["r2"] < 0.98).all() and (timed["heldout_r2"] > 0.999).all()
+        c = pd.read_parquet(tmp_path / "m" / "coefficients.parquet").query("index == 1")
+        at = c[c["tensor"] == UP].set_index("step")["coefficient"]
+        slope = timed.set_index("tensor").loc[UP, "slope"]
+        assert slope == pytest.approx((at[60] - at[10]) / (3 * (sums[60] - sums[10])), rel=1e-3)
+    gap = replace(record, learning_rates={step: 1.0 * step for step in range(1, 50)})
+    assert max(gap.times) == 49 and gap.times[2] == 9.0

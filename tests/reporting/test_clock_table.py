@@ -43,3 +43,20 @@ def test_the_noise_of_the_optimizer_stands_below_the_steps_of_the_run():
     assert table["lag 1"].to_dict() == {"the run": 0.6, "null: optimizer's noise": 0.88}
     assert np.isnan(table.loc["the run", "first step"])  # SGD has no length in learning rates
     assert table.loc["the run", "drift share"] == 0.1
+
+
+def test_optimizer_time_has_columns_or_one_remark():
+    plain = results()
+    assert "optimizer time" not in " ".join(clocks_table(plain).frame.columns)
+    for rates, words in (
+        ([1e-5, 1e-5], "The learning rate was constant, so optimizer time is the step number"),
+        ([1e-6, 1e-5], "Measured before optimizer time"),
+    ):
+        metrics = pd.DataFrame({"step": [1, 2], "actor/lr": rates})
+        found = clocks_table(Results(None, plain.config, {}, plain.tables | {"metrics": metrics}))  # pyright: ignore
+        assert words in found.caption and "optimizer time" not in " ".join(found.frame.columns)
+    timed = plain.tables["linearity"].query("clock == 'step'").assign(clock="optimizer", r2=0.7)
+    lines = pd.concat([plain.tables["linearity"], timed])
+    found = clocks_table(Results(None, plain.config, {}, plain.tables | {"linearity": lines}))  # pyright: ignore
+    assert found.frame["R², optimizer time"].iloc[0] == 0.7
+    assert "Optimizer time: the sum" in found.caption

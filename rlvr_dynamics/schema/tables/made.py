@@ -58,13 +58,14 @@ TABLES = (
             "clock",
             "name",
             "axis on which the line was continued: `step` the step number, `path` the length of "
-            "the path; missing for methods without the choice",
+            "the path, `optimizer` the sum of the learning rates; missing for methods without the "
+            "choice",
         ),
         Column(
             "continuation",
             "name",
             "how the path was continued after the window: `power_law` of the step lengths in its "
-            "last two thirds, or `constant`, their mean; missing on the step number",
+            "last two thirds, or `constant`, their mean; missing on other clocks",
         ),
     ),
     table(

@@ -147,7 +147,9 @@ TABLES = (
             "clock",
             "name",
             "the positions of the steps: `step` their numbers, `path` the length of the path so "
-            "far, s(t) = Σ_{i≤t} ‖W_i − W_i-1‖ (only with even steps that all moved)",
+            "far, s(t) = Σ_{i≤t} ‖W_i − W_i-1‖ (only with even steps that all moved), `optimizer` "
+            "the sum of the learning rates so far (only where it is known and not in proportion to "
+            "the step number)",
         ),
         STEPS_COUNT,
         Column("slope", "norm per position", "a of the least-squares line c_1(t) = a t + b", B),

@@ -46,8 +46,8 @@ TABLES = (
         Column(
             "clock",
             "name",
-            "the positions of the points, as in `linearity`, the base at 0: `step`, or `path`, "
-            "that of the weight's own tensor",
+            "the positions of the points, as in `linearity`, the base at 0: `step`, `path` (of the "
+            "weight's own tensor) or `optimizer`",
         ),
         needed(
             "selection",
