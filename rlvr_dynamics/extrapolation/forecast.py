@@ -17,7 +17,7 @@ from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import one_thread_each
 
-OF_METHOD = ("uses_future", "clock", "continuation")
+OF_METHOD = ("uses_future", "clock", "continuation", "tensors_on_step")
 _PIECE = 1 << 18
 
 

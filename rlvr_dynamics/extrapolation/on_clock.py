@@ -1,6 +1,7 @@
 """Where a window's steps and its targets lie on the clock that a method is told to use."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from rlvr_dynamics.errors import TooLittle
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.rule import Window
 
+STAYS = "on the step number: "
+_COUNT = re.compile(rf"{STAYS}.*\((\d+) of \d+ tensors\)")
 FEWEST_FOR_POWER_LAW = 4  # steps of a window whose last two thirds have the three points of a slope
 
 CLOCK = {
@@ -70,13 +73,22 @@ def on_clock(
     try:
         ahead = continued_path(window.steps, lengths, targets, str(parameters["continuation"]))
     except ValueError as reason:
-        window.remarks.append(f"on the step number: {reason}")
+        window.remarks.append(f"{STAYS}{reason}")
         return window.steps.astype(np.float64), targets.astype(np.float64)
     path = np.cumsum(lengths)
     if path[-1] <= path[0]:
-        window.remarks.append("on the step number: no step but the first moved")
+        window.remarks.append(f"{STAYS}no step but the first moved")
         return window.steps.astype(np.float64), targets.astype(np.float64)
     return path, ahead
+
+
+def tensors_on_step(remarks: Iterable[str]) -> int:
+    """Return how many tensors of a forecast on the path stayed on the step number.
+
+    Args:
+        remarks: Of the prediction.
+    """
+    return sum(int(found[1]) for remark in remarks if (found := _COUNT.fullmatch(remark)))
 
 
 def _on_optimizer_time(window: Window, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ class Prediction:
         uses_future: Whether anything from the target step or later was used.
         moved: Number of parameters that the method predicts; the others stay unchanged.
         parameters: Number of parameters of the model.
+        remarks: What the method recorded, each with the number of tensors it is about.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Prediction:
     uses_future: bool
     moved: int
     parameters: int
+    remarks: tuple[str, ...] = ()
 
 
 def prediction_folder(out_root: Path, method: str, observe: int, step: int) -> Path:
@@ -56,6 +58,12 @@ def source_text(
     words = ", ".join(f"{key}={value}" for key, value in settings.items()) or "no settings"
     key = digest({"method": method, "settings": settings, **facts})[:16]
     return f"{label} ({method}: {words}) from {seen} [{key}]"
+
+
+def remarks_of(folder: Path) -> tuple[str, ...]:
+    """Return the remarks that a method left in the manifest of a finished prediction."""
+    manifest = read_manifest(folder)
+    return () if manifest is None else tuple(manifest["source"].split("; ")[1:])
 
 
 def made_before(folder: Path, source: str) -> str | None:

@@ -30,6 +30,7 @@ from rlvr_dynamics.extrapolation.stored import (
     Prediction,
     made_before,
     prediction_folder,
+    remarks_of,
     source_text,
 )
 from rlvr_dynamics.system.progress import bar
@@ -149,6 +150,7 @@ def stream_predictions(
             uses_future=foresees or target <= job.window.steps[-1],
             moved=job.moved,
             parameters=job.window.parameters,
+            remarks=remarks_of(folders[target]),
         )
         for target, identity in made.items()
     ]

@@ -24,8 +24,11 @@ def row_weights(
 ) -> np.ndarray:
     """Return A with prediction = W_0 + A M, shape (targets, T): the last column only."""
     weights = np.zeros((len(targets), len(window.steps)))
+    if is_norm(window.tensor):
+        weights[:, -1] = 1.0
+        return weights
     positions, ahead = on_clock(window, targets, parameters)
-    weights[:, -1] = 1.0 if is_norm(window.tensor) else ahead / positions[-1]
+    weights[:, -1] = ahead / positions[-1]
     return weights
 
 

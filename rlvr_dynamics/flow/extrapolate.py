@@ -1,11 +1,13 @@
 """The extrapolate stage: which method predicts which step from which window."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
+from rlvr_dynamics.extrapolation.on_clock import tensors_on_step
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.flow.outside import donor_of, donors, foreign_companions, given_records
 from rlvr_dynamics.flow.stage import Stage, sections
@@ -84,12 +86,28 @@ def extrapolate(run: Run, folder: Path) -> None:
     forecast = forecast_errors(trajectory, known, progress=True, threads=run.config.measure.threads)
     future = {made.method: made.uses_future for made, _ in rows}
     forecast["uses_future"] = [future[method] for method in forecast["method"]]
-    clocks = _clocks(settings)
-    for place, name in enumerate(("clock", "continuation")):
-        forecast[name] = [clocks.get(method, (None, None))[place] for method in forecast["method"]]
+    _add_clocks(forecast, settings, [made for made, _ in rows])
     write_parquet(folder / "forecast.parquet", forecast)
     write_parquet(folder / "index.parquet", index)
     _remove_others(folder, index)
+
+
+def _add_clocks(
+    forecast: "pd.DataFrame", settings: Extrapolation, made: Sequence[Prediction]
+) -> None:
+    """Add on which clock each prediction was continued, and how many tensors could not be."""
+    clocks = _clocks(settings)
+    stayed = {
+        (each.method, each.observe, each.step): tensors_on_step(each.remarks) for each in made
+    }
+    chosen = [clocks.get(method, (None, None)) for method in forecast["method"]]
+    keys = zip(forecast["method"], forecast["observe"], forecast["step"], strict=True)
+    forecast["clock"] = [clock for clock, _ in chosen]
+    forecast["continuation"] = [continuation for _, continuation in chosen]
+    forecast["tensors_on_step"] = [
+        stayed[key] if clock == "path" else math.nan
+        for key, (clock, _) in zip(keys, chosen, strict=True)
+    ]
 
 
 def _clocks(settings: Extrapolation) -> dict[str, tuple[str, str | None]]:

@@ -145,7 +145,7 @@ def forecast_table(results: Results) -> Table:
                 "observe": observe or None,
                 "step": step,
                 "method": results.method_name(method),
-                "clock": _clock(group),
+                "clock": _clock_in_words(groups[observe, step, method]),
                 "path": _path_ratio(results, group, observe, step),
                 "median skill": middle.value,
                 "quartiles": interval(middle.low, middle.high),
@@ -166,7 +166,8 @@ def forecast_table(results: Results) -> Table:
         "observed): median over tensors with their quartiles, and in how many tensors "
         f"it is above 0. {COUNTED} Cosine and magnitude ratio: predicted to true update from the "
         "base (the paper's appendix B: cosine 0.72 falling to 0.35, ratio 1.26 rising to 2.70). "
-        "Clock: the axis on which a line is continued, for methods with a choice. Path: predicted "
+        "Clock: the axis on which a line is continued, for methods with a choice; tensors whose "
+        "path cannot be continued, as they hardly moved, stay on the step number. Path: predicted "
         "over true length of the path Σ ‖W_t − W_t−1‖ from the base to the target, median over "
         "tensors; the prediction has the window alone, and steps beyond training have no true one.",
         pd.DataFrame(rows),
@@ -178,6 +179,16 @@ def forecast_table(results: Results) -> Table:
 def _clock(group: pd.DataFrame) -> str | None:
     here = known(group, "clock") if "clock" in group else group.head(0)
     return str(here["clock"].iloc[0]) if len(here) else None
+
+
+def _clock_in_words(group: pd.DataFrame) -> str | None:
+    """Name the clock, and count the tensors that stayed on the step number."""
+    clock, stayed = _clock(group), numbers(group, "tensors_on_step")
+    if not len(stayed) or not stayed[0]:
+        return clock
+    return (
+        f"{clock} ({integer(stayed[0])} of {group['tensor'].nunique()} tensors on the step number)"
+    )
 
 
 def _path_ratio(results: Results, group: pd.DataFrame, observe: int, step: int) -> float:

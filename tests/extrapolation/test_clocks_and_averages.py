@@ -8,7 +8,8 @@ from rlvr_dynamics.dynamics import linearity
 from rlvr_dynamics.dynamics.clock import continued_path, even_spacing, power_law, step_lengths
 from rlvr_dynamics.errors import TooLittle
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
-from tests.support.extrapolation_fixture import NORM, build, gaussian, load, stack, wandering
+from rlvr_dynamics.extrapolation.on_clock import tensors_on_step
+from tests.support.extrapolation_fixture import NORM, UP, build, gaussian, load, stack, wandering
 
 STEPS = tuple(range(1, 31))
 
@@ -113,6 +114,27 @@ def test_a_clock_that_cannot_be_computed_is_named(tmp_path):
         "no step but the first moved (5 of 5 tensors)"
         in (made.folder / "manifest.json").read_text()
     )
+    assert tensors_on_step(made.remarks) == 5
+
+
+def test_tensors_that_stay_on_the_step_number_are_counted_also_when_they_are_found_again(tmp_path):
+    """Two matrices rest after the first step, a third has too few steps for a power law."""
+    weights = wandering((1, 2, 3, 4, 5, 6))
+    resting = list(weights[0])[:2]
+    for step in (2, 3, 4, 5, 6):
+        for name in resting:
+            weights[step][name] = weights[1][name]
+        if step in (3, 4, 5):
+            weights[step][UP] = weights[2][UP]
+    trajectory = build(tmp_path / "run", weights)
+    for method, clock, count in (
+        ("relex", "path", 3),
+        ("relex", "step", 0),
+        ("weight_extrapolation", "path", 3),
+    ):
+        for _ in range(2):
+            (made,) = EXTRAPOLATORS[method].run(trajectory, 6, [9], tmp_path / clock, clock=clock)
+            assert tensors_on_step(made.remarks) == count, (method, clock)
 
 
 def warming(steps, warm_up=8):

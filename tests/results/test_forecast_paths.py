@@ -71,3 +71,13 @@ def test_a_table_of_an_earlier_version_has_no_clock():
     old.tables["forecast"] = old.tables["forecast"].drop(columns=["clock", "continuation"])
     assert path_ratios(old) is None
     assert forecast_table(old).frame["clock"].isna().all()
+
+
+def test_tensors_that_stayed_on_the_step_number_are_counted_in_the_table():
+    run = results()
+    table = run.tables["forecast"]
+    table["tensors_on_step"] = np.where(table["method"] == "relex_path", 1.0, np.nan)
+    table.loc[table["method"] == "relex_constant", "tensors_on_step"] = 0.0
+    shown = forecast_table(run).frame.set_index(["step", "method"])["clock"]
+    assert shown[40, "RELEX, path clock"] == "path (1 of 2 tensors on the step number)"
+    assert shown[40, "relex_constant"] == "path" and shown[40, "RELEX"] == "step"

@@ -67,6 +67,12 @@ TABLES = (
             "how the path was continued after the window: `power_law` of the step lengths in its "
             "last two thirds, or `constant`, their mean; missing on other clocks",
         ),
+        Column(
+            "tensors_on_step",
+            "count",
+            "tensors of the prediction whose path could not be continued, which were continued on "
+            "the step number; missing on other clocks",
+        ),
     ),
     table(
         "predictions/index.parquet",
