@@ -155,6 +155,7 @@ def over_tensors(
     column: str,
     *,
     null: str | float | None = None,
+    high: str = "",
     statistic: Callable[..., Array] = np.mean,
     unit: str = "matrices",
     facts: Callable[[Results, pd.DataFrame], str] = lambda _results, _rows: "",
@@ -165,6 +166,7 @@ def over_tensors(
         rows: One row per tensor.
         column: Column of the value; missing values are left out.
         null: Column of the null, or a constant if the null is known by definition, or None.
+        high: Column of the upper end of a tensor's own null; rows without it are not compared.
         statistic: `np.mean` or `np.median`.
         unit: What a row is.
         facts: What a reader should know about the rows with a value.
@@ -179,7 +181,15 @@ def over_tensors(
         by_definition = null if isinstance(null, float) else math.nan
         nulls = numbers(found, null) if isinstance(null, str) else np.empty(0)
         of_null = float(statistic(nulls, axis=0)) if len(nulls) else by_definition
-        return Measured(value, len(found), unit, of_null, spread=True).noted(facts(results, found))
+        above = None
+        if high and has(found, high):
+            compared = known(found, high)
+            beyond = values(compared, column) > values(compared, high)
+            above = (int(beyond.sum()), len(compared))
+        noted = f"{above[0]} of {above[1]} {unit} lie above their null's band" if above else ""
+        return Measured(value, len(found), unit, of_null, above, spread=True).noted(
+            noted, facts(results, found)
+        )
 
     return measure
 

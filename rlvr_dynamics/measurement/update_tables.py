@@ -107,7 +107,7 @@ def _rank_shares(labels: Table, m: int, n: int, dtype: str, updates: UpdateStati
     ranks = ranks_of(m, n)
     kept = list(ranks.values())
     ours = np.array([rank_shares(sigma, kept) for sigma in updates.spectrum])
-    null = np.mean([rank_shares(sigma, kept) for sigma in _gaussian(m, n)], axis=0)
+    null = np.array([rank_shares(sigma, kept) for sigma in _gaussian(m, n)])
     count = len(updates.spectrum_steps)
     return {
         "step": np.repeat(updates.spectrum_steps, len(kept)),
@@ -117,7 +117,8 @@ def _rank_shares(labels: Table, m: int, n: int, dtype: str, updates: UpdateStati
         "rank": list(ranks) * count,
         "k": kept * count,
         "norm_share": ours.reshape(-1),
-        "norm_share_null": np.tile(null, count),
+        "norm_share_null": np.tile(null.mean(axis=0), count),
+        "norm_share_null_high": np.tile(np.quantile(null, 0.975, axis=0), count),
         "dtype": dtype,
     }
 

@@ -35,6 +35,7 @@ from rlvr_dynamics.schema.tables import (
     SELECTIONS,
     WEIGHT_NULLS,
 )
+from rlvr_dynamics.statistics.intervals import weighted_quantile
 
 MOST_DRAWS = 40
 RUN = "run"
@@ -176,14 +177,14 @@ class _Selected:
             several = np.concatenate([each.several for each in courses], axis=1)
             chosen = several & (self.reach > PAPERS_MOVE)
         elif selection == "half":
-            middle = [quantile_of(row, self.weight, 0.5) for row in self.reach]
+            middle = [weighted_quantile(row, self.weight, 0.5) for row in self.reach]
             chosen = self.reach > np.array(middle)[:, None]
         self.keep = chosen & np.isfinite(self.r2)
 
     def quantile(self, draw: int, values: np.ndarray, share: float) -> float:
         """Return a quantile of the kept weights' finite values in a draw; NaN without any."""
         usable = self.keep[draw] & np.isfinite(values[draw])
-        return quantile_of(values[draw][usable], self.weight[usable], share)
+        return weighted_quantile(values[draw][usable], self.weight[usable], share)
 
     def scores(self) -> dict[str, np.ndarray]:
         """Return each of `LINEAR_SCORES` in every draw, shape (D,)."""
@@ -202,16 +203,3 @@ class _Selected:
         if not kept.any():
             return float("nan")
         return float(np.average(self.r2[draw][kept] > LINEAR_R2, weights=self.weight[kept]))
-
-
-def quantile_of(values: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Return the smallest value that a share of the weights does not exceed; NaN without any.
-
-    Args:
-        values: Shape (n,), finite.
-        weights: Shape (n,), positive.
-        share: From 0 to 1.
-    """
-    if not len(values):
-        return float("nan")
-    return float(np.quantile(values, share, weights=weights, method="inverted_cdf"))

@@ -192,8 +192,25 @@ def percentile_interval(
     return Interval(float(value), float(low), float(high))
 
 
+def weighted_quantile(
+    values: NDArray[np.floating], weights: NDArray[np.float64], share: float
+) -> float:
+    """Return the smallest value that a share of the weights does not exceed; NaN without any.
+
+    Args:
+        values: shape (n,), finite.
+        weights: shape (n,), positive.
+        share: From 0 to 1.
+    """
+    if not len(values):
+        return math.nan
+    return float(np.quantile(values, share, weights=weights, method="inverted_cdf"))
+
+
 def with_quartiles(
-    values: NDArray[np.float64], statistic: Callable[..., Any] = np.mean
+    values: NDArray[np.float64],
+    statistic: Callable[..., Any] = np.mean,
+    weights: NDArray[np.float64] | None = None,
 ) -> Interval:
     """Return a statistic of all the units there are, with their quartiles as the ends.
 
@@ -204,11 +221,17 @@ def with_quartiles(
     Args:
         values: shape (n,), finite; empty gives NaN.
         statistic: Called with an array and `axis` (`np.mean`, `np.median`).
+        weights: shape (n,), positive, of units of different sizes: their weighted mean takes the
+            place of `statistic`, and half of the weight lies between the ends.
     """
     if not len(values):
         return UNDEFINED
-    value = float(statistic(values, axis=0))
+    sized = weights is not None
+    value = float(np.average(values, weights=weights) if sized else statistic(values, axis=0))
     if np.array_equal(np.unique(values), (0.0, 1.0)):
         return Interval(value, math.nan, math.nan)
+    if weights is not None:
+        low, high = (weighted_quantile(values, weights, share) for share in (0.25, 0.75))
+        return Interval(value, low, high)
     low, high = np.quantile(values, [0.25, 0.75])
     return Interval(value, float(low), float(high))

@@ -27,6 +27,8 @@ def test_it_is_the_share_of_all_weights_by_the_papers_rule():
     shares = {"changed_share": [1.0, 0.8], "bfloat16_changed_share": [0.1, 0.5]}
     found = measured(shares | {"bfloat16_differing_share": [0.2, 0.5]}, SIZES)
     assert found.value.value == pytest.approx(1 - (900 * 0.1 + 100 * 0.5) / 1000)
+    # Half of the weights, not of the tensors, lies between the ends.
+    assert found.value[1:] == pytest.approx((0.9, 0.9))
     assert (found.n, found.n_unit) == (2, "tensors")
     assert found.facts == (
         "2.0 % equal the base's in float32",

@@ -102,3 +102,16 @@ def test_weights_that_noise_draws_as_straight_show_nothing(optimizer, verdict):
     run = cell("run", weight_lines=weight_lines(optimizer_above_share_null_mean=optimizer))
     found = judge(BY_ID["F11"], [run])
     assert found.verdict == verdict and found.null == optimizer
+
+
+@pytest.mark.parametrize(("above", "verdict"), [(3, HOLDS), (2, INCONCLUSIVE), (None, HOLDS)])
+def test_a_share_of_the_norm_counts_only_above_what_gaussian_matrices_scatter_to(above, verdict):
+    """Five matrices of 1.2 times chance, of which some have a null that reaches 1.3 times."""
+    shares = {"step": 9, "rank": "1", "norm_share": 0.12, "norm_share_null": 0.1}
+    rows = pd.DataFrame([{"tensor": f"t{i}", "module": "q_proj", **shares} for i in range(5)])
+    if above is not None:
+        rows["norm_share_null_high"] = [0.11] * above + [0.13] * (5 - above)
+    found = judge(BY_ID["A6"], [cell("run", rank_shares=rows)])
+    assert found.value.value == pytest.approx(1.2) and found.verdict == verdict
+    counted = f"{above} of 5 matrices lie above their null's band" in found.notes
+    assert counted == (above is not None)

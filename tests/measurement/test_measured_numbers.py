@@ -355,6 +355,21 @@ def test_triples_of_the_chosen_steps(stored, name):
 
 
 @pytest.mark.parametrize("name", MATRICES)
+def test_the_share_of_gaussian_matrices_has_an_upper_end(stored, name):
+    rows = stored.of("rank_shares", name).set_index("rank")
+    m, n = SHAPES[name]
+    spectra = np.linalg.svd(
+        np.random.default_rng(4).standard_normal((4000, m, n)), compute_uv=False
+    )
+    for label in ("1", "50%"):
+        row = rows.loc[[label]].iloc[-1]
+        shares = np.linalg.norm(spectra[:, : row["k"]], axis=1) / np.linalg.norm(spectra, axis=1)
+        below = np.mean(shares < row["norm_share_null_high"])
+        assert 0.8 < below <= 1.0, label  # of 16 draws
+        assert row["norm_share_null"] < row["norm_share_null_high"] < 1.0
+
+
+@pytest.mark.parametrize("name", MATRICES)
 def test_spectra_of_steps_evenly_spread_with_the_last(stored, name):
     rows, ranks = stored.of("rank_shares", name), stored.of("update_rank", name)
     m, n = SHAPES[name]

@@ -178,7 +178,8 @@ def _updates(column: Column) -> dict[str, pd.DataFrame]:
             share = growth * column(f"share_{rank}", count)
             null = growth * column(f"share_{rank}_null", count)
             return {"norm_share": lacking(share, 2) if rank == "1%" else share} | {
-                "norm_share_null": null
+                "norm_share_null": null,
+                "norm_share_null_high": 1.005 * null,
             }
 
         shares.append(_by_step(frame, (EARLIER, FINAL), kept))
