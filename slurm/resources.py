@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from rlvr_dynamics.estimates.hours import training_hours
-from rlvr_dynamics.estimates.memory import IN_STEP_BYTES, memory
+from rlvr_dynamics.estimates.memory import in_step_bytes, memory
 from rlvr_dynamics.estimates.scoring import engines_of, scoring
 from rlvr_dynamics.estimates.shapes import shape_of
 from rlvr_dynamics.schema import STAGES, RunConfig
@@ -126,7 +126,7 @@ def memory_gib(job: str, config: RunConfig) -> int:
         workers = max(trainer.gpus_per_node, 1)
         held = memory(config).host
         if trainer.device == "cpu":
-            held += (LOADED_BYTES + 2 * IN_STEP_BYTES) * count
+            held += (LOADED_BYTES + 2 * in_step_bytes(config)) * count
         return math.ceil(held / GIB) + 2 * PROCESS_GIB + WORKER_GIB * workers
     if job == "score":
         settings, engines = config.scoring, engines_of(config)

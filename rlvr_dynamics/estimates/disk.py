@@ -1,12 +1,17 @@
-"""Weights on disk, counted from the shapes. N parameters, C parameters of PPO's critic."""
+"""Weights on disk, counted from the shapes.
+
+Legend: N parameters, C parameters of PPO's critic, p bytes of a policy's parameter in a saved state
+(`state_bytes`): 12 with AdamW, 8 or 4 with SGD.
+"""
 
 from dataclasses import dataclass
 
 from rlvr_dynamics.estimates.shapes import (
-    BETWEEN_STEPS_BYTES,
+    ADAM_STATE_BYTES,
     DTYPE_BYTES,
     critic_count,
     shape_of,
+    state_bytes,
 )
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.model_id import BASE, LOGITS, REAL
@@ -29,7 +34,7 @@ class Disk:
     Attributes:
         base: The model before training, N in the checkpoints' dtype.
         checkpoints: One per step, N in the checkpoints' dtype each.
-        states: For a resume: 12 (N + C) for each kept state and the one being written, or for as
+        states: For a resume: p N + 12 C for each kept state and the one being written, or for as
             many as the steps have, from every copy of the training state, as each GPU saves its
             part; where checkpoints are bfloat16 also the float32 copy of N that verl saves first.
         predictions: N in the checkpoints' dtype for each predicted and rebuilt step.
@@ -59,7 +64,7 @@ class Save:
 
     Attributes:
         weights: The gathered model, 4 N, which rank 0 writes alone; every step.
-        state: For a resume: 12 (N + C) from every copy of the training state, each rank its part.
+        state: For a resume: p N + 12 C from every copy of the training state, each rank its part.
         every: Steps from one state to the next.
     """
 
@@ -92,7 +97,7 @@ def save(config: RunConfig) -> Save:
     copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
     return Save(
         weights=4 * weights,
-        state=BETWEEN_STEPS_BYTES * (weights + critic) * copies,
+        state=(state_bytes(config) * weights + ADAM_STATE_BYTES * critic) * copies,
         every=trainer.save_state_every,
     )
 

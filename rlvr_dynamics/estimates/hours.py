@@ -20,10 +20,14 @@ from rlvr_dynamics.estimates.lengths import (
 )
 from rlvr_dynamics.estimates.memory import memory
 from rlvr_dynamics.estimates.ranges import Range
-from rlvr_dynamics.estimates.shapes import critic_count, shape_of
+from rlvr_dynamics.estimates.shapes import (
+    ADAM_STATE_BYTES,
+    FLOAT_BYTES,
+    critic_count,
+    shape_of,
+    state_bytes,
+)
 from rlvr_dynamics.schema import Architecture, RunConfig
-
-UPDATE_BYTES = 28  # Adam reads weight, gradient and two moments and writes three of them, float32
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Work:
         filtered: Whether dynamic sampling drops some.
         updates: Optimizer updates of the policy in a step.
         critic_updates: The critic's.
+        update_bytes: Bytes that an update of the policy moves per parameter (`update_bytes`).
         reference: Whether there is a KL term.
         prompt: Tokens of a prompt.
         saved_bytes: Bytes saved per step.
@@ -116,6 +121,7 @@ class Work:
     filtered: bool
     updates: int
     critic_updates: int
+    update_bytes: int
     reference: bool
     prompt: float
     saved_bytes: float
@@ -128,8 +134,9 @@ class Work:
         Generating and validating are `Engine.seconds` for an engine's share of the samples (and
         candidates). Passes take their operations / (G F utilisation): log-probabilities 2 N T, the
         reference's 2 N T, values 2 C T; training 8 N T and 8 C T (6 and the recomputed forward
-        pass). Each update moves 28 N / S bytes of state on every GPU, one of the critic 28 C / S.
-        Left out: attention's own operations, moving offloaded state, rewards, the start of a job.
+        pass). Each update moves 28 N / S bytes of AdamW's state on every GPU (of SGD's 20 or 12),
+        one of the critic 28 C / S. Left out: attention's own operations, moving offloaded state,
+        rewards, the start of a job.
         """
         parameters, tokens = self.shape.parameters, self.samples * (self.prompt + length.mean)
         engine = Engine(
@@ -146,7 +153,8 @@ class Work:
         rate = self.gpus * self.card.flops * speed.utilisation
         passes = (4 if self.reference else 2) * parameters + 2 * self.critic
         trained = parameters + self.critic
-        state = UPDATE_BYTES * (self.updates * parameters + self.critic_updates * self.critic)
+        state = self.update_bytes * self.updates * parameters
+        state += update_bytes(ADAM_STATE_BYTES) * self.critic_updates * self.critic
         return Step(
             generating=engine.seconds(sampled * share, self.prompt, length),
             scoring=passes * tokens / rate,
@@ -155,6 +163,15 @@ class Work:
             saving=self.saved_bytes / speed.disk,
             validating=self.validations * validation,
         )
+
+
+def update_bytes(kept: int) -> int:
+    """Bytes per parameter that an update moves: it reads state and gradient, and writes the state.
+
+    Args:
+        kept: Bytes of the state, which has the weight in it.
+    """
+    return 2 * kept + FLOAT_BYTES
 
 
 def work_of(config: RunConfig) -> Work:
@@ -173,6 +190,7 @@ def work_of(config: RunConfig) -> Work:
         filtered=algorithm.dynamic_sampling,
         updates=trainer.updates_per_rollout,
         critic_updates=trainer.critic_updates_per_rollout,
+        update_bytes=update_bytes(state_bytes(config)),
         reference=algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0,
         prompt=min(PROMPT_TOKENS, trainer.max_prompt_tokens),
         saved_bytes=save(config).bytes_per_step,

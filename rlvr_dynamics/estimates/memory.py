@@ -1,23 +1,25 @@
 """Memory of training with verl, on the GPUs and on the host, and whether it fits.
 
 Legend: N parameters, C parameters of PPO's critic, L layers, h hidden size, V vocabulary,
-S GPUs that share one copy of the training state, tokens of one pass (`Trainer.tokens_per_pass`).
+S GPUs that share one copy of the training state, tokens of one pass (`Trainer.tokens_per_pass`),
+p bytes of a policy's parameter between steps (`state_bytes`): 12 with AdamW, 8 or 4 with SGD.
 """
 
 from dataclasses import dataclass
 
 from rlvr_dynamics.estimates.shapes import (
-    BETWEEN_STEPS_BYTES,
+    ADAM_STATE_BYTES,
     DTYPE_BYTES,
+    FLOAT_BYTES,
     GIB,
     critic_count,
     pinned_share,
     shape_of,
+    state_bytes,
 )
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.training.verl_command import without_flash_attention
 
-IN_STEP_BYTES = 16  # float32 weight, both moments of Adam and the float32 gradient
 LOGIT_COPIES = 2  # logits and their gradient; flash-attn's cross entropy makes no other
 MORE_LOGIT_COPIES = 2  # without it log-softmax and its gradient; with an entropy bonus its own two
 REDUCED_BYTES = 4  # the float32 copy of a gradient that is reduced over the GPUs
@@ -31,7 +33,7 @@ class Memory:
     """Bytes that training with verl needs, per GPU, and on the host per node.
 
     Attributes:
-        state: Float32 weights, gradients and both moments of the actor: 16 N / S.
+        state: Float32 weights, gradients and what the optimizer keeps of the actor: (p + 4) N / S.
         critic: What PPO's critic adds to it at the actor's peak: 12 C / S; with offloading 0.
         gathered: Two layers, embedding and head as FSDP gathers them, and the gradient of the
             larger of a layer and the head, as computed and in the float32 in which it is reduced.
@@ -39,7 +41,7 @@ class Memory:
             tokens x h x L), and the inner values of the one layer that is computed again.
         logits: 2 copies of tokens x V; 2 more without flash-attn and 2 with an entropy bonus, one
             more at a temperature other than 1.
-        between: State of actor and critic while vLLM generates: 12 (N + C) / S; offloaded 0.
+        between: State of actor and critic while vLLM generates: (p N + 12 C) / S; offloaded 0.
         rollout: vLLM's share of the card: weights, cache and its own activations.
         cache_tokens: Tokens for which the cache inside that share has room, in one engine.
         host: On a node: offloaded state and the reference model (verl keeps it there, float32),
@@ -89,17 +91,26 @@ def memory(config: RunConfig) -> Memory:
     room = rollout - ENGINE_BYTES - compute * actor // trainer.tensor_parallel
     cached = 2 * compute * shape.layers * shape.kv_heads * shape.head_dim / trainer.tensor_parallel
     return Memory(
-        state=IN_STEP_BYTES * actor // trainer.shard,
-        critic=held * BETWEEN_STEPS_BYTES * critic // trainer.shard,
+        state=in_step_bytes(config) * actor // trainer.shard,
+        critic=held * ADAM_STATE_BYTES * critic // trainer.shard,
         gathered=compute * (2 * layer + (1 if shape.tied else 2) * head)
         + (compute + REDUCED_BYTES) * max(layer, head),
         activations=compute * tokens * (shape.hidden * shape.layers + inner),
         logits=_logit_copies(config) * compute * tokens * shape.vocabulary,
-        between=held * BETWEEN_STEPS_BYTES * (actor + critic) // trainer.shard,
+        between=held * _between(config, actor, critic) // trainer.shard,
         rollout=rollout,
         cache_tokens=max(0, int(room / cached)),
         host=_host(config, actor, critic),
     )
+
+
+def in_step_bytes(config: RunConfig) -> int:
+    """Bytes per parameter of the policy in a step: its state and the float32 gradient."""
+    return state_bytes(config) + FLOAT_BYTES
+
+
+def _between(config: RunConfig, actor: int, critic: int) -> int:
+    return state_bytes(config) * actor + ADAM_STATE_BYTES * critic
 
 
 def _logit_copies(config: RunConfig) -> int:
@@ -113,7 +124,7 @@ def _host(config: RunConfig, actor: int, critic: int) -> int:
     on_node = min(1.0, trainer.gpus_per_node / trainer.shard)
     copies = max(1, trainer.gpus_per_node // trainer.shard)
     reference = actor if algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0 else 0
-    offloaded = BETWEEN_STEPS_BYTES * (actor + critic) if trainer.offload else 0
+    offloaded = _between(config, actor, critic) if trainer.offload else 0
     pinned = (offloaded + 4 * reference) * pinned_share(shape, trainer.shard)
     whole = trainer.gpus_per_node if shape.tied else copies
     return int(pinned * on_node * copies) + 4 * actor * max(1, whole)

@@ -1,12 +1,26 @@
 """How large a model is: its shapes and what an element of it takes."""
 
-from rlvr_dynamics.schema import Algorithm, Architecture, HubModel, TinyModel
+from rlvr_dynamics.schema import Algorithm, Architecture, HubModel, RunConfig, TinyModel
+from rlvr_dynamics.schema.optimizers import optimizer_keys
 from rlvr_dynamics.training.tiny_base import architecture
 
 GIB = 2**30
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "fp32": 4, "bf16": 2, "fp16": 2}
-BETWEEN_STEPS_BYTES = 12  # float32 weight and Adam's two moments; also what a saved state holds
+FLOAT_BYTES = 4
+ADAM_STATE_BYTES = 3 * FLOAT_BYTES  # weight and both moments, of the critic and most policies
+
+
+def state_bytes(config: RunConfig) -> int:
+    """Bytes per parameter that training keeps of the policy between steps, and saves: p.
+
+    The float32 weight with both moments of AdamW, or the one buffer of SGD's momentum; without
+    momentum torch's SGD keeps none. An optimizer that is not known here counts as AdamW.
+    """
+    found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
+    if found is None or found.name == "adamw":
+        return ADAM_STATE_BYTES
+    return FLOAT_BYTES * (1 + (found.betas[0] > 0.0))
 
 
 def critic_count(shape: Architecture, algorithm: Algorithm) -> int:

@@ -4,6 +4,7 @@ import pytest
 
 from rlvr_dynamics import config
 from rlvr_dynamics.estimates.disk import disk, prediction_count, save
+from rlvr_dynamics.estimates.hours import work_of
 from rlvr_dynamics.estimates.memory import memory, misfits
 from rlvr_dynamics.estimates.shapes import critic_count, pinned_share, shape_of
 from rlvr_dynamics.schema import Architecture, Critic, RunConfig
@@ -142,6 +143,33 @@ def with_critic(made: RunConfig) -> RunConfig:
 
 def with_reference(made: RunConfig, **coefficients: float) -> RunConfig:
     return made.model_copy(update={"algorithm": made.algorithm.model_copy(update=coefficients)})
+
+
+def with_sgd(made: RunConfig, momentum: float, *overrides: str) -> RunConfig:
+    chosen = {"optimizer": "sgd", "betas": (momentum, 0.999)}
+    trainer = made.trainer.model_copy(update={"verl_overrides": overrides})
+    algorithm = made.algorithm.model_copy(update=chosen)
+    return made.model_copy(update={"algorithm": algorithm, "trainer": trainer})
+
+
+@pytest.mark.parametrize(("momentum", "buffers"), [(0.9, 1), (0.0, 0)])
+def test_sgd_keeps_one_buffer_of_momentum_or_none_and_the_critic_both_moments(momentum, buffers):
+    kept = 4 * (1 + buffers)
+    for offload in (False, True):
+        made = with_sgd(with_critic(small(offload=offload)), momentum)
+        need = memory(made)
+        assert need.state == (kept + 4) * TOTAL // 4
+        assert save(made).state == kept * TOTAL + 12 * CRITIC
+        if offload:
+            assert need.host == int((kept * TOTAL + 12 * CRITIC) * PINNED) + 4 * TOTAL
+        else:
+            assert need.between == (kept * TOTAL + 12 * CRITIC) // 4
+            assert need.critic == 12 * CRITIC // 4
+    assert work_of(with_sgd(small(), momentum)).update_bytes == 8 * (1 + buffers) + 4
+    assert work_of(small()).update_bytes == 28
+    # What verl is told in its own words counts: here that it is AdamW after all.
+    key = "actor_rollout_ref.actor.optim.optimizer"
+    assert memory(with_sgd(small(), momentum, f"{key}=AdamW")).state == 16 * TOTAL // 4
 
 
 def test_memory_of_a_training_pass():

@@ -44,6 +44,7 @@ WORK = Work(
     filtered=False,
     updates=2,
     critic_updates=2,
+    update_bytes=28,
     reference=False,
     prompt=100,
     saved_bytes=3e9,

@@ -67,6 +67,7 @@ class Published:
             filtered=False,
             updates=self.updates,
             critic_updates=0,
+            update_bytes=28,
             reference=self.reference,
             prompt=PROMPT_TOKENS,
             saved_bytes=0,
