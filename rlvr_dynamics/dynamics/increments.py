@@ -54,10 +54,12 @@ def drift_share(cosines: np.ndarray) -> float:
     """Return the share of the increments' squared length that is one constant drift.
 
     Steps d_t = |d_t| (sqrt(ρ) e + sqrt(1 - ρ) n_t) along one unit vector e, with noise n_t that is
-    uncorrelated over more than `PLATEAU_LAG` steps, have the mean cosine ρ at such lags.
+    uncorrelated over more than `PLATEAU_LAG` steps, have the mean cosine ρ at such lags. Noise with
+    a mean cosine c there gives ρ + (1 - ρ) c, and no drift gives c: the share that the noise's own
+    correlations have.
 
     Args:
-        cosines: Of `increment_cosines`, shape (T, T).
+        cosines: Of `increment_cosines`, or correlations of noise, shape (T, T).
 
     Returns:
         ρ, the mean cosine over all pairs at least `PLATEAU_LAG` apart, at least 0; NaN where no

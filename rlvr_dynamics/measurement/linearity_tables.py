@@ -80,6 +80,7 @@ def scores_with_nulls(
         explained |= {
             f"optimizer_null_autocorrelation_{lag}": autocorrelation(noise, lag) for lag in LAGS
         }
+        explained["optimizer_null_drift_share"] = drift_share(noise)
     explained["optimizer_drift_share"] = share
     drawn = {"draws": settings.draws, "seed": settings.seed}
     first = np.arange(count) == 0

@@ -133,6 +133,7 @@ def optimizer_table(results: Results) -> Table:
     noise = {
         "steps": f"null: {NULL_NAMES['optimizer']}",
         **{f"lag {lag}": median(first, f"optimizer_null_autocorrelation_{lag}") for lag in LAGS},
+        "drift share": median(first, "optimizer_null_drift_share"),
     }
     formats: dict[str, Formatter] = {heading: number for heading in row if heading != "steps"}
     formats |= {"tensors": integer, "drift share": per_cent}
@@ -143,7 +144,7 @@ def optimizer_table(results: Results) -> Table:
         "every update moves every weight by the learning rate in one direction; a dash where the "
         "rate is not known or the optimizer is not Adam. Lags: mean cosine of increments so many "
         "saved steps apart, and what the optimizer's noise has. Drift share: the mean cosine at 30 "
-        "steps and more.",
+        "steps and more, of the run without subtracting what the optimizer's memory gives.",
         pd.DataFrame([row, noise]),
         formats,
     )

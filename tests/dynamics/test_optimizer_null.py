@@ -195,3 +195,21 @@ def test_short_and_resting_trajectories_have_no_drift_share():
     resting = increment_cosines(np.zeros((3, 3)))
     assert np.isnan(resting).all()
     assert np.isnan(autocorrelation(resting, 1))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9, 0.99])
+def test_what_memory_alone_gives_as_a_drift_is_known_in_closed_form(decay):
+    """m_t = Σ β^(t-j) g_j from moments of zero: corr(m_s, m_t) = β^(t-s) √((1-β^2s) / (1-β^2t))."""
+    count = 60
+    early, late = np.triu_indices(count, 30)
+    sizes = (1 - decay ** (2.0 * (early + 1))) / (1 - decay ** (2.0 * (late + 1)))
+    exact = np.mean(decay ** (late - early) * np.sqrt(sizes))
+    found = drift_share(noise_correlation(count, Optimizer(decay, None)))
+    assert found == pytest.approx(exact, abs=0.004)
+    assert found == pytest.approx({0.0: 0.0, 0.9: 0.02, 0.99: 0.35}[decay], abs=0.005)
+    # Adam's bias correction only scales the steps; its second moment hardly matters.
+    adam = drift_share(noise_correlation(count, Optimizer(decay)))
+    assert adam == pytest.approx(exact, abs=0.05 if decay == 0.99 else 0.01)
+    # A drift of 0.2 is read as 0.2 and a part of the memory.
+    seen = drift_share(with_drift(noise_correlation(count, Optimizer(decay, None)), 0.2))
+    assert seen == pytest.approx(0.2 + 0.8 * found, abs=1e-9)

@@ -10,6 +10,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rlvr_dynamics.dynamics import (
     gaussian_spectrum,
@@ -238,3 +239,22 @@ def test_optimizer_time_is_a_clock_of_its_own_where_it_is_not_the_step_number(
         assert slope == pytest.approx((at[60] - at[10]) / (3 * (sums[60] - sums[10])), rel=1e-3)
     gap = replace(record, learning_rates={step: 1.0 * step for step in range(1, 50)})
     assert max(gap.times) == 49 and gap.times[2] == 9.0
+
+
+def test_the_share_of_a_drift_stands_beside_what_memory_alone_gives(tmp_path):
+    """β1 = 0 remembers nothing, SGD's momentum of 0.98 more than half over 30 steps."""
+    steps = range(1, 34)
+    generator = torch.Generator().manual_seed(7)
+    weights = {0: {UP: torch.zeros(SHAPES[UP])}}
+    for step in steps:
+        moved = torch.randn(SHAPES[UP], generator=generator)
+        weights[step] = {UP: weights[step - 1][UP] + moved}
+    trajectory = build(tmp_path, weights)
+    for decay, low, high in ((0.0, 0.0, 0.02), (0.98, 0.15, 0.5)):
+        record = OptimizerRecord(beta1=decay, beta2=None)
+        settings = MeasureSettings(draws=20, directions=False, optimizer=record)
+        measure(trajectory, settings, tmp_path / "m", progress=False)
+        svd = pd.read_parquet(tmp_path / "m" / "trajectory_svd.parquet")
+        first = svd[svd["index"] == 1].iloc[0]
+        assert low <= first["optimizer_null_drift_share"] <= high
+        assert first["optimizer_drift_share"] < 0.1

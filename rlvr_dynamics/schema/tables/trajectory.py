@@ -133,7 +133,15 @@ TABLES = (
             "optimizer_drift_share",
             "share",
             f"mean cosine of all increments at least {PLATEAU_LAG} saved steps apart, at least "
-            "0: the share of their squared length that is one constant drift",
+            "0: the share of their squared length that is one constant drift. The optimizer's own "
+            "memory is not subtracted: ρ is read as ρ + (1 − ρ) `optimizer_null_drift_share`",
+        ),
+        Column(
+            "optimizer_null_drift_share",
+            "share",
+            "the same, expected of the steps of the run's optimizer on noise and its weight decay: "
+            "about the mean of β1^lag over these pairs, for 60 steps of one update 0.02 at β1 = "
+            "0.9 and 0.35 at 0.99",
         ),
         DRAWS,
         SEED,
