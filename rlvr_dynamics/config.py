@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.overrides import as_typed
+from rlvr_dynamics.schema.overrides import as_typed, below_null
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -91,7 +91,8 @@ def _composed(overrides: list[str]) -> "DictConfig":
         )
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            return compose("config", overrides=[as_typed(item, RunConfig) for item in overrides])
+            typed = [below_null(as_typed(item, RunConfig), RunConfig) for item in overrides]
+            return compose("config", overrides=typed)
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(error, overrides) from error
 
@@ -205,11 +206,14 @@ def _validate(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key also leaves the one that was meant missing.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         location = tuple(part for part in first["loc"] if part not in ("tiny", "hub", "arithmetic"))
         key = ".".join(str(part) for part in location) or "configuration"
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key", way_out=_allowed(key)) from error
+        if first["type"] == "missing":
+            raise UserError(f"{key} has no value", way_out=f"set it: {key}=...") from error
         wanted = str(first.get("ctx", {}).get("error", "")) or first["msg"]
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "value_error":

@@ -1,6 +1,6 @@
 """The values of a base and its steps, read tensor by tensor and verified while reading."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -11,6 +11,8 @@ from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
 from rlvr_dynamics.dynamics import beside_rounded
+
+_BLOCK_ELEMENTS = 1 << 22
 
 
 class StepValues:
@@ -64,6 +66,12 @@ class StepValues:
         values = torch.empty(stop - start, dtype=TORCH_DTYPES[self.dtypes[name]])
         self.read_elements(step, name, start, values)
         return values
+
+    def blocks(self, step: int, name: str) -> Iterator[tuple[int, Tensor]]:
+        """Yield a flattened tensor block by block, as (position of its first element, values)."""
+        size = self.numel(name)
+        for start in range(0, size, _BLOCK_ELEMENTS):
+            yield start, self.elements(step, name, start, min(size, start + _BLOCK_ELEMENTS))
 
     def read_elements(self, step: int, name: str, start: int, out: Tensor) -> None:
         """Read elements of a flattened tensor into contiguous memory of its dtype.

@@ -17,9 +17,11 @@ from rlvr_dynamics.checkpoints.cast import (
 )
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import write_manifest
-from rlvr_dynamics.checkpoints.layout import Layout
-from rlvr_dynamics.checkpoints.shards import read_layout
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
+from rlvr_dynamics.checkpoints.merge import write_merged
+from rlvr_dynamics.checkpoints.shards import read_layout, read_shard
 from rlvr_dynamics.checkpoints.tying import vocabulary_of
+from rlvr_dynamics.checkpoints.weight_files import ADAPTER, holds_adapter
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.system.atomic import full_disk_is_a_user_error, write_text
 from rlvr_dynamics.system.hardware import free_bytes
@@ -45,6 +47,7 @@ class VerlRun:
         critic: bool,
         steps: int,
         state_every: int = 1,
+        adapters: int = 0,
     ) -> None:
         """Name the folders and read the base's layout.
 
@@ -57,13 +60,15 @@ class VerlRun:
             critic: Whether the run trains a value model, whose state a resume also needs.
             steps: Number of the last step.
             state_every: verl saves what a resume needs at multiples of it, the model at every step.
+            adapters: Elements of LoRA's adapters, which verl then saves in place of the model; they
+                are published merged into the base. 0 without LoRA.
 
         Raises:
             UserError: The base is not stored in `dtype`.
         """
         self.verl, self.published, self.keep_states = verl, published, keep_states
         self.base, self.dtype, self.critic = read_layout(base), dtype, critic
-        self.steps, self.state_every = steps, state_every
+        self.steps, self.state_every, self.adapters = steps, state_every, adapters
         if self.base.dtype != dtype:
             raise UserError(
                 f"the base is stored in {self.base.dtype}, its checkpoints would be in {dtype}",
@@ -135,7 +140,8 @@ class VerlRun:
         """Check that the next save fits on the disk.
 
         The training state is assumed as large as the last one; the gathered weights follow from
-        the base. What verl has already written of the next save is not counted again.
+        the base, or from the number of adapters. What verl has already written of the next save is
+        not counted again.
 
         Raises:
             UserError: It does not fit.
@@ -153,10 +159,13 @@ class VerlRun:
 
     def next_save_bytes(self, saved: int) -> int:
         """Bytes needed by the save after step `saved`, before anything older is removed."""
-        gathered = stored_bytes(self.base, GATHERED_DTYPE)
-        cast = 0 if self.dtype == GATHERED_DTYPE else stored_bytes(self.base, self.dtype)
-        state = 0 if (saved + 1) % self.state_every else self._state_bytes(gathered)
-        return state + gathered + cast
+        whole = stored_bytes(self.base, GATHERED_DTYPE)
+        gathered = self.adapters * ITEM_BYTES[GATHERED_DTYPE] or whole
+        as_saved = self.dtype == GATHERED_DTYPE and not self.adapters
+        rewritten = 0 if as_saved else stored_bytes(self.base, self.dtype)
+        trained = gathered + (whole if self.critic else 0)
+        state = 0 if (saved + 1) % self.state_every else self._state_bytes(trained)
+        return state + gathered + rewritten
 
     def prepare_resume(self, logged: Collection[int]) -> int:
         """Find the step to continue from and point verl at it.
@@ -219,11 +228,11 @@ class VerlRun:
         saved = self.saved_step()
         return (step for step in self._saved_steps() if step <= saved and self._holds_state(step))
 
-    def _state_bytes(self, gathered: int) -> int:
-        """Bytes of the newest state; before the first one, from the model's size."""
+    def _state_bytes(self, trained: int) -> int:
+        """Bytes of the newest state; before the first one, from those of the trained weights."""
         newest = next(self._with_state(), None)
         if newest is None:
-            return (2 if self.critic else 1) * STATE_COPIES * gathered
+            return STATE_COPIES * trained
         folder = self._state(newest)
         # The gathered weights are counted separately, whether published or not.
         return _bytes_below(folder) - _bytes_below(folder / "actor" / "huggingface")
@@ -247,6 +256,15 @@ class VerlRun:
         return all(zipfile.is_zipfile(file) for file in needed)
 
     def _publish(self, step: int, folder: Path, target: Path) -> None:
+        if holds_adapter(folder):
+            shard = read_shard(folder / ADAPTER)
+            self._check_finite(
+                step, Layout(folder, {ADAPTER: shard}, dict.fromkeys(shard.entries, ADAPTER))
+            )
+            with full_disk_is_a_user_error(target):
+                write_merged(self.base, folder, target, step=step, origin="verl, LoRA merged")
+                shutil.rmtree(folder)
+            return
         layout = read_layout(folder)
         self._check(step, layout)
         with full_disk_is_a_user_error(target):
@@ -282,6 +300,9 @@ class VerlRun:
                 f"step {step}: verl saved {layout.dtype}, from which {self.dtype} cannot be had; "
                 "leave actor.fsdp_config.model_dtype at fp32, or set trainer.checkpoint_dtype"
             )
+        self._check_finite(step, layout)
+
+    def _check_finite(self, step: int, layout: Layout) -> None:
         bad = first_not_finite(layout)
         if bad is not None:
             raise StageFailed(

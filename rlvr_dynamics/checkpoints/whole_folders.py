@@ -10,7 +10,6 @@ from rlvr_dynamics.checkpoints.tying import head_is_own
 from rlvr_dynamics.checkpoints.weight_files import INDEX
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 
-_PIECE = 1 << 22
 _TOKENIZERS = ("tokenizer", "vocab", "spiece", "tekken")
 
 
@@ -48,9 +47,8 @@ def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
         layout=trajectory.template,
     ) as writer:
         for name in trajectory.names:
-            for start in range(0, trajectory.numel(name), _PIECE):
-                stop = min(trajectory.numel(name), start + _PIECE)
-                writer.write_elements(name, start, trajectory.elements(step, name, start, stop))
+            for start, values in trajectory.blocks(step, name):
+                writer.write_elements(name, start, values)
         trajectory.settle()
     return target
 

@@ -10,6 +10,7 @@ from rlvr_dynamics.claims.claim import (
     Claim,
     Threshold,
     by_other_means,
+    by_rl_of_every_weight,
 )
 from rlvr_dynamics.claims.measures import over_tensors, table
 from rlvr_dynamics.claims.quoted import Quoted, quote
@@ -77,7 +78,8 @@ def _norm_share(id: str, rank: str, metric: str) -> Claim:
         "Gaussian matrices of the same shape; most matrices must lie above the 97.5 % quantile of "
         "theirs",
         Threshold(">", CLEARLY_ABOVE),
-        needs="needs the measure stage",
+        needs="needs the measure stage, and a training of every weight",
+        fits=by_rl_of_every_weight,
         measure=over_tensors(rows, "times", null=1.0, high="times_null_high", facts=_shapes),
         printed=Quoted(
             share.value / PAPER_GAUSSIAN[rank],

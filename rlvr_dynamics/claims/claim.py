@@ -130,6 +130,11 @@ def by_other_means(cell: Cell) -> bool:
     return cell.algorithm in CONTRASTS or release in RELEASED_CONTRASTS
 
 
+def by_rl_of_every_weight(cell: Cell) -> bool:
+    """Whether RL trained the weights themselves: LoRA's updates have a low rank in any case."""
+    return by_rl(cell) and cell.results.config.algorithm.lora is None
+
+
 @dataclass(frozen=True, eq=False)
 class Claim:
     """One claim of a paper, or one of ours.

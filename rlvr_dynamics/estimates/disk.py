@@ -1,7 +1,7 @@
 """Weights on disk, counted from the shapes.
 
-Legend: N parameters, C parameters of PPO's critic, p bytes of a policy's parameter in a saved state
-(`state_bytes`): 12 with AdamW, 8 or 4 with SGD.
+Legend: N parameters, P of LoRA's adapters, C parameters of PPO's critic, p bytes of a policy's
+parameter in a saved state (`state_bytes`): 12 with AdamW, 8 or 4 with SGD.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rlvr_dynamics.estimates.shapes import (
     ADAM_STATE_BYTES,
     DTYPE_BYTES,
+    adapter_count,
     critic_count,
     shape_of,
     state_bytes,
@@ -37,6 +38,7 @@ class Disk:
         states: For a resume: p N + 12 C for each kept state and the one being written, or for as
             many as the steps have, from every copy of the training state, as each GPU saves its
             part; where checkpoints are bfloat16 also the float32 copy of N that verl saves first.
+            Under LoRA P in place of N, and the adapters that verl saves first.
         predictions: N in the checkpoints' dtype for each predicted and rebuilt step.
         directions: N in float32 where measure.directions asks for them.
     """
@@ -63,8 +65,10 @@ class Save:
     """Bytes that verl writes after a step, while training waits.
 
     Attributes:
-        weights: The gathered model, 4 N, which rank 0 writes alone; every step.
-        state: For a resume: p N + 12 C from every copy of the training state, each rank its part.
+        weights: The gathered model, 4 N, which rank 0 writes alone; every step. Under LoRA the
+            adapters, 4 P.
+        state: For a resume: p N + 12 C from every copy of the training state, each rank its part;
+            under LoRA p P + 12 C.
         every: Steps from one state to the next.
     """
 
@@ -90,10 +94,12 @@ class Save:
 def save(config: RunConfig) -> Save:
     """Count what verl writes after a step.
 
-    The copy in the checkpoints' dtype is left out: it is made beside the next step.
+    The copy in the checkpoints' dtype, or with adapters merged, is left out: it is made beside the
+    next step.
     """
     shape, trainer = shape_of(config.model), config.trainer
-    weights, critic = shape.parameters, critic_count(shape, config.algorithm)
+    weights = adapter_count(shape, config.algorithm) or shape.parameters
+    critic = critic_count(shape, config.algorithm)
     copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
     return Save(
         weights=4 * weights,
@@ -107,7 +113,8 @@ def disk(config: RunConfig) -> Disk:
     shape, trainer = shape_of(config.model), config.trainer
     weights = shape.parameters
     width = DTYPE_BYTES[trainer.checkpoint_dtype]
-    gathered = 4 * weights if width < 4 else 0
+    rewritten = width < 4 or config.algorithm.lora is not None
+    gathered = save(config).weights if rewritten else 0
     saved = trainer.steps // trainer.save_state_every
     states = save(config).state * min(trainer.keep_optimizer_states + 1, saved)
     published = config.source.published

@@ -1,8 +1,8 @@
 """Time of training with verl: a low and a high estimate, from stated ranges.
 
-Legend: N parameters, C those of PPO's critic, G GPUs, S of them share one copy of the training
-state, F peak operations and B bytes of memory per second of a GPU, T tokens of all kept samples,
-prompts included.
+Legend: N parameters, P those of LoRA's adapters, C those of PPO's critic, G GPUs, S of them share
+one copy of the training state, F peak operations and B bytes of memory per second of a GPU, T
+tokens of all kept samples, prompts included.
 """
 
 import math
@@ -23,6 +23,7 @@ from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.shapes import (
     ADAM_STATE_BYTES,
     FLOAT_BYTES,
+    adapter_count,
     critic_count,
     shape_of,
     state_bytes,
@@ -107,6 +108,7 @@ class Work:
         saved_bytes: Bytes saved per step.
         validated: Answers of one validation.
         validations: Validations per step.
+        adapters: P.
     """
 
     shape: Architecture
@@ -127,6 +129,7 @@ class Work:
     saved_bytes: float
     validated: int
     validations: float
+    adapters: int = 0
 
     def step(self, length: Length, speed: Speed) -> Step:
         """Seconds of a step with responses of a length.
@@ -134,9 +137,10 @@ class Work:
         Generating and validating are `Engine.seconds` for an engine's share of the samples (and
         candidates). Passes take their operations / (G F utilisation): log-probabilities 2 N T, the
         reference's 2 N T, values 2 C T; training 8 N T and 8 C T (6 and the recomputed forward
-        pass). Each update moves 28 N / S bytes of AdamW's state on every GPU (of SGD's 20 or 12),
-        one of the critic 28 C / S. Left out: attention's own operations, moving offloaded state,
-        rewards, the start of a job.
+        pass), under LoRA 6 N T + 8 P T, as frozen weights need no gradient. Each update moves
+        28 N / S bytes of AdamW's state on every GPU (of SGD's 20 or 12), under LoRA of P, one of
+        the critic 28 C / S. Left out: attention's own operations, moving offloaded state, rewards,
+        the start of a job.
         """
         parameters, tokens = self.shape.parameters, self.samples * (self.prompt + length.mean)
         engine = Engine(
@@ -152,13 +156,13 @@ class Work:
         validation = engine.seconds(self.validated * share, self.prompt, length)
         rate = self.gpus * self.card.flops * speed.utilisation
         passes = (4 if self.reference else 2) * parameters + 2 * self.critic
-        trained = parameters + self.critic
-        state = self.update_bytes * self.updates * parameters
+        passed = 8 * (self.adapters + self.critic) + (6 if self.adapters else 8) * parameters
+        state = self.update_bytes * self.updates * (self.adapters or parameters)
         state += update_bytes(ADAM_STATE_BYTES) * self.critic_updates * self.critic
         return Step(
             generating=engine.seconds(sampled * share, self.prompt, length),
             scoring=passes * tokens / rate,
-            training=8 * trained * tokens / rate + state / self.shard / self.card.bandwidth,
+            training=passed * tokens / rate + state / self.shard / self.card.bandwidth,
             syncing=speed.sync * parameters,
             saving=self.saved_bytes / speed.disk,
             validating=self.validations * validation,
@@ -196,6 +200,7 @@ def work_of(config: RunConfig) -> Work:
         saved_bytes=save(config).bytes_per_step,
         validated=config.data.validation_problems * trainer.validation_samples,
         validations=_validations(config) / trainer.steps,
+        adapters=adapter_count(shape, algorithm),
     )
 
 

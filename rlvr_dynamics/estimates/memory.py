@@ -1,8 +1,9 @@
 """Memory of training with verl, on the GPUs and on the host, and whether it fits.
 
-Legend: N parameters, C parameters of PPO's critic, L layers, h hidden size, V vocabulary,
-S GPUs that share one copy of the training state, tokens of one pass (`Trainer.tokens_per_pass`),
-p bytes of a policy's parameter between steps (`state_bytes`): 12 with AdamW, 8 or 4 with SGD.
+Legend: N parameters, P of LoRA's adapters, C parameters of PPO's critic, L layers, h hidden size,
+V vocabulary, S GPUs that share one copy of the training state, tokens of one pass
+(`Trainer.tokens_per_pass`), p bytes of a policy's parameter between steps (`state_bytes`): 12 with
+AdamW, 8 or 4 with SGD.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from rlvr_dynamics.estimates.shapes import (
     ADAM_STATE_BYTES,
     DTYPE_BYTES,
     FLOAT_BYTES,
+    FROZEN_BYTES,
     GIB,
+    adapter_count,
     critic_count,
     pinned_share,
     shape_of,
@@ -33,22 +36,28 @@ class Memory:
     """Bytes that training with verl needs, per GPU, and on the host per node.
 
     Attributes:
-        state: Float32 weights, gradients and what the optimizer keeps of the actor: (p + 4) N / S.
+        state: Float32 weights, gradients and what the optimizer keeps of the actor: (p + 4) N / S;
+            under LoRA (4 N + (p + 4) P) / S, as only the adapters have more than weights.
         critic: What PPO's critic adds to it at the actor's peak: 12 C / S; with offloading 0.
         gathered: Two layers, embedding and head as FSDP gathers them, and the gradient of the
-            larger of a layer and the head, as computed and in the float32 in which it is reduced.
+            larger of a layer and the head, as computed and in the float32 in which it is reduced;
+            under LoRA the gradient of a layer's adapters.
         activations: Inputs of all layers that gradient checkpointing keeps (2 bytes each,
-            tokens x h x L), and the inner values of the one layer that is computed again.
+            tokens x h x L), and the inner values of the one layer that is computed again; those of
+            adapters, r for each of its matrices, are left out.
         logits: 2 copies of tokens x V; 2 more without flash-attn and 2 with an entropy bonus, one
             more at a temperature other than 1.
-        between: State of actor and critic while vLLM generates: (p N + 12 C) / S; offloaded 0.
+        between: State of actor and critic while vLLM generates: (p N + 12 C) / S, under LoRA
+            (4 N + p P + 12 C) / S; offloaded 0.
         rollout: vLLM's share of the card: weights, cache and its own activations.
         cache_tokens: Tokens for which the cache inside that share has room, in one engine.
         host: On a node: offloaded state and the reference model (verl keeps it there, float32),
             both page-locked, and whole models in float32: the one that the first rank gathers for
             a checkpoint, or those that are loaded at the start. With a tied head verl loads one in
             every process (`_build_module` of its FSDP engine takes no meta device then), otherwise
-            one for each copy of the training state.
+            one for each copy of the training state. Under LoRA the policy without adapters is the
+            reference, and the base that is copied while merged weights are sent is no larger than
+            the models loaded at the start.
     """
 
     state: int
@@ -82,6 +91,9 @@ def memory(config: RunConfig) -> Memory:
     """
     trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
     actor, critic, layer = shape.parameters, critic_count(shape, algorithm), shape.layer_parameters
+    adapters = adapter_count(shape, algorithm)
+    trained, frozen = (adapters, FROZEN_BYTES * actor) if adapters else (actor, 0)
+    between = frozen + state_bytes(config) * trained + ADAM_STATE_BYTES * critic
     compute, tokens = DTYPE_BYTES[trainer.precision], trainer.tokens_per_pass
     head = shape.vocabulary * shape.hidden
     inner = 6 * shape.hidden + 2 * (shape.heads + shape.kv_heads) * shape.head_dim
@@ -91,16 +103,16 @@ def memory(config: RunConfig) -> Memory:
     room = rollout - ENGINE_BYTES - compute * actor // trainer.tensor_parallel
     cached = 2 * compute * shape.layers * shape.kv_heads * shape.head_dim / trainer.tensor_parallel
     return Memory(
-        state=in_step_bytes(config) * actor // trainer.shard,
+        state=(frozen + in_step_bytes(config) * trained) // trainer.shard,
         critic=held * ADAM_STATE_BYTES * critic // trainer.shard,
         gathered=compute * (2 * layer + (1 if shape.tied else 2) * head)
-        + (compute + REDUCED_BYTES) * max(layer, head),
+        + (compute + REDUCED_BYTES) * (adapters // shape.layers if adapters else max(layer, head)),
         activations=compute * tokens * (shape.hidden * shape.layers + inner),
         logits=_logit_copies(config) * compute * tokens * shape.vocabulary,
-        between=held * _between(config, actor, critic) // trainer.shard,
+        between=held * between // trainer.shard,
         rollout=rollout,
         cache_tokens=max(0, int(room / cached)),
-        host=_host(config, actor, critic),
+        host=_host(config, between),
     )
 
 
@@ -109,22 +121,19 @@ def in_step_bytes(config: RunConfig) -> int:
     return state_bytes(config) + FLOAT_BYTES
 
 
-def _between(config: RunConfig, actor: int, critic: int) -> int:
-    return state_bytes(config) * actor + ADAM_STATE_BYTES * critic
-
-
 def _logit_copies(config: RunConfig) -> int:
     plain, bonus = without_flash_attention(config.trainer), config.algorithm.entropy_coef > 0
     scaled = config.trainer.temperature != 1  # divided by it into a copy
     return LOGIT_COPIES + MORE_LOGIT_COPIES * (plain + bonus) + scaled
 
 
-def _host(config: RunConfig, actor: int, critic: int) -> int:
+def _host(config: RunConfig, state: int) -> int:
     trainer, algorithm, shape = config.trainer, config.algorithm, shape_of(config.model)
     on_node = min(1.0, trainer.gpus_per_node / trainer.shard)
     copies = max(1, trainer.gpus_per_node // trainer.shard)
-    reference = actor if algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0 else 0
-    offloaded = _between(config, actor, critic) if trainer.offload else 0
+    actor, has_kl = shape.parameters, algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0
+    reference = actor if has_kl and algorithm.lora is None else 0
+    offloaded = state if trainer.offload else 0
     pinned = (offloaded + 4 * reference) * pinned_share(shape, trainer.shard)
     whole = trainer.gpus_per_node if shape.tied else copies
     return int(pinned * on_node * copies) + 4 * actor * max(1, whole)

@@ -9,6 +9,7 @@ GIB = 2**30
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "fp32": 4, "bf16": 2, "fp16": 2}
 FLOAT_BYTES = 4
 ADAM_STATE_BYTES = 3 * FLOAT_BYTES  # weight and both moments, of the critic and most policies
+FROZEN_BYTES = FLOAT_BYTES  # of a weight under LoRA, which no optimizer moves and no state holds
 
 
 def state_bytes(config: RunConfig) -> int:
@@ -31,6 +32,15 @@ def critic_count(shape: Architecture, algorithm: Algorithm) -> int:
     return shape.parameters - head + shape.hidden + 1
 
 
+def adapter_count(shape: Architecture, algorithm: Algorithm) -> int:
+    """P, the elements of LoRA's adapters: r (m + n) for each m x n matrix; 0 without LoRA."""
+    if algorithm.lora is None:
+        return 0
+    chosen = algorithm.lora.layers_of(shape.family)
+    each = sum(sum(sizes) for name, sizes in shape.matrices.items() if name in chosen)
+    return shape.layers * algorithm.lora.rank * each
+
+
 def shape_of(model: TinyModel | HubModel) -> Architecture:
     """The shapes of a model of a configuration."""
     if model.kind == "hub":
@@ -45,17 +55,9 @@ def pinned_share(shape: Architecture, shard: int) -> float:
     page-locked memory rounds blocks up to powers of two (CachingHostAllocator). Between 1 and
     about 2; vectors are left out.
     """
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    gate_up = (
-        [(2 * shape.intermediate, shape.hidden)]
-        if shape.family == "glm4"
-        else 2 * [(shape.intermediate, shape.hidden)]
-    )
-    layer = [(q, shape.hidden), (kv, shape.hidden), (kv, shape.hidden), (shape.hidden, q)]
-    layer += [*gate_up, (shape.hidden, shape.intermediate)]
     ends = (1 if shape.tied else 2) * [(shape.vocabulary, shape.hidden)]
     held = blocks = 0
-    for rows, columns in shape.layers * layer + ends:
+    for rows, columns in shape.layers * [*shape.matrices.values()] + ends:
         part = 4 * -(-rows // shard) * columns
         held += part
         blocks += 1 << (part - 1).bit_length()

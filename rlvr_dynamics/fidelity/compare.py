@@ -4,13 +4,21 @@ import math
 from dataclasses import dataclass
 
 from rlvr_dynamics.fidelity import alpharl, methods, relex
-from rlvr_dynamics.fidelity.ours import further_settings
+from rlvr_dynamics.fidelity.ours import further_settings, what_is_trained
 from rlvr_dynamics.fidelity.setting import Setting, Value
 from rlvr_dynamics.schema import RunConfig
 
 SAME, DIFFERS, OPEN = "same", "differs", "not printed"
 CHANGED = "chosen for this run"
 PAPERS = {"alpharl": alpharl, "relex": relex}
+ADAPTERS = Setting(
+    name="what is trained",
+    key="algorithm.lora",
+    source="ours",
+    ours=what_is_trained,
+    chosen="every weight",
+    applies=lambda config: config.algorithm.lora is not None,
+)
 FURTHER = Setting(
     name="further settings of verl",
     key="trainer.verl_overrides",
@@ -59,7 +67,7 @@ def rows_of(config: RunConfig) -> tuple[Row, ...]:
         return ()
     paper = PAPERS[config.protocol]
     own = config.algorithm.name in paper.TRAINED
-    declared = [*paper.SETTINGS, *(() if own else methods.SETTINGS), FURTHER]
+    declared = [*paper.SETTINGS, *(() if own else methods.SETTINGS), ADAPTERS, FURTHER]
     return tuple(_row(setting, config) for setting in declared if setting.applies(config))
 
 

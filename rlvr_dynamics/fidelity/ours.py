@@ -41,6 +41,11 @@ def of_verl(key: str, default: str) -> Callable[[RunConfig], Value]:
     return of
 
 
+def what_is_trained(config: RunConfig) -> Value:
+    """Return which weights training changes, in words."""
+    return "every weight" if config.algorithm.lora is None else config.algorithm.lora.in_words
+
+
 def further_settings(config: RunConfig) -> Value:
     """Return the run's own overrides of verl's settings, in words."""
     return ", ".join(config.trainer.verl_overrides) or "none"

@@ -9,7 +9,7 @@ from rlvr_dynamics.estimates.hours import response_tokens, steps_of, training_ho
 from rlvr_dynamics.estimates.memory import ENGINE_BYTES, RESERVED_BYTES, memory, misfits
 from rlvr_dynamics.estimates.ranges import Range
 from rlvr_dynamics.estimates.scoring import scoring
-from rlvr_dynamics.estimates.shapes import GIB, shape_of
+from rlvr_dynamics.estimates.shapes import GIB, adapter_count, shape_of
 from rlvr_dynamics.fidelity import OPEN, differences, rows_of
 from rlvr_dynamics.flow import stages
 from rlvr_dynamics.flow.checks import check_machine, gpus_needed
@@ -50,6 +50,7 @@ def describe(run: Run) -> str:
             f"training  {config.algorithm.name}, {config.trainer.steps} steps of "
             f"{config.trainer.prompts_per_step} prompts x {config.algorithm.group_size} samples, "
             f"learning rate {config.algorithm.learning_rate:g}",
+            *_adapters(config),
             *_updates(config),
         ]
     lines += _fidelity(config)
@@ -84,6 +85,18 @@ def describe(run: Run) -> str:
     except UserError as error:
         lines += ["", f"would not start: {error}"]
     return "\n".join(lines)
+
+
+def _adapters(config: RunConfig) -> list[str]:
+    """How much LoRA trains, of what."""
+    shape, lora = shape_of(config.model), config.algorithm.lora
+    if lora is None:
+        return []
+    count = adapter_count(shape, config.algorithm)
+    return [
+        f"adapters  {lora.in_words}: {count:,} parameters are trained, {shape.parameters:,} are "
+        "not; every step is saved whole, with the adapters merged"
+    ]
 
 
 def _updates(config: RunConfig) -> list[str]:
@@ -148,10 +161,14 @@ def _disk(config: RunConfig, free: int) -> list[str]:
     return lines
 
 
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.0f} GB" if size >= 1e10 else f"{size / 1e9:.2g} GB"
+
+
 def _saving(each: Save) -> list[str]:
     return [
-        f"saving    {each.weights / 1e9:.0f} GB of weights at every step, and for a resume "
-        f"{each.state / 1e9:.0f} GB at every {each.every}",
+        f"saving    {_gigabytes(each.weights)} of weights at every step, and for a resume "
+        f"{_gigabytes(each.state)} at every {each.every}",
         f"          one process writes the weights while the others wait, {WAIT_SECONDS:,} s at "
         f"most: the disk must take {each.least_rate / 1e6:.0f} MB/s from it",
     ]

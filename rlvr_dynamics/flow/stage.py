@@ -15,6 +15,7 @@ NEUTRAL: dict[str, Any] = {
     "algorithm.weight_decay": 0.01,  # verl's default
     "algorithm.optimizer": "adamw",
     "algorithm.betas": [0.9, 0.999],
+    "algorithm.lora": None,
     "data.reward": "exact",
     "extrapolation.donor": None,
     "scoring.half_width": None,

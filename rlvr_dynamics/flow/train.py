@@ -32,6 +32,7 @@ def _work(run: Run, folder: Path) -> None:
         fetch(run, folder)
         return
     from rlvr_dynamics.checkpoints.verl_run import VerlRun
+    from rlvr_dynamics.estimates.shapes import adapter_count, shape_of
     from rlvr_dynamics.training.trainer import train
 
     checkpoints = VerlRun(
@@ -43,6 +44,7 @@ def _work(run: Run, folder: Path) -> None:
         critic=run.config.algorithm.critic is not None,
         steps=run.config.trainer.steps,
         state_every=run.config.trainer.save_state_every,
+        adapters=adapter_count(shape_of(run.config.model), run.config.algorithm),
     )
     train(run.config, prepare=run.of("prepare"), folder=folder, checkpoints=checkpoints)
 

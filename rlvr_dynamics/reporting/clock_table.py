@@ -84,7 +84,7 @@ def _without_optimizer(first: pd.DataFrame) -> str:
         return ""
     return (
         f" {missing} of {len(moved)} tensors have no optimizer's noise: checkpoints at uneven "
-        "steps, or an optimizer that is not known here."
+        "steps, or adapters (LoRA), or an optimizer that is not known here."
     )
 
 

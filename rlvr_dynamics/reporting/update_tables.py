@@ -54,7 +54,7 @@ def updates_table(results: Results) -> Table:
         missing = (
             "Not measured: no learning rate is known; source.learning_rate gives the trainer's."
             if is_usual_adam(results)
-            else "Not measured: the estimate is of AdamW with betas of 0.9 and 0.999."
+            else "Not measured: the estimate is of AdamW on every weight, betas of 0.9 and 0.999."
         )
         return Table("updates", title, "", None, missing=missing)
     if found is None:

@@ -37,8 +37,8 @@ class Cell:
     def algorithm(self) -> str:
         """Name of the algorithm, as in `configs/algorithm`; `given` for somebody's checkpoints.
 
-        Another optimizer than AdamW with its usual betas follows it, so that no reader takes such
-        a run for the algorithm as papers train it.
+        LoRA, or another optimizer than AdamW with its usual betas, follows it, so that no reader
+        takes such a run for the algorithm as papers train it.
         """
         config = self.results.config
         if config.source.base:
@@ -51,10 +51,12 @@ class Cell:
 
     @cached_property
     def optimizer(self) -> str:
-        """What sets its optimizer apart from AdamW with its usual betas; empty for that one."""
+        """What sets it apart from AdamW with its usual betas on all weights; empty for that one."""
         config = self.results.config
         if config.source.is_given:
             return ""
+        if config.algorithm.lora is not None:
+            return config.algorithm.lora.in_words
         found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
         return "another optimizer" if found is None else found.unusual
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.records import read_our_json
-from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema import Lora, RunConfig
 from rlvr_dynamics.statistics.intervals import DRAWS
 
 CONFIG_FILE = "config.json"
@@ -55,6 +55,7 @@ class RecordedAlgorithm(_Part):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     grad_clip: float = 1.0
+    lora: Lora | None = None
 
 
 class RecordedData(_Part):

@@ -5,7 +5,7 @@ from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable, TrainingData
 from rlvr_dynamics.schema.models import Architecture, Family, GgufPackage, HubModel, TinyModel
 from rlvr_dynamics.schema.run import RunConfig
 from rlvr_dynamics.schema.source import Published
-from rlvr_dynamics.schema.training import Algorithm, Critic, Trainer
+from rlvr_dynamics.schema.training import Algorithm, Critic, Lora, Trainer
 from rlvr_dynamics.schema.types import STAGES, USUAL_STAGES, Frozen
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "HubData",
     "HubModel",
     "HubTable",
+    "Lora",
     "Method",
     "Published",
     "Rebuilt",

@@ -14,6 +14,12 @@ _QK_NORM = {"qwen2": False, "qwen3": True, "llama": False, "glm4": False}
 _NORMS_PER_LAYER = {"qwen2": 2, "qwen3": 2, "llama": 2, "glm4": 4}
 
 
+def linear_layers(family: Family) -> tuple[str, ...]:
+    """Names of the linear layers of a decoder block, as transformers has them."""
+    gate_and_up = ("gate_up_proj",) if family == "glm4" else ("gate_proj", "up_proj")
+    return ("q_proj", "k_proj", "v_proj", "o_proj", *gate_and_up, "down_proj")
+
+
 class TinyModel(Frozen):
     """A small model of a family, pretrained in the run by supervised learning.
 
@@ -63,16 +69,26 @@ class Architecture(Frozen):
     tied: bool
 
     @property
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """Shapes (outputs, inputs) of the matrices of one decoder layer, by `linear_layers`."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        outputs = {"q_proj": q, "k_proj": kv, "v_proj": kv, "gate_up_proj": 2 * self.intermediate}
+        outputs |= {"gate_proj": self.intermediate, "up_proj": self.intermediate}
+        inputs = {"o_proj": q, "down_proj": self.intermediate}
+        return {
+            name: (outputs.get(name, self.hidden), inputs.get(name, self.hidden))
+            for name in linear_layers(self.family)
+        }
+
+    @property
     def layer_parameters(self) -> int:
         """Number of elements of one decoder layer."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        attention = self.hidden * (2 * q + 2 * kv)
+        vectors = _NORMS_PER_LAYER[self.family] * self.hidden
         if _QKV_BIAS[self.family]:
-            attention += q + 2 * kv
+            vectors += (self.heads + 2 * self.kv_heads) * self.head_dim
         if _QK_NORM[self.family]:
-            attention += 2 * self.head_dim
-        norms = _NORMS_PER_LAYER[self.family] * self.hidden
-        return attention + 3 * self.hidden * self.intermediate + norms
+            vectors += 2 * self.head_dim
+        return vectors + sum(rows * columns for rows, columns in self.matrices.values())
 
     @property
     def parameters(self) -> int:

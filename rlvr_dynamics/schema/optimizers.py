@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rlvr_dynamics.schema.overrides import key_of, value_at
+from rlvr_dynamics.schema.training import Lora
 
 OPTIM = "actor_rollout_ref.actor.optim"
 USUAL_BETAS = (0.9, 0.999)
@@ -51,6 +52,8 @@ class Chosen(Protocol):
     def weight_decay(self) -> float: ...  # noqa: D102
     @property
     def grad_clip(self) -> float: ...  # noqa: D102
+    @property
+    def lora(self) -> Lora | None: ...  # noqa: D102
 
 
 class Warming(Protocol):
@@ -81,8 +84,11 @@ def optimizer_keys(algorithm: Chosen, overrides: Iterable[str]) -> OptimizerKeys
         overrides: `trainer.verl_overrides`.
 
     Returns:
-        None where the overrides choose an optimizer, or arguments of one, that are not known here.
+        None where the overrides choose an optimizer, or arguments of one, that are not known here,
+        and under LoRA: what it does to B and A is no step of such an optimizer of the weights.
     """
+    if algorithm.lora is not None:
+        return None
     given = list(overrides)
     chosen = value_at(given, f"{OPTIM}.optimizer") or CLASSES[algorithm.optimizer]
     library = value_at(given, f"{OPTIM}.optimizer_impl") or "torch.optim"

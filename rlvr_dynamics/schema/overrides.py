@@ -83,6 +83,22 @@ def as_typed(override: str, config: type[BaseModel]) -> str:
     return f"{key}={in_quotes}"
 
 
+def below_null(override: str, config: type[BaseModel]) -> str:
+    """Return an override that also works where a section above its key is null.
+
+    Hydra knows no keys below a null section: they are then added, and what they need besides has a
+    default or is missing.
+
+    Args:
+        override: `key=value`.
+        config: The typed configuration, which says which sections may be null.
+    """
+    path = key_of(override).split(".")
+    above = (_kinds(path[:count], [config]) for count in range(1, len(path)))
+    optional = any(type(None) in kinds for kinds in above)
+    return f"++{override}" if optional and override[0] not in "+~" else override
+
+
 def _kinds(path: list[str], annotations: list[Any]) -> list[Any]:
     """Return the types at a dotted key, with unions split; empty for an unknown key."""
     found = [kind for annotation in annotations for kind in _members(annotation)]

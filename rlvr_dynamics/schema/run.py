@@ -60,6 +60,10 @@ class RunConfig(Frozen):
             raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
         self._check_context()
         self._check_batches()
+        if self.trains and self.algorithm.lora is not None:
+            model = self.model
+            shapes = model if model.kind == "tiny" else model.architecture
+            self.algorithm.lora.layers_of(shapes.family)
         if self.data.reward == "constant" and self.algorithm.dynamic_sampling:
             raise ValueError(
                 "data.reward=constant makes every group alike, and algorithm.dynamic_sampling "

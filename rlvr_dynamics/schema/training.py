@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from rlvr_dynamics.schema.models import Family, linear_layers
 from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, sequence
 
@@ -26,6 +27,15 @@ _DECLARED = {
     "actor.clip_ratio_low": "algorithm.clip_ratio_low",
     "actor.clip_ratio_high": "algorithm.clip_ratio_high",
     "actor.clip_ratio_c": "algorithm.clip_ratio_c",
+    **dict.fromkeys(
+        [
+            f"actor_rollout_ref.model.{name}"
+            for name in ("lora_rank", "lora_alpha", "target_modules", "exclude_modules", "lora")
+            + ("target_parameters", "lora_adapter_path", "lora.rank", "lora.merge")
+        ],
+        "algorithm.lora",
+    ),
+    "actor.checkpoint.save_lora_only": "algorithm.lora",
 }
 
 
@@ -53,6 +63,42 @@ class Overlong(Frozen):
     penalty: Positive
 
 
+class Lora(Frozen):
+    """Low-rank adapters, which are trained instead of the weights (LoRA, arXiv 2106.09685).
+
+    A matrix of the base, W_0 of shape (m, n), becomes W_0 + (alpha / rank) B A with B (m, rank),
+    0 at first, and A (rank, n), random at first. `target_modules` are names of linear layers of
+    the decoder blocks; null takes all of them. Everything else stays the base's.
+    """
+
+    rank: Count
+    alpha: Count = 16  # verl's default
+    target_modules: sequence(str, min_length=1) | None = None  # pyright: ignore[reportInvalidTypeForm]
+
+    def layers_of(self, family: Family) -> tuple[str, ...]:
+        """Return the names of the linear layers with adapters, in a block of a family.
+
+        Raises:
+            ValueError: The family has no layer of a name.
+        """
+        every = linear_layers(family)
+        if self.target_modules is None:
+            return every
+        for name in self.target_modules:
+            if name not in every:
+                raise ValueError(
+                    f"algorithm.lora.target_modules: {name} is no linear layer of a {family} "
+                    f"block; it has {', '.join(every)}"
+                )
+        return tuple(self.target_modules)
+
+    @property
+    def in_words(self) -> str:
+        """What is trained, for readers."""
+        of = "" if self.target_modules is None else f" of {'/'.join(self.target_modules)}"
+        return f"LoRA{of}, rank {self.rank}, alpha {self.alpha}"
+
+
 class Algorithm(Frozen):
     """The settings that distinguish policy-gradient methods, in verl's terms.
 
@@ -63,6 +109,8 @@ class Algorithm(Frozen):
     needs a much higher learning rate, and its weight decay is part of the gradient, after
     clipping: weights of norm 86, as the tiny model's, at a decay of 0.01 outweigh a gradient of
     norm 0.4. Set `weight_decay` to 0 with it.
+    `lora` trains adapters of the policy in place of its weights (null); the reference of a KL term
+    is then the policy without them, and PPO's value model is trained whole.
     `dynamic_sampling` samples until every group has both right and wrong answers.
     """
 
@@ -93,6 +141,7 @@ class Algorithm(Frozen):
     overlong: Overlong | None
     optimizer: Literal["adamw", "sgd"] = "adamw"
     betas: Annotated[tuple[Decay, Decay], Field(strict=False)] = (0.9, 0.999)
+    lora: Lora | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Algorithm":

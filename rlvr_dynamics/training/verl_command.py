@@ -5,10 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-from rlvr_dynamics.schema import Algorithm, RunConfig, Trainer
+from rlvr_dynamics.schema import Algorithm, Lora, RunConfig, Trainer
 from rlvr_dynamics.schema.overrides import quoted, value_at
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
-from rlvr_dynamics.training import saved_states
+from rlvr_dynamics.training import adapters, saved_states
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
@@ -56,6 +56,7 @@ def verl_overrides(
         *_data(config, prepare),
         *_model(trainer, prepare / "base"),
         *_actor(config),
+        *(_adapters(config, lora) if (lora := config.algorithm.lora) else []),
         *_packing(trainer),
         *_reference(config),
         *_rollout(config),
@@ -90,13 +91,17 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
+    modules = []
     if config.trainer.save_state_every > 1:
+        modules.append(saved_states.__name__)
+        variables[saved_states.EVERY] = str(config.trainer.save_state_every)
+    if config.algorithm.lora is not None:
+        modules.append(adapters.__name__)
+        variables[adapters.ACTIVE] = "1"
+    if modules:
         others = variables.get("VERL_USE_EXTERNAL_MODULES")
-        modules = [others] if others else []
-        variables |= {
-            "VERL_USE_EXTERNAL_MODULES": ",".join([*modules, saved_states.__name__]),
-            saved_states.EVERY: str(config.trainer.save_state_every),
-        }
+        modules = [others, *modules] if others else modules
+        variables["VERL_USE_EXTERNAL_MODULES"] = ",".join(modules)
     return variables
 
 
@@ -183,6 +188,21 @@ def _actor(config: RunConfig) -> list[str]:
         f"{ACTOR}.fsdp_config.optimizer_offload={trainer.offload}",
         f"{ACTOR}.data_loader_seed={config.seed}",
         f"{ACTOR}.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
+    ]
+
+
+def _adapters(config: RunConfig, lora: Lora) -> list[str]:
+    """Train adapters, and send vLLM the weights with them merged: it needs no kernels for LoRA."""
+    model = "actor_rollout_ref.model"
+    targets = "all-linear" if lora.target_modules is None else f"[{','.join(lora.target_modules)}]"
+    return [
+        f"{model}.lora_rank={lora.rank}",
+        f"{model}.lora_alpha={lora.alpha}",
+        f"{model}.target_modules={targets}",
+        f"{model}.lora.merge=True",
+        # The base's own weights need no copy in a saved state.
+        f"+{ACTOR}.checkpoint.save_lora_only=True",
+        f"{ACTOR}.fsdp_config.seed={config.seed}",  # of the adapters' first values
     ]
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from rlvr_dynamics.checkpoints import Differences, Trajectory
+from rlvr_dynamics.checkpoints.merge import write_merged
+from rlvr_dynamics.checkpoints.shards import read_layout
 
 pytestmark = [
     pytest.mark.slow,  # importing peft and transformers takes longer than the tests
@@ -98,3 +100,41 @@ def test_adapters_are_read_as_peft_merges_them(tmp_path, kind, dtype):
         part = trajectory.elements(2, name, d // 3, d // 2)
         assert torch.equal(part, whole.reshape(-1)[d // 3 : d // 2])
     assert changed >= 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_merged_step_is_pefts_merge_in_the_bases_dtype(tmp_path, dtype):
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+
+    settings = {"target_modules": ["q_proj", "down_proj"], "r": 4, "lora_alpha": 8}
+    torch.manual_seed(0)
+    make = llama()
+    make.to(dtype).save_pretrained(tmp_path / "base")
+    start = load_file(tmp_path / "base" / "model.safetensors")
+    model = get_peft_model(make, LoraConfig(task_type="CAUSAL_LM", **settings))
+    model = model.float()  # as verl trains: float32 adapters on a base widened to float32
+    randomise(model, 1)
+    model.save_pretrained(tmp_path / "adapter")
+    base = read_layout(tmp_path / "base")
+    for step in (1, 2):  # an existing folder is replaced
+        manifest = write_merged(
+            base, tmp_path / "adapter", tmp_path / "merged", step=step, origin="a test"
+        )
+    assert (manifest["step"], manifest["source"]) == (2, "a test")
+    found = load_file(tmp_path / "merged" / "model.safetensors")
+    exact = model.double().merge_and_unload().state_dict()
+    changed = 0
+    for name, before in start.items():
+        assert found[name].dtype == dtype
+        if torch.equal(exact[name], before.double()):
+            assert torch.equal(found[name], before)
+            continue
+        changed += 1
+        assert name.endswith(("q_proj.weight", "down_proj.weight"))
+        assert torch.equal(found[name], exact[name].float().to(dtype))
+        if dtype == torch.float32:
+            update = found[name].double() - before.double()
+            sizes = torch.linalg.svdvals(update)
+            assert sizes[4] < 1e-5 * sizes[0] and sizes[3] > 1e-3 * sizes[0]
+    assert changed == 4

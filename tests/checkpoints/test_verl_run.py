@@ -5,13 +5,13 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rlvr_dynamics.checkpoints import Trajectory, read_manifest, verl_run
 from rlvr_dynamics.checkpoints.cast import store_base
 from rlvr_dynamics.checkpoints.verl_run import LATEST, VerlRun
 from rlvr_dynamics.errors import StageFailed, UserError
-from tests.support.small_models import SHAPES, random_tensors, save_model
+from tests.support.small_models import QUERY, SHAPES, random_tensors, save_model
 
 LOGGED = range(1, 21)  # metrics of every step
 
@@ -20,7 +20,7 @@ LOGGED = range(1, 21)  # metrics of every step
 def make(tmp_path):
     """A run with a base in a dtype."""
 
-    def build(dtype="float32", critic=False, keep=2, base=None, every=1):
+    def build(dtype="float32", critic=False, keep=2, base=None, every=1, adapters=0):
         if not (tmp_path / "base").exists():
             save_model(tmp_path / "base", base or random_tensors(0))
             store_base(tmp_path / "base", dtype, "test")
@@ -33,6 +33,7 @@ def make(tmp_path):
             critic=critic,
             steps=20,
             state_every=every,
+            adapters=adapters,
         )
 
     return build
@@ -61,6 +62,18 @@ def save(run, step, tensors=None, *, critic=False, ranks=1, tie=True):
         (state / "critic" / "huggingface").mkdir()
     torch.save({"position": step}, state / "data.pt")
     (run.verl / LATEST).write_text(str(step))
+
+
+def save_adapter(run, step, b, a):
+    """Write a step as verl does under LoRA, with our patch of its checkpoint manager."""
+    save(run, step)
+    folder = run.verl / f"global_step_{step}" / "actor" / "huggingface"
+    (folder / "model.safetensors").unlink()
+    module = "base_model.model." + QUERY.removesuffix(".weight")
+    parts = {f"{module}.lora_B.weight": b, f"{module}.lora_A.weight": a}
+    save_file(parts, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
 
 
 def names(folder):
@@ -96,6 +109,36 @@ def test_bfloat16_rounds_what_was_gathered_and_says_so(make, tmp_path):
     assert (trajectory.dtype, trajectory.steps) == ("bfloat16", (1, 2))
     trajectory.verify()
     assert not (run.verl / "global_step_2" / "actor" / "huggingface").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_adapters_are_published_merged(make, tmp_path, dtype):
+    run = make(dtype, adapters=2 * (8 + 8))
+    b, a = torch.ones(8, 2), torch.arange(16.0).view(2, 8)
+    save_adapter(run, 1, 0 * b, a)
+    save_adapter(run, 2, b, a)
+    assert run.ingest() == [1, 2]
+    base = load_file(tmp_path / "base" / "model.safetensors")
+    kind = base[QUERY].dtype
+    for step, times in ((1, 0), (2, 3)):  # alpha / rank
+        found = load_file(tmp_path / "published" / f"step_{step}" / "model.safetensors")
+        expected = (base[QUERY].double() + times * (b @ a).double()).float().to(kind)
+        assert torch.equal(found[QUERY], expected)
+        assert all(torch.equal(found[name], base[name]) for name in SHAPES if name != QUERY)
+        assert not (run.verl / f"global_step_{step}" / "actor" / "huggingface").exists()
+    assert "dtype" in read_manifest(tmp_path / "published" / "step_2")
+    for name in ("config.json", "tokenizer.json"):
+        base_file = tmp_path / "base" / name
+        assert (tmp_path / "published" / "step_2" / name).read_bytes() == base_file.read_bytes()
+    assert not (tmp_path / "published" / "step_2" / "adapter_config.json").exists()
+
+
+def test_an_adapter_that_diverged_is_not_published(make):
+    run = make(adapters=32)
+    save_adapter(run, 1, torch.full((8, 2), float("nan")), torch.ones(2, 8))
+    with pytest.raises(StageFailed, match="step 1: training diverged, .*lora_B"):
+        run.ingest()
+    assert run.published_steps() == []
 
 
 def test_a_base_of_another_dtype_is_refused_at_once(make):
@@ -247,6 +290,9 @@ def test_before_the_first_save_the_state_is_taken_from_the_models_size(make):
     weights = 4 * sum(tensor.numel() for tensor in random_tensors(0).values())
     assert make().next_save_bytes(0) == 4 * weights
     assert make(critic=True).next_save_bytes(0) == 7 * weights
+    # Of adapters weights and moments are saved, and the merged model is written beside them.
+    assert make(adapters=10).next_save_bytes(0) == 4 * 40 + weights
+    assert make(adapters=10, critic=True).next_save_bytes(0) == 4 * 40 + 3 * weights + weights
 
 
 def test_states_at_every_third_step_are_kept_and_resumed_from(make):

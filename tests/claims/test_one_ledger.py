@@ -12,6 +12,7 @@ from rlvr_dynamics.claims.claim import Claim, Threshold
 from rlvr_dynamics.claims.judge import HOLDS, INCONCLUSIVE, NOT_MEASURED
 from rlvr_dynamics.claims.measures import over_tensors, table
 from rlvr_dynamics.results.formatting import DASH
+from rlvr_dynamics.results.study import load_study
 from tests.support.irregular_run import write_run
 from tests.support.ledger_outputs import by_run, run_ledger, study_ledger
 from tests.support.levels_run import write_levels
@@ -44,6 +45,17 @@ def test_a_run_says_what_a_study_of_it_alone_says(run, tmp_path):
     measured = alone[alone["ours"].notna()]
     assert list(rows.index) == list(measured.index)
     assert rows["verdict"].equals(measured["verdict"]) and rows["note"].equals(measured["note"])
+
+
+def test_low_ranks_are_no_finding_about_adapters_and_the_label_says_so(tmp_path):
+    made = build_run(tmp_path / "run")
+    shares = [claim for claim in ledger.CLAIMS if claim.id in ("A6", "A6p")]
+    assert len(shares) == 2
+    (whole,) = load_study([made]).cells
+    assert all(claim.fits(whole) for claim in shares)
+    (adapted,) = load_study([configure(made, lora={"rank": 4, "alpha": 8})]).cells
+    assert not any(claim.fits(adapted) for claim in shares)
+    assert adapted.algorithm == "grpo (LoRA, rank 4, alpha 8)"
 
 
 def test_a_note_gives_greedy_answers_in_the_unit_of_the_claim(run):

@@ -99,6 +99,18 @@ def test_several_configurations_composed_together_are_those_composed_alone():
         ("trainer.shard=2", ["trainer", "shard must divide", "(1)"]),
         ("trainer=gpu_node", ["model tiny has no hardware section", "trainer=gpu_node needs a"]),
         ("scoring=relex_qwen3", ["model tiny has no hardware section", "scoring=relex_qwen3"]),
+        ("algorithm.lora.rank=0", ["algorithm.lora.rank", "0", "greater than or equal to 1"]),
+        ("algorithm.lora.rnk=8", ["algorithm.lora.rnk", "unknown key", "algorithm.lora.rank?"]),
+        ("algorithm.lora.alpha=8", ["algorithm.lora.rank has no value", "algorithm.lora.rank=..."]),
+        ("algorithm.lora={rank:8,target_modules:[]}", ["lora.target_modules", "at least 1 item"]),
+        (
+            "algorithm.lora={rank:8,target_modules:[gate_up_proj]}",
+            ["target_modules: gate_up_proj", "no linear layer of a qwen3 block", "up_proj"],
+        ),
+        (
+            "trainer.verl_overrides=['actor_rollout_ref.model.lora_rank=8']",
+            ["actor_rollout_ref.model.lora_rank", "algorithm.lora does"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(override, expected):
@@ -126,6 +138,20 @@ def test_a_mistake_in_a_cell_is_one_line_that_names_the_key(override, expected):
     assert "\n" not in message
     for part in expected:
         assert part in message
+
+
+def test_keys_below_a_section_that_is_null_give_it_values():
+    assert config.load([]).algorithm.lora is None
+    made = config.load(["algorithm.lora.rank=64", "algorithm.lora.alpha=32"]).algorithm.lora
+    assert made is not None
+    assert (made.rank, made.alpha, made.target_modules) == (64, 32, None)
+    some = "algorithm.lora.target_modules=[q_proj,v_proj]"
+    named = config.load(["algorithm.lora.rank=8", some]).algorithm.lora
+    assert named is not None
+    assert named.target_modules == ("q_proj", "v_proj")
+    critic = config.load(["algorithm=ppo", "algorithm.critic.learning_rate=1e-4"]).algorithm.critic
+    assert critic is not None
+    assert critic.learning_rate == 1e-4
 
 
 def test_a_context_binds_only_the_stages_that_use_it():

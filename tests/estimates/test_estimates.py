@@ -6,8 +6,8 @@ from rlvr_dynamics import config
 from rlvr_dynamics.estimates.disk import disk, prediction_count, save
 from rlvr_dynamics.estimates.hours import work_of
 from rlvr_dynamics.estimates.memory import memory, misfits
-from rlvr_dynamics.estimates.shapes import critic_count, pinned_share, shape_of
-from rlvr_dynamics.schema import Architecture, Critic, RunConfig
+from rlvr_dynamics.estimates.shapes import adapter_count, critic_count, pinned_share, shape_of
+from rlvr_dynamics.schema import Architecture, Critic, Lora, RunConfig
 
 # Published totals of the models' safetensors.
 PUBLISHED = {
@@ -170,6 +170,69 @@ def test_sgd_keeps_one_buffer_of_momentum_or_none_and_the_critic_both_moments(mo
     # What verl is told in its own words counts: here that it is AdamW after all.
     key = "actor_rollout_ref.actor.optim.optimizer"
     assert memory(with_sgd(small(), momentum, f"{key}=AdamW")).state == 16 * TOTAL // 4
+
+
+# Rank 2, on every matrix: r (m + n) each, two layers.
+ADAPTERS = 2 * 2 * (2 * (8 + 8) + 2 * (8 + 4) + 3 * (8 + 16))
+
+
+def with_adapters(made: RunConfig, **lora: object) -> RunConfig:
+    settings = Lora.model_validate({"rank": 2} | lora)
+    return made.model_copy(
+        update={"algorithm": made.algorithm.model_copy(update={"lora": settings})}
+    )
+
+
+def test_adapters_are_counted_as_peft_makes_them():
+    import peft
+    import torch
+    import transformers
+
+    for family in ("llama", "glm4"):
+        made = small()
+        shape = made.model.architecture.model_copy(update={"family": family})
+        settings = transformers.AutoConfig.for_model(
+            family,
+            hidden_size=shape.hidden,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            intermediate_size=shape.intermediate,
+            vocab_size=shape.vocabulary,
+            pad_token_id=None,
+        )
+        for targets, lora in (("all-linear", {}), (["q_proj", "down_proj"],) * 2):
+            chosen = {"target_modules": targets} if lora else {}
+            with torch.device("meta"):
+                model = transformers.AutoModelForCausalLM.from_config(settings)
+                wanted = peft.LoraConfig(r=2, target_modules=targets, task_type="CAUSAL_LM")
+                adapted = peft.get_peft_model(model, wanted)
+            trained = sum(each.numel() for each in adapted.parameters() if each.requires_grad)
+            assert adapter_count(shape, with_adapters(made, **chosen).algorithm) == trained
+    assert adapter_count(small().model.architecture, small().algorithm) == 0
+    assert adapter_count(small().model.architecture, with_adapters(small()).algorithm) == ADAPTERS
+
+
+def test_only_adapters_have_gradients_and_moments():
+    whole, need = memory(small()), memory(with_adapters(small()))
+    assert need.state == (4 * TOTAL + 16 * ADAPTERS) // 4
+    assert need.between == (4 * TOTAL + 12 * ADAPTERS) // 4
+    assert whole.gathered - need.gathered == 6 * LAYER - 6 * ADAPTERS // 2
+    assert (need.logits, need.activations) == (whole.logits, whole.activations)
+    moved = memory(with_adapters(small(offload=True)))
+    assert moved.host == int((4 * TOTAL + 12 * ADAPTERS) * PINNED) + 4 * TOTAL
+    # The policy without its adapters is the reference; PPO's value model is trained whole.
+    assert memory(with_reference(with_adapters(small()), kl_loss_coef=0.1)) == need
+    assert memory(with_critic(with_adapters(small()))).critic == 12 * CRITIC // 4
+
+
+def test_adapters_are_saved_alone_and_every_step_is_stored_whole():
+    need = disk(with_adapters(small(checkpoint_dtype="float32")))
+    assert need.checkpoints == 50 * 4 * TOTAL
+    assert need.states == 3 * 12 * ADAPTERS + 4 * ADAPTERS
+    each = save(with_critic(with_adapters(small(shard=2))))
+    assert (each.weights, each.state) == (4 * ADAPTERS, 2 * 12 * (ADAPTERS + CRITIC))
 
 
 def test_memory_of_a_training_pass():

@@ -85,6 +85,15 @@ def test_a_full_cache_makes_answers_wait():
     assert replace(room, cache_tokens=1e9).at_once(5, 100, LENGTH) == 5
 
 
+def test_adapters_need_no_gradients_of_the_weights():
+    adapted = replace(WORK, adapters=TOTAL // 100)
+    plain, step = WORK.step(LENGTH, PLAIN), adapted.step(LENGTH, PLAIN)
+    tokens, rate = 32 * 300, 4 * 1e12 * 0.5
+    passes = (6 * TOTAL + 8 * adapted.adapters) * tokens / rate
+    assert step.training == pytest.approx(passes + 2 * 28 * adapted.adapters / 2 / 1e9)
+    assert (step.generating, step.scoring) == (plain.generating, plain.scoring)
+
+
 @pytest.mark.parametrize(
     ("change", "phases"),
     [

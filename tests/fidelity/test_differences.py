@@ -42,6 +42,12 @@ def test_what_is_printed_is_the_same_or_differs_with_a_reason():
         ("dapo_qwen3_8b", "trainer.mini_batch_prompts=32", "updates a step", "1 16"),
         ("gspo_qwen3_8b", "trainer.mini_batch_prompts=512", "updates a step", "4 1"),
         (
+            "grpo_qwen3_4b",
+            "algorithm.lora={rank:64,alpha:32,target_modules:[q_proj]}",
+            "what is trained",
+            "not LoRA",
+        ),
+        (
             "grpo_qwen3_8b",
             "trainer.verl_overrides=['actor_rollout_ref.actor.optim.betas=[0.9,0.95]']",
             "further settings of verl",

@@ -3,6 +3,7 @@
 import pytest
 
 from rlvr_dynamics.run_directory.configuration import RecordedAlgorithm
+from rlvr_dynamics.schema import Lora
 from rlvr_dynamics.schema.optimizers import OPTIM, OptimizerKeys, optimizer_keys
 
 USUAL = OptimizerKeys("adamw", (0.9, 0.999), 0.01, 1.0)
@@ -27,6 +28,10 @@ def test_an_override_wins():
     changed = found("betas=[.8,0.95]", "weight_decay=0.1", "clip_grad=0.5")
     assert changed == OptimizerKeys("adamw", (0.8, 0.95), 0.1, 0.5)
     assert found("optimizer=SGD") == OptimizerKeys("sgd", (0.0,), 0.01, 1.0)
+
+
+def test_of_adapters_no_optimizer_of_the_weights_is_known():
+    assert optimizer_keys(RecordedAlgorithm(lora=Lora(rank=4)), []) is None
 
 
 @pytest.mark.parametrize(

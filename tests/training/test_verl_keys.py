@@ -52,6 +52,7 @@ GPUS: Rows = {
         f"{ACTOR}.data_loader_seed",
         f"{ROLLOUT}.seed",
         "critic.data_loader_seed",
+        f"{ACTOR}.fsdp_config.seed",  # of the adapters
     ),
     "algorithm.adv_estimator": same("gae", "algorithm.adv_estimator"),
     "algorithm.group_size": same(10, f"{ROLLOUT}.n"),
@@ -89,6 +90,16 @@ GPUS: Rows = {
         True,
         {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "acc"},
     ),
+    "algorithm.lora.rank": (
+        24,
+        {
+            f"{MODEL}.lora_rank": 24,
+            f"{MODEL}.lora.merge": True,
+            f"{ACTOR}.checkpoint.save_lora_only": True,
+        },
+    ),
+    "algorithm.lora.alpha": same(48, f"{MODEL}.lora_alpha"),
+    "algorithm.lora.target_modules": same(["q_proj", "up_proj"], f"{MODEL}.target_modules"),
     "algorithm.critic.learning_rate": same(3.5e-4, "critic.optim.lr"),
     "algorithm.critic.warmup_steps": same(29, "critic.optim.lr_warmup_steps"),
     # 0.3 of 1201 tokens
@@ -208,6 +219,7 @@ CPU: Rows = {
     "algorithm.reward_manager": ("naive", {"reward.reward_manager.name": "Naive"}),
     "algorithm.dynamic_sampling": (False, {"algorithm.filter_groups.enable": False}),
     "algorithm.critic": (None, {"critic.enable": False}),
+    "algorithm.lora": (None, {}),
     "trainer.device": (
         "cpu",
         {
@@ -437,12 +449,11 @@ def test_every_field_has_its_keys_or_a_reason():
             found |= fields(below[0], f"{prefix}{name}.") if below else {f"{prefix}{name}"}
         return found
 
+    sections = ("algorithm.critic", "algorithm.lora", "algorithm.overlong", "trainer.critic")
     known = fields(Algorithm, "algorithm.") | fields(Trainer, "trainer.")
     assert known == (set(GPUS) - {"name", "seed"}) | set(ELSEWHERE)
-    assert set(CPU) - {"algorithm.critic"} == {
-        field
-        for field in GPUS
-        if not field.startswith(("algorithm.critic", "algorithm.overlong", "trainer.critic"))
+    assert set(CPU) - {"algorithm.critic", "algorithm.lora"} == {
+        field for field in GPUS if not field.startswith(sections)
     }
 
 

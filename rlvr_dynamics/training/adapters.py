@@ -1,0 +1,100 @@
+"""LoRA in verl's processes: what verl 0.9.1 leaves open, or rounds.
+
+verl imports this module in each of its processes when VERL_USE_EXTERNAL_MODULES names it
+(`verl_command.environment`). Adapters are saved as peft saves them, in safetensors, where verl
+would write base and adapters under peft's names; `checkpoints/verl_run.py` merges them. Merged
+weights go to vLLM in float32, where verl rounds them to bfloat16 whatever the precision of the
+rollout. The first values of A follow the run's seed, where verl has none.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlvr_dynamics.training.after_import import after_import
+from rlvr_dynamics.training.saved_states import WEIGHTS
+
+ACTIVE = "RLVR_LORA"
+ADAPTER = "adapter_model.safetensors"  # peft's name
+
+
+def _save_adapters(module: Any) -> None:
+    """Let the checkpoint manager save adapters where it would save the whole model."""
+    manager = module.FSDPCheckpointManager
+    original = manager.save_checkpoint
+
+    def save_checkpoint(
+        self: Any,
+        local_path: str,
+        hdfs_path: str | None = None,
+        global_step: int = 0,
+        max_ckpt_to_keep: int | None = None,
+    ) -> None:
+        contents = self.checkpoint_save_contents
+        adapters = self._has_lora() and WEIGHTS in contents  # the value model has none
+        if adapters:
+            self.checkpoint_save_contents = [part for part in contents if part != WEIGHTS]
+        try:
+            original(self, local_path, hdfs_path, global_step, max_ckpt_to_keep)
+        finally:
+            self.checkpoint_save_contents = contents
+        if adapters:
+            _write(self.model, Path(local_path) / "huggingface", self.rank)
+
+    manager.save_checkpoint = save_checkpoint
+
+
+def _write(model: Any, folder: Path, rank: int) -> None:
+    """Gather the adapters on every rank, and write them on the first."""
+    import torch
+    from safetensors.torch import save_file
+    from verl.utils.fsdp_utils import collect_lora_params
+
+    tensors = collect_lora_params(model, layered_summon=False, base_sync_done=True)
+    if rank == 0:
+        getattr(model, "_fsdp_wrapped_module", model).peft_config["default"].save_pretrained(folder)
+        save_file({name: each.contiguous() for name, each in tensors.items()}, folder / ADAPTER)
+    torch.distributed.barrier()
+
+
+def _send_unrounded(module: Any) -> None:
+    """Send merged weights as they are trained; vLLM rounds to its own dtype."""
+
+    def merged(self: Any) -> Iterator[tuple[str, Any]]:
+        device = module.get_device_id()
+        model = getattr(self.module, "_fsdp_wrapped_module", self.module)
+        try:
+            # The base's weights come back when the block ends: what is sent must be a copy.
+            with module.merged_lora_context(self.module, backup_adapters=True):
+                weights = module.normalize_peft_param_name(self.module.state_dict())
+                for name, values in module.convert_weight_keys(weights, model).items():
+                    whole = values.detach()
+                    if isinstance(values, module.DTensor):
+                        whole = whole.to(device, non_blocking=True).full_tensor()
+                    yield name, whole.clone()
+        finally:
+            if self._is_offload_param:
+                module.offload_fsdp_model_to_cpu(self.module)
+
+    module.FSDPEngine._merged_lora_per_tensor_param = merged
+
+
+def _draw_from_seed(module: Any) -> None:
+    """Draw the first values of the adapters from the engine's seed."""
+    import torch
+
+    original = module.FSDPEngine._build_lora_module
+
+    def build(self: Any, model: Any) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.engine_config.seed)
+            return original(self, model)
+
+    module.FSDPEngine._build_lora_module = build
+
+
+if ACTIVE in os.environ:
+    after_import("verl.utils.checkpoint.fsdp_checkpoint_manager", _save_adapters)
+    after_import("verl.workers.engine.fsdp.transformer_impl", _send_unrounded)
+    after_import("verl.workers.engine.fsdp.transformer_impl", _draw_from_seed)
