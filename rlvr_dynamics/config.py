@@ -159,7 +159,8 @@ def _explain(error: Exception, overrides: list[str]) -> UserError:
             f"{key}: {value} cannot be read: {' '.join(text.splitlines()[0].split())}",
             way_out=f"""put quotes around the value, inside your shell's: '{key}="..."'""",
         )
-    for item in overrides:
+    # The longest key first: a group's name is part of every key in it.
+    for item in sorted(overrides, key=lambda each: -len(each.partition("=")[0])):
         key = item.lstrip("+~").split("=")[0]
         group, _, given = item.lstrip("+").partition("=")
         if f"'{group}/{given}'" in text and (CONFIG_FOLDER / group).is_dir():
@@ -202,6 +203,15 @@ def _allowed(key: str) -> str:
     return f"{hint}allowed: {', '.join(fields)}"
 
 
+def _whole_group(key: str) -> str:
+    """Say how to give a missing key a value: where nothing is chosen by default, by a choice."""
+    group = key.partition(".")[0]
+    names = {path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml")}
+    if "none" in names:
+        return f"choose {group}=NAME first: {', '.join(sorted(names - {'none'}))}"
+    return f"set it: {key}=..."
+
+
 def _validate(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
@@ -213,7 +223,7 @@ def _validate(values: dict[str, Any]) -> RunConfig:
         if first["type"] == "extra_forbidden":
             raise UserError(f"{key}: unknown key", way_out=_allowed(key)) from error
         if first["type"] == "missing":
-            raise UserError(f"{key} has no value", way_out=f"set it: {key}=...") from error
+            raise UserError(f"{key} has no value", way_out=_whole_group(key)) from error
         wanted = str(first.get("ctx", {}).get("error", "")) or first["msg"]
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "value_error":

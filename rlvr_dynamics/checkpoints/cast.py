@@ -5,7 +5,7 @@ block of one tensor is in memory at a time.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,14 @@ def stored_bytes(layout: Layout, dtype: str) -> int:
 
 
 def cast_checkpoint(
-    source: Path, target: Path, dtype: str, *, step: int, origin: str, companions: Path
+    source: Path,
+    target: Path,
+    dtype: str,
+    *,
+    step: int,
+    origin: str,
+    companions: Path,
+    jump: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Rewrite a checkpoint in one dtype, atomically.
 
@@ -70,6 +77,7 @@ def cast_checkpoint(
         step: Training step for the manifest, 0 for the base.
         origin: Where the weights come from, in words, for the manifest.
         companions: Folder to copy config, tokenizer and chat template from.
+        jump: As of `write_manifest`.
 
     Returns:
         The manifest; its `original_dtype` is that of `source`.
@@ -105,7 +113,7 @@ def cast_checkpoint(
         if set(home.values()) != {SINGLE}:
             metadata = {"total_size": need}
             write_json(folder / INDEX, {"metadata": metadata, "weight_map": home})
-        return write_manifest(folder, step, origin, original_dtype=layout.dtype)
+        return write_manifest(folder, step, origin, original_dtype=layout.dtype, jump=jump)
 
 
 def store_base(folder: Path, dtype: str, origin: str) -> dict[str, Any]:

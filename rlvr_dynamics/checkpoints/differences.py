@@ -119,6 +119,7 @@ class Differences:
         device: Where the updates are formed, such as "cpu" or "cuda".
         on_read: Called with the number of bytes after every read from the files.
         room: Memory to reuse; from now on only this tensor may use it.
+        span: Only these elements of the flattened tensor, first and one past the last; all if None.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Differences:
         device: str = "cpu",
         on_read: Callable[[int], None] | None = None,
         room: Room | None = None,
+        span: tuple[int, int] | None = None,
     ) -> None:
         """Store what to read; nothing is read yet."""
         self._room = room or Room()
@@ -137,10 +139,12 @@ class Differences:
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
         self.dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
         self._on_read = on_read
+        self._first, self._last = span or (0, self.d)
+        count = self._last - self._first
         column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
-        self.fits = column_bytes * self.d <= budget_bytes
+        self.fits = column_bytes * count <= budget_bytes
         passing = min(_BLOCK_BYTES, budget_bytes // SHARE_OF_BLOCKS)
-        self._block = max(1, self.d if self.fits else passing // column_bytes)
+        self._block = max(1, count if self.fits else passing // column_bytes)
         fitting = _PIECE_BYTES // (4 * max(1, self.T))
         self._piece = max(1, fitting // _SMALLEST_PIECE) * _SMALLEST_PIECE
         if device != "cpu":
@@ -188,8 +192,8 @@ class Differences:
             for start, stored in self.stored_pieces():
                 yield start, stored.cpu().unbind()
             return
-        for start in range(0, self.d, STORED_COLUMNS):
-            stop = min(self.d, start + STORED_COLUMNS)
+        for start in range(self._first, self._last, STORED_COLUMNS):
+            stop = min(self._last, start + STORED_COLUMNS)
             try:
                 found = [tensor.elements(start, stop) for tensor in self._mapped]
             except OSError as error:
@@ -266,7 +270,7 @@ class Differences:
     def part(self, index: int, start: int, stop: int) -> Tensor:
         """Return elements `start` to `stop` of a step's update, float32, on the device.
 
-        If the tensor does not fit the budget, only these elements are read.
+        They lie in the span. If the tensor does not fit the budget, only these elements are read.
 
         Raises:
             IndexError: There are fewer steps; -1 is the last one.
@@ -277,7 +281,8 @@ class Differences:
             for _ in self._blocks():
                 pass
         if self._whole is not None:
-            base, values = self._whole[0, start:stop], self._whole[1 + index, start:stop]
+            low, high = start - self._first, stop - self._first
+            base, values = self._whole[0, low:high], self._whole[1 + index, low:high]
             update = values.to(self.device).float().sub_(base.to(self.device))
             if bool(torch.isfinite(update.sum())):
                 self._read_exactly(self.trajectory.steps[index], start, update)
@@ -292,12 +297,12 @@ class Differences:
     def _blocks(self) -> Iterator[tuple[int, Tensor]]:
         """Yield (start, stored values of shape (T + 1, c)) of every block."""
         if self._whole is not None:
-            yield 0, self._whole
+            yield self._first, self._whole
             return
         steps = (0, *self.trajectory.steps)
-        room = self._room.take(len(steps), min(self._block, self.d), self.dtype)
-        for start in range(0, self.d, self._block):
-            stored = room[:, : min(self._block, self.d - start)]
+        room = self._room.take(len(steps), min(self._block, self._last - self._first), self.dtype)
+        for start in range(self._first, self._last, self._block):
+            stored = room[:, : min(self._block, self._last - start)]
             for row, step in zip(stored, steps, strict=True):
                 self.trajectory.read_elements(step, self.name, start, row)
             if self._on_read is not None:

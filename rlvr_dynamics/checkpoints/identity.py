@@ -54,6 +54,7 @@ def write_manifest(
     original_dtype: str | None = None,
     hashes: Mapping[str, str] | None = None,
     head_is_embedding: bool | None = None,
+    jump: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Hash the files of a folder and write its `manifest.json`.
 
@@ -65,6 +66,7 @@ def write_manifest(
         hashes: Known sha256 of weight files; the others are hashed.
         head_is_embedding: Whether a stored output head has the embedding's bytes, for weights that
             are not on this disk.
+        jump: What is known of a jump of the weights between the step before and this one.
 
     Returns:
         The manifest: format, step, dtype, original_dtype, source, shards (file name to sha256),
@@ -93,6 +95,8 @@ def write_manifest(
         manifest["original_dtype"] = original_dtype
     if head_is_embedding is not None:
         manifest["head_is_embedding"] = head_is_embedding
+    if jump is not None:
+        manifest["jump"] = dict(jump)
     write_sealed_json(folder / MANIFEST, manifest)
     return manifest
 

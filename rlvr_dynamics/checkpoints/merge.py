@@ -1,5 +1,6 @@
 """Write a step that is saved as an adapter as an ordinary Hugging Face folder of whole weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 
 
 def write_merged(
-    base: Layout, adapter: Path, target: Path, *, step: int, origin: str
+    base: Layout,
+    adapter: Path,
+    target: Path,
+    *,
+    step: int,
+    origin: str,
+    jump: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Merge an adapter into its base and publish the result, atomically.
 
@@ -25,6 +32,7 @@ def write_merged(
         target: Folder to publish; an existing one is replaced.
         step: Training step for the manifest.
         origin: Where the weights come from, in words, for the manifest.
+        jump: As of `write_manifest`.
 
     Returns:
         The manifest.
@@ -35,7 +43,7 @@ def write_merged(
     """
     layout, _ = step_layout(base, adapter)
     values = StepValues({0: base, step: layout}, dict.fromkeys(base.names, "float32"), Proofs())
-    with CheckpointWriter(base.folder, target, step=step, source=origin) as writer:
+    with CheckpointWriter(base.folder, target, step=step, source=origin, jump=jump) as writer:
         for name in writer.layout.names:
             for start, block in values.blocks(step, name):
                 writer.write_elements(name, start, block)

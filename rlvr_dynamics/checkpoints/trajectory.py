@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rlvr_dynamics.checkpoints.buffers import check_buffers
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
+from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.layout import Layout
 from rlvr_dynamics.checkpoints.matching import check_match, dtype_note, working_dtypes
 from rlvr_dynamics.checkpoints.proofs import Proofs
@@ -146,6 +148,27 @@ class Trajectory(IdentifiedSteps):
         keep = {0, *steps}
         layouts = {step: layout for step, layout in self._layouts.items() if step in keep}
         return self._with(layouts, self._verified)
+
+    def stretch(self, first: int, last: int) -> "Trajectory":
+        """Return the steps from one to another as a trajectory of its own.
+
+        Step `first` is its base, and its steps are counted from there.
+
+        Args:
+            first: 0, or a step.
+            last: A later step.
+        """
+        layouts = {
+            step - first: layout for step, layout in self._layouts.items() if first <= step <= last
+        }
+        verified = {step - first for step in self._verified if first <= step <= last}
+        return self._with(layouts, verified)
+
+    @property
+    def jumps(self) -> dict[int, dict[str, Any]]:
+        """Steps whose manifest tells of a jump of the weights since the step before, and which."""
+        manifests = {step: read_manifest(self.folder(step)) for step in self.steps}
+        return {step: each["jump"] for step, each in manifests.items() if each and "jump" in each}
 
     def of_tensors(self, names: Iterable[str]) -> "Trajectory":
         """Return the same trajectory restricted to some of its tensors."""

@@ -5,8 +5,9 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rlvr_dynamics.checkpoints.cast import (
     cast_checkpoint,
@@ -47,6 +48,8 @@ class VerlRun:
         critic: bool,
         steps: int,
         state_every: int = 1,
+        anchors: str | None = None,
+        jump_before: Callable[[int], Mapping[str, Any] | None] | None = None,
         adapters: int = 0,
     ) -> None:
         """Name the folders and read the base's layout.
@@ -60,6 +63,10 @@ class VerlRun:
             critic: Whether the run trains a value model, whose state a resume also needs.
             steps: Number of the last step.
             state_every: verl saves what a resume needs at multiples of it, the model at every step.
+            anchors: Name of a file beside the actor's state that a resume also needs, with
+                `{world}` and `{rank}`.
+            jump_before: Returns what a step's manifest is to say of a jump of the weights between
+                the step before and it; None without one.
             adapters: Elements of LoRA's adapters, which verl then saves in place of the model; they
                 are published merged into the base. 0 without LoRA.
 
@@ -69,6 +76,7 @@ class VerlRun:
         self.verl, self.published, self.keep_states = verl, published, keep_states
         self.base, self.dtype, self.critic = read_layout(base), dtype, critic
         self.steps, self.state_every, self.adapters = steps, state_every, adapters
+        self._anchors, self._jump_before = anchors, jump_before
         if self.base.dtype != dtype:
             raise UserError(
                 f"the base is stored in {self.base.dtype}, its checkpoints would be in {dtype}",
@@ -253,16 +261,23 @@ class VerlRun:
                 for kind in ("model", "optim", "extra_state")
                 for rank in range(world)
             ]
+            if part == "actor" and self._anchors is not None:
+                names = (self._anchors.format(world=world, rank=rank) for rank in range(world))
+                if not all((folder / name).is_file() for name in names):
+                    return False
         return all(zipfile.is_zipfile(file) for file in needed)
 
     def _publish(self, step: int, folder: Path, target: Path) -> None:
+        jump = self._jump_before(step) if self._jump_before is not None else None
         if holds_adapter(folder):
             shard = read_shard(folder / ADAPTER)
             self._check_finite(
                 step, Layout(folder, {ADAPTER: shard}, dict.fromkeys(shard.entries, ADAPTER))
             )
             with full_disk_is_a_user_error(target):
-                write_merged(self.base, folder, target, step=step, origin="verl, LoRA merged")
+                write_merged(
+                    self.base, folder, target, step=step, origin="verl, LoRA merged", jump=jump
+                )
                 shutil.rmtree(folder)
             return
         layout = read_layout(folder)
@@ -277,11 +292,12 @@ class VerlRun:
                     step=step,
                     origin="verl",
                     companions=self.base.folder,
+                    jump=jump,
                 )
                 shutil.rmtree(folder)
                 return
             take_companions(folder, self.base.folder, self.dtype)
-            write_manifest(folder, step, "verl", original_dtype=layout.dtype)
+            write_manifest(folder, step, "verl", original_dtype=layout.dtype, jump=jump)
             for file in (file for file in folder.rglob("*") if file.is_file()):
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())

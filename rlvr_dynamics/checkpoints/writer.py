@@ -66,6 +66,7 @@ class CheckpointWriter:
         dtypes: The dtype to write each tensor in (`Trajectory.dtypes`), if not the base's.
         layout: The tensors to write and which of them repeat others (`Trajectory.template`); read
             from the base if not given. A copy is written together with its tensor.
+        jump: As of `write_manifest`.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class CheckpointWriter:
         source: str,
         dtypes: Mapping[str, str] | None = None,
         layout: Layout | None = None,
+        jump: Mapping[str, Any] | None = None,
     ) -> None:
         """Read the base's layout; nothing is written before the block is entered."""
+        self._jump = jump
         self.base_folder = Path(base_folder)
         if layout is None:
             stored = read_layout(self.base_folder)
@@ -228,7 +231,9 @@ class CheckpointWriter:
                     raise ValueError(f"tensors not written in full: {', '.join(unfinished[:3])}")
                 # The disk writes while the processor hashes.
                 on_disk = [self._pusher.submit(os.fsync, file) for file in self._files.values()]
-                self.manifest = write_manifest(self._folder, self.step, self.source)
+                self.manifest = write_manifest(
+                    self._folder, self.step, self.source, jump=self._jump
+                )
                 for file in (self._push, *on_disk):
                     file.result()
             finally:

@@ -101,9 +101,10 @@ def save(config: RunConfig) -> Save:
     weights = adapter_count(shape, config.algorithm) or shape.parameters
     critic = critic_count(shape, config.algorithm)
     copies = trainer.nodes * max(trainer.gpus_per_node, 1) // trainer.shard
+    anchor = 0 if config.acceleration is None else 4 * weights
     return Save(
         weights=4 * weights,
-        state=(state_bytes(config) * weights + ADAM_STATE_BYTES * critic) * copies,
+        state=(state_bytes(config) * weights + ADAM_STATE_BYTES * critic + anchor) * copies,
         every=trainer.save_state_every,
     )
 

@@ -57,7 +57,7 @@ class Memory:
             every process (`_build_module` of its FSDP engine takes no meta device then), otherwise
             one for each copy of the training state. Under LoRA the policy without adapters is the
             reference, and the base that is copied while merged weights are sent is no larger than
-            the models loaded at the start.
+            the models loaded at the start. The anchor of jumps is one more copy of what is trained.
     """
 
     state: int
@@ -134,9 +134,11 @@ def _host(config: RunConfig, state: int) -> int:
     actor, has_kl = shape.parameters, algorithm.kl_loss_coef > 0 or algorithm.kl_reward_coef > 0
     reference = actor if has_kl and algorithm.lora is None else 0
     offloaded = state if trainer.offload else 0
+    trained = adapter_count(shape, algorithm) or actor
+    anchor = 0 if config.acceleration is None else 4 * trained
     pinned = (offloaded + 4 * reference) * pinned_share(shape, trainer.shard)
     whole = trainer.gpus_per_node if shape.tied else copies
-    return int(pinned * on_node * copies) + 4 * actor * max(1, whole)
+    return int((pinned + anchor) * on_node * copies) + 4 * actor * max(1, whole)
 
 
 def misfits(config: RunConfig) -> list[str]:

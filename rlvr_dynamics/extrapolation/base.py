@@ -83,18 +83,8 @@ class Extrapolator(Declaration, Rule):
         settings = complete_parameters(self.name, self.parameters, parameters)
         steps = check_window(trajectory.steps, observe, targets, reconstruct)
         window = trajectory.until(observe)
-        used = window.steps[-self.last_steps(settings) :]
-        fewest = self.fewest_steps(settings)
-        if len(used) < fewest:
-            raise TooLittle(
-                f"{self.name} needs at least {fewest} observed steps and the window up to step "
-                f"{observe} has {len(used)}",
-                way_out="observe more (extrapolation.windows), or save checkpoints more often",
-            )
-        known: Mapping[int, float] = {}
-        if self.needs_accuracy:
-            last = None if self.uses_future(settings) else observe
-            known = check_accuracy(self.name, accuracy, used, last)
+        used = self.used_steps(window.steps, settings)
+        known = self.known_accuracy(accuracy, used, settings)
         job = Job(
             method=self,
             window=window.only(used),
@@ -109,6 +99,42 @@ class Extrapolator(Declaration, Rule):
         return stream_predictions(
             job, Path(out_root), budget_bytes=budget_bytes, threads=threads, show_progress=progress
         )
+
+    def used_steps(self, steps: tuple[int, ...], settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the steps of a window that the method uses.
+
+        Args:
+            steps: The observed steps, ascending.
+            settings: All of the method's parameters.
+
+        Raises:
+            TooLittle: They are too few.
+        """
+        used, fewest = steps[-self.last_steps(settings) :], self.fewest_steps(settings)
+        if len(used) < fewest:
+            raise TooLittle(
+                f"{self.name} needs at least {fewest} observed steps and the window up to step "
+                f"{steps[-1]} has {len(used)}",
+                way_out="observe more (extrapolation.windows), or save checkpoints more often",
+            )
+        return used
+
+    def known_accuracy(
+        self,
+        accuracy: Mapping[int, float] | None,
+        used: tuple[int, ...],
+        settings: Mapping[str, Any],
+    ) -> Mapping[int, float]:
+        """Return the accuracies that the method may know; empty if it needs none.
+
+        Raises:
+            TooLittle: They are too few, or all alike.
+            UserError: One is not a share of 1.
+        """
+        if not self.needs_accuracy:
+            return {}
+        last = None if self.uses_future(settings) else used[-1]
+        return check_accuracy(self.name, accuracy, used, last)
 
 
 def check_window(

@@ -255,17 +255,8 @@ class _Task:
         """Write W_0 + A M; where a row of A selects one step or the base, copy it bit for bit."""
         weights = self.weights
         if weights is None:
-            gram = prediction_gram(
-                lambda: (rows for _, rows in differences.rows()),
-                differences.T,
-                differences.dtype,
-                differences.d,
-            )
-            if not bool(torch.isfinite(gram.diagonal()).all()):
-                for _ in differences.pieces():  # names the weight that is not finite
-                    pass
-            weights = self._row_weights(gram.numpy())
-        held = [_held_step(row, self.window.steps) for row in weights]
+            weights = self._row_weights(gram_of(differences))
+        held = [held_step(row, self.window.steps) for row in weights]
         for step, writer in zip(held, self.writers, strict=True):
             if step is not None:
                 self._copy(step, writer)
@@ -326,7 +317,25 @@ class _Task:
             )
 
 
-def _held_step(row: np.ndarray, steps: Sequence[int]) -> int | None:
+def gram_of(differences: Differences) -> np.ndarray:
+    """Return M Mᵀ of a tensor, or of the part of it that is read, shape (T, T), float64.
+
+    Raises:
+        UserError: A weight is NaN or infinite; names the tensor and the step.
+    """
+    gram = prediction_gram(
+        lambda: (rows for _, rows in differences.rows()),
+        differences.T,
+        differences.dtype,
+        differences.d,
+    )
+    if not bool(torch.isfinite(gram.diagonal()).all()):
+        for _ in differences.pieces():  # names the weight that is not finite
+            pass
+    return gram.numpy()
+
+
+def held_step(row: np.ndarray, steps: Sequence[int]) -> int | None:
     """Return the single step that a row of weights selects, 0 for the base, or None."""
     nonzero: Sequence[int] = np.flatnonzero(row).tolist()
     if not nonzero:

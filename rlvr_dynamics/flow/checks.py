@@ -6,6 +6,7 @@ from pathlib import Path
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import disk
 from rlvr_dynamics.estimates.shapes import shape_of
+from rlvr_dynamics.flow.acceleration import check_acceleration
 from rlvr_dynamics.flow.extrapolate import check_methods
 from rlvr_dynamics.flow.flash_attention import check_flash_attention
 from rlvr_dynamics.run_directory.run import Run
@@ -31,6 +32,7 @@ def check_machine(run: Run) -> None:
     """
     config = run.config
     check_methods(config.extrapolation)
+    check_acceleration(config)
     if config.reuse is not None and not Path(config.reuse).is_dir():
         raise UserError("reuse: no such run directory", where=config.reuse, way_out="reuse=null")
     given = config.source.accuracy

@@ -69,6 +69,8 @@ def extrapolate(run: Run, folder: Path) -> None:
 
     settings = run.config.extrapolation
     trajectory = open_trajectory(run, as_measured=True)
+    if run.config.acceleration is not None and trajectory.jumps:
+        print("the weights jumped while they were trained, and the windows go across the jumps")
     accuracy = accuracy_of(run, trajectory.steps)
     rows: list[tuple[Prediction, str | None]] = []
     for method in settings.methods:

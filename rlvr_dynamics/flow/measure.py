@@ -6,9 +6,15 @@ from typing import Any
 from rlvr_dynamics.flow.outside import given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
+from rlvr_dynamics.run_directory.stretches import (
+    STRETCHES_FILE,
+    longest_stretch,
+    stretches_in_words,
+)
 from rlvr_dynamics.run_directory.trajectory import open_trajectory, trained_now
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.optimizers import warms_up
+from rlvr_dynamics.system.atomic import write_json
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -45,6 +51,13 @@ def _work(run: Run, folder: Path) -> None:
 
         collect_streamed(run, trajectory, chosen, folder)
     accuracy = accuracy_of(run, trajectory.steps)
+    jumps = trajectory.jumps if run.config.acceleration is not None else {}
+    if jumps:
+        stretch = longest_stretch(trajectory, jumps)
+        print(stretches_in_words(stretch, jumps))
+        write_json(folder / STRETCHES_FILE, {"jumps": jumps, "measured": list(stretch)})
+        trajectory = trajectory.stretch(*stretch)
+        accuracy = accuracy.within(*stretch) if accuracy is not None else None
     if accuracy is None and run.config.trains:
         print(f"the table pls is empty: {without_accuracy(run)}")
     measure(trajectory, chosen, folder, accuracy=accuracy)

@@ -12,6 +12,7 @@ from rlvr_dynamics.estimates.scoring import scoring
 from rlvr_dynamics.estimates.shapes import GIB, adapter_count, shape_of
 from rlvr_dynamics.fidelity import OPEN, differences, rows_of
 from rlvr_dynamics.flow import stages
+from rlvr_dynamics.flow.acceleration import acceleration_in_words, check_acceleration
 from rlvr_dynamics.flow.checks import check_machine, gpus_needed
 from rlvr_dynamics.flow.pipeline import Known, plan
 from rlvr_dynamics.run_directory.run import Run
@@ -32,6 +33,7 @@ def describe(run: Run) -> str:
         UserError: What the run itself would raise for its configuration and folder.
     """
     config = run.config
+    check_acceleration(config)
     found = gpus_found()
     count = shape_of(config.model).parameters
     lines = [
@@ -52,6 +54,7 @@ def describe(run: Run) -> str:
             f"learning rate {config.algorithm.learning_rate:g}",
             *_adapters(config),
             *_updates(config),
+            *acceleration_in_words(config),
         ]
     lines += _fidelity(config)
     lines += _disk(config, free_bytes(run.folder))

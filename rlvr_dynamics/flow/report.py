@@ -19,6 +19,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     rate = config.source.learning_rate
     return (
         values
+        | (sections(config, "acceleration") if config.acceleration is not None else {})
         | ({"protocol": config.protocol} if config.protocol is not None else {})
         | ({"source": {"learning_rate": rate}} if rate is not None else {})
     )

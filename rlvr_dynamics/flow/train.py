@@ -21,6 +21,8 @@ def _settings(config: RunConfig) -> dict[str, Any]:
         values["trainer"].pop(name, None)  # absent at a neutral value
     if config.trainer.validate_every is None:
         values["trainer"].pop("validation_samples", None)
+    if config.acceleration is not None:
+        values |= sections(config, "acceleration")
     paid = sections(config, "data")["data"]
     return values | ({"reward": paid["reward"]} if "reward" in paid else {})
 
@@ -33,8 +35,12 @@ def _work(run: Run, folder: Path) -> None:
         return
     from rlvr_dynamics.checkpoints.verl_run import VerlRun
     from rlvr_dynamics.estimates.shapes import adapter_count, shape_of
+    from rlvr_dynamics.training.jump_plan import ANCHOR
+    from rlvr_dynamics.training.jump_records import JumpRecords
     from rlvr_dynamics.training.trainer import train
 
+    accelerated = run.config.acceleration is not None
+    jumps = JumpRecords(folder / "acceleration")
     checkpoints = VerlRun(
         folder / "verl" / "checkpoints",
         folder / "checkpoints",
@@ -42,9 +48,11 @@ def _work(run: Run, folder: Path) -> None:
         run.config.trainer.keep_optimizer_states,
         dtype=run.config.trainer.checkpoint_dtype,
         critic=run.config.algorithm.critic is not None,
-        steps=run.config.trainer.steps,
+        steps=jumps.end() or run.config.trainer.steps,
         state_every=run.config.trainer.save_state_every,
         adapters=adapter_count(shape_of(run.config.model), run.config.algorithm),
+        anchors=ANCHOR if accelerated else None,
+        jump_before=jumps.jump_before if accelerated else None,
     )
     train(run.config, prepare=run.of("prepare"), folder=folder, checkpoints=checkpoints)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -160,6 +160,14 @@ class AccuracySeries:
     source: str
     errors: Mapping[int, float] = field(default_factory=dict)
     freedom: int = 0
+
+    def within(self, first: int, last: int) -> "AccuracySeries":
+        """Return the series of the steps from one to another, counted from the first."""
+
+        def kept(values: Mapping[int, float]) -> dict[int, float]:
+            return {step - first: each for step, each in values.items() if first <= step <= last}
+
+        return replace(self, values=kept(self.values), errors=kept(self.errors))
 
 
 def evenly_spread(steps: tuple[int, ...], count: int) -> tuple[int, ...]:

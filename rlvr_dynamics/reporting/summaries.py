@@ -9,6 +9,7 @@ from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.clock_table import clocks_table, optimizer_table
 from rlvr_dynamics.reporting.fidelity_table import fidelity_table
 from rlvr_dynamics.reporting.function_table import function_table, token_lines_table
+from rlvr_dynamics.reporting.jump_table import jump_table
 from rlvr_dynamics.reporting.method_scores import best_table, methods_table
 from rlvr_dynamics.reporting.module_tables import (
     linearity_table,
@@ -56,6 +57,7 @@ def table_artefacts(claims: pd.DataFrame, config: RunConfig | None = None) -> li
         _table("moved_parameters", moved_table),
         _table("scores", scores_table),
         _table("rewards", reward_table),
+        _table("jumps", jump_table),
         _table("clips", clips_table),
         _table("updates", updates_table),
         _table("update_norms", norms_table),

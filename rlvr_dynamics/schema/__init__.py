@@ -1,5 +1,6 @@
 """The typed, frozen configuration: every key, its type and allowed values."""
 
+from rlvr_dynamics.schema.acceleration import Acceleration
 from rlvr_dynamics.schema.analyses import Behaviour, Extrapolation, Method, Rebuilt, Scoring, Wandb
 from rlvr_dynamics.schema.data import Benchmark, HubData, HubTable, TrainingData
 from rlvr_dynamics.schema.models import Architecture, Family, GgufPackage, HubModel, TinyModel
@@ -9,6 +10,7 @@ from rlvr_dynamics.schema.training import Algorithm, Critic, Lora, Trainer
 from rlvr_dynamics.schema.types import STAGES, USUAL_STAGES, Frozen
 
 __all__ = [
+    "Acceleration",
     "Algorithm",
     "Architecture",
     "Behaviour",

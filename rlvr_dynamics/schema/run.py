@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from rlvr_dynamics.schema.acceleration import Acceleration
 from rlvr_dynamics.schema.analyses import (
     Behaviour,
     Extrapolation,
@@ -14,6 +15,7 @@ from rlvr_dynamics.schema.analyses import (
 )
 from rlvr_dynamics.schema.data import ArithmeticData, Benchmark, HubData, SumsData
 from rlvr_dynamics.schema.models import HubModel, TinyModel
+from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.schema.source import Source
 from rlvr_dynamics.schema.training import Algorithm, Trainer
 from rlvr_dynamics.schema.types import Frozen, Name, StageName, sequence
@@ -33,6 +35,7 @@ class RunConfig(Frozen):
     benchmark: dict[Name, Benchmark]
     algorithm: Algorithm
     trainer: Trainer
+    acceleration: Acceleration | None = None
     measure: Measure
     extrapolation: Extrapolation
     scoring: Scoring
@@ -60,6 +63,7 @@ class RunConfig(Frozen):
             raise ValueError("model=tiny is pretrained on arithmetic and needs data=arithmetic")
         self._check_context()
         self._check_batches()
+        self._check_acceleration()
         if self.trains and self.algorithm.lora is not None:
             model = self.model
             shapes = model if model.kind == "tiny" else model.architecture
@@ -91,6 +95,39 @@ class RunConfig(Frozen):
                 raise ValueError(
                     f"trainer.micro_batch_samples ({trainer.micro_batch_samples}) must divide "
                     f"{name} x group_size / devices ({samples} / {trainer.devices})"
+                )
+
+    def _check_acceleration(self) -> None:
+        """Check that a plan of jumps fits the training."""
+        plan = self.acceleration
+        if plan is None:
+            return
+        if self.source.is_given:
+            raise ValueError(
+                "acceleration jumps while a run trains, and this one takes others' checkpoints "
+                "(source): acceleration=none"
+            )
+        if plan.from_checkpoints and self.algorithm.lora is not None:
+            raise ValueError(
+                f"acceleration.method={plan.method} needs whole matrices, and algorithm.lora "
+                "trains adapters: acceleration.method=anchor"
+            )
+        first = min(plan.when.steps) if plan.when.steps else plan.when.every or 1
+        if first >= self.trainer.steps:
+            raise ValueError(
+                f"acceleration.when never fires before the last of {self.trainer.steps} steps "
+                f"(trainer.steps): the first jump would follow step {first}"
+            )
+        asked, held_out = plan.gate.problems, self.data.validation_problems
+        if plan.gate.validates and asked is not None and asked > held_out:
+            raise ValueError(
+                f"acceleration.gate.problems={asked} is more than the held-out problems: "
+                f"data.validation_problems={held_out}"
+            )
+        for override in self.trainer.verl_overrides:
+            if key_of(override) == "trainer.v1.trainer_mode":
+                raise ValueError(
+                    "trainer.verl_overrides must not set trainer_mode: acceleration does"
                 )
 
     def _check_context(self) -> None:

@@ -81,6 +81,20 @@ def counts(folder: Path) -> dict[int, dict[str, float]]:
     return dict(columns)
 
 
+def accuracy_so_far(verl_folder: Path) -> dict[int, float]:
+    """Return the share of right rollouts of each step's weights, from all attempts of a training.
+
+    The rollouts of step t + 1 are drawn from the weights of step t. The last attempt counts.
+    """
+    attempts = sorted(verl_folder.glob("rollouts_*"), key=lambda each: int(each.name[9:]))
+    found: dict[int, float] = {}
+    for attempt in attempts:
+        for step, columns in counts(attempt).items():
+            if "rollouts/acc_exact" in columns:
+                found[step - 1] = columns["rollouts/acc_exact"]
+    return found
+
+
 def _standard_error(split: str, groups: Iterable[list[int]]) -> float:
     """Return the standard error of the share of right answers p = Σ r_g / N, N = Σ n_g.
 

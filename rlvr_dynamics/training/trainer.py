@@ -19,6 +19,7 @@ from rlvr_dynamics.system import children
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.training.jump_records import JumpRecords
 from rlvr_dynamics.training.rollout_counts import counts, folder_of
 from rlvr_dynamics.training.verl_command import environment, joining_overrides, verl_command
 from rlvr_dynamics.training.verl_schema import check
@@ -87,7 +88,9 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
     files = verl_folder.glob("metrics_*.jsonl")
     logged = {row["step"] for file in files for row in _rows(file.read_bytes())}
     start = checkpoints.prepare_resume(logged)
-    if start < config.trainer.steps:
+    jumps = JumpRecords(folder / "acceleration")
+    jumps.forget_after(start)
+    if start < (jumps.end() or config.trainer.steps):
         attempt = len(list(verl_folder.glob("metrics_*.jsonl"))) + 1
         metrics_file = verl_folder / f"metrics_{attempt}.jsonl"
         metrics_file.touch()
@@ -102,7 +105,9 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
             log = verl_folder / f"verl_{attempt}.log"
             try:
                 with _supervised(command, variables, marker, log, temporary) as supervisor:
-                    watch = _Watch(config, checkpoints, supervisor, marker, metrics_file, log)
+                    watch = _Watch(
+                        config, checkpoints, supervisor, marker, metrics_file, log, jumps
+                    )
                     watch.until_done(start)
             except BaseException:
                 # Publish what verl has finished; anything there is no time for stays complete in
@@ -110,6 +115,7 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
                 with suppress(StageFailed, UserError):
                     checkpoints.ingest(time.monotonic() + LAST_INGEST_SECONDS)
                 raise
+    jumps.clear_sketches()
     write_metrics(verl_folder, folder / "metrics.parquet")
     return start
 
@@ -200,7 +206,9 @@ class _Watch:
         marker: str,
         metrics_file: Path,
         log: Path,
+        jumps: JumpRecords,
     ) -> None:
+        self.jumps = jumps
         self.config, self.run, self.supervisor, self.marker = config, run, supervisor, marker
         self.metrics_file, self.log = metrics_file, log
         self.last_progress = time.monotonic()
@@ -211,6 +219,7 @@ class _Watch:
 
     def until_done(self, start: int) -> None:
         steps = self.config.trainer.steps
+        accelerated = self.config.acceleration is not None
         done, position = start, 0
         with bar(total=steps, desc="train (starting Ray and vLLM)", unit="step") as progress:
             progress.update(start)
@@ -234,6 +243,7 @@ class _Watch:
                         self.longest_step = max(
                             (row["data"][STEP_SECONDS] for row in rows[1:]), default=0.0
                         )
+                steps = (accelerated and self.jumps.end()) or steps
                 if done >= steps and self.run.saved_step() >= steps:
                     self.run.ingest()
                     return

@@ -8,7 +8,8 @@ from pathlib import Path
 from rlvr_dynamics.schema import Algorithm, Lora, RunConfig, Trainer
 from rlvr_dynamics.schema.overrides import quoted, value_at
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
-from rlvr_dynamics.training import adapters, saved_states
+from rlvr_dynamics.training import accelerate, adapters, saved_states
+from rlvr_dynamics.training.jump_plan import VARIABLE, plan_of
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
 REWARD_FILE = Path(__file__).with_name("reward.py")
@@ -98,6 +99,10 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
     if config.algorithm.lora is not None:
         modules.append(adapters.__name__)
         variables[adapters.ACTIVE] = "1"
+    plan = plan_of(config, metrics_file.parent.parent)
+    if plan is not None:
+        modules.append(accelerate.__name__)
+        variables[VARIABLE] = plan.model_dump_json()
     if modules:
         others = variables.get("VERL_USE_EXTERNAL_MODULES")
         modules = [others, *modules] if others else modules
@@ -372,6 +377,7 @@ def _run(config: RunConfig, output: Path) -> list[str]:
         f"trainer.test_freq={config.trainer.validate_every or -1}",
         f"trainer.val_before_train={config.trainer.validate_every is not None}",
         "trainer.resume_mode=auto",
+        *([f"trainer.v1.trainer_mode={accelerate.MODE}"] if config.acceleration else []),
     ]
 
 

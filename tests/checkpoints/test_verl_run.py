@@ -20,7 +20,16 @@ LOGGED = range(1, 21)  # metrics of every step
 def make(tmp_path):
     """A run with a base in a dtype."""
 
-    def build(dtype="float32", critic=False, keep=2, base=None, every=1, adapters=0):
+    def build(
+        dtype="float32",
+        critic=False,
+        keep=2,
+        base=None,
+        every=1,
+        adapters=0,
+        anchors=None,
+        jump_before=None,
+    ):
         if not (tmp_path / "base").exists():
             save_model(tmp_path / "base", base or random_tensors(0))
             store_base(tmp_path / "base", dtype, "test")
@@ -34,6 +43,8 @@ def make(tmp_path):
             steps=20,
             state_every=every,
             adapters=adapters,
+            anchors=anchors,
+            jump_before=jump_before,
         )
 
     return build
@@ -336,3 +347,32 @@ def test_a_deadline_leaves_steps_for_the_next_call(make):
     save(run, 1)
     assert run.ingest(deadline=time.monotonic() - 1) == []
     assert make().ingest(deadline=time.monotonic() + 10) == [1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_manifest_tells_of_a_jump_before_its_step_and_the_trajectory_of_all(make, dtype):
+    jump = {"step": 1, "method": "anchor", "factor": 2.0}
+    run = make(dtype, jump_before=lambda step: jump if step == 2 else None)
+    for step in (1, 2, 3):
+        save(run, step)
+    run.ingest()
+    assert "jump" not in read_manifest(run.published / "step_1")
+    assert read_manifest(run.published / "step_2")["jump"] == jump
+    trajectory = Trajectory.open(run.base.folder, run.published)
+    assert trajectory.jumps == {2: jump}
+    stretch = trajectory.stretch(2, 3)
+    assert stretch.steps == (1,)
+    stretch.prove_on_reading()
+    for step, whole in ((0, 2), (1, 3)):
+        assert torch.equal(stretch.tensor(step, QUERY), trajectory.tensor(whole, QUERY))
+    assert trajectory.stretch(0, 1).steps == (1,)
+
+
+def test_a_state_without_its_anchor_is_not_whole(make):
+    run = make(anchors="anchor_world_size_{world}_rank_{rank}.safetensors")
+    for step in (1, 2):
+        save(run, step, ranks=2)
+        for rank in range(2 if step == 1 else 1):
+            name = f"anchor_world_size_2_rank_{rank}.safetensors"
+            (run.verl / f"global_step_{step}" / "actor" / name).write_bytes(b"0")
+    assert run.prepare_resume(LOGGED) == 1

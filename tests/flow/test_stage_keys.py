@@ -38,6 +38,7 @@ TOUCHES = {
     "algorithm": "train report",
     "algorithm.warmup_steps": "train measure report",
     "trainer": "train report",
+    "acceleration": "train report",
     "trainer.checkpoint_dtype": "prepare train report",
     "trainer.start_timeout_seconds": "report",
     "trainer.stall_timeout_seconds": "report",
@@ -116,7 +117,11 @@ def expected(path):
     return set(TOUCHES[max(known, key=len)].split())
 
 
-@pytest.mark.parametrize("given", [[], ["+exp=ppo_qwen3_4b"]], ids=["demo", "cell"])
+@pytest.mark.parametrize(
+    "given",
+    [[], ["+exp=ppo_qwen3_4b"], ["acceleration=gated"]],
+    ids=["demo", "cell", "accelerated"],
+)
 def test_a_changed_value_redoes_the_stages_that_it_touches(tmp_path, given):
     config = load([f"run_dir={tmp_path}", *given])
     before, count = settings(config), 0

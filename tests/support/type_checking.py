@@ -7,7 +7,12 @@ from typing import Any
 
 from beartype import BeartypeConf, beartype
 
-ROOMS = ("rlvr_dynamics.dynamics", "rlvr_dynamics.measurement", "rlvr_dynamics.extrapolation")
+ROOMS = (
+    "rlvr_dynamics.acceleration",
+    "rlvr_dynamics.dynamics",
+    "rlvr_dynamics.extrapolation",
+    "rlvr_dynamics.measurement",
+)
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for pyright
 _completed: set[str] = set()

@@ -11,7 +11,7 @@ from rlvr_dynamics.schema.tables.parts import (
     STEP,
     NullWalk,
 )
-from rlvr_dynamics.schema.tables.training import CLIPPED, COUNTED
+from rlvr_dynamics.schema.tables.training import CLIPPED, COUNTED, JUMPED
 from rlvr_dynamics.schema.tables.weights import (
     LINEAR_R2,
     LINEAR_SCORES,
@@ -21,7 +21,7 @@ from rlvr_dynamics.schema.tables.weights import (
     WEIGHT_NULLS,
 )
 
-METRICS = table("train/metrics.parquet", "train", STEP, *COUNTED, *CLIPPED, is_open=True)
+METRICS = table("train/metrics.parquet", "train", STEP, *COUNTED, *CLIPPED, *JUMPED, is_open=True)
 TABLES: dict[str, TableFile] = {
     each.name: each
     for each in (METRICS, *trajectory.TABLES, *weights.TABLES, *updates.TABLES, *made.TABLES)

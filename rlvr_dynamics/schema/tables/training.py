@@ -51,3 +51,25 @@ CLIPPED = (
         "verl 0.9.1",
     ),
 )
+_JUMP = (
+    ("accepted", "share", "1 if the weights jumped after the step, 0 if they stayed"),
+    ("walked", "norm", "‖W − A‖, W the weights after step t and A those of the last firing"),
+    ("factor", "ratio", "f of the jump to A + f (W − A); missing without one"),
+    ("length", "norm", "length of the jump; missing without one"),
+    ("candidates", "count", "candidates that were tried"),
+    (
+        "gain",
+        "share",
+        "accuracy of the last candidate less that of the weights before it",
+    ),
+    ("gain_lower", "share", "lower end of the gain's one-sided interval, corrected for candidates"),
+    ("backtest_skill", "share", "1 − SSE / SSE_hold of jumps inside the window"),
+    ("rollouts", "count", "answers that the gate spent"),
+    ("tokens", "count", "tokens of these answers"),
+    ("sketch_seconds", "seconds", "sketch of the weights, at every step where the plan reads one"),
+    ("search_seconds", "seconds", "backtest, moves and roll-backs"),
+    ("validate_seconds", "seconds", "answers of the gate and their grading"),
+    ("sync_seconds", "seconds", "weights sent to the rollout engine for the gate"),
+    ("total_seconds", "seconds", "all of it"),
+)
+JUMPED = tuple(Column(f"acceleration/{name}", kind, text) for name, kind, text in _JUMP)

@@ -1,0 +1,138 @@
+"""What a plan of jumps needs, checked before anything starts, and the plan in words."""
+
+from rlvr_dynamics.acceleration.gate import POWER
+from rlvr_dynamics.acceleration.schedule import firings
+from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.estimates.shapes import GIB, adapter_count, shape_of
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS
+from rlvr_dynamics.extrapolation.parameters import complete_parameters
+from rlvr_dynamics.schema import RunConfig
+from rlvr_dynamics.schema.acceleration import ANCHORED, Acceleration
+from rlvr_dynamics.schema.overrides import value_at
+from rlvr_dynamics.training.jump_plan import candidates, gate_detects, gate_problems
+
+SAVED = "actor_rollout_ref.actor.checkpoint.save_contents"
+STRATEGY = "actor_rollout_ref.actor.strategy"
+COPY_BYTES = 4  # a float32
+
+
+def check_acceleration(config: RunConfig) -> None:
+    """Refuse a plan that cannot be carried out.
+
+    Raises:
+        UserError: Names the key of the plan and what is allowed.
+    """
+    plan = config.acceleration
+    if plan is None:
+        return
+    if plan.from_checkpoints:
+        _check_method(plan, config.trainer.verl_overrides)
+    strategy = value_at(config.trainer.verl_overrides, STRATEGY)
+    if strategy not in (None, "fsdp2"):
+        raise UserError(
+            f"acceleration moves the shards of fsdp2, and not those of {strategy}",
+            where=f"trainer.verl_overrides: {STRATEGY}={strategy}",
+            way_out="leave the strategy out, or acceleration=none",
+        )
+    gate_problems(config)
+
+
+def _check_method(plan: Acceleration, overrides: tuple[str, ...]) -> None:
+    """Check a plan whose jumps an extrapolator predicts."""
+    method = EXTRAPOLATORS.get(plan.method)
+    if method is None:
+        raise UserError(
+            f"acceleration.method: no method {plan.method!r}",
+            way_out=f"allowed: {', '.join((*ANCHORED, *EXTRAPOLATORS))}",
+        )
+    if "clock" in plan.parameters:
+        raise UserError(
+            "acceleration.parameters.clock: the plan has a clock of its own",
+            way_out="acceleration.clock=step or path",
+        )
+    if plan.clock == "path" and "clock" not in method.parameters:
+        raise UserError(
+            f"acceleration.clock=path: {plan.method} knows no clock but the step number",
+            way_out="acceleration.clock=step",
+        )
+    settings = complete_parameters(
+        f"acceleration.method={plan.method}", method.parameters, plan.parameters
+    )
+    if method.uses_future(settings):
+        raise UserError(
+            f"acceleration.parameters: {plan.method} would use what is measured after the jump",
+            where=", ".join(f"{name}={value}" for name, value in plan.parameters.items()),
+            way_out="leave its target at what the steps so far say",
+        )
+    saved = value_at(overrides, SAVED)
+    if saved is not None and "hf_model" not in saved:
+        raise UserError(
+            f"acceleration.method={plan.method} needs the run's checkpoints, and none are kept",
+            where=f"trainer.verl_overrides: {SAVED}={saved}",
+            way_out="acceleration.method=anchor, or leave the override out",
+        )
+
+
+def acceleration_in_words(config: RunConfig) -> list[str]:
+    """Return lines of the dry run: when, how far, what decides, and what it takes; or none.
+
+    Raises:
+        UserError: The gate needs more problems than there are.
+    """
+    plan = config.acceleration
+    if plan is None:
+        return []
+    steps = firings(plan.when, config.trainer.steps)
+    lines = [
+        f"jumps     {plan.method}, after {len(steps)} of {config.trainer.steps} steps "
+        f"({shortened(steps)}): {_how_far(plan)}; the optimizer's averages: {plan.optimizer}"
+    ]
+    if plan.gate.backtests:
+        lines.append(
+            f"          backtest on the {plan.clock} clock, by sketches of the weights: no rollouts"
+        )
+    if plan.gate.validates:
+        lines.append(_gate(config, plan, len(steps)))
+    if plan.from_checkpoints:
+        lines.append(
+            "          every process reads its part of the run's own checkpoints "
+            f"({config.trainer.checkpoint_dtype})"
+        )
+    trainer, shape = config.trainer, shape_of(config.model)
+    trained = adapter_count(shape, config.algorithm) or shape.parameters
+    own = COPY_BYTES * -(-trained // trainer.shard)
+    here = own * max(1, trainer.gpus_per_node)
+    lines.append(
+        f"          host memory: one float32 copy of the shard, {own / GIB:.2f} GiB a process, "
+        f"{here / GIB:.1f} GiB a node"
+    )
+    return lines
+
+
+def _how_far(plan: Acceleration) -> str:
+    far = plan.how_far
+    if plan.method == "none":
+        return "the weights stay"
+    if far.factor is not None:
+        return f"to {far.factor:g} times the way since the last firing"
+    if far.search is not None:
+        factors = " or ".join(f"{each:g}" for each in far.search)
+        return f"to {factors} times the way since the last firing, while it helps"
+    ahead = "to the end" if far.to_end else f"{far.horizon} steps further"
+    return f"{ahead} on the {plan.clock} clock"
+
+
+def _gate(config: RunConfig, plan: Acceleration, count: int) -> str:
+    gate, problems, tried = plan.gate, gate_problems(config), candidates(plan)
+    most = problems * gate.samples * (1 + tried)
+    spent = min(count, gate.validations or count)
+    text = (
+        f"          gate: {problems:,} validation problems x {gate.samples} answers for the "
+        f"weights and for each candidate, at most {most:,} a firing and {spent * most:,} in all"
+    )
+    if gate.rule == "better":
+        return f"{text}; any higher mean is accepted, which holds no level"
+    points = 100 * gate_detects(config)
+    seen = f"a gain of {points:.1f} points is" if points < 100 else "no gain would be"
+    return f"{text}; {seen} accepted with a power of {POWER:.0%}"

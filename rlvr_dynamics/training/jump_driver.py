@@ -1,0 +1,371 @@
+"""Decides about jumps in the trainer's process: when, how far, whether to try and whether to keep.
+
+The workers hold the weights; this holds none. After step t the order is: sketch of the weights (if
+a clock or a backtest reads it); if the plan fires at t, the backtest, the candidates with their
+answers, and the record on disk; then the trainer sends the weights to the rollout engine. A firing
+repeats from its record what it did, move by move, so that a resumed run has the same weights.
+"""
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr_dynamics.acceleration.backtest import Backtest, backtest
+from rlvr_dynamics.acceleration.gate import decide
+from rlvr_dynamics.acceleration.horizon import backtest_horizon, factor_ahead
+from rlvr_dynamics.acceleration.remaining import remaining_gain
+from rlvr_dynamics.acceleration.schedule import fires, previous_firing
+from rlvr_dynamics.acceleration.sketch import Sketch
+from rlvr_dynamics.dynamics import trajectory_gram
+from rlvr_dynamics.errors import TooLittle
+from rlvr_dynamics.training.jump_plan import JumpPlan
+from rlvr_dynamics.training.jump_record import empty_record, metrics_of, number, without_nan
+from rlvr_dynamics.training.jump_records import JumpRecords
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the rollout engine answered to the gate's problems.
+
+    Attributes:
+        scores: Right answers as 1.0, wrong ones as 0.0, shape (problems, samples).
+        tokens: Tokens generated.
+    """
+
+    scores: np.ndarray
+    tokens: int
+
+
+@dataclass
+class Trainer:
+    """What the driver asks of the training around it.
+
+    Attributes:
+        workers: Calls a method of `JumpWorker` in every process and returns the first's result.
+        sync: Sends the weights to the rollout engine.
+        answer: Asks the gate's problems; the argument is the step, which seeds the answers.
+        accuracy: Returns the accuracy of the weights of each step so far, from their rollouts.
+        base: Folder of the base.
+    """
+
+    workers: Callable[..., Any]
+    sync: Callable[[], None]
+    answer: Callable[[int], Answers]
+    accuracy: Callable[[], Mapping[int, float]]
+    base: str
+
+
+@dataclass
+class _Firing:
+    """What one firing has found out so far."""
+
+    record: dict[str, Any]
+    costs: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.costs[what] += time.monotonic() - begin
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The steps so far, by their sketches.
+
+    Attributes:
+        lengths: ‖W_s - W_{s-1}‖ of every step from the first on, without jumps, shape (step,).
+        jumped: The last step after which the weights jumped, or 0.
+        gram: Inner products of the changes since then, shape (step - jumped, step - jumped).
+    """
+
+    lengths: np.ndarray
+    jumped: int
+    gram: np.ndarray
+
+
+class JumpDriver:
+    """The jumps of one run.
+
+    Args:
+        plan: The run's.
+        trainer: The training around it.
+    """
+
+    def __init__(self, plan: JumpPlan, trainer: Trainer) -> None:
+        """Read nothing and move nothing yet."""
+        self.plan, self.trainer = plan, trainer
+        self.records = JumpRecords(plan.records)
+        self._chosen = plan.acceleration
+
+    def begin(self, step: int, state: str | None) -> dict[str, float]:
+        """Take the anchor at the start of an attempt, and decide about the step it resumes from.
+
+        Args:
+            step: The step whose weights are loaded; 0 for the base.
+            state: Folder of the saved state; None for the base.
+
+        Returns:
+            As of `after_step`.
+        """
+        if state is None:
+            self.trainer.workers("hold")
+            if self._chosen.reads_clock:
+                self.records.write_sketch(0, self.trainer.workers("sketched"))
+            return {}
+        self.trainer.workers("read_anchor", folder=state)
+        return self.after_step(step)
+
+    def after_step(self, step: int) -> dict[str, float]:
+        """Jump, decline or do nothing after a training step, before the weights are sent.
+
+        Returns:
+            Metrics of the step, empty where the plan does not fire.
+        """
+        begin, arrived = time.monotonic(), np.array([])
+        if self._chosen.reads_clock:
+            arrived = self.trainer.workers("sketched")
+            self.records.write_sketch(step, arrived)
+        sketching = time.monotonic() - begin
+        if not fires(self._chosen.when, step, self.plan.steps):
+            return {"acceleration/sketch_seconds": sketching} if self._chosen.reads_clock else {}
+        record = self.records.read(step)
+        if record is None:
+            record = self._decide(step)
+            record["seconds"] |= {"sketch": sketching, "total": time.monotonic() - begin}
+            self.records.write(record)
+        else:
+            self._repeat(record)
+        if self._chosen.reads_clock and record["accepted"]:
+            self.records.write_sketch(step, arrived, self.trainer.workers("sketched"))
+        return metrics_of(record)
+
+    def _decide(self, step: int) -> dict[str, Any]:
+        anchor = previous_firing(self._chosen.when, step)
+        firing = _Firing(empty_record(self._chosen.method, step, anchor))
+        with firing.timed("search"):
+            firing.record["walked"] = float(self.trainer.workers("walked"))
+            path = self._path(step)
+            factors = self._factors(step, anchor, path, firing)
+            tested = self._tested(step, anchor, path, factors[0])
+        if tested is not None:
+            firing.record["backtest"] = without_nan(dataclasses.asdict(tested))
+        firing.record["remaining"] = self._remaining(step)
+        declined = self._why_not(tested)
+        if declined:
+            firing.record |= {"decision": "declined", "reason": declined}
+            self.trainer.workers("hold")
+        else:
+            self._search(firing, step, factors)
+        firing.record["seconds"] = {
+            name: firing.costs[name] for name in ("search", "validate", "sync")
+        }
+        firing.record["rollouts"] = int(firing.costs["rollouts"])
+        firing.record["tokens"] = int(firing.costs["tokens"])
+        return firing.record
+
+    def _path(self, step: int) -> _Path | None:
+        """Return the path of all steps so far; None if nothing reads it, or sketches are gone."""
+        held = self.records.sketches(step) if self._chosen.reads_clock else None
+        if held is None:
+            return None
+        lengths = np.linalg.norm(held[1:, 0] - held[:-1, 1], axis=1)
+        jumped = self._last_jump(step)
+        since = torch.from_numpy(held[jumped + 1 :, 0] - held[jumped, 1])
+        return _Path(lengths, jumped, trajectory_gram(since).numpy())
+
+    def _last_jump(self, step: int) -> int:
+        """Return the last step before this one after which the weights jumped; 0 for none."""
+        return max((before for before in self.records.accepted() if before < step), default=0)
+
+    def _tested(self, step: int, anchor: int, path: _Path | None, factor: float) -> Backtest | None:
+        """Return the backtest; None if the plan has none, or there is too little to test."""
+        if not self._chosen.gate.backtests or path is None or step - path.jumped < 2:
+            return None
+        window, history = step - anchor, step - path.jumped
+        far = self._chosen.how_far
+        ahead = self._ahead(step) if far.ahead else max(1, round((factor - 1.0) * window))
+        on_path = self._chosen.clock == "path" and path.jumped > 0
+        return backtest(
+            np.arange(path.jumped + 1, step + 1),
+            path.gram,
+            backtest_horizon(ahead, window, history),
+            clock=self._chosen.clock,
+            anchor=anchor,
+            before=path.lengths[: path.jumped] if on_path else None,
+            size=Sketch().size,
+            level=self._chosen.gate.level,
+        )
+
+    def _why_not(self, tested: Backtest | None) -> str:
+        """Say why nothing is tried; empty if it is."""
+        gate = self._chosen.gate
+        if gate.backtests and tested is None:
+            return "the window is too short for a backtest"
+        if gate.backtests and tested is not None and not tested.worth_trying:
+            return "the window's own steps do not say that a jump would beat holding"
+        spent = sum(record["rollouts"] > 0 for record in self.records.all())
+        if gate.validates and gate.validations is not None and spent >= gate.validations:
+            return "acceleration.gate.validations are spent"
+        return ""
+
+    def _factors(
+        self, step: int, anchor: int, path: _Path | None, firing: _Firing
+    ) -> tuple[float, ...]:
+        """Return the factors of the candidates, in the order in which they are tried."""
+        far = self._chosen.how_far
+        if self._chosen.method == "none":
+            return (1.0,)
+        if far.search is not None:
+            return far.search
+        if far.factor is not None:
+            return (far.factor,)
+        lengths = np.array([]) if path is None else path.lengths
+        ahead = factor_ahead(
+            np.arange(1, step + 1),
+            lengths,
+            self._ahead(step),
+            "step" if path is None else self._chosen.clock,
+            anchor,
+        )
+        firing.record["remarks"] += [ahead.remark] if ahead.remark else []
+        return (ahead.factor,)
+
+    def _ahead(self, step: int) -> int:
+        return self._chosen.how_far.horizon or self.plan.steps - step
+
+    def _search(self, firing: _Firing, step: int, factors: tuple[float, ...]) -> None:
+        """Try the candidates in turn; the last accepted one stands, or the weights as they were."""
+        record, gate, workers = firing.record, self._chosen.gate, self.trainer.workers
+        before = self._answers(firing, step) if gate.validates else None
+        if before is not None:
+            record["before"] = float(before.scores.mean())
+        standing: list[dict[str, Any]] = []
+        for place, factor in enumerate(factors):
+            with firing.timed("search"):
+                tried = self._move(firing, step, factor, standing)
+            if tried is None:
+                break
+            record["tried"].append(tried)
+            if tried["finite"] and before is not None:
+                after = self._answers(firing, step)
+                found = decide(
+                    before.scores,
+                    after.scores,
+                    level=gate.level,
+                    tried=len(factors),
+                    rule=gate.rule,
+                )
+                tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
+                tried["after"] = float(after.scores.mean())
+                before = after if found.accepted else before
+            with firing.timed("search"):
+                if not tried["accepted"]:
+                    workers("come_back" if standing else "restore")
+                    break
+                standing.append(tried)
+                if place + 1 < len(factors):
+                    workers("keep")
+        with firing.timed("search"):
+            self._settle(record, standing)
+
+    def _move(
+        self, firing: _Firing, step: int, factor: float, standing: list[dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Move to a candidate; None if the extrapolator has too little to go by."""
+        workers, record = self.trainer.workers, firing.record
+        tried: dict[str, Any] = {"factor": factor, "gain": None, "lower": None, "after": None}
+        if not self._chosen.from_checkpoints:
+            before = standing[-1]["factor"] if standing else 1.0
+            moved = workers("move", method=self._chosen.method, factor=factor, before=before)
+            length, finite = moved
+        else:
+            try:
+                length, finite, remarks = self._predict(step)
+            except TooLittle as error:
+                record |= {"decision": "declined", "reason": str(error)}
+                workers("hold")
+                return None
+            record["target"], tried["factor"] = step + self._ahead(step), None
+            record["remarks"] += remarks
+        return tried | {"length": number(length), "finite": finite, "accepted": finite}
+
+    def _predict(self, step: int) -> tuple[float, bool, list[str]]:
+        return self.trainer.workers(
+            "predict",
+            base=self.trainer.base,
+            first=self._last_jump(step) + 1,
+            last=step,
+            target=step + self._ahead(step),
+            accuracy=dict(self.trainer.accuracy()),
+        )
+
+    def _settle(self, record: dict[str, Any], standing: list[dict[str, Any]]) -> None:
+        """Make what stands the next anchor, and treat the optimizer."""
+        workers = self.trainer.workers
+        if len(record["tried"]) > 1:
+            workers("forget_kept")
+        if record["decision"] == "declined":
+            return
+        if standing and self._chosen.roll_back == "always":
+            workers("restore")
+            record |= {"decision": "rolled back", "reason": "acceleration.roll_back=always"}
+        elif standing:
+            workers("hold")
+            workers("reset_optimizer")
+            record |= {
+                "decision": "accepted",
+                "accepted": True,
+                "factor": standing[-1]["factor"],
+                "length": standing[-1]["length"],
+                "optimizer": self._chosen.optimizer,
+            }
+        else:
+            refused = not record["tried"][-1]["finite"]
+            reason = "the candidate is not finite" if refused else "the gate found no sure gain"
+            record |= {"decision": "rejected", "reason": reason}
+
+    def _repeat(self, record: dict[str, Any]) -> None:
+        """Do again what a record says, move by move, without asking."""
+        workers = self.trainer.workers
+        standing = [tried for tried in record["tried"] if tried["accepted"]]
+        if record["accepted"] and self._chosen.from_checkpoints:
+            self._predict(record["step"])
+        elif record["accepted"]:
+            before = 1.0
+            for tried in standing:
+                factor = tried["factor"]
+                workers("move", method=self._chosen.method, factor=factor, before=before)
+                before = factor
+        workers("hold")
+        if record["accepted"]:
+            workers("reset_optimizer")
+
+    def _answers(self, firing: _Firing, step: int) -> Answers:
+        with firing.timed("sync"):
+            self.trainer.sync()
+        with firing.timed("validate"):
+            found = self.trainer.answer(step)
+        firing.costs["rollouts"] += found.scores.size
+        firing.costs["tokens"] += found.tokens
+        return found
+
+    def _remaining(self, step: int) -> dict[str, Any] | None:
+        """Return what the steps that are left could gain; None if nobody asks."""
+        stop = self._chosen.stop
+        if stop is None:
+            return None
+        known, jumped = self.trainer.accuracy(), max(self.records.accepted(), default=0)
+        since = [known[each] for each in sorted(known) if each >= jumped]
+        found = remaining_gain(since, self.plan.steps - step)
+        below = 100.0 * found.upper < stop.below
+        return without_nan(found._asdict()) | {"below": below, "ends": below and stop.act}

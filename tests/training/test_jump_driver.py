@@ -1,0 +1,203 @@
+"""When a run jumps, what it keeps, and that a resumed run does what an uninterrupted one does."""
+
+import json
+
+import pytest
+import torch
+
+from rlvr_dynamics.training.jump_records import JumpRecords
+from tests.support.jumping import STEPS, Killed, Training
+
+TWICE = ["acceleration=regrounding_10_10", "acceleration.when.every=4"]
+ASKED = [
+    *("acceleration=gated", "acceleration.when.every=4", "acceleration.clock=step"),
+    *("acceleration.gate.kind=validation", "acceleration.how_far.search=[2.0,4.0]"),
+]
+
+
+def test_without_a_gate_every_firing_doubles_the_way_since_the_last(tmp_path):
+    training = Training(tmp_path, TWICE, noise=0.0)
+    shown = training.run()
+    # 4 steps become 8, 4 more since then become 16; step 12 is the last, and nothing would follow.
+    assert training.position() == pytest.approx(20.0, abs=1e-3)
+    assert training.driver.records.accepted() == [4, 8]
+    assert training.asked == training.synced == 0
+    assert shown[3]["acceleration/length"] == pytest.approx(4.0, rel=1e-4)
+    assert [bool(each) for each in shown] == [step in (4, 8) for step in range(1, STEPS + 1)]
+
+
+def test_the_gate_keeps_the_farthest_factor_that_helps(tmp_path):
+    training = Training(tmp_path, ASKED)
+    training.run(to=4)
+    record = training.driver.records.read(4)
+    assert (record["decision"], record["factor"]) == ("accepted", 4.0)
+    assert [each["accepted"] for each in record["tried"]] == [True, True]
+    assert training.position() == pytest.approx(16.0, rel=1e-2)
+    assert (record["rollouts"], record["tokens"]) == (3 * 64 * 4, 300)
+    assert training.synced == 3
+    assert record["tried"][1]["lower"] > 0.0
+    assert not list(training.plan.records.glob("kept_*"))
+
+
+def test_a_search_stops_at_the_first_factor_that_does_not_help(tmp_path):
+    """At 8 the goal is reached, and at 16 it is missed by more than at 4."""
+    training = Training(tmp_path, ASKED, goal=8.0)
+    training.run(to=4)
+    record = training.driver.records.read(4)
+    assert (record["decision"], record["factor"]) == ("accepted", 2.0)
+    once = Training(tmp_path / "once", [*TWICE, "acceleration.tensors=all"], goal=8.0)
+    once.run(to=4)
+    assert torch.equal(training.weight, once.weight), "not the very weights that were accepted"
+
+
+def test_a_jump_that_does_not_help_is_undone_bit_for_bit_and_leaves_the_optimizer_alone(tmp_path):
+    training = Training(tmp_path, [*ASKED, "acceleration.optimizer=restart"], goal=3.0)
+    shown = training.run(to=4)
+    assert torch.equal(training.weight, training.state["weight"])
+    assert int(training.moments()["step"]) == 4
+    record = training.driver.records.read(4)
+    assert record["decision"] == "rejected" and record["tried"][0]["gain"] < 0.0
+    assert shown[-1]["acceleration/accepted"] == 0.0
+    # What is tried next starts here.
+    training.run_on = [training.update() for _ in range(4)]
+    assert training.driver.records.read(8)["walked"] == pytest.approx(4.0, rel=1e-2)
+
+
+def test_the_optimizer_starts_again_after_an_accepted_jump(tmp_path):
+    training = Training(tmp_path, [*ASKED, "acceleration.optimizer=restart"])
+    training.run(to=4)
+    assert int(training.moments()["step"]) == 0
+    assert float(training.moments()["exp_avg"].abs().sum()) == 0.0
+
+
+def test_a_gate_without_budget_left_tries_nothing(tmp_path):
+    training = Training(tmp_path, [*ASKED, "acceleration.gate.validations=1"])
+    training.run()
+    assert training.driver.records.read(8)["decision"] == "declined"
+    assert training.driver.records.read(8)["rollouts"] == 0
+
+
+@pytest.mark.parametrize("clock", ["step", "path"])
+def test_the_backtest_lets_a_straight_walk_jump_and_spends_nothing_on_a_random_one(tmp_path, clock):
+    backtest = ["acceleration=gated", "acceleration.when.every=10", f"acceleration.clock={clock}"]
+    straight = Training(tmp_path / "straight", backtest)
+    straight.run()
+    assert straight.driver.records.read(10)["backtest"]["lower"] > 0.5
+    assert straight.driver.records.read(10)["accepted"]
+    drifting = Training(tmp_path / "random", backtest, noise=20.0)
+    drifting.run()
+    record = drifting.driver.records.read(10)
+    assert record["decision"] == "declined" and record["backtest"]["lower"] < 0.0
+    assert drifting.asked == drifting.synced == record["rollouts"] == 0
+    assert torch.equal(drifting.worker.anchored._copy.popitem()[1], drifting_at(drifting, 10))
+
+
+def drifting_at(training, step):
+    """The weights before the updates after a step."""
+    other = Training(training.folder / "again", ["acceleration=regrounding_10_10"], noise=20.0)
+    other.run(to=step - 1)
+    other.step = step - 1
+    other.driver.after_step = lambda step: {}
+    other.update()
+    return other.weight.detach().reshape(-1)
+
+
+def test_a_control_that_always_rolls_back_pays_and_keeps_nothing(tmp_path):
+    training = Training(tmp_path, [*ASKED, "acceleration.roll_back=always"])
+    training.run(to=4)
+    record = training.driver.records.read(4)
+    assert record["decision"] == "rolled back" and not record["accepted"]
+    assert record["rollouts"] > 0 and record["tried"][0]["accepted"]
+    assert torch.equal(training.weight, training.state["weight"])
+
+
+def test_none_moves_nothing_and_restarts_the_optimizer(tmp_path):
+    none = [*TWICE, "acceleration.method=none", "acceleration.optimizer=restart"]
+    training = Training(tmp_path, none)
+    training.run(to=4)
+    assert torch.equal(training.weight, training.state["weight"])
+    assert int(training.moments()["step"]) == 0
+
+
+def test_random_goes_as_far_elsewhere(tmp_path):
+    training = Training(tmp_path, [*TWICE, "acceleration.method=random"], noise=0.0)
+    training.run(to=4)
+    assert training.position() == pytest.approx(4.0, abs=0.5)
+    assert training.driver.records.read(4)["length"] == pytest.approx(4.0, rel=1e-3)
+
+
+def test_a_horizon_counts_on_its_clock(tmp_path):
+    far = ["acceleration.how_far.factor=null", "acceleration.how_far.horizon=8"]
+    training = Training(tmp_path, [*TWICE, *far], noise=0.0)
+    training.run(to=4)
+    assert training.driver.records.read(4)["factor"] == 3.0
+    ended = ["acceleration.how_far.factor=null", "acceleration.how_far.to_end=true"]
+    training = Training(tmp_path / "end", [*TWICE, *ended], noise=0.0)
+    training.run(to=4)
+    assert training.driver.records.read(4)["factor"] == 3.0
+    path = Training(tmp_path / "path", [*TWICE, *far, "acceleration.clock=path"], noise=0.0)
+    path.run(to=4)
+    # Steps of one length: the path is the step number, as far as a sketch can say.
+    assert path.driver.records.read(4)["factor"] == pytest.approx(3.0, rel=0.1)
+
+
+@pytest.mark.parametrize("plan", [TWICE, ASKED, [*ASKED, "acceleration.optimizer=zero"]])
+def test_a_run_resumed_after_a_jump_repeats_it_without_asking(tmp_path, plan):
+    whole = Training(tmp_path, plan, goal=8.0)
+    whole.run(to=4)
+    state, asked = whole.state, whole.asked
+    record = (whole.plan.records / "step_4.json").read_text()
+    again = Training(tmp_path, plan, goal=8.0)
+    again.resume(4, state)
+    assert again.asked == 0
+    assert torch.equal(again.weight, whole.weight)
+    assert all(torch.equal(value, again.moments()[name]) for name, value in whole.moments().items())
+    assert (whole.plan.records / "step_4.json").read_text() == record
+    for training in (whole, again):
+        for _ in range(STEPS - 4):
+            training.update()
+    assert torch.equal(again.weight, whole.weight)
+    assert asked == (0 if plan is TWICE else 3)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_run_killed_in_the_middle_of_a_jump_ends_like_one_that_was_not(tmp_path, call):
+    whole = Training(tmp_path / "whole", ASKED)
+    whole.run(to=4)
+    killed = Training(tmp_path / "killed", ASKED, killed=call)
+    with pytest.raises(Killed):
+        killed.run(to=4)
+    again = Training(tmp_path / "killed", ASKED)
+    again.resume(4, killed.state)
+    assert torch.equal(again.weight, whole.weight)
+    first, second = (
+        json.loads((each.plan.records / "step_4.json").read_text()) for each in (whole, again)
+    )
+    for record in (first, second):
+        del record["seconds"], record["seal"]
+    assert first == second
+    # An earlier state: step 4 is trained again.
+    assert JumpRecords(again.plan.records).steps() == [4]
+    again.driver.records.forget_after(3)
+    assert JumpRecords(again.plan.records).steps() == []
+
+
+def test_the_rewards_say_when_little_is_left_to_gain(tmp_path):
+    stop = "acceleration.stop={below: 50.0, act: true}"
+    training = Training(tmp_path, [*TWICE, stop, "trainer.steps=40"])
+    training.run(to=8)
+    assert training.driver.records.read(8)["remaining"]["ends"] is False  # too few steps to say
+    training = Training(
+        tmp_path / "later",
+        [
+            "acceleration=regrounding_10_10",
+            stop,
+            "trainer.steps=40",
+            "acceleration.when.every=20",
+            "acceleration.roll_back=always",
+        ],
+    )
+    training.run(to=20)
+    remaining = training.driver.records.read(20)["remaining"]
+    assert remaining["gain"] == pytest.approx(0.2, abs=1e-6)
+    assert remaining["below"] and remaining["ends"]
