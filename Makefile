@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: install demo study test test-grid test-slurm test-fast check locks perf clean
+.PHONY: install demo study acceleration test test-grid test-slurm test-fast check locks perf clean
 .DEFAULT_GOAL := demo
 
 install: $(READY)
@@ -21,6 +21,11 @@ demo: $(READY)
 # python -m experiments.study --wide: 38 runs.
 study: $(READY)
 	$(BIN)/python -m experiments.study
+
+# 17 runs with and without jumps of the weights, and what each was worth: under an hour and a half
+# on 2 cores. python -m experiments.acceleration --help: further arms, rates and seeds.
+acceleration: $(READY)
+	$(BIN)/python -m experiments.acceleration
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slurm and (slow or not grid)"

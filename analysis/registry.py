@@ -10,6 +10,8 @@ from rlvr_dynamics.reporting.artefact import Artefact
 # One line per module; each has a list `ARTEFACTS`. The page shows them in this order, AlphaRL's in
 # printed order.
 MODULES: tuple[str, ...] = (
+    "ours.acceleration_figure",
+    "ours.acceleration_tables",
     "ours.regime_map",
     "ours.clocks_figure",
     "ours.clocks",

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.arms import ALL, arm_cells
 from experiments.study import RUNS as STUDY_RUNS
 from experiments.study import StudyCell, study_cells
 from rlvr_dynamics.config import experiments
@@ -16,6 +17,9 @@ STUDY = tuple(cell.name for cell in study_cells())
 CONTROLS = tuple(name for name in STUDY if _STUDY[name].control)
 TRAINED = tuple(name for name in STUDY if name not in CONTROLS)
 AGAIN = tuple(name for name in STUDY if _STUDY[name].donor)  # one base, another seed of RL
+_BENCH = {cell.name: cell for cell in arm_cells([ALL])}
+BENCH = tuple(cell.name for cell in arm_cells())
+BENCH_RUNS = "acceleration"  # folder of the bench's runs, below that of all runs
 DETAILED = TRAINED[0]  # the cell with the long lists, such as one projection at a time
 
 # A repeat of a cell of the grid or of configs/exp: a control, with other updates, rate or seed.
@@ -51,10 +55,11 @@ def arguments(cell: str, runs: Path) -> list[str]:
     """Return the arguments of `python -m rlvr_dynamics.run` for a cell.
 
     Args:
-        cell: A study cell, or a name in `configs/exp`, optionally followed by `-shuffled`,
-            `-miniN` (prompts in an update), `-lrRATE` and `-seedN`, in this order; and `-as-DTYPE`
-            for the checkpoints of such a cell read in another dtype.
-        runs: The folder of run directories; the study's are in its subfolder `study`.
+        cell: A cell of the study or of the bench, or a name in `configs/exp`, optionally followed
+            by `-shuffled`, `-miniN` (prompts in an update), `-lrRATE` and `-seedN`, in this order;
+            and `-as-DTYPE` for the checkpoints of such a cell read in another dtype.
+        runs: The folder of run directories; the study's are in its subfolder `study`, the bench's
+            in `acceleration`.
 
     Raises:
         UserError: There is no such cell.
@@ -62,6 +67,8 @@ def arguments(cell: str, runs: Path) -> list[str]:
     study = _STUDY.get(cell)
     if study is not None:
         return _study_arguments(study, runs)
+    if cell in _BENCH:
+        return _BENCH[cell].overrides(runs / BENCH_RUNS)
     trained, _, dtype = cell.partition(AS)
     if dtype:
         folders = (f"source.{name}={runs / trained / place}" for name, place in _TRAINED)

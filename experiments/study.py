@@ -4,32 +4,27 @@
 calls it. Finished work is not repeated, and a failing cell does not stop the others.
 """
 
-import shlex
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr_dynamics.errors import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    UserError,
-    did_you_mean,
+from experiments.cell_runs import (
+    EXIT_PARTIAL,
+    analyse,
+    chosen,
+    exit_code,
+    listing,
+    run_all,
+    scored,
 )
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
 from rlvr_dynamics.results.formatting import scientific
-from rlvr_dynamics.run_directory.progress import progress
-from rlvr_dynamics.schema import STAGES
-from rlvr_dynamics.schema.overrides import quoted
 from rlvr_dynamics.system.command_line import Parser, end, path_of
 
 RATES = (1.0e-5, 3.0e-5, 1.0e-4, 3.0e-4)
 RUNS = Path("outputs/study")
 OUT = Path("outputs/analysis")
-EXIT_PARTIAL = 3
 MINUTES, GIB = 8.0, 0.4  # of a cell, on 2 idle cores
 # What makes a cell a control, and other optimizers than AdamW with its usual betas.
 CONTROLS = {
@@ -70,8 +65,7 @@ class StudyCell:
     @property
     def name(self) -> str:
         """Name of the run directory."""
-        rate = scientific(self.learning_rate).replace("e-0", "e_")
-        parts = [self.algorithm, f"lr{rate}", self.optimizer, self.control]
+        parts = [self.algorithm, rate_name(self.learning_rate), self.optimizer, self.control]
         parts += ["" if self.base_seed is None else f"base{self.base_seed}", f"seed{self.seed}"]
         return "_".join(part for part in parts if part)
 
@@ -94,6 +88,16 @@ class StudyCell:
             f"name={self.name}",
             f"run_dir={runs / self.name}",
         ]
+
+    def taken_from(self, runs: Path) -> list[str]:
+        """The donor of a direction, once it is there."""
+        there = self.donor and (runs / self.donor / "scores").is_dir()
+        return [f"extrapolation.donor={runs / self.donor}"] if there else []
+
+
+def rate_name(learning_rate: float) -> str:
+    """Return a learning rate as a part of a cell's name, such as `lr1e_5`."""
+    return f"lr{scientific(learning_rate).replace('e-0', 'e_')}"
 
 
 def _again(rate: float, base_seed: int, seed: int) -> StudyCell:
@@ -188,47 +192,27 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--out", type=path_of, default=OUT, help="folder of the tables and figures")
     parser.add_argument("--list", action="store_true", help="show the cells and their commands")
     given = parser.parse_args(arguments)
-    cells = _chosen(given.cells, wide=given.wide)
+    known = {cell.name: cell for cell in study_cells(wide=True)}
+    every = study_cells(wide=given.wide)
+    cells = chosen(given.cells, known, every, "the study", "--wide --list names them")
     if given.list:
-        for cell in cells:
-            print(progress(given.runs / cell.name, STAGES).state, _command(cell, given.runs, cells))
+        print(*listing(cells, given.runs), sep="\n")
         return EXIT_DONE
     note = f"{cost(cells)}. {left_out(cells)}"
     print(note, flush=True)
-    failed = _run_all(cells, given.runs)
+    failed = run_all(cells, given.runs)
     code = _analyse(cells, given.runs, given.out)
     print(note)
-    if failed:
-        print(f"failed: {', '.join(failed)}; the same command tries them again", file=sys.stderr)
-        return EXIT_PARTIAL if len(failed) < len(cells) else EXIT_FAILED
-    return code
-
-
-def _chosen(names: Sequence[str], *, wide: bool) -> list[StudyCell]:
-    """Return the named cells, or all.
-
-    Raises:
-        UserError: There is no such cell.
-    """
-    known = {cell.name: cell for cell in study_cells(wide=True)}
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"no cell of the study is called {name!r}",
-                way_out=f"{did_you_mean(name, known)}--wide --list names them",
-            )
-    return [known[name] for name in dict.fromkeys(names)] or study_cells(wide=wide)
+    return exit_code(failed, cells, code)
 
 
 def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
     """Compare directions and make every table and figure; returns the exit code."""
-    done = [runs / cell.name for cell in cells if (runs / cell.name / "scores").is_dir()]
+    done = scored(cells, runs)
     if not done:
         return EXIT_FAILED
     compared = _compare_directions(done)
-    given = ",".join(quoted(folder) for folder in done)
-    code = _python("analysis", f"run_dirs=[{given}]", f"out={out}", f"note={left_out(cells)}")
-    return code or compared
+    return analyse(done, out, left_out(cells)) or compared
 
 
 def _compare_directions(done: Sequence[Path]) -> int:
@@ -241,55 +225,6 @@ def _compare_directions(done: Sequence[Path]) -> int:
         print(f"directions are not compared: {error}", file=sys.stderr)
         return EXIT_PARTIAL
     return EXIT_DONE
-
-
-def _python(module: str, *arguments: str) -> int:
-    """Run a module; returns its exit code. On Ctrl-C it gets the signal too and time to end.
-
-    SIGTERM reaches only this process and is passed on.
-
-    Raises:
-        KeyboardInterrupt: The module was interrupted.
-    """
-    stopped = False
-    with subprocess.Popen([sys.executable, "-m", module, *arguments]) as process:
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        while process.poll() is None:
-            try:
-                process.wait()
-            except KeyboardInterrupt:
-                stopped = True
-        signal.signal(signal.SIGTERM, before)
-    if stopped or process.returncode in (EXIT_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
-        raise KeyboardInterrupt
-    return process.returncode
-
-
-def _run_all(cells: Sequence[StudyCell], runs: Path) -> list[str]:
-    """Run the unfinished cells; returns the names of those that failed."""
-    failed, begin = [], time.monotonic()
-    for number, cell in enumerate(cells, 1):
-        minutes = (time.monotonic() - begin) / 60
-        print(f"== {cell.name} ({number} of {len(cells)}, {minutes:.0f} min so far)", flush=True)
-        if _python("rlvr_dynamics.run", *_arguments(cell, runs, cells)):
-            failed.append(cell.name)
-    return failed
-
-
-def _arguments(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> list[str]:
-    """Return a cell's overrides; each base is made once and reused from that run."""
-    found = cell.overrides(runs)
-    if cell.donor and (runs / cell.donor / "scores").is_dir():
-        found.append(f"extrapolation.donor={runs / cell.donor}")
-    for other in cells:
-        same = other.preparation == cell.preparation and other != cell
-        if same and (runs / other.name / "prepare" / "stage.json").exists():
-            return [*found, f"reuse={runs / other.name}"]
-    return found
-
-
-def _command(cell: StudyCell, runs: Path, cells: Sequence[StudyCell]) -> str:
-    return shlex.join(["python", "-m", "rlvr_dynamics.run", *_arguments(cell, runs, cells)])
 
 
 if __name__ == "__main__":

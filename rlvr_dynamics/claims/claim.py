@@ -118,8 +118,8 @@ Among = Callable[[Results, int | None, Sequence[Results]], Measured | None]
 
 
 def by_rl(cell: Cell) -> bool:
-    """Whether a run was trained by reinforcement learning."""
-    return not by_other_means(cell)
+    """Whether a run was trained by reinforcement learning, and by nothing else."""
+    return not by_other_means(cell) and not cell.arm.jumps
 
 
 def by_other_means(cell: Cell) -> bool:

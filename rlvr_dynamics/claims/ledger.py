@@ -12,6 +12,7 @@ from dataclasses import replace
 import pandas as pd
 
 from rlvr_dynamics.claims import (
+    acceleration,
     alpharl,
     alpharl_left_vectors,
     alpharl_weights,
@@ -71,6 +72,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
             *follow_up.CLAIMS,
             *weight_lines.CLAIMS,
             *direction.CLAIMS,
+            *acceleration.CLAIMS,
         ),
         key=_place,
     )

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from rlvr_dynamics.claims.claim import Measured
+from rlvr_dynamics.results.arms import PLAIN
 from rlvr_dynamics.results.formatting import scientific
 from rlvr_dynamics.results.study import Cell
 from rlvr_dynamics.statistics.intervals import Interval, average
@@ -73,9 +74,9 @@ def runs_in_words(count: int) -> str:
 def by_regime(
     runs: Sequence[Cell], controls: Sequence[Cell]
 ) -> dict[str, tuple[list[Cell], list[Cell]]]:
-    """Group runs and controls by model, learning rate, number of steps and optimizer.
+    """Group runs and controls by model, learning rate, number of steps, optimizer and arm.
 
-    In ascending order; AdamW with its usual betas is not named.
+    In ascending order; AdamW with its usual betas is not named, nor are plain steps.
     """
     several = len({cell.model for cell in (*runs, *controls)}) > 1
     groups: dict[str, tuple[list[Cell], list[Cell]]] = {}
@@ -90,7 +91,8 @@ def _regime(cell: Cell) -> str:
     rate = "" if cell.learning_rate is None else f"lr {scientific(cell.learning_rate)}"
     steps = "" if cell.steps is None else f"{cell.steps} steps"
     size = " x ".join(part for part in (rate, steps) if part)
-    return ", ".join(part for part in (size, cell.optimizer) if part) or "unknown"
+    arm = "" if cell.arm.kind == PLAIN else cell.arm.words
+    return ", ".join(part for part in (size, cell.optimizer, arm) if part) or "unknown"
 
 
 def _size(cell: Cell) -> tuple[str, float, int]:

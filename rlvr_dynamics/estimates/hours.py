@@ -100,6 +100,7 @@ class Work:
         cache_tokens: Tokens for which its cache has room.
         samples: Kept samples of a step.
         filtered: Whether dynamic sampling drops some.
+        training_passes: How often a step's samples are trained on.
         updates: Optimizer updates of the policy in a step.
         critic_updates: The critic's.
         update_bytes: Bytes that an update of the policy moves per parameter (`update_bytes`).
@@ -121,6 +122,7 @@ class Work:
     cache_tokens: float
     samples: int
     filtered: bool
+    training_passes: int
     updates: int
     critic_updates: int
     update_bytes: int
@@ -137,10 +139,10 @@ class Work:
         Generating and validating are `Engine.seconds` for an engine's share of the samples (and
         candidates). Passes take their operations / (G F utilisation): log-probabilities 2 N T, the
         reference's 2 N T, values 2 C T; training 8 N T and 8 C T (6 and the recomputed forward
-        pass), under LoRA 6 N T + 8 P T, as frozen weights need no gradient. Each update moves
-        28 N / S bytes of AdamW's state on every GPU (of SGD's 20 or 12), under LoRA of P, one of
-        the critic 28 C / S. Left out: attention's own operations, moving offloaded state, rewards,
-        the start of a job.
+        pass), under LoRA 6 N T + 8 P T, as frozen weights need no gradient, once for each of the
+        training passes. Each update moves 28 N / S bytes of AdamW's state on every GPU (of SGD's 20
+        or 12), under LoRA of P, one of the critic 28 C / S. Left out: attention's own operations,
+        moving offloaded state, rewards, the start of a job.
         """
         parameters, tokens = self.shape.parameters, self.samples * (self.prompt + length.mean)
         engine = Engine(
@@ -162,7 +164,8 @@ class Work:
         return Step(
             generating=engine.seconds(sampled * share, self.prompt, length),
             scoring=passes * tokens / rate,
-            training=passed * tokens / rate + state / self.shard / self.card.bandwidth,
+            training=self.training_passes * passed * tokens / rate
+            + state / self.shard / self.card.bandwidth,
             syncing=speed.sync * parameters,
             saving=self.saved_bytes / speed.disk,
             validating=self.validations * validation,
@@ -192,6 +195,7 @@ def work_of(config: RunConfig) -> Work:
         cache_tokens=memory(config).cache_tokens,
         samples=trainer.prompts_per_step * algorithm.group_size,
         filtered=algorithm.dynamic_sampling,
+        training_passes=trainer.passes,
         updates=trainer.updates_per_rollout,
         critic_updates=trainer.critic_updates_per_rollout,
         update_bytes=update_bytes(state_bytes(config)),

@@ -16,6 +16,7 @@ from rlvr_dynamics.extrapolation.hold_last import HOLD_LAST
 from rlvr_dynamics.extrapolation.logits_extrapolation import LOGITS_EXTRAPOLATION
 from rlvr_dynamics.extrapolation.momentum import MOMENTUM
 from rlvr_dynamics.extrapolation.neural import NEURAL
+from rlvr_dynamics.extrapolation.next import NEXT
 from rlvr_dynamics.extrapolation.parameters import Parameter
 from rlvr_dynamics.extrapolation.reconstruction import Reconstruction
 from rlvr_dynamics.extrapolation.recovery import RANDOM_UPDATE, RANK1_RECOVERY, RANK_RECOVERY
@@ -49,6 +50,7 @@ METHODS: dict[str, Declaration] = {
         REDUCED_RANK,
         FIRST_UPDATE,
         ALPHARL,
+        NEXT,
     )
 }
 EXTRAPOLATORS = {name: each for name, each in METHODS.items() if isinstance(each, Extrapolator)}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.results.arms import PLAIN, Arm, arm_of
 from rlvr_dynamics.results.formatting import distinct_titles, scientific
 from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.run_directory.configuration import check_has_config
@@ -60,6 +61,11 @@ class Cell:
         found = optimizer_keys(config.algorithm, config.trainer.verl_overrides)
         return "another optimizer" if found is None else found.unusual
 
+    @cached_property
+    def arm(self) -> Arm:
+        """What was done beside plain steps: jumps of the weights, further passes."""
+        return arm_of(self.results.config)
+
     @property
     def learning_rate(self) -> float | None:
         """The policy's learning rate, of somebody's checkpoints the one that was given."""
@@ -102,10 +108,11 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What readers see: model, algorithm, learning rate, seed, control."""
+        """What readers see: model, algorithm, learning rate, seed, control, arm."""
         rate = "" if self.learning_rate is None else f", lr {scientific(self.learning_rate)}"
         mark = "" if self.control == NO_CONTROL else f", {self.control.replace('_', ' ')}"
-        return f"{self.model}, {self.algorithm}{rate}, seed {self.seeds}{mark}"
+        arm = "" if self.arm.kind == PLAIN else f", {self.arm.words}"
+        return f"{self.model}, {self.algorithm}{rate}, seed {self.seeds}{mark}{arm}"
 
 
 @dataclass(frozen=True)

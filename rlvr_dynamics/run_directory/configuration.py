@@ -42,6 +42,7 @@ class RecordedAlgorithm(_Part):
     """What trained it."""
 
     name: str | None = None
+    group_size: int | None = None
     learning_rate: float | None = None
     dynamic_sampling: bool = False
     overlong: dict[str, Any] | None = None
@@ -74,20 +75,21 @@ class RecordedTrainer(_Part):
     prompts_per_step: int | None = None
     mini_batch_prompts: int | None = None
     critic_mini_batch_prompts: int | None = None
+    passes: int = 1
 
     @property
     def updates_per_rollout(self) -> int | None:
         """Updates of the policy in a step; None in recordings that do not say."""
         if self.prompts_per_step is None or self.mini_batch_prompts is None:
             return None
-        return self.prompts_per_step // self.mini_batch_prompts
+        return self.passes * self.prompts_per_step // self.mini_batch_prompts
 
     @property
     def critic_updates_per_rollout(self) -> int | None:
         """Updates of PPO's value model in a step; None in recordings that do not say."""
         if self.prompts_per_step is None or self.critic_mini_batch_prompts is None:
             return self.updates_per_rollout
-        return self.prompts_per_step // self.critic_mini_batch_prompts
+        return self.passes * self.prompts_per_step // self.critic_mini_batch_prompts
 
 
 class RecordedPublished(_Part):
@@ -145,6 +147,7 @@ class RecordedConfig(_Part):
     algorithm: RecordedAlgorithm = RecordedAlgorithm()
     data: RecordedData = RecordedData()
     trainer: RecordedTrainer = RecordedTrainer()
+    acceleration: dict[str, Any] = {}
     extrapolation: dict[str, Any] = {}
     scoring: RecordedScoring = RecordedScoring()
     report: RecordedReport = RecordedReport()

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from rlvr_dynamics.system.command_line import unquoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|true|false", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")  # what Hydra lets a backslash escape
 
 
@@ -74,9 +75,11 @@ def as_typed(override: str, config: type[BaseModel]) -> str:
     key, equals, value = override.partition("=")
     if not equals or key.startswith("~") or unquoted(value) != value:
         return override
-    holds_text = str in _kinds(key.lstrip("+").split("."), [config])
-    if not holds_text or value.strip().lower() == "null":
+    kinds = _kinds(key.lstrip("+").split("."), [config])
+    if str not in kinds or value.strip().lower() == "null":
         return override
+    if {bool, int, float} & set(kinds) and _NUMBER.fullmatch(value.strip()):
+        return override  # a key that holds either
     text = quoted(_ESCAPED.sub(r"\1", value))
     # Otherwise numbers, `true` and the like would not be read as text.
     in_quotes = text if text.startswith("'") else f"'{text}'"

@@ -12,7 +12,7 @@ from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, Share, seq
 # the table of differences follow from our keys.
 _DECLARED = {
     "ppo_mini_batch_size": "mini_batch_prompts or critic_mini_batch_prompts",
-    "ppo_epochs": "mini_batch_prompts or critic_mini_batch_prompts, by the updates of a step,",
+    "ppo_epochs": "trainer.passes",
     "data.train_batch_size": "prompts_per_step",
     "actor_rollout_ref.rollout.n": "algorithm.group_size",
     "trainer.total_training_steps": "trainer.steps",
@@ -158,7 +158,8 @@ class Trainer(Frozen):
     """How verl runs: hardware, batch sizes, lengths, precision, and when it counts as stuck.
 
     The answers to `mini_batch_prompts` of the `prompts_per_step` make one optimizer update, and to
-    `critic_mini_batch_prompts` one of PPO's value model (null: as the policy's). At most
+    `critic_mini_batch_prompts` one of PPO's value model (null: as the policy's). Every step goes
+    through all of its answers `passes` times (verl's ppo_epochs). At most
     `micro_batch_samples` of them pass through a device together. Warm-up counts steps, not updates.
     `precision` is that of matrix products and of the rollout; weights, gradients between devices
     and the optimizer are float32. With fp16 verl scales the loss: updates whose gradients overflow
@@ -201,6 +202,7 @@ class Trainer(Frozen):
     validation_samples: Count = 4
     micro_batch_tokens: Count | None = None
     save_state_every: Count = 1
+    passes: Count = 1
     verl_overrides: sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 
     @property
@@ -211,12 +213,13 @@ class Trainer(Frozen):
     @property
     def updates_per_rollout(self) -> int:
         """Optimizer updates of the policy from one step's answers."""
-        return self.prompts_per_step // self.mini_batch_prompts
+        return self.passes * self.prompts_per_step // self.mini_batch_prompts
 
     @property
     def critic_updates_per_rollout(self) -> int:
         """Optimizer updates of PPO's value model from one step's answers."""
-        return self.prompts_per_step // (self.critic_mini_batch_prompts or self.mini_batch_prompts)
+        size = self.critic_mini_batch_prompts or self.mini_batch_prompts
+        return self.passes * self.prompts_per_step // size
 
     @property
     def longest_sample(self) -> int:

@@ -189,6 +189,7 @@ def _actor(config: RunConfig) -> list[str]:
     return [
         f"{ACTOR}.strategy=fsdp2",
         *_batches(ACTOR, config, trainer.mini_batch_prompts),
+        f"{ACTOR}.ppo_epochs={trainer.passes}",  # verl's critic follows it
         *_state(f"{ACTOR}.fsdp_config", trainer),
         f"{ACTOR}.fsdp_config.optimizer_offload={trainer.offload}",
         f"{ACTOR}.data_loader_seed={config.seed}",

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import linregress
 from scipy.stats import t as student
 
+from rlvr_dynamics.claims import acceleration
 from rlvr_dynamics.claims.judge import FAILS, HOLDS, INCONCLUSIVE, NOT_MEASURED
 from rlvr_dynamics.results.frames import on_clock
 from tests.support.irregular_weights import FINAL, MLP
@@ -19,6 +20,7 @@ REAL = f"step_{FINAL}"
 BASE, FULL = 1_200, 3_200
 NEAR = 24  # questions of 4,000, 0.6 points: a difference that is seen
 WORSE, MUCH_WORSE = 56, 104  # 1.4 and 2.6 points, on the two sides of the margin of 2
+UNMEASURED = ["A8", "A9", "B3r", *(claim.id for claim in acceleration.CLAIMS)]
 CONTRAST = {"source": {"published": {"repo": "a/DeepSeek-R1-Distill-Qwen-7B"}}}
 
 
@@ -163,7 +165,7 @@ def verdicts(run: Path, out: Path) -> pd.Series:
 
 def test_a_little_above_every_threshold_every_claim_holds(above, tmp_path):
     found = verdicts(above, tmp_path / "out")
-    expected = dict.fromkeys(["A8", "A9", "B3r"], NONE) | {"A2m": OPEN}
+    expected = dict.fromkeys(UNMEASURED, NONE) | {"A2m": OPEN}
     expected["F9"] = FAIL  # it says the opposite of B2h: there the line does not forecast
     assert found[found != HOLD].to_dict() == expected
 
@@ -171,7 +173,7 @@ def test_a_little_above_every_threshold_every_claim_holds(above, tmp_path):
 def test_a_little_below_every_threshold_every_claim_fails(below, tmp_path):
     found = verdicts(below, tmp_path / "out")
     # A ratio between the bars of A3 and A3e, which are close to each other.
-    expected = dict.fromkeys(["A8", "A9", "B3r"], NONE) | {"A2m": OPEN, "A3e": OPEN}
+    expected = dict.fromkeys(UNMEASURED, NONE) | {"A2m": OPEN, "A3e": OPEN}
     expected |= {"P0": HOLD, "P1": HOLD}
     assert found[found != FAIL].to_dict() == expected
 

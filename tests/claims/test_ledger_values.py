@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rlvr_dynamics.claims import acceleration
 from tests.support.irregular_run import write_run
 from tests.support.irregular_weights import FINAL, MLP
 from tests.support.ledger_outputs import run_ledger
@@ -298,6 +299,7 @@ def of_a_window(observe: int) -> dict[str, object]:
 
 
 ELSEWHERE = {"A8", "A9", "A10", "A11", "A12", "A13", "A14", "B3r", "B9l", "F8", "F10"}
+ELSEWHERE |= {claim.id for claim in acceleration.CLAIMS}
 """Claims about other runs or other tables, with tests of their own."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.__main__ import main as analysis
 from analysis.arguments import expand, items
-from experiments import grid, questions, study
+from experiments import acceleration, grid, questions, study
 from rlvr_dynamics import config, run
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.sinks.__main__ import main as sinks
@@ -126,6 +126,7 @@ MODULES = {
     "experiments.grid": grid.main,
     "experiments.questions": questions.main,
     "experiments.study": study.main,
+    "experiments.acceleration": acceleration.main,
     "rlvr_dynamics.sinks": sinks,
     "slurm.one_node": one_node,
 }

@@ -90,7 +90,7 @@ def test_several_configurations_composed_together_are_those_composed_alone():
         ("trainer.mini_batch_prompts=5", ["mini_batch_prompts must divide"]),
         ("trainer.critic_mini_batch_prompts=5", ["critic_mini_batch_prompts must divide"]),
         ("trainer.micro_batch_samples=100", ["micro_batch_samples (100) must divide"]),
-        ("trainer.verl_overrides=['critic.ppo_epochs=2']", ["ppo_epochs", "mini_batch_prompts"]),
+        ("trainer.verl_overrides=['critic.ppo_epochs=2']", ["ppo_epochs", "trainer.passes"]),
         ("trainer.verl_overrides=['actor_rollout_ref.rollout.n=4']", ["group_size does"]),
         ("trainer.verl_overrides=['trainer.test_freq=5']", ["validate_every does"]),
         ("trainer.verl_overrides=['++data.train_batch_size=8']", ["prompts_per_step does"]),

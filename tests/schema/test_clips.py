@@ -28,6 +28,7 @@ def test_a_clip_can_act_from_the_second_update_of_a_step_on(algorithm, names):
     twice = found(f"algorithm={algorithm}", "trainer.mini_batch_prompts=8")
     # CISPO's lower bound is below 0, where no weight is.
     assert [clip.name for clip in twice if not clip.acts] == names[: algorithm == "cispo"]
+    assert found(f"algorithm={algorithm}", "trainer.passes=2") == twice
 
 
 def test_the_value_model_has_updates_of_its_own():

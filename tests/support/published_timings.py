@@ -65,6 +65,7 @@ class Published:
             cache_tokens=room / token_bytes(shape),
             samples=self.samples,
             filtered=False,
+            training_passes=1,
             updates=self.updates,
             critic_updates=0,
             update_bytes=28,

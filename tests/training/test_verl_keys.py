@@ -123,6 +123,7 @@ GPUS: Rows = {
         {"data.train_batch_size": 84, f"{ROLLOUT}.agent.num_workers": 7},
     ),
     "trainer.mini_batch_prompts": same(42, f"{ACTOR}.ppo_mini_batch_size"),
+    "trainer.passes": same(37, f"{ACTOR}.ppo_epochs"),
     "trainer.critic_mini_batch_prompts": same(6, "critic.ppo_mini_batch_size"),
     "trainer.micro_batch_samples": same(
         5,
@@ -249,6 +250,7 @@ CPU: Rows = {
     "trainer.steps": same(31, "trainer.total_training_steps"),
     "trainer.prompts_per_step": same(45, "data.train_batch_size"),
     "trainer.mini_batch_prompts": same(15, f"{ACTOR}.ppo_mini_batch_size"),
+    "trainer.passes": same(1, f"{ACTOR}.ppo_epochs"),
     "trainer.micro_batch_samples": same(
         9,
         f"{ACTOR}.ppo_micro_batch_size_per_gpu",
