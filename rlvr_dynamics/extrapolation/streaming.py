@@ -277,7 +277,13 @@ class _Task:
         job = self.job
         if job.method.row_weights is None:
             raise ValueError(f"{job.method.name} has neither row weights nor tensor changes")
-        window = Window(np.array(job.window.steps), gram, self.name, job.times, self.remarks)
+        window = Window(
+            np.array(job.window.steps),
+            gram,
+            tensor=self.name,
+            times=job.times,
+            remarks=self.remarks,
+        )
         return job.method.row_weights(window, self.targets, job.settings, job.reconstruct)
 
     def _write_changes(self, tensor_changes: TensorChanges) -> None:

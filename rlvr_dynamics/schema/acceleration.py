@@ -1,5 +1,6 @@
 """Acceleration: jumps of the weights while they are trained, and the gate that they must pass."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -175,7 +176,7 @@ class Acceleration(Frozen):
         return self
 
 
-def _one_of(name: str, given: dict[str, object]) -> None:
+def _one_of(name: str, given: Mapping[str, object]) -> None:
     """Check that exactly one of some keys is set."""
     chosen = [key for key, value in given.items() if value is not None and value is not False]
     if len(chosen) != 1:

@@ -4,11 +4,13 @@ verl imports this module in each of its processes when VERL_USE_EXTERNAL_MODULES
 (`verl_command.environment`). Adapters are saved as peft saves them, in safetensors, where verl
 would write base and adapters under peft's names; `checkpoints/verl_run.py` merges them. Merged
 weights go to vLLM in float32, where verl rounds them to bfloat16 whatever the precision of the
-rollout. The first values of A follow the run's seed, where verl has none.
+rollout. The first values of A follow the run's seed, where verl has none. PPO with a KL term
+trains, where verl ends with an error.
 """
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,22 @@ def _draw_from_seed(module: Any) -> None:
     module.FSDPEngine._build_lora_module = build
 
 
+def _leave_the_value_model(module: Any) -> None:
+    """Let PPO's value model pass the request for a reference, which it gets and cannot answer.
+
+    The trainer notes "without adapters" in the batch for the reference's log-probabilities, and
+    the values are computed from the same batch after them.
+    """
+    original = module.FSDPEngine.disable_adapter
+
+    def disable_adapter(self: Any) -> AbstractContextManager[None]:
+        return original(self) if self._is_lora else nullcontext()
+
+    module.FSDPEngine.disable_adapter = disable_adapter
+
+
 if ACTIVE in os.environ:
     after_import("verl.utils.checkpoint.fsdp_checkpoint_manager", _save_adapters)
     after_import("verl.workers.engine.fsdp.transformer_impl", _send_unrounded)
     after_import("verl.workers.engine.fsdp.transformer_impl", _draw_from_seed)
+    after_import("verl.workers.engine.fsdp.transformer_impl", _leave_the_value_model)

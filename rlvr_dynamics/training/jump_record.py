@@ -48,7 +48,8 @@ def without_nan(value: Any) -> Any:
 
 def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:
     """Return a record's numbers by column of train/metrics.parquet; what is missing has none."""
-    last = record["tried"][-1] if record["tried"] else {}
+    kept = [tried for tried in record["tried"] if tried["accepted"]]
+    last = (kept or record["tried"] or [{}])[-1]
     numbers: dict[str, Any] = {
         "accepted": float(record["accepted"]),
         "walked": record["walked"],

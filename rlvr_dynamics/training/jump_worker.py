@@ -1,5 +1,6 @@
 """What one training process does for a jump, called by name from the trainer's process."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rlvr_dynamics.acceleration.sketch import Sketch
 from rlvr_dynamics.checkpoints.names import is_norm
 from rlvr_dynamics.checkpoints.structure import Structure
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.training.anchored import Anchored
@@ -19,6 +21,9 @@ from rlvr_dynamics.training.jump_plan import ANCHOR, JumpPlan
 from rlvr_dynamics.training.optimizer_state import reset
 from rlvr_dynamics.training.predicted_shards import Prediction
 from rlvr_dynamics.training.shards import plain_name
+
+PUBLISH_SECONDS = 1800.0
+"""How long a step that verl has saved may take to be published, and its supervisor be at it."""
 
 
 class JumpWorker:
@@ -102,6 +107,7 @@ class JumpWorker:
         settings = complete_parameters(method.name, method.parameters, parameters_of(self.plan))
         steps = tuple(range(first, last + 1))
         used = method.used_steps(steps, settings)
+        _wait_for(self.plan.checkpoints / f"step_{used[-1]}")
         prediction = Prediction(
             method,
             Trajectory.open(base, self.plan.checkpoints, steps=used),
@@ -165,3 +171,20 @@ def parameters_of(plan: JumpPlan) -> dict[str, Any]:
     chosen = plan.acceleration
     clock = {"clock": "path"} if chosen.clock == "path" else {}
     return {**chosen.parameters, **clock}
+
+
+def _wait_for(published: Path) -> None:
+    """Wait for a step that another process publishes while this one trains.
+
+    Raises:
+        UserError: It does not appear.
+    """
+    end = time.monotonic() + PUBLISH_SECONDS
+    while not published.is_dir():
+        if time.monotonic() > end:
+            raise UserError(
+                f"the step was not published within {PUBLISH_SECONDS:.0f} s",
+                where=str(published),
+                way_out="run the same command again: training goes on from the last saved state",
+            )
+        time.sleep(0.1)

@@ -112,7 +112,7 @@ class Prediction:
             if shard.values.numel():
                 own = gram_of(Differences(self.window, shard.name, BUDGET_BYTES, span=shard.span))
             gram = shards.total(own)
-        window = Window(np.array(self.window.steps), gram, shard.name, self.remarks)
+        window = Window(np.array(self.window.steps), gram, tensor=shard.name, remarks=self.remarks)
         return self.rule.row_weights(window, np.array([self.target]), self.settings, False)[0]
 
     def _tensor_change(self, name: str) -> Change:

@@ -24,6 +24,7 @@ def test_the_registry_names_its_methods():
     assert set(EXTRAPOLATORS) == {
         *("relex", "relex_raw", "shrunk_relex", "neural", "alpharl", "weight_extrapolation"),
         *("expo", "hold_last", "momentum", "first_update", "average", "reduced_rank"),
+        "next",
     }
     assert set(RECONSTRUCTIONS) == {
         *("rank1_recovery", "rank_recovery", "random_update", "borrowed_direction"),

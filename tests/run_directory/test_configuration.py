@@ -24,7 +24,7 @@ def same(read: BaseModel, written: BaseModel) -> None:
         if isinstance(found, BaseModel) and isinstance(true, BaseModel):
             same(found, true)
         elif isinstance(found, dict):
-            assert found == true.model_dump(mode="json")
+            assert found == ({} if true is None else true.model_dump(mode="json"))
         else:
             assert found == true, name
 

@@ -60,7 +60,7 @@ _JUMP = (
     (
         "gain",
         "share",
-        "accuracy of the last candidate less that of the weights before it",
+        "accuracy of the candidate kept, or else of the last, less that before it",
     ),
     ("gain_lower", "share", "lower end of the gain's one-sided interval, corrected for candidates"),
     ("backtest_skill", "share", "1 − SSE / SSE_hold of jumps inside the window"),
