@@ -1,4 +1,4 @@
-"""One rank of a policy with adapters, sharded as verl shards it: what it sends, what it saves.
+"""One rank of a policy with adapters, sharded as verl shards it: what it sends, saves and loads.
 
 `torchrun -m tests.support.lora_ranks FOLDER`, with the variables of `verl_command.environment`.
 """
@@ -14,8 +14,11 @@ from safetensors.torch import load_file
 
 from rlvr_dynamics.training import adapters
 
+SAVED = ["model", "optimizer", "extra", "hf_model"]
 
-def model():
+
+def model(seed):
+    """A base that is always the same, and adapters that follow a seed."""
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -23,6 +26,7 @@ def model():
     sizes = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, vocab_size=50)
     heads = dict(num_attention_heads=2, num_key_value_heads=1, head_dim=32)
     base = Qwen3ForCausalLM(Qwen3Config(**sizes, **heads, tie_word_embeddings=True))
+    torch.manual_seed(seed)
     settings = dict(r=3, lora_alpha=6, target_modules="all-linear", task_type="CAUSAL_LM")
     made = get_peft_model(base, LoraConfig(**settings))
     for name, values in made.named_parameters():
@@ -31,29 +35,76 @@ def model():
     return made
 
 
-def main(folder: Path) -> None:
+def sharded(policy):
+    """Shard it as verl does, and return it with its optimizer."""
     from torch.distributed.device_mesh import init_device_mesh
     from verl.utils.fsdp_utils import MixedPrecisionPolicy, apply_fsdp2
-    from verl.workers.engine.fsdp import transformer_impl
 
-    dist.init_process_group("gloo")
-    policy = model()
-    exact = copy.deepcopy(policy).double().merge_and_unload().state_dict()
-    whole = {name: values.clone() for name, values in policy.state_dict().items()}
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     precision = MixedPrecisionPolicy(param_dtype=torch.float32, reduce_dtype=torch.float32)
     apply_fsdp2(policy, dict(mesh=mesh, mp_policy=precision), {})
+    return policy, torch.optim.AdamW(policy.parameters(), lr=1e-2)
+
+
+def manager(policy, optimizer):
+    from verl.trainer.config import CheckpointConfig
+    from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager
+
+    settings = CheckpointConfig(
+        save_contents=SAVED, load_contents=SAVED[:3], save_lora_only=True, async_save=False
+    )
+    tokenizer = SimpleNamespace(save_pretrained=lambda folder: None)
+    return FSDPCheckpointManager(
+        policy, optimizer, processing_class=tokenizer, checkpoint_config=settings
+    )
+
+
+def whole(policy):
+    return {name: values.full_tensor() for name, values in policy.named_parameters()}
+
+
+def check_sent(policy, exact, before):
+    """What goes to vLLM is the merged model in float32, and the base is as it was."""
+    from verl.workers.engine.fsdp import transformer_impl
+
     engine = SimpleNamespace(module=policy, _is_offload_param=False)
     sent = dict(transformer_impl.FSDPEngine._merged_lora_per_tensor_param(engine))
     assert sent.keys() == exact.keys()
     for name, values in sent.items():
         assert values.dtype == torch.float32
         assert torch.allclose(values.double(), exact[name], rtol=1e-6, atol=1e-7), name
-    for name, values in policy.named_parameters():  # the base is as it was
-        assert torch.equal(values.full_tensor(), whole[name]), name
-    adapters._write(policy, folder, dist.get_rank())
-    for name, values in load_file(folder / adapters.ADAPTER).items():
-        assert torch.equal(values, whole[name.replace(".weight", ".default.weight")]), name
+    after = whole(policy)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def train_once(policy, optimizer):
+    policy(input_ids=torch.arange(12).view(2, 6)).logits.square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def check_loaded(folder, policy, optimizer):
+    """Another model goes on from a saved state as the one that was saved does."""
+    other, its = sharded(model(2))
+    manager(other, its).load_checkpoint(str(folder))
+    assert all(torch.equal(values, whole(policy)[name]) for name, values in whole(other).items())
+    train_once(policy, optimizer)
+    train_once(other, its)
+    assert all(torch.equal(values, whole(policy)[name]) for name, values in whole(other).items())
+
+
+def main(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    made = model(1)
+    exact = copy.deepcopy(made).double().merge_and_unload().state_dict()
+    policy, optimizer = sharded(made)
+    check_sent(policy, exact, whole(policy))
+    train_once(policy, optimizer)
+    trained = whole(policy)
+    manager(policy, optimizer).save_checkpoint(str(folder), global_step=1)
+    for name, values in load_file(folder / "huggingface" / adapters.ADAPTER).items():
+        assert torch.equal(values, trained[name.replace(".weight", ".default.weight")]), name
+    check_loaded(folder, policy, optimizer)
 
 
 if __name__ == "__main__":
