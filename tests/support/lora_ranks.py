@@ -101,10 +101,13 @@ def main(folder: Path) -> None:
     check_sent(policy, exact, whole(policy))
     train_once(policy, optimizer)
     trained = whole(policy)
-    manager(policy, optimizer).save_checkpoint(str(folder), global_step=1)
-    for name, values in load_file(folder / "huggingface" / adapters.ADAPTER).items():
-        assert torch.equal(values, trained[name.replace(".weight", ".default.weight")]), name
-    check_loaded(folder, policy, optimizer)
+    for step in (1, 2):  # trainer.save_state_every=2: the first has no state
+        place = folder / f"step_{step}"
+        manager(policy, optimizer).save_checkpoint(str(place), global_step=step)
+        for name, values in load_file(place / "huggingface" / adapters.ADAPTER).items():
+            assert torch.equal(values, trained[name.replace(".weight", ".default.weight")]), name
+        assert bool(list(place.glob("*_rank_*.pt"))) == (step == 2)
+    check_loaded(folder / "step_2", policy, optimizer)
 
 
 if __name__ == "__main__":
