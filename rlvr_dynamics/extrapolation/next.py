@@ -82,6 +82,7 @@ def tensor_changes(
         parts = tuple(
             LowRank(matrix.start, predicted[matrix.label][0], predicted[matrix.label][1])
             for matrix in window.structure.matrices_of(name)
+            if matrix.label in predicted
         )
         found.append(Change(last, parts))
     return found
@@ -94,7 +95,7 @@ _ONE = Lock()  # all tensors of a window share its networks, whichever is asked 
 def _predictions(
     window: "Trajectory", ahead: int, parameters: Mapping[str, Any], remarks: list[str]
 ) -> "dict[str, tuple[Tensor, Tensor]]":
-    """Return α σ̂ û (m, 1) and v̂ (n, 1) of every matrix, float64."""
+    """Return α σ̂ û (m, 1) and v̂ (n, 1) of every matrix that has moved, float64."""
     places = _places(window.steps, int(parameters["spacing"]))
     apart = (window.steps[places[-1]] - window.steps[places[0]]) / (len(places) - 1)
     most = len(places) - 1 - FEWEST_PAIRS
@@ -119,7 +120,9 @@ def _fit(
         part: _predict(list(changes.values()), part, parameters) for part in ("u", "sigma", "v")
     }
     found = {}
-    for place, label in enumerate(changes):
+    for place, (label, change) in enumerate(changes.items()):
+        if not any(float(whole["sigma"][0]) > 0.0 for whole, _ in change.known):
+            continue  # it has no direction, and the networks would give it one
         u, sigma, v = (predicted[part][place].double() for part in ("u", "sigma", "v"))
         scale = float(parameters["alpha"]) * float(sigma[0])
         found[label] = (scale * (u / u.norm())[:, None], (v / v.norm())[:, None])

@@ -305,6 +305,8 @@ def kept(tmp_path_factory):
             power_squares=np.array(np.nan),
             bits=np.zeros(T, dtype=np.int64),
             exponents=np.zeros(256, dtype=np.int64),
+            sampled=np.empty((T, 0), dtype=np.float32),
+            sampled_base=np.empty(0, dtype=np.float32),
             updates=(updates,),
         )
         save(file_of(run / "measure" / "statistics", tensor), found, {})

@@ -226,10 +226,10 @@ def test_a_prediction_that_overflows_is_refused(tmp_path):
 
 
 def test_an_unmoved_model_stays_where_it_is(tmp_path):
-    trajectory = build(tmp_path, dict.fromkeys(range(4), gaussian(0)))
-    assert trajectory.repeats == [(0, 1), (0, 2), (0, 3)]
+    trajectory = build(tmp_path, dict.fromkeys(range(5), gaussian(0)))
+    assert trajectory.repeats == [(0, 1), (0, 2), (0, 3), (0, 4)]
     for method in EXTRAPOLATORS.values():
-        (made,) = run(method, trajectory, 3, [9], tmp_path / "out")
+        (made,) = run(method, trajectory, 4, [9], tmp_path / "out")
         assert made.identity == identity_of(trajectory.folder(0)), method.name
 
 

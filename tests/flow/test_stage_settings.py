@@ -111,6 +111,9 @@ def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic)
         "critic": critic,
         "steps": 77,
         "state_every": 3,
+        "adapters": 0,
+        "anchors": None,
+        "jump_before": None,
     }
     assert trained.arguments == (run.config,)
     assert trained.named == {

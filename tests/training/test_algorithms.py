@@ -28,7 +28,7 @@ COMMON = {
     "clip_ratio_low": 0.2, "clip_ratio_high": 0.2, "clip_ratio_c": 3.0, "kl_loss_coef": 0.0,
     "kl_loss_type": "low_var_kl", "kl_reward_coef": 0.0, "entropy_coef": 0.0,
     "normalize_by_std": True, "gamma": 1.0, "lam": 1.0, "reward_manager": "naive",
-    "dynamic_sampling": False, "critic": None, "overlong": None,
+    "dynamic_sampling": False, "critic": None, "overlong": None, "lora": None,
 }  # fmt: skip
 FILTERED = {
     "reward_manager": "dapo",
