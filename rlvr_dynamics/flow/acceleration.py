@@ -133,6 +133,7 @@ def _gate(config: RunConfig, plan: Acceleration, count: int) -> str:
     )
     if gate.rule == "better":
         return f"{text}; any higher mean is accepted, which holds no level"
-    points = 100 * gate_detects(config)
-    seen = f"a gain of {points:.1f} points is" if points < 100 else "no gain would be"
+    concentrated, alike = (100 * gate_detects(config, alike=each) for each in (False, True))
+    better = f" ({alike:.1f} if all problems gain alike)" if alike < concentrated else ""
+    seen = f"a gain of {concentrated:.1f} points{better} is" if concentrated < 100 else "no gain is"
     return f"{text}; {seen} accepted with a power of {POWER:.0%}"

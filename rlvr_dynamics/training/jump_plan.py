@@ -97,12 +97,21 @@ def gate_problems(config: RunConfig) -> int:
     return asked
 
 
-def gate_detects(config: RunConfig) -> float:
-    """Return the gain that the gate accepts with a power of 80 %, as a share of 1."""
+def gate_detects(config: RunConfig, *, alike: bool) -> float:
+    """Return the gain that the gate accepts with a power of 80 %, as a share of 1.
+
+    Args:
+        config: The run.
+        alike: As for `detected_gain`.
+    """
     plan = config.acceleration
     if plan is None or not plan.gate.validates:
         raise ValueError("there is no gate that asks")
     gate = plan.gate
     return detected_gain(
-        gate_problems(config), gate.samples, level=gate.level, tried=candidates(plan)
+        gate_problems(config),
+        gate.samples,
+        level=gate.level,
+        tried=candidates(plan),
+        alike=alike,
     )

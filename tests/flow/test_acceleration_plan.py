@@ -107,7 +107,7 @@ def test_the_dry_run_says_what_a_plan_takes_and_detects():
     assert "anchor, after 49 of 500 steps" in said
     assert "2 or 4 or 8 times the way" in said
     assert "128 validation problems x 4 answers" in said
-    assert "accepted with a power of 80%" in said
+    assert "if all problems gain alike) is accepted with a power of 80%" in said
     assert "1.87 GiB a process, 15.0 GiB a node" in said  # 4 bytes of 4.02e9 weights over 8 GPUs
     better = "\n".join(acceleration_in_words(load(["acceleration=effopd"])))
     assert "holds no level" in better
