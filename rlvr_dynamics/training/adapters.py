@@ -15,36 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.training.after_import import after_import
-from rlvr_dynamics.training.saved_states import WEIGHTS
+from rlvr_dynamics.training.saved_states import WEIGHTS, choose_contents
 
 ACTIVE = "RLVR_LORA"
 ADAPTER = "adapter_model.safetensors"  # peft's name
 
 
 def _save_adapters(module: Any) -> None:
-    """Let the checkpoint manager save adapters where it would save the whole model."""
-    manager = module.FSDPCheckpointManager
-    original = manager.save_checkpoint
+    """Save adapters in place of the whole model; the value model has none."""
 
-    def save_checkpoint(
-        self: Any,
-        local_path: str,
-        hdfs_path: str | None = None,
-        global_step: int = 0,
-        max_ckpt_to_keep: int | None = None,
-    ) -> None:
-        contents = self.checkpoint_save_contents
-        adapters = self._has_lora() and WEIGHTS in contents  # the value model has none
-        if adapters:
-            self.checkpoint_save_contents = [part for part in contents if part != WEIGHTS]
-        try:
-            original(self, local_path, hdfs_path, global_step, max_ckpt_to_keep)
-        finally:
-            self.checkpoint_save_contents = contents
-        if adapters:
-            _write(self.model, Path(local_path) / "huggingface", self.rank)
+    def choose(manager: Any, contents: list[str], _step: int) -> list[str]:
+        return [part for part in contents if part != WEIGHTS or not manager._has_lora()]
 
-    manager.save_checkpoint = save_checkpoint
+    def then(manager: Any, folder: str) -> None:
+        _write(manager.model, Path(folder) / "huggingface", manager.rank)
+
+    choose_contents(module, choose, then)
 
 
 def _write(model: Any, folder: Path, rank: int) -> None:

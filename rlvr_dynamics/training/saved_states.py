@@ -6,6 +6,7 @@ alone is saved: 4 bytes per parameter instead of 16.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from rlvr_dynamics.training.after_import import after_import
@@ -14,9 +15,18 @@ EVERY = "RLVR_SAVE_STATE_EVERY"
 WEIGHTS = "hf_model"  # verl's name for the whole model as a Hugging Face folder
 
 
-def _weights_between(module: Any) -> None:
-    """Let the checkpoint manager of actor and critic leave the state out between."""
-    every = int(os.environ[EVERY])
+def choose_contents(
+    module: Any,
+    choose: Callable[[Any, list[str], int], list[str]],
+    then: Callable[[Any, str], None] = lambda manager, folder: None,
+) -> None:
+    """Let the checkpoint manager of actor and critic save other contents than it is told.
+
+    Args:
+        module: verl's, with `FSDPCheckpointManager`.
+        choose: Function of (manager, contents, step) that returns what is saved.
+        then: Called with (manager, folder) after a save whose contents were changed.
+    """
     manager = module.FSDPCheckpointManager
     original = manager.save_checkpoint
 
@@ -27,15 +37,27 @@ def _weights_between(module: Any) -> None:
         global_step: int = 0,
         max_ckpt_to_keep: int | None = None,
     ) -> None:
-        contents = self.checkpoint_save_contents
-        if global_step % every:
-            self.checkpoint_save_contents = [part for part in contents if part == WEIGHTS]
+        told = self.checkpoint_save_contents
+        chosen = choose(self, told, global_step)
+        self.checkpoint_save_contents = chosen
         try:
             original(self, local_path, hdfs_path, global_step, max_ckpt_to_keep)
         finally:
-            self.checkpoint_save_contents = contents
+            self.checkpoint_save_contents = told
+        if chosen != told:
+            then(self, local_path)
 
     manager.save_checkpoint = save_checkpoint
+
+
+def _weights_between(module: Any) -> None:
+    """Leave the state out between the steps that save it."""
+    every = int(os.environ[EVERY])
+
+    def choose(_manager: Any, contents: list[str], step: int) -> list[str]:
+        return [part for part in contents if part == WEIGHTS] if step % every else contents
+
+    choose_contents(module, choose)
 
 
 if EVERY in os.environ:
