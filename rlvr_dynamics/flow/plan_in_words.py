@@ -20,7 +20,8 @@ from rlvr_dynamics.run_directory.trajectory import external_identities
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.clips import clips_of, in_words
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
-from rlvr_dynamics.training.verl_command import environment, verl_command
+from rlvr_dynamics.training.verl_command import verl_command
+from rlvr_dynamics.training.verl_environment import environment
 from rlvr_dynamics.training.verl_schema import check
 
 SHOWN_VARIABLES = ("RLVR_", "VERL_", "VLLM_", "OMP_", "HF_")

@@ -1,7 +1,8 @@
 """verl's synchronous trainer with jumps of the weights between its steps.
 
 verl imports `accelerate` in each of its processes when VERL_USE_EXTERNAL_MODULES names it
-(`verl_command.environment`), and takes this trainer when `trainer.v1.trainer_mode` has its name.
+(`verl_environment.environment`), and takes this trainer when `trainer.v1.trainer_mode` has its
+name.
 A jump lies between the save of a step and the sync of its weights. So the checkpoint of step t has
 the weights before the jump and that of t + 1 the jump and one update. The sampler, the rate's
 schedule, the KL reference and the count of steps are verl's, and nothing of them is touched.

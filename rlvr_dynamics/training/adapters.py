@@ -1,7 +1,7 @@
 """LoRA in verl's processes: what verl 0.9.1 leaves open, or rounds.
 
 verl imports this module in each of its processes when VERL_USE_EXTERNAL_MODULES names it
-(`verl_command.environment`). Adapters are saved as peft saves them, in safetensors, where verl
+(`verl_environment.environment`). Adapters are saved as peft saves them, in safetensors, where verl
 would write base and adapters under peft's names; `checkpoints/verl_run.py` merges them. Merged
 weights go to vLLM in float32, where verl rounds them to bfloat16 whatever the precision of the
 rollout. The first values of A follow the run's seed, where verl has none. PPO with a KL term

@@ -1,8 +1,8 @@
 """Saves what a resume needs at every k-th step only, in verl's processes.
 
 verl writes the same contents at every save. It imports this module in each of its processes when
-VERL_USE_EXTERNAL_MODULES names it (`verl_command.environment`), and at the steps between the model
-alone is saved: 4 bytes per parameter instead of 16.
+VERL_USE_EXTERNAL_MODULES names it (`verl_environment.environment`), and at the steps between the
+model alone is saved: 4 bytes per parameter instead of 16.
 """
 
 import os

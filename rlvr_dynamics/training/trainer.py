@@ -21,7 +21,8 @@ from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_al
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.jump_records import JumpRecords
 from rlvr_dynamics.training.rollout_counts import counts, folder_of
-from rlvr_dynamics.training.verl_command import environment, joining_overrides, verl_command
+from rlvr_dynamics.training.verl_command import verl_command
+from rlvr_dynamics.training.verl_environment import environment, joining_overrides
 from rlvr_dynamics.training.verl_schema import check
 
 CHECK_SECONDS = 0.5

@@ -8,7 +8,8 @@ from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.flow.acceleration import acceleration_in_words, check_acceleration
 from rlvr_dynamics.flow.train import STAGE
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.training.verl_command import environment, verl_overrides
+from rlvr_dynamics.training.verl_command import verl_overrides
+from rlvr_dynamics.training.verl_environment import environment
 
 PLANS = sorted(path.stem for path in (CONFIG_FOLDER / "acceleration").glob("*.yaml"))
 MODE = "trainer.v1.trainer_mode=accelerated"

@@ -861,7 +861,7 @@ def test_without_slurm_submitting_says_what_to_do(tmp_path, monkeypatch, capsys)
 
 
 def test_what_verl_is_told_reaches_the_workers_of_a_ray_that_was_there_before(monkeypatch):
-    from rlvr_dynamics.training.verl_command import joining_overrides
+    from rlvr_dynamics.training.verl_environment import joining_overrides
     from rlvr_dynamics.training.verl_schema import resolved
 
     monkeypatch.setenv("HERE", "already")

@@ -1,6 +1,6 @@
 """One rank of a policy with adapters, sharded as verl shards it: what it sends, saves and loads.
 
-`torchrun -m tests.support.lora_ranks FOLDER`, with the variables of `verl_command.environment`.
+`torchrun -m tests.support.lora_ranks FOLDER`, with the variables of `verl_environment.environment`.
 """
 
 import copy

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from rlvr_dynamics.config import load
 from rlvr_dynamics.system.processes import marked
 from rlvr_dynamics.training.adapters import ADAPTER
-from rlvr_dynamics.training.verl_command import environment
+from rlvr_dynamics.training.verl_environment import environment
 from tests.support.grid_fixture import CRITIC, SMALL, TABLES, printed_configuration
 
 RANK, STEPS, KL = 4, 5, 0.001

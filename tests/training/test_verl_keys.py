@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from rlvr_dynamics import config
 from rlvr_dynamics.schema import Algorithm, Trainer
 from rlvr_dynamics.training.reward import compute_score
-from rlvr_dynamics.training.verl_command import MANAGERS_FILE, environment, verl_command
+from rlvr_dynamics.training.verl_command import MANAGERS_FILE, verl_command
+from rlvr_dynamics.training.verl_environment import environment
 from rlvr_dynamics.training.verl_schema import resolved, verl_folder
 
 pytestmark = pytest.mark.skipif(verl_folder() is None, reason="verl is not installed")
