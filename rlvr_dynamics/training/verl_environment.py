@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
-from rlvr_dynamics.training import accelerate, adapters, saved_states
+from rlvr_dynamics.system.processes import folder_prefix
+from rlvr_dynamics.training import accelerate, adapters, own_sockets, saved_states
 from rlvr_dynamics.training.jump_plan import VARIABLE, plan_of
 from rlvr_dynamics.training.rollout_counts import FOLDER_VARIABLE, folder_of
 
@@ -32,7 +33,8 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
-    modules = []
+    modules = [own_sockets.__name__]
+    variables[own_sockets.OWNER] = folder_prefix(str(metrics_file.parent.resolve()))
     if config.trainer.save_state_every > 1:
         modules.append(saved_states.__name__)
         variables[saved_states.EVERY] = str(config.trainer.save_state_every)
@@ -43,10 +45,8 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
     if plan is not None:
         modules.append(accelerate.__name__)
         variables[VARIABLE] = plan.model_dump_json()
-    if modules:
-        others = variables.get("VERL_USE_EXTERNAL_MODULES")
-        modules = [others, *modules] if others else modules
-        variables["VERL_USE_EXTERNAL_MODULES"] = ",".join(modules)
+    others = variables.get("VERL_USE_EXTERNAL_MODULES")
+    variables["VERL_USE_EXTERNAL_MODULES"] = ",".join([*([others] if others else []), *modules])
     return variables
 
 
