@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/python -m rlvr_dynamics.run
 
 # 10 runs and everything the papers show of theirs: under an hour and a half on 2 cores.
-# python -m experiments.study --wide: 38 runs.
+# python -m experiments.study --wide: 29 runs.
 study: $(READY)
 	$(BIN)/python -m experiments.study
 

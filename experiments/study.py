@@ -132,15 +132,9 @@ def study_cells(*, wide: bool = False) -> list[StudyCell]:
         cells += [StudyCell("grpo", SGD_RATE, base, optimizer="sgd") for base in range(2)]
         cells += [StudyCell("grpo", rate, 0, optimizer="beta1_0") for rate in (low, high)]
         cells += [StudyCell("grpo", low, 0, control="constant")]
-        for control in ("shuffled", "random"):
-            cells += [StudyCell("grpo", low, base, control=control) for base in (1, 2)]
-            cells += [StudyCell("grpo", high, 0, control=control)]
-        cells += [
-            StudyCell(name, rate, base)
-            for name in ("rloo", "reinforce_pp")
-            for base in range(2)
-            for rate in (low, high)
-        ]
+        cells += [StudyCell("grpo", low, 1, control="shuffled")]
+        cells += [StudyCell("grpo", high, 0, control="shuffled")]
+        cells += [StudyCell("rloo", low, 1), StudyCell("reinforce_pp", low, 0)]
     return list(dict.fromkeys(cells))
 
 
