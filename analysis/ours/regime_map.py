@@ -28,6 +28,7 @@ METHODS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "alpharl", 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WINDOW = 0.2  # share of the training; the figure shows each run's window nearest to it
 APART = 0.3  # methods of one run are drawn side by side, over a factor of e^0.3
+TWO_DECADES = 100.0  # a longer axis has room for powers of ten alone
 Y_EDGE = 1.0  # the axis is linear between ±1 and logarithmic beyond
 
 
@@ -152,7 +153,8 @@ def _ticks(axes: Axes, runs: pd.DataFrame) -> None:
     found = numbers(runs, "relative_update")
     low, high = float(found.min()), float(found.max())
     axes.set_xlim(low / 1.4, high * 1.4)
-    steps = [base * 10.0**power for power in range(-8, 3) for base in (1, 2, 5)]
+    digits = (1, 2, 5) if high / low < TWO_DECADES else (1,)
+    steps = [base * 10.0**power for power in range(-8, 3) for base in digits]
     ticks = [step for step in steps if low / 1.4 <= step <= high * 1.4]
     axes.set_xticks(ticks, [general(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
