@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, TensorEntry
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry
 from rlvr_dynamics.errors import UserError
 
 _TABLE = re.compile(
@@ -54,14 +54,14 @@ def check_buffers(layouts: Mapping[int, Layout]) -> list[str]:
         UserError: A step's buffer differs from the base's, or from that of the first step that
             has it.
     """
-    first: dict[str, tuple[int, Path, TensorEntry]] = {}
+    first: dict[str, tuple[int, Shard, TensorEntry]] = {}
     for step, layout in layouts.items():
         for shard in layout.shards.values():
             for name, entry in shard.others.items():
                 if 0 in entry.shape:
                     continue
-                since, path, known = first.setdefault(name, (step, shard.path, entry))
-                if since != step and not _equal(path, known, shard.path, entry):
+                since, source, known = first.setdefault(name, (step, shard, entry))
+                if since != step and not _equal(source, known, shard, entry):
                     where = "the base" if not since else f"step {since}"
                     raise UserError(
                         f"tensor {name} of dtype {entry.dtype} cannot be analysed as a weight, "
@@ -73,7 +73,7 @@ def check_buffers(layouts: Mapping[int, Layout]) -> list[str]:
     return sorted(first)
 
 
-def _equal(first: Path, known: TensorEntry, second: Path, entry: TensorEntry) -> bool:
+def _equal(first: Shard, known: TensorEntry, second: Shard, entry: TensorEntry) -> bool:
     if known.shape != entry.shape:
         return False
     if known.dtype == entry.dtype:
@@ -81,10 +81,12 @@ def _equal(first: Path, known: TensorEntry, second: Path, entry: TensorEntry) ->
     return _equal_values(first, known, second, entry)
 
 
-def _digest(path: Path, entry: TensorEntry) -> bytes:
-    status = os.stat(path)
+def _digest(shard: Shard, entry: TensorEntry) -> bytes:
+    if shard.store is not None:
+        return hashlib.sha256(_bytes(shard, entry.begin, entry.end)).digest()
+    status = os.stat(shard.path)
     mark = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return _digest_of(path, mark, entry.begin, entry.end)
+    return _digest_of(shard.path, mark, entry.begin, entry.end)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -92,24 +94,26 @@ def _digest_of(path: Path, _mark: tuple[int, ...], begin: int, end: int) -> byte
     return hashlib.sha256(_bytes(path, begin, end)).digest()
 
 
-def _bytes(path: Path, begin: int, end: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(begin)
-        return file.read(end - begin)
+def _bytes(source: Shard | Path, begin: int, end: int) -> bytearray:
+    from rlvr_dynamics.checkpoints.stored_values import read_place  # it needs torch
+
+    found = bytearray(end - begin)
+    read_place(source, begin, found, "a buffer")
+    return found
 
 
-def _equal_values(first: Path, known: TensorEntry, second: Path, entry: TensorEntry) -> bool:
+def _equal_values(first: Shard, known: TensorEntry, second: Shard, entry: TensorEntry) -> bool:
     """Compare values of two dtypes: floats rounded to the narrower dtype, others as numbers."""
     import torch
 
     names = {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"}
     names |= {"BOOL": "bool", "F64": "float64"}
     values = []
-    for path, each in ((first, known), (second, entry)):
+    for shard, each in ((first, known), (second, entry)):
         dtype = getattr(torch, names.get(each.dtype, each.dtype), None)
         if dtype is None:
             return False
-        raw = bytearray(_bytes(path, each.begin, each.end))
+        raw = _bytes(shard, each.begin, each.end)
         values.append(torch.frombuffer(raw, dtype=dtype))
     one, other = values
     if one.is_floating_point() and other.is_floating_point():

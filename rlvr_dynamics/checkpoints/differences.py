@@ -219,9 +219,9 @@ class Differences:
         """Map the tensor of every step; an empty list when they cannot be mapped."""
         mapped = []
         for step in (0, *self.trajectory.steps):
-            if not self.trajectory.is_stored(step, self.name):
-                return []
             layout = self.trajectory.layout(step)
+            if layout.in_store or not self.trajectory.is_stored(step, self.name):
+                return []
             path = layout.shards[layout.home[self.name]].path
             try:
                 entry = layout.entry(self.name)
@@ -303,8 +303,7 @@ class Differences:
         room = self._room.take(len(steps), min(self._block, self._last - self._first), self.dtype)
         for start in range(self._first, self._last, self._block):
             stored = room[:, : min(self._block, self._last - start)]
-            for row, step in zip(stored, steps, strict=True):
-                self.trajectory.read_elements(step, self.name, start, row)
+            self.trajectory.read_rows(self.name, steps, start, stored.unbind())
             if self._on_read is not None:
                 self._on_read(stored.numel() * stored.element_size())
             if self.fits:

@@ -52,8 +52,12 @@ class _Damaged(Exception):
     """A damaged header; the message says what is wrong."""
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, alone: bool = False) -> Header:
     """Read and check the header of one safetensors file.
+
+    Args:
+        path: The file.
+        alone: Whether the file ends after the header; `size` is that of the whole one.
 
     Raises:
         UserError: The file is truncated or too long, or its header violates the format.
@@ -83,6 +87,8 @@ def read_header(path: Path) -> Header:
     except _Damaged as reason:
         raise _refused(f"damaged safetensors header: {reason}", path) from None
     expected = max((each.end for each in tensors.values()), default=8 + length)
+    if alone and size == 8 + length:
+        size = expected
     if size != expected:
         raise _refused(
             f"{'truncated' if size < expected else 'oversized'} safetensors file: "

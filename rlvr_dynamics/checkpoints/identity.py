@@ -6,12 +6,13 @@ tensor, computed in the same pass, is checked when the tensor is read. Nothing h
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
+from rlvr_dynamics.checkpoints.delta_names import number_of
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes, hash_folder, sha256_of
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.shards import read_layout
@@ -24,6 +25,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 _KEYS = ("format", "step", "dtype", "source", "shards", "identity")
 _KEYS_THAT_TELL = 4  # fewer than all, so that a damaged manifest of ours is still recognised
+_TRUST = "delete this manifest if you trust the weights (they are then hashed anew)"
 
 
 def combine(shards: dict[str, str]) -> str:
@@ -46,7 +48,7 @@ def companions_of(folder: Path) -> dict[str, str]:
     return found
 
 
-def write_manifest(
+def make_manifest(
     folder: Path,
     step: int,
     source: str,
@@ -55,8 +57,9 @@ def write_manifest(
     hashes: Mapping[str, str] | None = None,
     head_is_embedding: bool | None = None,
     jump: Mapping[str, Any] | None = None,
+    companions: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """Hash the files of a folder and write its `manifest.json`.
+    """Hash the files of a folder and return its manifest.
 
     Args:
         folder: A Hugging Face folder with safetensors weights.
@@ -67,6 +70,7 @@ def write_manifest(
         head_is_embedding: Whether a stored output head has the embedding's bytes, for weights that
             are not on this disk.
         jump: What is known of a jump of the weights between the step before and this one.
+        companions: Paths below the folder of the files that belong to the weights; all by default.
 
     Returns:
         The manifest: format, step, dtype, original_dtype, source, shards (file name to sha256),
@@ -89,7 +93,9 @@ def write_manifest(
         "identity": combine(shards),
         "headers": {name: each.header for name, each in read.items()},
         "tensors": {name: each.tensors for name, each in read.items()},
-        "companions": companions_of(folder),
+        "companions": companions_of(folder)
+        if companions is None
+        else {name: hash_of_file(folder / name) for name in companions},
     }
     if original_dtype is not None:
         manifest["original_dtype"] = original_dtype
@@ -97,6 +103,12 @@ def write_manifest(
         manifest["head_is_embedding"] = head_is_embedding
     if jump is not None:
         manifest["jump"] = dict(jump)
+    return manifest
+
+
+def write_manifest(folder: Path, step: int, source: str, **facts: Any) -> dict[str, Any]:
+    """Hash the files of a folder, write its `manifest.json` and return it; see `make_manifest`."""
+    manifest = make_manifest(folder, step, source, **facts)
     write_sealed_json(folder / MANIFEST, manifest)
     return manifest
 
@@ -110,32 +122,41 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         UserError: The manifest is damaged, or does not list the files in the folder.
     """
     path = folder / MANIFEST
+    manifest = parsed_manifest(path)
+    if manifest is None or number_of(folder) is not None:  # a store has no whole weight files
+        return manifest
+    present = weight_file_names(folder)
+    if sorted(manifest["shards"]) != present:
+        missing = ", ".join(sorted(manifest["shards"].keys() ^ set(present))[:3])
+        raise UserError(
+            f"manifest and folder hold different weight files: {missing}",
+            where=str(path),
+            way_out=_TRUST,
+        )
+    return manifest
+
+
+def parsed_manifest(path: Path) -> dict[str, Any] | None:
+    """Return a manifest whatever lies beside it; None if it is none of this package.
+
+    Raises:
+        UserError: It is damaged, edited or of another format.
+    """
     if not path.is_file():
         return None
     text = path.read_bytes()
     if sum(f'"{key}"'.encode() in text for key in _KEYS) < _KEYS_THAT_TELL:
         return None
-    way_out = "delete this manifest if you trust the weights (they are then hashed anew)"
     try:
         manifest = unsealed_json(text)
         shards = dict(manifest["shards"])
         consistent = manifest["identity"] == combine(shards)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"damaged manifest, or edited ({type(error).__name__})",
-            where=str(path),
-            way_out=way_out,
+            f"damaged manifest, or edited ({type(error).__name__})", where=str(path), way_out=_TRUST
         ) from error
     if manifest.get("format") != FORMAT or not consistent:
-        raise UserError("manifest of another format, or edited", where=str(path), way_out=way_out)
-    present = weight_file_names(folder)
-    if sorted(shards) != present:
-        missing = ", ".join(sorted(shards.keys() ^ set(present))[:3])
-        raise UserError(
-            f"manifest and folder hold different weight files: {missing}",
-            where=str(path),
-            way_out=way_out,
-        )
+        raise UserError("manifest of another format, or edited", where=str(path), way_out=_TRUST)
     return manifest
 
 

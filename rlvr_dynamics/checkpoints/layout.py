@@ -4,9 +4,40 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
+
+from rlvr_dynamics.errors import UserError
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+class Versions(Protocol):
+    """Where the weight files of a step come from that are not on the disk (`DeltaStore`)."""
+
+    def read(self, step: int, file: str, begin: int, out: Any) -> None:
+        """Fill memory with bytes of a file, within one tensor."""
+        ...
+
+    def read_together(self, step: int, file: str, begin: int, out: Mapping[int, Any]) -> None:
+        """Do the same for several steps."""
+        ...
+
+    def hash_at(self, step: int, file: str, begin: int) -> str | None:
+        """Return the XXH3 of the tensor that begins at a place of a file."""
+        ...
+
+    def hashes(self, step: int) -> dict[str, Any]:
+        """Return the hashes of a step's files (`FileHashes`)."""
+        ...
+
+    def check_beside(self, step: int) -> None:
+        """Compare what lies beside the weights with the manifest."""
+        ...
+
+    def damaged(self, step: int, file: str, begin: int) -> UserError:
+        """Return the error for a tensor that is not what the manifest says."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +66,9 @@ class Shard:
         entries: Its weights.
         others: Tensors that are not weights, by stored name; `dtype` may be any of the format's.
         stored: For renamed weights, their names in the file.
+        store: The delta store (`DeltaStore`) whose version `step` has this file; the file itself is
+            then not on the disk.
+        step: See `store`.
     """
 
     path: Path
@@ -43,6 +77,8 @@ class Shard:
     entries: dict[str, TensorEntry]
     others: dict[str, TensorEntry] = field(default_factory=dict)
     stored: dict[str, str] = field(default_factory=dict)
+    store: Versions | None = None
+    step: int = 0
 
     def renamed(self, names: Mapping[str, str]) -> "Shard":
         """Return this file with every weight renamed."""
@@ -156,6 +192,11 @@ class Layout:
         shards = {file: shard.renamed(every) for file, shard in self.shards.items()}
         home = {every[name]: file for name, file in self.home.items()}
         return replace(self, shards=shards, home=home)
+
+    @property
+    def in_store(self) -> bool:
+        """Whether the files are not on the disk but in a delta store."""
+        return any(shard.store is not None for shard in self.shards.values())
 
     @property
     def dtype(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from rlvr_dynamics.system.atomic import write_json
 from rlvr_dynamics.system.files import read_object
 
+CONFIG = "config.json"
 _TIED = "tie_word_embeddings"
 
 
@@ -22,7 +23,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: The config is damaged.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     return read_object(path, way_out="fetch or save this model again") if path.exists() else {}
 
 
@@ -72,7 +73,7 @@ def say_untied(folder: Path) -> None:
         for name, part in config.items()
         if isinstance(part, dict) and (_TIED in part or name == "text_config")
     }
-    write_json(folder / "config.json", config | parts | {_TIED: False})
+    write_json(folder / CONFIG, config | parts | {_TIED: False})
 
 
 def set_config_dtype(folder: Path, dtype: str) -> None:
@@ -82,7 +83,7 @@ def set_config_dtype(folder: Path, dtype: str) -> None:
         UserError: The config is damaged.
     """
     # transformers loads weights in the config's dtype, whatever the file holds.
-    path = folder / "config.json"
+    path = folder / CONFIG
     if not path.exists():
         return
     config = read_config(folder)

@@ -14,7 +14,9 @@ import xxhash
 
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
 from rlvr_dynamics.checkpoints.identity import damaged_weights, read_manifest
-from rlvr_dynamics.checkpoints.layout import Layout, TensorEntry
+from rlvr_dynamics.checkpoints.layout import Layout, Shard, TensorEntry
+from rlvr_dynamics.checkpoints.stored_values import read_place
+from rlvr_dynamics.errors import UserError
 
 _BLOCK_BYTES = 1 << 20
 
@@ -25,7 +27,7 @@ class Proofs:
     def __init__(self) -> None:
         """Start without hashes: nothing is verified."""
         self._expected: dict[Path, FileHashes] = {}
-        self._passes: dict[tuple[Path, str], tuple[int, Any, TensorEntry]] = {}
+        self._passes: dict[tuple[Path, str], tuple[int, Any, TensorEntry, Shard]] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,11 +55,11 @@ class Proofs:
             if known:
                 yield layout.folder, known
 
-    def feed(self, path: Path, name: str, entry: TensorEntry, start: int, data: Any) -> None:
+    def feed(self, shard: Shard, name: str, entry: TensorEntry, start: int, data: Any) -> None:
         """Hash bytes that were read.
 
         Args:
-            path: The weight file.
+            shard: The weight file.
             name: The tensor.
             entry: Its position in the file.
             start: Offset of the first byte in the tensor.
@@ -66,32 +68,31 @@ class Proofs:
         Raises:
             UserError: They complete a pass and the tensor differs from its hash.
         """
+        path = shard.path
         known = self._expected.get(path)
         expected = known.tensors.get(str(entry.begin)) if known is not None else None
         if expected is None:
             return
         key, size = (path, name), entry.end - entry.begin
         with self._lock:
-            place, digest, _ = self._passes.get(key, (0, None, entry))
+            place, digest, *_ = self._passes.get(key, (0, None))
         if start + len(data) <= place:
             return  # this pass has already seen the piece
         if digest is None:
             digest = xxhash.xxh3_128()
         if start != place:  # out of order: `settle` continues from here
             with self._lock:
-                self._passes[key] = (place, digest, entry)
+                self._passes[key] = (place, digest, entry, shard)
             return
         digest.update(data)
         place += len(data)
         with self._lock:
             if place < size:
-                self._passes[key] = (place, digest, entry)
+                self._passes[key] = (place, digest, entry, shard)
                 return
             self._passes.pop(key, None)
         if digest.hexdigest() != expected:
-            raise damaged_weights(
-                path.parent, path.name, f"tensor {name}", read_manifest(path.parent)
-            )
+            raise _damaged(shard, name, entry)
 
     def settle(self, name: str | None = None) -> None:
         """Read the remainder of a tensor, or of every tensor, that was only partly used.
@@ -101,15 +102,19 @@ class Proofs:
         """
         with self._lock:
             begun = list(self._passes.items())
-        for (path, each), (place, _, entry) in begun:
+        for (_, each), (place, _, entry, shard) in begun:
             if name not in (None, each):
                 continue
-            with path.open("rb") as file:
-                file.seek(entry.begin + place)
-                while place < entry.end - entry.begin:
-                    data = file.read(min(_BLOCK_BYTES, entry.end - entry.begin - place))
-                    if not data:
-                        manifest = read_manifest(path.parent)
-                        raise damaged_weights(path.parent, path.name, f"tensor {each}", manifest)
-                    self.feed(path, each, entry, place, data)
-                    place += len(data)
+            block = memoryview(bytearray(_BLOCK_BYTES))
+            while place < entry.end - entry.begin:
+                data = block[: min(_BLOCK_BYTES, entry.end - entry.begin - place)]
+                read_place(shard, entry.begin + place, data, f"tensor {each}")
+                self.feed(shard, each, entry, place, data)
+                place += len(data)
+
+
+def _damaged(shard: Shard, name: str, entry: TensorEntry) -> UserError:
+    if shard.store is not None:
+        return shard.store.damaged(shard.step, shard.path.name, entry.begin)
+    folder = shard.path.parent
+    return damaged_weights(folder, shard.path.name, f"tensor {name}", read_manifest(folder))

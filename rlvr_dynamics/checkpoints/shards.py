@@ -21,14 +21,18 @@ from rlvr_dynamics.errors import UserError
 _QUANTISED = ("F8", "F6", "F4")
 
 
-def read_shard(path: Path) -> Shard:
+def read_shard(path: Path, *, header_only: bool = False) -> Shard:
     """Read the header of one safetensors file.
+
+    Args:
+        path: The file.
+        header_only: Whether it holds the header of a file and no values.
 
     Raises:
         UserError: The file is truncated or too long, its header is damaged, or its dtype is not a
             supported float.
     """
-    header = read_header(path)
+    header = read_header(path, alone=header_only)
     shard = Shard(path=path, data_start=header.data_start, size=header.size, entries={})
     for name, stored in header.tensors.items():
         entry = _entry(name, stored, path)
@@ -90,13 +94,28 @@ def read_layout(folder: Path) -> Layout:
             has an index that points outside it, or holds quantised weights or an adapter.
     """
     shards = {file: read_shard(folder / file) for file in weight_file_names(folder)}
+    layout = layout_of(folder, shards)
+    places = {name: file for file, each in shards.items() for name in (*each.entries, *each.others)}
+    check_index(folder, places)
+    return layout
+
+
+def layout_of(folder: Path, shards: Mapping[str, Shard]) -> Layout:
+    """Find every tensor of a checkpoint in its files; see `read_layout`.
+
+    Args:
+        folder: The checkpoint.
+        shards: Its weight files by name, as read.
+
+    Raises:
+        UserError: They hold a tensor twice or none, quantised weights or an adapter.
+    """
     places: dict[str, str] = {}
     for file, shard in shards.items():
         for name in (*shard.entries, *shard.others):
             if name in places:
                 raise _twice(name, places[name], file, folder)
             places[name] = file
-    check_index(folder, places)
     _refuse_what_is_no_plain_model(folder, shards)
     names = unwrapped(name for shard in shards.values() for name in shard.entries)
     home: dict[str, str] = {}
@@ -111,7 +130,7 @@ def read_layout(folder: Path) -> Layout:
         raise UserError("a checkpoint without tensors", where=str(folder), way_out=NEW_COPY)
     if any(stored != name for stored, name in names.items()):
         shards = {file: shard.renamed(names) for file, shard in shards.items()}
-    return Layout(folder=folder, shards=shards, home=home)
+    return Layout(folder=folder, shards=dict(shards), home=home)
 
 
 def _twice(name: str, first: str, second: str, folder: Path) -> UserError:

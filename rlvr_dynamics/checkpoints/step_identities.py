@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from rlvr_dynamics.checkpoints.adapter_identity import adapter_identity, prove_adapter
-from rlvr_dynamics.checkpoints.file_hashes import mark_of
+from rlvr_dynamics.checkpoints.file_hashes import FileHashes, mark_of
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import (
     hashes_of,
@@ -19,7 +22,10 @@ from rlvr_dynamics.checkpoints.identity import (
 from rlvr_dynamics.checkpoints.layout import Layout
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.step_values import StepValues
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES
 from rlvr_dynamics.system import progress
+
+_PROVED_BYTES = 16 << 20
 
 
 class IdentifiedSteps(StepValues):
@@ -110,9 +116,24 @@ class IdentifiedSteps(StepValues):
             UserError: A file differs from its manifest.
         """
         self.prove_on_reading(threads=threads)
-        whole = [layout for layout in self._layouts.values() if layout.adapter is None]
+        self._prove_versions([step for step in self.steps if self._layouts[step].in_store])
+        whole = [
+            layout
+            for layout in self._layouts.values()
+            if layout.adapter is None and not layout.in_store
+        ]
         for folder, hashes in self._proofs.folders(whole):
             prove_folder(folder, hashes, threads)
+
+    def _prove_versions(self, steps: Sequence[int]) -> None:
+        """Read every tensor of steps in a delta store, all steps of a tensor together."""
+        for name in self._layouts[steps[0]].names if steps else ():
+            size = self.numel(name)
+            columns = min(size, _PROVED_BYTES // len(steps))
+            rows = [torch.empty(columns, dtype=TORCH_DTYPES[self.dtypes[name]]) for _ in steps]
+            for start in range(0, size, max(1, columns)):
+                count = min(columns, size - start)
+                self.read_rows(name, steps, start, [row[:count] for row in rows])
 
     def prove_on_reading(self, *, threads: int = 2, show_progress: bool = False) -> None:
         """Check headers, configs and tokenizers now, and verify every tensor as it is read.
@@ -134,7 +155,7 @@ class IdentifiedSteps(StepValues):
             if step not in self._verified and layout.adapter is None
         ]
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            done = pool.map(lambda step: hashes_of(self.folder(step), self._cache), waiting)
+            done = pool.map(self._hashes, waiting)
             if show_progress:
                 done = progress.bar(done, total=len(waiting), desc="verify", unit="checkpoint")
             for step, hashes in zip(waiting, done, strict=True):
@@ -142,6 +163,13 @@ class IdentifiedSteps(StepValues):
                     self._proofs.expect(self._layouts[step], hashes)
                 self._verified.add(step)
         self._cache.flush()
+
+    def _hashes(self, step: int) -> dict[str, FileHashes] | None:
+        for shard in self._layouts[step].shards.values():
+            if shard.store is not None:
+                shard.store.check_beside(shard.step)
+                return shard.store.hashes(shard.step)
+        return hashes_of(self.folder(step), self._cache)
 
     def settle(self, name: str | None = None) -> None:
         """Also verify tensors that were read only in part; call this before publishing anything.

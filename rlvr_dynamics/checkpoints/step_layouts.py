@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 
 from rlvr_dynamics.checkpoints.adapters import read_adapter
+from rlvr_dynamics.checkpoints.delta_names import number_of
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.layout import Adapter, Layout
 from rlvr_dynamics.checkpoints.matching import check_match, under_names_of, working_dtypes
 from rlvr_dynamics.checkpoints.model_config import says_tied
@@ -20,12 +22,23 @@ from rlvr_dynamics.errors import UserError
 _PIECE = 1 << 22
 
 
-def step_layout(base: Layout, folder: Path) -> tuple[Layout, str | None]:
+def step_layout(
+    base: Layout, folder: Path, store: DeltaStore | None = None
+) -> tuple[Layout, str | None]:
     """Return the layout of a step's folder under the base's names, and a note about it.
+
+    Args:
+        base: The base's layout.
+        folder: The step's.
+        store: The delta store of which the folder is a version, if it is open.
 
     Raises:
         UserError: The folder holds neither readable weights nor a readable adapter.
     """
+    version = number_of(folder)
+    if version is not None:
+        store = store or DeltaStore.open(folder.parent)
+        return under_names_of(base, store.layout(version))
     if not holds_adapter(folder):
         return under_names_of(base, read_layout(folder))
     adapter = read_adapter(folder, base)

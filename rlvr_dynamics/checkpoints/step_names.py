@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rlvr_dynamics.errors import UserError
 
 PLACE = "{step}"
 _SHOWN = 4
+_SHOWN_RUNS = 12
 _TAILS = r"(?:[_.-](?:hf|hf_model|huggingface|merged|model|actor|policy|adapter|lora))?"
 _STEP_NAME = re.compile(
     r"(?P<head>.*?(?:global[_-]?)?(?:step|checkpoint|ckpt|iteration|iter)s?[_=. -]?)"
@@ -180,3 +182,16 @@ def no_steps(checkpoints: Path, pattern: str | None) -> UserError:
 
 def _inside(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.is_dir()]
+
+
+def shortened(steps: Iterable[int]) -> str:
+    """Write steps as ranges: `1-75, 500`."""
+    numbers = sorted(set(steps))
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return ", ".join(words[:_SHOWN_RUNS]) + (", ..." if len(words) > _SHOWN_RUNS else "")

@@ -1,13 +1,13 @@
 """The values of a base and its steps, read tensor by tensor and verified while reading."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
-from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
 from rlvr_dynamics.dynamics import beside_rounded
@@ -92,12 +92,50 @@ class StepValues:
             merged = merged_elements(layout.adapter, name, columns, start, stop, read_base)
             out.copy_(self._as_read(step, name, start, merged))
             return
-        path, what = layout.shards[layout.home[name]].path, f"tensor {name} of step {step}"
+        shard, what = layout.shards[layout.home[name]], f"tensor {name} of step {step}"
         direct = out if out.dtype == TORCH_DTYPES[entry.dtype] else None
-        stored = read_stored(path, entry, start, stop, direct, what)
+        stored = read_stored(shard, entry, start, stop, direct, what)
         self.prove_elements(step, name, start, raw_bytes(stored))
         if direct is None:
             out.copy_(self._as_read(step, name, start, stored))
+
+    def read_rows(
+        self, name: str, steps: Sequence[int], start: int, rows: Sequence[Tensor]
+    ) -> None:
+        """Read the same elements of a flattened tensor at several steps.
+
+        Steps of a delta store are decompressed together, each from the one before.
+
+        Args:
+            name: The tensor.
+            steps: The steps; 0 is the base.
+            start: Position of the first element.
+            rows: As many memories as steps, contiguous and of its dtype, shape (c,) each.
+        """
+        together = self._together(name, steps) if self.round_to is None else {}
+        alone = [row for row, step in enumerate(steps) if step not in together]
+        for row in alone:
+            self.read_elements(steps[row], name, start, rows[row])
+        if not together or not rows[0].numel():
+            return
+        shard, entry = next(iter(together.values()))
+        data = {step: raw_bytes(rows[row]) for row, step in enumerate(steps) if step in together}
+        if shard.store is not None:
+            begin = entry.begin + start * ITEM_BYTES[entry.dtype]
+            shard.store.read_together(shard.step, shard.path.name, begin, data)
+        for step, each in data.items():
+            self.prove_elements(step, name, start, each)
+
+    def _together(self, name: str, steps: Sequence[int]) -> dict[int, tuple[Shard, TensorEntry]]:
+        """Return the steps that are versions of one store, with the tensor's file and place."""
+        found: dict[int, tuple[Shard, TensorEntry]] = {}
+        for step in steps:
+            layout = self._layouts[step]
+            shard, entry = layout.shards[layout.home[name]], layout.entry(name)
+            if shard.store is not None and entry.dtype == self.dtypes[name]:
+                found[step] = shard, entry
+        places = {(id(shard.store), shard.path.name, entry) for shard, entry in found.values()}
+        return found if len(places) == 1 else {}
 
     def _as_read(self, step: int, name: str, start: int, values: Tensor) -> Tensor:
         if self.round_to is None or step == 0:
@@ -119,8 +157,8 @@ class StepValues:
         """
         layout = self._layouts[step]  # an adapter's layout is the base's plus its changes
         entry = layout.entry(name)
-        path = layout.shards[layout.home[name]].path
-        self._proofs.feed(path, name, entry, start * ITEM_BYTES[entry.dtype], data)
+        shard = layout.shards[layout.home[name]]
+        self._proofs.feed(shard, name, entry, start * ITEM_BYTES[entry.dtype], data)
 
     def computed_update(self, step: int, name: str, start: int, stop: int) -> Tensor | None:
         """Return what an adapter adds to a tensor's elements, free of the merged weight's rounding.
@@ -145,10 +183,10 @@ class StepValues:
 
     def _base_reader(self, name: str) -> Callable[[int, int], Tensor]:
         base = self._layouts[0]
-        path, entry = base.shards[base.home[name]].path, base.entry(name)
+        shard, entry = base.shards[base.home[name]], base.entry(name)
 
         def read(start: int, stop: int) -> Tensor:
-            stored = read_stored(path, entry, start, stop)
+            stored = read_stored(shard, entry, start, stop)
             self.prove_elements(0, name, start, raw_bytes(stored))
             return stored
 

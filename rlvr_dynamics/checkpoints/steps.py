@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from rlvr_dynamics.checkpoints.delta_names import BASE, is_store, version_folders
 from rlvr_dynamics.checkpoints.model_folders import model_folder, refuse_step
 from rlvr_dynamics.checkpoints.step_names import convention_of, is_step, named_by, no_steps
 from rlvr_dynamics.checkpoints.weight_files import holds_adapter, holds_weights
 from rlvr_dynamics.errors import UserError
-
-_SHOWN_RUNS = 12
 
 
 def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]:
@@ -20,7 +19,8 @@ def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]
             optionally `*` for anything: `run-*-s{step}/hf`. None: the trainers' conventions.
 
     Returns:
-        Step to folder. Step 0, a base among the steps, is included only if it holds a model.
+        Step to folder, of a delta store its versions. Step 0, a base among the steps, is included
+        only if it holds a model.
 
     Raises:
         UserError: No such folder, no steps, an invalid step number, a number that occurs twice
@@ -34,6 +34,11 @@ def find_steps(checkpoints: Path, pattern: str | None = None) -> dict[int, Path]
             where=str(checkpoints),
             way_out="check the path that you gave",
         )
+    if pattern is None and is_store(checkpoints):
+        versions = version_folders(checkpoints)
+        if not versions.keys() - {BASE}:
+            raise no_steps(checkpoints, pattern)
+        return versions
     convention = (
         named_by(checkpoints, pattern) if pattern is not None else convention_of(checkpoints)
     )
@@ -125,16 +130,3 @@ def select_steps(found: dict[int, Path], wanted: Iterable[object], where: Path) 
     if not chosen:
         raise UserError("no steps chosen", where=str(where), way_out="name at least one step")
     return dict(sorted(chosen.items()))
-
-
-def shortened(steps: Iterable[int]) -> str:
-    """Write steps as ranges: `1-75, 500`."""
-    numbers = sorted(set(steps))
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return ", ".join(words[:_SHOWN_RUNS]) + (", ..." if len(words) > _SHOWN_RUNS else "")

@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, TensorEntry
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Shard, TensorEntry
 from rlvr_dynamics.errors import UserError
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -20,7 +20,7 @@ def raw_bytes(values: Tensor) -> memoryview:
 
 
 def read_stored(
-    path: Path,
+    source: Shard | Path,
     entry: TensorEntry,
     start: int,
     stop: int,
@@ -30,7 +30,7 @@ def read_stored(
     """Read elements `start` to `stop` of a flattened tensor, as stored.
 
     Args:
-        path: The file.
+        source: The file, or its path.
         entry: The tensor's position in it.
         start: First element.
         stop: One past the last.
@@ -38,14 +38,48 @@ def read_stored(
         what: The tensor in words, for error messages.
 
     Raises:
-        UserError: The file is truncated.
+        UserError: The file is truncated, or the store that has it is damaged.
     """
     values = torch.empty(stop - start, dtype=TORCH_DTYPES[entry.dtype]) if out is None else out
-    if values.numel() == 0:
-        return values
-    room = raw_bytes(values)
+    if values.numel():
+        begin = entry.begin + start * ITEM_BYTES[entry.dtype]
+        read_place(source, begin, raw_bytes(values), what)
+    return values
+
+
+def read_place(source: Shard | Path, begin: int, out: Any, what: str) -> None:
+    """Fill memory with the bytes of a file from `begin` on, within one tensor.
+
+    Args:
+        source: The file, or its path.
+        begin: Place of the first byte.
+        out: Contiguous memory of bytes.
+        what: What they are in words, for error messages.
+
+    Raises:
+        UserError: The file is truncated, or the store that has it is damaged.
+    """
+    if isinstance(source, Shard) and source.store is not None:
+        source.store.read(source.step, source.path.name, begin, out)
+    else:
+        read_bytes(source.path if isinstance(source, Shard) else source, begin, out, what)
+
+
+def read_bytes(path: Path, begin: int, out: Any, what: str) -> None:
+    """Fill memory with the bytes of a file from `begin` on.
+
+    Args:
+        path: The file.
+        begin: Place of the first byte.
+        out: Contiguous memory of bytes.
+        what: What they are in words, for error messages.
+
+    Raises:
+        UserError: The file is truncated.
+    """
+    room = memoryview(out)
     with path.open("rb", buffering=0) as file:
-        file.seek(entry.begin + start * ITEM_BYTES[entry.dtype])
+        file.seek(begin)
         done = 0
         while done < len(room):
             count = file.readinto(room[done:])
@@ -56,7 +90,6 @@ def read_stored(
                     way_out="leave checkpoints alone while they are analysed, then run again",
                 )
             done += count
-    return values
 
 
 def write_at(descriptor: int, data: bytes | memoryview, place: int) -> None:

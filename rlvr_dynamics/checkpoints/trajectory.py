@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_dynamics.checkpoints.buffers import check_buffers
+from rlvr_dynamics.checkpoints.delta_names import is_store
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.layout import Layout
@@ -85,7 +87,7 @@ class Trajectory(IdentifiedSteps):
         Args:
             base: Hugging Face folder of the model before training.
             checkpoints: Folder that contains the steps, such as `step_<N>` or
-                `global_step_<N>/actor/huggingface`.
+                `global_step_<N>/actor/huggingface`, or a delta store.
             pattern: Name of a step's folder in it, with `{step}` for the number, if the trainers'
                 conventions do not apply; see `find_steps`.
             allow_gaps: Accept uneven steps such as 1, 2, 4.
@@ -109,8 +111,9 @@ class Trajectory(IdentifiedSteps):
         elif not allow_gaps:
             check_even(folders, checkpoints)
         layouts, notes = {0: base_layout}, {}
+        store = DeltaStore.open(checkpoints) if is_store(checkpoints) else None
         for step, folder in folders.items():
-            layouts[step], note = step_layout(base_layout, folder)
+            layouts[step], note = step_layout(base_layout, folder, store)
             notes[note] = None
         known = HashCache(cache)
         vocabulary = vocabulary_of(layouts, known)
@@ -213,7 +216,8 @@ class Trajectory(IdentifiedSteps):
     @property
     def template(self) -> Layout:
         """A checkpoint that stores every tensor separately: the base, if it does."""
-        return next(layout for layout in self._layouts.values() if layout.stores_all)
+        whole = [layout for layout in self._layouts.values() if layout.stores_all]
+        return next((layout for layout in whole if not layout.in_store), whole[0])
 
 
 def _shown(names: Sequence[str], most: int = 3) -> str:

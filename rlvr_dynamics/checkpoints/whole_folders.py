@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.companions import companions_digest
+from rlvr_dynamics.checkpoints.delta_names import number_of
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.checkpoints.identity import read_manifest
+from rlvr_dynamics.checkpoints.layout import Layout
 from rlvr_dynamics.checkpoints.model_config import engine_ties
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.tying import head_is_own
@@ -29,9 +33,9 @@ def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
         UserError: A weight is not finite, or a file has changed since its identity was taken.
     """
     folder = trajectory.folder(step)
-    if _stands_alone(trajectory, step):
-        return folder
     target = merged / f"step_{step}"
+    if _stands_alone(trajectory, step):
+        return _unpacked(trajectory, step, target)
     # The copy has the base's config and tokenizer, so a change in these makes it outdated.
     beside = companions_digest(trajectory.folder(0))
     source = f"step {step} of {folder.name}, {trajectory.identities[step]}, {beside}"
@@ -53,21 +57,35 @@ def whole_folder(trajectory: Trajectory, step: int, merged: Path) -> Path:
     return target
 
 
+def _unpacked(trajectory: Trajectory, step: int, target: Path) -> Path:
+    """Return a step's own folder, written out of its delta store if that has it."""
+    layout = trajectory.layout(step)
+    version = number_of(layout.folder)
+    if version is None or not layout.in_store:
+        return layout.folder
+    known = read_manifest(target) if target.is_dir() else None
+    if known is None or known["identity"] != trajectory.identities[step]:
+        unpack_step(DeltaStore.open(layout.folder.parent), version, target)
+    return target
+
+
 def _stands_alone(trajectory: Trajectory, step: int) -> bool:
     layout = trajectory.layout(step)
     shards = layout.shards.values()
     if layout.adapter is not None or any(shard.stored for shard in shards):
         return False
-    if len(shards) > 1 and not (layout.folder / INDEX).exists():
+    if len(shards) > 1 and not layout.in_store and not (layout.folder / INDEX).exists():
         return False
     if head_is_own(trajectory.template) and engine_ties(layout.folder):
         return False
-    base = _companions(trajectory.folder(0))
-    return _companions(layout.folder) >= base
+    base = _companions(trajectory.layout(0))
+    return _companions(layout) >= base
 
 
-def _companions(folder: Path) -> set[str]:
+def _companions(layout: Layout) -> set[str]:
     """Return which of config and tokenizer a folder has, for any set of tokenizer files."""
-    names = [path.name for path in folder.iterdir()]
+    names = [path.name for path in layout.folder.iterdir()]
+    if layout.in_store:
+        names = [*(read_manifest(layout.folder) or {}).get("companions", {})]
     config = {"config" for name in names if name == "config.json"}
     return config | {"tokenizer" for name in names if name.startswith(_TOKENIZERS)}

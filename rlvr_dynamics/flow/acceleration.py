@@ -2,7 +2,7 @@
 
 from rlvr_dynamics.acceleration.gate import POWER
 from rlvr_dynamics.acceleration.schedule import firings
-from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.shapes import GIB, adapter_count, shape_of
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS

@@ -2,7 +2,7 @@
 
 import shlex
 
-from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.disk import WAIT_SECONDS, Save, disk, prediction_count, save
 from rlvr_dynamics.estimates.hours import response_tokens, steps_of, training_hours, work_of

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from rlvr_dynamics.checkpoints.companions import SUFFIXES
 from rlvr_dynamics.checkpoints.identity import MANIFEST
-from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub import cache
 from rlvr_dynamics.hub.http import Hub, NotThere

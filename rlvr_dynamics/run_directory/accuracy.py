@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement import AccuracySeries
 from rlvr_dynamics.run_directory.own_accuracy import own_accuracy, why_not

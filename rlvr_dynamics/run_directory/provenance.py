@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rlvr_dynamics.checkpoints.steps import shortened
+from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.run_directory.run import Run

@@ -1,0 +1,84 @@
+"""Whole checkpoints from a delta store, byte for byte as they were packed."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.identity import MANIFEST
+from rlvr_dynamics.checkpoints.layout import TensorEntry
+from rlvr_dynamics.checkpoints.stored_values import write_at
+from rlvr_dynamics.system.atomic import atomic_folder, write_sealed_json
+from rlvr_dynamics.system.copies import copy_file
+
+_BLOCK_BYTES = 1 << 20
+
+
+def unpack_step(
+    store: DeltaStore,
+    step: int,
+    target: Path,
+    *,
+    threads: int = 2,
+    on_written: Callable[[int], object] | None = None,
+) -> Path:
+    """Write the folder of a step: weight files, config, tokenizer and manifest.
+
+    Every tensor is compared with the manifest in the pass that writes it.
+
+    Args:
+        store: The store.
+        step: Number of the version.
+        target: The folder to publish; an existing one is replaced.
+        threads: Tensors written at a time.
+        on_written: Called with numbers of bytes.
+
+    Returns:
+        `target`.
+
+    Raises:
+        UserError: The store is damaged, a link of the chain is missing, or the disk is full.
+    """
+    store.check_beside(step)
+    version = store.versions[step]
+    with atomic_folder(target) as folder, ThreadPoolExecutor(max_workers=threads) as pool:
+        for name in version.manifest.get("companions", {}):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            own = store.file(step, name)
+            copy_file(own, folder / name, own.parent)
+        for file, shard in store.shards(step).items():
+            path = folder / file
+            path.write_bytes(store.header(step, file))
+            os.truncate(path, shard.size)
+            every = sorted(
+                (shard.entries | shard.others).values(), key=lambda entry: entry.begin - entry.end
+            )
+            descriptor = os.open(path, os.O_WRONLY)
+            write = partial(_write, store, step, file, descriptor)
+            try:
+                for size in pool.map(write, every):
+                    if on_written is not None:
+                        on_written(size)
+            finally:
+                os.close(descriptor)
+        write_sealed_json(folder / MANIFEST, dict(version.manifest))
+    return target
+
+
+def _write(store: DeltaStore, step: int, file: str, descriptor: int, entry: TensorEntry) -> int:
+    size = entry.end - entry.begin
+    expected = store.hash_at(step, file, entry.begin)
+    digest, block = xxhash.xxh3_128(), np.empty(min(size, _BLOCK_BYTES), np.uint8)
+    for place in range(0, size, _BLOCK_BYTES):
+        part = block[: min(_BLOCK_BYTES, size - place)]
+        store.read(step, file, entry.begin + place, part)
+        digest.update(part.data)
+        write_at(descriptor, part.data, entry.begin + place)
+    if size and expected is not None and digest.hexdigest() != expected:
+        raise store.damaged(step, file, entry.begin)
+    return size

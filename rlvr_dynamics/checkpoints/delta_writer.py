@@ -1,0 +1,270 @@
+"""Add steps to a delta store, each from a folder with a whole checkpoint."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from rlvr_dynamics.checkpoints.companions import companion_files
+from rlvr_dynamics.checkpoints.delta_files import (
+    FrameFile,
+    Version,
+    damaged_version,
+    read_version,
+)
+from rlvr_dynamics.checkpoints.delta_names import version_name
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_stream import BLOCK_BYTES, frame_hash
+from rlvr_dynamics.checkpoints.header import BITS
+from rlvr_dynamics.checkpoints.identity import (
+    MANIFEST,
+    damaged_weights,
+    hashes_in,
+    make_manifest,
+    prove_folder,
+    read_manifest,
+)
+from rlvr_dynamics.checkpoints.layout import DTYPES, Shard, TensorEntry
+from rlvr_dynamics.checkpoints.model_config import CONFIG
+from rlvr_dynamics.checkpoints.shards import read_shard
+from rlvr_dynamics.checkpoints.stored_values import read_bytes
+from rlvr_dynamics.checkpoints.weight_files import INDEX, holds_adapter
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.atomic import atomic_folder, write_sealed_json
+from rlvr_dynamics.system.copies import copy_file
+from rlvr_dynamics.system.threads import Memory
+
+ANCHOR_EVERY = 16
+LEVEL = 1
+_BUDGET_BYTES = 1 << 30
+_TAGS = {name: tag for tag, name in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor of a checkpoint is, and the XXH3 of its bytes."""
+
+    path: Path
+    entry: TensorEntry
+    hash: str | None
+
+    @property
+    def size(self) -> int:
+        return self.entry.end - self.entry.begin
+
+    @property
+    def item(self) -> int:
+        return BITS[_TAGS.get(self.entry.dtype, self.entry.dtype)] // 8
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What changed in a tensor: nothing without a frame."""
+
+    name: str
+    frame: pa.Buffer | None = None
+    proof: str = ""
+    changed: int = 0
+
+
+def _places(shards: Mapping[str, Shard], manifest: Mapping[str, Any]) -> dict[str, _Place]:
+    """Return the places of all tensors by their names in the files."""
+    hashes = hashes_in(manifest)
+    return {
+        shard.stored.get(name, name): _Place(
+            shard.path, entry, hashes[file].tensors.get(str(entry.begin))
+        )
+        for file, shard in shards.items()
+        for name, entry in (shard.entries | shard.others).items()
+    }
+
+
+def _shapes(shards: Iterable[Shard]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {
+        name: (entry.dtype, entry.shape)
+        for shard in shards
+        for name, entry in (shard.entries | shard.others).items()
+    }
+
+
+def manifest_of(folder: Path, step: int) -> dict[str, Any]:
+    """Return the manifest of a checkpoint with hashes of all tensors, made if there is none.
+
+    Raises:
+        UserError: It is an adapter or no checkpoint, or its manifest is damaged.
+    """
+    if holds_adapter(folder):
+        raise UserError(
+            f"step {step} is an adapter, which is smaller than a delta",
+            where=str(folder),
+            way_out="keep adapters as they are: source.checkpoints takes them",
+        )
+    manifest = read_manifest(folder)
+    if manifest is not None and hashes_in(manifest).keys() == manifest["shards"].keys():
+        return manifest
+    index = [INDEX] if (folder / INDEX).exists() else []
+    source = manifest["source"] if manifest is not None else "packed"
+    made = make_manifest(folder, step, source, companions=[*companion_files(folder), *index])
+    if manifest is not None and manifest["identity"] != made["identity"]:
+        raise damaged_weights(folder, "a weight file", "the whole", manifest)
+    return made
+
+
+def add_whole(store: DeltaStore, step: int, folder: Path) -> Version:
+    """Keep a checkpoint as it is, as the first version of a chain.
+
+    Raises:
+        UserError: It is damaged, or the disk is full.
+    """
+    manifest = manifest_of(folder, step)
+    with atomic_folder(store.folder / version_name(step)) as target:
+        for name in (*manifest["shards"], *manifest["companions"]):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            copy_file(folder / name, target / name, folder)
+        write_sealed_json(target / MANIFEST, manifest)
+        prove_folder(target, hashes_in(manifest))
+    return _take(store, step)
+
+
+def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) -> Version:
+    """Add what changed in a checkpoint since the version before it.
+
+    The values are compared with the manifest in the pass that reads them, and every frame is read
+    back from the disk before the version is published.
+
+    Args:
+        store: The store; `store.dense` may name a folder with the newest version's checkpoint,
+            which is otherwise decompressed.
+        step: Number of the step, above that of every version.
+        folder: Its Hugging Face folder.
+        threads: Tensors compared at a time.
+
+    Raises:
+        UserError: The checkpoint is damaged or an adapter, or the disk is full.
+        ValueError: The store has this step or a later one.
+    """
+    newest = max(store.versions, default=None)
+    if newest is not None and step <= newest:
+        raise ValueError(f"the store has step {newest} and cannot take {step}")
+    manifest = manifest_of(folder, step)
+    shards = {file: read_shard(folder / file) for file in manifest["shards"]}
+    if newest is None or _shapes(shards.values()) != _shapes(store.shards(newest).values()):
+        return add_whole(store, step, folder)
+    first = store.first(newest)
+    base = first.step if step % store.anchor_every == 0 else newest
+    places = _places(shards, manifest)
+    known = _places(store.shards(newest), store.versions[newest].manifest)
+    names = sorted(places, key=lambda name: (-places[name].size, name))
+    memory = Memory(_BUDGET_BYTES)
+
+    def compare(name: str) -> _Change:
+        place = places[name]
+        if not place.size:
+            return _Change(name)
+        with memory.hold(2 * place.size):
+            same = place.hash == known[name].hash and base == newest
+            stream = None if same else store.stream(name, {newest, base})
+            found = _changes(name, place, stream, (newest, base))
+        if found is None:
+            raise damaged_weights(folder, place.path.name, f"tensor {name}", manifest)
+        return found
+
+    with atomic_folder(store.folder / version_name(step)) as target:
+        frames = FrameFile(target)
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            changes = []
+            for change in pool.map(compare, names):
+                if change.frame is not None:
+                    frames.add(
+                        change.name, memoryview(change.frame), places[change.name].hash or ""
+                    )
+                changes.append(_Change(change.name, None, change.proof, change.changed))
+            elements = sum(place.entry.numel for place in places.values())
+            frames.finish(step, base, sum(each.changed for each in changes), elements)
+            write_sealed_json(target / MANIFEST, manifest)
+            made = read_version(target, step)
+            _copy_extras(folder, made, first)
+            written = made.frames
+            proofs = {each.name: each.proof for each in changes if each.proof}
+            check = partial(_read_back, written)
+            for name, found in zip(proofs, pool.map(check, proofs), strict=True):
+                if found != proofs[name]:
+                    raise damaged_version(target, f"tensor {name} was not written as it was meant")
+    return _take(store, step)
+
+
+def _changes(name: str, place: _Place, stream: Any, versions: tuple[int, int]) -> _Change | None:
+    """Compare a tensor with the store, a block at a time.
+
+    Args:
+        name: The tensor.
+        place: Where its new values are.
+        stream: The old values; None if they are known to be the same.
+        versions: The version before, and the one that the frame is to follow.
+
+    Returns:
+        None if the new values are not those of the manifest.
+    """
+    digest, changed = xxhash.xxh3_128(), 0
+    newest, base = versions
+    difference = np.empty(place.size if stream is not None else 0, np.uint8)
+    new = np.empty(BLOCK_BYTES, np.uint8)
+    rows = {step: np.empty(BLOCK_BYTES, np.uint8) for step in set(versions)}
+    for low in range(0, place.size, BLOCK_BYTES):
+        block = new[: min(BLOCK_BYTES, place.size - low)]
+        read_bytes(place.path, place.entry.begin + low, block, f"tensor {name}")
+        digest.update(block.data)
+        if stream is None:
+            continue
+        old = {step: row[: len(block)] for step, row in rows.items()}
+        stream.read(old)
+        part = difference[low : low + len(block)]
+        np.bitwise_xor(block, old[newest], out=part)
+        changed += _nonzero(part, place.item)
+        if base != newest:
+            np.bitwise_xor(block, old[base], out=part)
+    if place.hash is not None and digest.hexdigest() != place.hash:
+        return None
+    if stream is None or not difference.any():
+        return _Change(name, changed=changed)
+    frame = pa.Codec("zstd", compression_level=LEVEL).compress(difference)
+    return _Change(name, frame, xxhash.xxh3_128(difference.data).hexdigest(), changed)
+
+
+def _nonzero(part: np.ndarray, item: int) -> int:
+    """Count the elements of `item` bytes that are not zero."""
+    whole = len(part) - len(part) % item
+    values = part[:whole].view(f"u{item}") if item in (1, 2, 4, 8) else part[:whole]
+    return int(np.count_nonzero(values))
+
+
+def _read_back(frames: Mapping[str, Any], name: str) -> str:
+    return frame_hash(name, frames[name])
+
+
+def _copy_extras(folder: Path, version: Version, first: Version) -> None:
+    """Copy the config, and companions and headers that differ from the first version's."""
+    manifest = version.manifest
+    for name, digest in manifest["companions"].items():
+        if name == CONFIG or first.manifest["companions"].get(name) != digest:
+            place = version.own(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(folder / name, place, folder)
+    for file, digest in manifest["headers"].items():
+        if first.manifest.get("headers", {}).get(file) != digest:
+            place = version.header(file)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with (folder / file).open("rb") as whole:
+                place.write_bytes(whole.read(read_shard(folder / file).data_start))
+
+
+def _take(store: DeltaStore, step: int) -> Version:
+    version = read_version(store.folder / version_name(step))
+    store.versions[step] = version
+    return version
