@@ -314,10 +314,7 @@ class DeltaStore:
             step: Number of the version.
             name: The tensor's name in the files.
         """
-        place = self._place_of(step, name)
-        if place is None:
-            return f"tensor {name} of step {step} is missing"
-        file, entry = place
+        file, entry = self.place_of(step, name)
         found, left = xxhash.xxh3_128(), entry.end - entry.begin
         stream, block = self.stream(name, [step]), np.empty(BLOCK_BYTES, np.uint8)
         try:
@@ -333,12 +330,17 @@ class DeltaStore:
             return None
         return f"tensor {name} of step {step} is not what was packed"
 
-    def _place_of(self, step: int, name: str) -> tuple[str, TensorEntry] | None:
+    def place_of(self, step: int, name: str) -> tuple[str, TensorEntry]:
+        """Return a tensor's file and its place there, by its name in the file.
+
+        Raises:
+            UserError: The version has no such tensor.
+        """
         for file, shard in self.shards(step).items():
             entry = shard.entries.get(name) or shard.others.get(name)
             if entry is not None:
                 return file, entry
-        return None
+        raise damaged_version(self.versions[step].folder, f"it has no tensor {name}")
 
     def hash_at(self, step: int, file: str, begin: int) -> str | None:
         """Return the XXH3 of the tensor whose first byte is at a place of a step's file."""
@@ -401,7 +403,5 @@ class DeltaStore:
         folder = self.dense.get(version.step, version.folder)
         if version.base is not None and version.step not in self.dense:
             return Link(version.step, version.base, version.frames.get(name))
-        place = self._place_of(version.step, name)
-        if place is None:
-            raise damaged_version(version.folder, f"it has no tensor {name}")
-        return Link(version.step, None, stored=(folder / place[0], place[1].begin))
+        file, entry = self.place_of(version.step, name)
+        return Link(version.step, None, stored=(folder / file, entry.begin))

@@ -1,0 +1,1 @@
+"""The trajectory store as a command: pack, unpack, verify, show, push and pull."""

@@ -1,0 +1,106 @@
+"""What a delta store holds, and whether it is whole."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xxhash
+
+from rlvr_dynamics.checkpoints.delta_names import BASE
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.system.command_line import aligned
+from rlvr_dynamics.system.progress import bar
+
+_BAR_WIDTH = 24
+_MIB = 2**20
+_BLOCK_BYTES = 1 << 17
+
+
+def table(store: DeltaStore) -> list[str]:
+    """Return the lines that show the versions of a store: sizes, and how much changed.
+
+    The bars are the share of elements that differ from the version before, the longest one full.
+    """
+    shares = [each.changed / each.elements for each in store.versions.values() if each.elements]
+    largest = max(shares, default=0.0) or 1.0
+    rows: list[list[str]] = [["step", "follows", "MiB", "smaller", "changed", ""]]
+    whole = packed = 0
+    for version in store.versions.values():
+        dense = sum(shard.size for shard in store.shards(version.step).values())
+        if version.base is None:
+            name = "base" if version.step == BASE else str(version.step)
+            rows.append([name, "-", f"{version.size / _MIB:.2f}", "-", "-", ""])
+            continue
+        whole, packed = whole + dense, packed + version.size
+        share = version.changed / version.elements if version.elements else 0.0
+        smaller = f"{dense / version.size:.1f}x" if version.size else "-"
+        follows = "base" if version.base == BASE else str(version.base)
+        length = round(_BAR_WIDTH * share / largest)
+        size = f"{version.size / _MIB:.2f}"
+        rows.append([str(version.step), follows, size, smaller, f"{share:.2%}", "#" * length])
+    lines = aligned(rows, right=(0, 1, 2, 3, 4))
+    deltas = [version for version in store.versions.values() if version.base is not None]
+    if packed:
+        lines.append(
+            f"{len(deltas)} deltas: {packed / _MIB:,.1f} MiB where the checkpoints have "
+            f"{whole / _MIB:,.1f} MiB, {whole / packed:.1f} times smaller"
+        )
+    return lines
+
+
+def faults(store: DeltaStore) -> Iterator[tuple[int, str]]:
+    """Read everything in a store; yields (step, what is wrong), each fault where it arises.
+
+    Steps that follow a damaged one are not named: they follow from it.
+    """
+    reachable = []
+    for step in store.versions:
+        try:
+            store.check_beside(step)
+            reachable.append(step)
+        except UserError as error:
+            yield step, error.what
+    names = sorted({name for step in reachable for name in _names(store, step)})
+    for name in bar(names, desc="verify", unit="tensor"):
+        steps = [step for step in reachable if name in _names(store, step)]
+        if not _agree(store, name, steps):
+            for step in steps:
+                what = store.fault(step, name)
+                if what is not None:
+                    yield step, what
+                    break
+
+
+def _names(store: DeltaStore, step: int) -> set[str]:
+    return {
+        shard.stored.get(name, name)
+        for shard in store.shards(step).values()
+        for name in (*shard.entries, *shard.others)
+    }
+
+
+def _agree(store: DeltaStore, name: str, steps: list[int]) -> bool:
+    """Decompress a tensor of all steps together; returns whether all are what was packed."""
+    ends = [store.place_of(step, name) for step in steps]
+    sizes = {end.end - end.begin for _, end in ends}
+    if len(sizes) != 1:
+        return all(store.fault(step, name) is None for step in steps)
+    size = sizes.pop()
+    digests = {step: xxhash.xxh3_128() for step in steps}
+    rows = {step: np.empty(min(size, _BLOCK_BYTES), np.uint8) for step in steps}
+    try:
+        stream = store.stream(name, steps)
+        for low in range(0, size, _BLOCK_BYTES):
+            parts = {step: row[: min(_BLOCK_BYTES, size - low)] for step, row in rows.items()}
+            stream.read(parts)
+            for step, part in parts.items():
+                digests[step].update(part.data)
+    except UserError:
+        return False
+    known = {
+        step: store.hash_at(step, file, entry.begin)
+        for step, (file, entry) in zip(steps, ends, strict=True)
+    }
+    return not size or all(
+        known[step] in (None, digest.hexdigest()) for step, digest in digests.items()
+    )

@@ -1,0 +1,294 @@
+"""A delta store gives back what was packed, reads as a trajectory, and names what is damaged."""
+
+import filecmp
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
+from rlvr_dynamics.checkpoints.trajectory import Trajectory
+from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.measurement import MeasureSettings, measure
+from rlvr_dynamics.store.__main__ import main
+from rlvr_dynamics.store.pack import pack
+
+SHAPES = {
+    "model.embed_tokens.weight": (40, 16),
+    "model.layers.0.mlp.up_proj.weight": (300, 257),
+    "model.layers.0.input_layernorm.weight": (16,),
+    "lm_head.weight": (40, 16),
+}
+STEPS = (1, 2, 3, 4, 5, 6, 7)
+
+
+def write_step(folder: Path, tensors: dict[str, torch.Tensor], **config) -> None:
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def moved(tensors, generator, share):
+    """A step in which a share of the elements moves and one tensor stays."""
+    found = {}
+    for name, values in tensors.items():
+        mask = torch.rand(values.shape, generator=generator) < share
+        noise = 0.01 * torch.randn(values.shape, generator=generator)
+        found[name] = values if "norm" in name else (values.float() + mask * noise).to(values.dtype)
+    return found
+
+
+@pytest.fixture(params=[torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
+def dense(tmp_path, request):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        name: torch.randn(shape, generator=generator).to(request.param)
+        for name, shape in SHAPES.items()
+    }
+    write_step(tmp_path / "base", tensors)
+    for step in STEPS:
+        tensors = moved(tensors, generator, 0.03)
+        write_step(tmp_path / "steps" / f"step_{step}", tensors, step=step)
+    return tmp_path
+
+
+@pytest.fixture
+def packed(dense):
+    pack(dense / "steps", dense / "store", base=dense / "base", anchor_every=3)
+    return dense
+
+
+def same_folders(one: Path, other: Path) -> None:
+    names = sorted(path.name for path in other.iterdir())
+    assert sorted(path.name for path in one.iterdir() if path.name != "manifest.json") == names
+    assert filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
+
+
+def test_unpacked_steps_are_byte_equal(packed):
+    assert main(["unpack", str(packed / "store"), str(packed / "out")]) == 0
+    for step in STEPS:
+        same_folders(packed / "out" / f"step_{step}", packed / "steps" / f"step_{step}")
+
+
+def test_store_reads_as_the_folder_does(packed):
+    folder = Trajectory.open(packed / "base", packed / "steps")
+    store = Trajectory.open(packed / "base", packed / "store")
+    assert store.steps == folder.steps
+    assert store.identity == folder.identity
+    store.prove_on_reading()
+    for name in folder.names:
+        for step in (7, 0, 3, 1):
+            assert torch.equal(store.tensor(step, name), folder.tensor(step, name))
+        middle = folder.numel(name) // 2
+        for step in (5, 2):
+            span = (step, name, middle, middle + 3)
+            assert torch.equal(store.elements(*span), folder.elements(*span))
+    store.settle()
+    store.verify()
+
+
+def test_measuring_a_store_gives_the_same_tables(packed, tmp_path):
+    tables = []
+    for source in ("steps", "store"):
+        trajectory = Trajectory.open(packed / "base", packed / source)
+        out = tmp_path / f"measured_{source}"
+        measure(trajectory, MeasureSettings(threads=2, spectrum_steps=2), out, progress=False)
+        tables.append({path.name: path.read_bytes() for path in sorted(out.glob("*.parquet"))})
+    assert tables[0].keys() == tables[1].keys()
+    assert [name for name in tables[0] if tables[0][name] != tables[1][name]] == []
+
+
+def test_scoring_gets_a_whole_folder(packed, tmp_path):
+    trajectory = Trajectory.open(packed / "base", packed / "store")
+    folder = whole_folder(trajectory, 4, tmp_path / "whole")
+    same_folders(folder, packed / "steps" / "step_4")
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert whole_folder(trajectory, 4, tmp_path / "whole") == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_files_are_those_of_slime(packed):
+    """Another reader of the format: XOR of the zstd frames, checked by the file's own checksums."""
+    whole = {
+        name: bytearray(values.view(torch.uint8).numpy().tobytes())
+        for name, values in load_file(packed / "base" / "model.safetensors").items()
+    }
+    states = {"000000": whole}
+    for step in STEPS:
+        folder = packed / "store" / f"weight_v{step:06d}"
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        said = index["metadata"]
+        assert said["version"] == f"{step:06d}"
+        assert (said["delta_encoding"], said["compression_format"]) == ("xor", "zstd")
+        assert said["checksum_format"] == "xxh3-128"
+        state = {name: bytearray(data) for name, data in states[said["base_version"]].items()}
+        for file in set(index["weight_map"].values()):
+            with safe_open(folder / file, "np") as opened:
+                for name in opened.keys():  # noqa: SIM118
+                    frame = opened.get_tensor(name)
+                    assert frame.dtype == np.uint8
+                    size = len(state[name])
+                    change = pa.Codec("zstd").decompress(frame, decompressed_size=size)
+                    new = np.frombuffer(state[name], np.uint8) ^ np.frombuffer(change, np.uint8)
+                    assert xxhash.xxh3_128(new.tobytes()).hexdigest() == opened.metadata()[name]
+                    state[name] = bytearray(new.tobytes())
+        states[f"{step:06d}"] = state
+        for name, values in load_file(packed / "steps" / f"step_{step}/model.safetensors").items():
+            assert state[name] == values.view(torch.uint8).numpy().tobytes()
+
+
+def test_any_step_is_reached_by_at_most_anchor_every_deltas(packed):
+    store = DeltaStore.open(packed / "store")
+    assert max(len(store.chain(step)) - 1 for step in STEPS) == 3
+    assert [store.versions[step].base for step in (3, 6)] == [0, 0]
+
+
+def test_unchanged_tensors_are_not_stored(packed):
+    store = DeltaStore.open(packed / "store")
+    for step in STEPS:
+        assert "model.layers.0.input_layernorm.weight" not in store.versions[step].frames
+        assert store.versions[step].changed < 0.05 * store.versions[step].elements
+
+
+def test_packing_goes_on_where_it_ended(dense):
+    later = dense / "later"
+    (dense / "steps" / "step_7").rename(later)
+    pack(dense / "steps", dense / "store", base=dense / "base", anchor_every=3)
+    leftover = dense / "store" / ".weight_v000007.partial-1-1-0-abc"
+    leftover.mkdir()
+    later.rename(dense / "steps" / "step_7")
+    store = pack(dense / "steps", dense / "store", base=dense / "base", anchor_every=3)
+    assert store.steps == list(STEPS)
+    assert not leftover.exists()
+    same_folders(unpack_step(store, 7, dense / "out"), dense / "steps" / "step_7")
+
+
+def test_other_weights_under_a_known_number_are_refused(packed):
+    shutil.rmtree(packed / "steps" / "step_2")
+    shutil.copytree(packed / "steps" / "step_3", packed / "steps" / "step_2")
+    with pytest.raises(UserError, match="step 2 of the store has other weights"):
+        pack(packed / "steps", packed / "store", base=packed / "base", anchor_every=3)
+
+
+def test_without_a_base_the_first_step_is_whole(dense):
+    store = pack(dense / "steps", dense / "store", anchor_every=4)
+    assert store.versions[1].base is None
+    assert store.versions[4].base == 1
+    for step in (1, 6):
+        same_folders(unpack_step(store, step, dense / "out"), dense / "steps" / f"step_{step}")
+    trajectory = Trajectory.open(dense / "base", dense / "store")
+    assert trajectory.identity == Trajectory.open(dense / "base", dense / "steps").identity
+
+
+def test_other_tensors_start_a_new_chain(dense):
+    folder = dense / "steps" / "step_4"
+    tensors = load_file(folder / "model.safetensors")
+    shutil.rmtree(folder)
+    write_step(folder, tensors | {"model.layers.0.new.weight": torch.ones(3, 3)})
+    store = pack(dense / "steps", dense / "store", base=dense / "base", anchor_every=3)
+    assert [step for step in STEPS if store.versions[step].base is None] == [4, 5]
+    for step in STEPS:
+        same_folders(
+            unpack_step(store, step, dense / "out" / str(step)), dense / "steps" / f"step_{step}"
+        )
+
+
+def test_a_missing_link_is_named_with_the_steps_that_are_whole(packed, capsys):
+    shutil.rmtree(packed / "store" / "weight_v000004")
+    assert main(["unpack", str(packed / "store"), str(packed / "out"), "--steps", "5"]) == 2
+    said = capsys.readouterr().err
+    assert "follows version 4, which is missing" in said
+    assert "whole are the steps 1-3, 6-7" in said
+    assert main(["unpack", str(packed / "store"), str(packed / "out"), "--steps", "3,6-7"]) == 0
+
+
+def test_every_flipped_bit_is_found(packed, capsys):
+    """In every file of a delta; of a frame, tensor and step are named."""
+    assert main(["verify", str(packed / "store")]) == 0
+    version = packed / "store" / "weight_v000005"
+    generator = np.random.default_rng(1)
+    for path in sorted(version.rglob("*")):
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        for place in generator.choice(len(data), size=min(12, len(data)), replace=False):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << int(generator.integers(8))
+            path.write_bytes(flipped)
+            capsys.readouterr()
+            assert main(["verify", str(packed / "store")]) == 2, (path.name, place)
+            said = capsys.readouterr().err
+            assert "weight_v000005" in said or "step 5" in said
+            if path.suffix == ".safetensors" and place > 1000 and "header" not in said:
+                assert "of step 5" in said
+                assert any(f"tensor {name}" in said for name in SHAPES)
+                assert "whole are the steps 1-4, 6-7" in said
+        path.write_bytes(data)
+
+
+def test_a_damaged_frame_stops_whoever_reads_it(packed, tmp_path):
+    store = DeltaStore.open(packed / "store")
+    name = "model.layers.0.mlp.up_proj.weight"
+    frame = store.versions[5].frames[name]
+    data = bytearray(frame.path.read_bytes())
+    data[(frame.begin + frame.end) // 2] ^= 4
+    frame.path.write_bytes(data)
+    with pytest.raises(UserError, match=f"tensor {name} of step 5"):
+        unpack_step(store, 5, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    trajectory = Trajectory.open(packed / "base", packed / "store")
+    with pytest.raises(UserError, match=f"tensor {name} of step 5"):
+        trajectory.verify()
+    unpack_step(store, 6, tmp_path / "out")
+
+
+def test_an_adapter_is_refused(dense, capsys):
+    (dense / "steps" / "step_1" / "adapter_model.safetensors").write_bytes(b"")
+    store = str(dense / "store")
+    assert main(["pack", str(dense / "steps"), store, "--base", str(dense / "base")]) == 2
+    assert "adapter" in capsys.readouterr().err
+
+
+def test_show_says_sizes_and_shares(packed, capsys):
+    assert main(["show", str(packed / "store")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["step", "follows", "MiB", "smaller", "changed"]
+    assert len(lines) == 1 + 1 + len(STEPS) + 1 + 1
+    assert lines[-2].startswith("7 deltas")
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**31),
+    share=st.sampled_from([0.0, 0.001, 0.5, 1.0]),
+    anchor=st.integers(1, 5),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+)
+def test_whatever_changes_is_given_back(tmp_path_factory, seed, share, anchor, dtype):
+    folder = tmp_path_factory.mktemp("property")
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        name: torch.randn(shape, generator=generator).to(dtype)
+        for name, shape in (("model.layers.0.a.weight", (9, 7)), ("model.norm.weight", (5,)))
+    }
+    write_step(folder / "base", tensors)
+    for step in range(1, 5):
+        tensors = moved(tensors, generator, share)
+        write_step(folder / "steps" / f"step_{step}", tensors)
+    store = pack(folder / "steps", folder / "store", base=folder / "base", anchor_every=anchor)
+    for step in range(1, 5):
+        same_folders(
+            unpack_step(store, step, folder / "out" / str(step)), folder / "steps" / f"step_{step}"
+        )
