@@ -12,6 +12,7 @@ from experiments.gpu_check.bench import Bench, Command, Commands
 from experiments.gpu_check.finding import Finding, at_most, holds, noted
 from experiments.gpu_check.product import last_line, run, start, table
 from rlvr_dynamics.checkpoints import read_manifest
+from rlvr_dynamics.checkpoints.steps import find_steps
 from rlvr_dynamics.errors import EXIT_INTERRUPTED, StageFailed
 from rlvr_dynamics.results.frames import numbers
 from rlvr_dynamics.system.processes import marked
@@ -109,8 +110,9 @@ def _wait_for_save(process: subprocess.Popen[bytes], verl: Path, command: Comman
 
 def _identities(train: Path) -> dict[int, str]:
     """Return the identity of every published step."""
-    folders = (train / "checkpoints").glob("step_*")
-    manifests = {int(folder.name[5:]): read_manifest(folder) for folder in folders}
+    published = train / "checkpoints"
+    folders = find_steps(published) if published.is_dir() and any(published.iterdir()) else {}
+    manifests = {step: read_manifest(folder) for step, folder in folders.items() if step}
     return {step: str(found["identity"]) for step, found in manifests.items() if found}
 
 

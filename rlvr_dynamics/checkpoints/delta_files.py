@@ -56,8 +56,8 @@ class Version:
         base: Number of the version that its frames change; None for a whole checkpoint.
         frames: The changed tensors, by their names in the step's files.
         manifest: The manifest of the checkpoint.
-        changed: Elements that differ from the version before; None for a whole checkpoint.
-        elements: All elements of the checkpoint; None for a whole one.
+        changed: Elements that differ from the version before; 0 for a whole checkpoint.
+        elements: All elements of the checkpoint; 0 for a whole one.
         size: Bytes of the weight files.
     """
 
@@ -66,9 +66,14 @@ class Version:
     base: int | None
     frames: Mapping[str, Frame]
     manifest: Mapping[str, Any]
-    changed: int | None
-    elements: int | None
+    changed: int
+    elements: int
     size: int
+
+    @property
+    def share(self) -> float:
+        """Share of the elements that differ from the version before; 0 for a whole checkpoint."""
+        return self.changed / self.elements if self.elements else 0.0
 
     def own(self, name: str) -> Path:
         """Return the place of a file of the checkpoint that the version itself has."""
@@ -112,7 +117,7 @@ def read_version(folder: Path, step: int | None = None) -> Version:
         if "base_version" not in said:
             files = [folder / name for name in manifest["shards"]]
             size = sum(path.stat().st_size for path in files)
-            return Version(folder, step, None, {}, manifest, None, None, size)
+            return Version(folder, step, None, {}, manifest, 0, 0, size)
         wrong = {key: said.get(key) for key, value in _FORMAT.items() if said.get(key) != value}
         if wrong or int(said["version"]) != step:
             raise damaged_version(folder, f"its index says {wrong or said['version']}")

@@ -126,7 +126,7 @@ class DeltaStore:
                 way_out="put the base back, with its manifest.json",
             )
         size = sum((folder / name).stat().st_size for name in manifest["shards"])
-        return Version(folder, BASE, None, {}, manifest, None, None, size)
+        return Version(folder, BASE, None, {}, manifest, 0, 0, size)
 
     @property
     def steps(self) -> list[int]:

@@ -20,6 +20,7 @@ from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout
 from rlvr_dynamics.checkpoints.merge import write_merged
+from rlvr_dynamics.checkpoints.published_steps import Folders
 from rlvr_dynamics.checkpoints.shards import read_layout, read_shard
 from rlvr_dynamics.checkpoints.tying import vocabulary_of
 from rlvr_dynamics.checkpoints.weight_files import ADAPTER, holds_adapter
@@ -40,7 +41,7 @@ class VerlRun:
     def __init__(
         self,
         verl: Path,
-        published: Path,
+        published: Folders,
         base: Path,
         keep_states: int,
         *,
@@ -56,7 +57,7 @@ class VerlRun:
 
         Args:
             verl: verl's checkpoint folder.
-            published: Where `step_N` appears.
+            published: Where the steps appear.
             base: Folder of step 0; every step gets its config and tokenizer.
             keep_states: Number of optimizer states to keep for a resume.
             dtype: Dtype of the published steps, float32 or bfloat16.
@@ -100,7 +101,7 @@ class VerlRun:
 
     def published_steps(self) -> list[int]:
         """Steps with a published folder, ascending."""
-        return sorted(int(folder.name[5:]) for folder in self.published.glob("step_*"))
+        return self.published.steps()
 
     def ingest(self, deadline: float | None = None) -> list[int]:
         """Verify and publish every step that verl has finished; returns the new ones.
@@ -121,11 +122,13 @@ class VerlRun:
         saved = self.saved_step()
         if saved == self._ingested:
             return new
+        known = set(self.published.steps())
         for step in range(1, saved + 1):
             folder = self._state(step) / "actor" / "huggingface"
-            target = self.published / f"step_{step}"
-            if target.exists():  # saved again after a resume from an earlier step
+            target = self.published.place(step)
+            if step in known or target.exists():  # perhaps saved again after a resume
                 shutil.rmtree(folder, ignore_errors=True)
+                self._take(step, target)
                 continue
             if not folder.is_dir():
                 if self._state(step).is_dir():
@@ -135,6 +138,7 @@ class VerlRun:
             if deadline is not None and begin + self._slowest > deadline:
                 return new
             self._publish(step, folder, target)
+            self._take(step, target)
             self._slowest = max(self._slowest, time.monotonic() - begin)
             new.append(step)
         kept = list(self._with_state())[: self.keep_states]
@@ -212,8 +216,7 @@ class VerlRun:
             (self.verl / LATEST).unlink(missing_ok=True)
         elif (self.verl / LATEST).read_text() != str(step):
             write_text(self.verl / LATEST, str(step))
-        for later in (other for other in published if other > step):
-            shutil.rmtree(self.published / f"step_{later}")
+        self.published.remove_after(step)
         for later in self._saved_steps():  # incomplete, or from the abandoned path
             if later > step:
                 shutil.rmtree(self._state(later))
@@ -283,7 +286,7 @@ class VerlRun:
         layout = read_layout(folder)
         self._check(step, layout)
         with full_disk_is_a_user_error(target):
-            self.published.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             if layout.dtype != self.dtype or stores_head_twice(layout):
                 cast_checkpoint(
                     folder,
@@ -302,6 +305,11 @@ class VerlRun:
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
             folder.rename(target)
+
+    def _take(self, step: int, target: Path) -> None:
+        if target.exists():
+            with full_disk_is_a_user_error(target):
+                self.published.take(step)
 
     def _check(self, step: int, layout: Layout) -> None:
         vocabulary = vocabulary_of({0: self.base, step: layout}, HashCache(None))

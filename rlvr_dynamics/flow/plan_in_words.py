@@ -140,6 +140,7 @@ def _disk(config: RunConfig, free: int) -> list[str]:
     if need.training:
         lines.append(
             f"disk      {need.training:,} bytes for checkpoints (one per step, "
+            + ("as deltas, " if config.trains and trainer.keep == "deltas" else "")
             + (
                 f"{trainer.checkpoint_dtype}) and the newest {trainer.keep_optimizer_states} "
                 "optimizer states"
@@ -156,6 +157,7 @@ def _disk(config: RunConfig, free: int) -> list[str]:
             )
     others = {
         "the base": need.base,
+        "scored steps as a whole": need.unpacked,
         f"{prediction_count(config)} predictions": need.predictions,
         "leading directions": need.directions,
     }

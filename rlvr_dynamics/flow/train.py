@@ -17,7 +17,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
             published.pop(name)
         return {"published": published}
     values = sections(config, "algorithm", "trainer", "seed")
-    for name in ("start_timeout_seconds", "stall_timeout_seconds", "save_state_every"):
+    for name in ("start_timeout_seconds", "stall_timeout_seconds", "save_state_every", "keep"):
         values["trainer"].pop(name, None)  # absent at a neutral value
     if config.trainer.validate_every is None:
         values["trainer"].pop("validation_samples", None)
@@ -33,6 +33,7 @@ def _work(run: Run, folder: Path) -> None:
 
         fetch(run, folder)
         return
+    from rlvr_dynamics.checkpoints.published_steps import Deltas, Folders
     from rlvr_dynamics.checkpoints.verl_run import VerlRun
     from rlvr_dynamics.estimates.shapes import adapter_count, shape_of
     from rlvr_dynamics.training.jump_plan import ANCHOR
@@ -41,9 +42,12 @@ def _work(run: Run, folder: Path) -> None:
 
     accelerated = run.config.acceleration is not None
     jumps = JumpRecords(folder / "acceleration")
+    place = folder / "checkpoints"
+    deltas = run.config.trainer.keep == "deltas"
+    published = Deltas(place, run.base) if deltas else Folders(place)
     checkpoints = VerlRun(
         folder / "verl" / "checkpoints",
-        folder / "checkpoints",
+        published,
         run.base,
         run.config.trainer.keep_optimizer_states,
         dtype=run.config.trainer.checkpoint_dtype,
@@ -55,6 +59,7 @@ def _work(run: Run, folder: Path) -> None:
         jump_before=jumps.jump_before if accelerated else None,
     )
     train(run.config, prepare=run.of("prepare"), folder=folder, checkpoints=checkpoints)
+    published.finish()
 
 
 STAGE = Stage(

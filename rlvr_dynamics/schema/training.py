@@ -169,8 +169,10 @@ class Trainer(Frozen):
     `micro_batch_tokens` packs whole samples up to that many tokens into one pass, never fewer than
     the longest sample; with null a pass on a GPU holds one longest sample, and on a CPU
     `micro_batch_samples`. The weights of every step are saved; what a resume needs besides, every
-    `save_state_every` steps. With `stall_timeout_seconds: null` the limit follows from the run's
-    own steps (`training/trainer.py`).
+    `save_state_every` steps. `keep` is how: as a folder each, or as deltas in one store
+    (`python -m rlvr_dynamics.store`), which in bfloat16 take a small part of the disk. With
+    `stall_timeout_seconds: null` the limit follows from the run's own steps
+    (`training/trainer.py`).
 
     At every `validate_every`-th step, at the last one and before the first, verl answers the
     validation problems `validation_samples` times each, sampled as in training; null never does.
@@ -202,6 +204,7 @@ class Trainer(Frozen):
     validation_samples: Count = 4
     micro_batch_tokens: Count | None = None
     save_state_every: Count = 1
+    keep: Literal["folders", "deltas"] = "folders"
     passes: Count = 1
     verl_overrides: sequence(str)  # pyright: ignore[reportInvalidTypeForm]
 

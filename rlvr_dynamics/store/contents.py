@@ -21,8 +21,7 @@ def table(store: DeltaStore) -> list[str]:
 
     The bars are the share of elements that differ from the version before, the longest one full.
     """
-    shares = [each.changed / each.elements for each in store.versions.values() if each.elements]
-    largest = max(shares, default=0.0) or 1.0
+    largest = max((each.share for each in store.versions.values()), default=0.0) or 1.0
     rows: list[list[str]] = [["step", "follows", "MiB", "smaller", "changed", ""]]
     whole = packed = 0
     for version in store.versions.values():
@@ -32,12 +31,13 @@ def table(store: DeltaStore) -> list[str]:
             rows.append([name, "-", f"{version.size / _MIB:.2f}", "-", "-", ""])
             continue
         whole, packed = whole + dense, packed + version.size
-        share = version.changed / version.elements if version.elements else 0.0
         smaller = f"{dense / version.size:.1f}x" if version.size else "-"
         follows = "base" if version.base == BASE else str(version.base)
-        length = round(_BAR_WIDTH * share / largest)
+        length = round(_BAR_WIDTH * version.share / largest)
         size = f"{version.size / _MIB:.2f}"
-        rows.append([str(version.step), follows, size, smaller, f"{share:.2%}", "#" * length])
+        rows.append(
+            [str(version.step), follows, size, smaller, f"{version.share:.2%}", "#" * length]
+        )
     lines = aligned(rows, right=(0, 1, 2, 3, 4))
     deltas = [version for version in store.versions.values() if version.base is not None]
     if packed:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rlvr_dynamics.checkpoints import Trajectory, read_manifest, verl_run
+from rlvr_dynamics.checkpoints import Trajectory, published_steps, read_manifest, verl_run
 from rlvr_dynamics.checkpoints.cast import store_base
+from rlvr_dynamics.checkpoints.published_steps import Deltas, Folders
 from rlvr_dynamics.checkpoints.verl_run import LATEST, VerlRun
 from rlvr_dynamics.errors import StageFailed, UserError
 from tests.support.small_models import QUERY, SHAPES, random_tensors, save_model
@@ -35,7 +36,7 @@ def make(tmp_path):
             store_base(tmp_path / "base", dtype, "test")
         return VerlRun(
             tmp_path / "verl",
-            tmp_path / "published",
+            Folders(tmp_path / "published"),
             tmp_path / "base",
             keep,
             dtype=dtype,
@@ -319,7 +320,7 @@ def test_states_at_every_third_step_are_kept_and_resumed_from(make):
     assert (again.saved_step(), again.published_steps()) == (9, list(range(1, 10)))
     save(again, 10, random_tensors(100))
     assert again.ingest() == [10]
-    stored = load_file(again.published / "step_10" / "model.safetensors")
+    stored = load_file(again.published.place(10) / "model.safetensors")
     assert torch.equal(stored["model.norm.weight"], random_tensors(100)["model.norm.weight"])
 
 
@@ -356,9 +357,9 @@ def test_a_manifest_tells_of_a_jump_before_its_step_and_the_trajectory_of_all(ma
     for step in (1, 2, 3):
         save(run, step)
     run.ingest()
-    assert "jump" not in read_manifest(run.published / "step_1")
-    assert read_manifest(run.published / "step_2")["jump"] == jump
-    trajectory = Trajectory.open(run.base.folder, run.published)
+    assert "jump" not in read_manifest(run.published.place(1))
+    assert read_manifest(run.published.place(2))["jump"] == jump
+    trajectory = Trajectory.open(run.base.folder, run.published.folder)
     assert trajectory.jumps == {2: jump}
     stretch = trajectory.stretch(2, 3)
     assert stretch.steps == (1,)
@@ -376,3 +377,67 @@ def test_a_state_without_its_anchor_is_not_whole(make):
             name = f"anchor_world_size_2_rank_{rank}.safetensors"
             (run.verl / f"global_step_{step}" / "actor" / name).write_bytes(b"0")
     assert run.prepare_resume(LOGGED) == 1
+
+
+def test_deltas_are_what_the_folders_are(make, tmp_path):
+    """The same saves published both ways, by calls that come at different times."""
+    folders = make("bfloat16")
+    store = make("bfloat16")
+    store.verl = tmp_path / "verl_of_store"
+    store.published = Deltas(tmp_path / "store", tmp_path / "base")
+    for step in range(1, 6):
+        save(folders, step)
+        folders.ingest()
+        save(store, step)
+        if step != 3:
+            store.ingest()
+    assert store.published_steps() == folders.published_steps() == [1, 2, 3, 4, 5]
+    both = [
+        Trajectory.open(tmp_path / "base", place)
+        for place in (tmp_path / "published", tmp_path / "store")
+    ]
+    assert both[0].identity == both[1].identity
+    whole = sorted(path.name for path in (tmp_path / "store" / "newest").iterdir())
+    assert whole == ["step_5"]
+    store.published.finish()
+    both[1].verify()
+
+
+def test_deltas_go_on_after_a_kill_at_any_place(make, tmp_path, monkeypatch):
+    """Killed before a step is in the store, and after it but before the older one is removed."""
+    run = make("bfloat16")
+    run.published = Deltas(tmp_path / "store", tmp_path / "base")
+    for number, place in enumerate(("add_step", "remove"), 1):
+        save(run, 2 * number - 1)
+        run.ingest()
+        save(run, 2 * number)
+        with monkeypatch.context() as killed:
+            killed.setattr(published_steps, place, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run.ingest()
+        run = make("bfloat16")
+        run.published = Deltas(tmp_path / "store", tmp_path / "base")
+        assert run.prepare_resume(LOGGED) == 2 * number
+        assert run.published_steps() == list(range(1, 2 * number + 1))
+    Trajectory.open(tmp_path / "base", tmp_path / "store").verify()
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_steps_after_the_one_to_resume_from_leave_the_store(make, tmp_path):
+    run = make("bfloat16", every=2)
+    run.published = Deltas(tmp_path / "store", tmp_path / "base")
+    for step in range(1, 6):
+        save(run, step)
+        run.ingest()
+    again = make("bfloat16", every=2)
+    again.published = Deltas(tmp_path / "store", tmp_path / "base")
+    assert again.prepare_resume(LOGGED) == 4
+    assert again.published_steps() == [1, 2, 3, 4]
+    save(again, 5, random_tensors(50))
+    again.ingest()
+    trajectory = Trajectory.open(tmp_path / "base", tmp_path / "store")
+    trajectory.verify()
+    assert torch.equal(trajectory.tensor(5, QUERY), random_tensors(50)[QUERY].bfloat16())

@@ -3,11 +3,13 @@
 import pytest
 
 from rlvr_dynamics import config
-from rlvr_dynamics.estimates.disk import disk, prediction_count, save
+from rlvr_dynamics.estimates.disk import DELTA_SHARE, disk, prediction_count, save
 from rlvr_dynamics.estimates.hours import work_of
 from rlvr_dynamics.estimates.memory import memory, misfits
 from rlvr_dynamics.estimates.shapes import adapter_count, critic_count, pinned_share, shape_of
 from rlvr_dynamics.schema import Architecture, Critic, Lora, RunConfig
+from rlvr_dynamics.schema.model_id import REAL
+from rlvr_dynamics.scoring.sizes import planned_models
 
 # Published totals of the models' safetensors.
 PUBLISHED = {
@@ -117,6 +119,7 @@ def small(**trainer: object) -> RunConfig:
         "keep_optimizer_states": 2,
         "micro_batch_tokens": None,
         "save_state_every": 1,
+        "keep": "folders",
     }
     return loaded.model_copy(
         update={
@@ -361,6 +364,14 @@ def test_disk_of_a_run():
     assert need.directions == 0
     assert need.training == need.checkpoints + need.states
     assert need.total == need.base + need.training + need.predictions
+
+
+def test_deltas_take_their_share_two_whole_steps_and_those_that_are_scored():
+    need, folders = disk(small(keep="deltas")), disk(small())
+    assert need.checkpoints == round((50 * DELTA_SHARE["bfloat16"] + 2) * 2 * TOTAL)
+    scored = {each.step for each in planned_models(small()) if each.method == REAL}
+    assert need.unpacked == len(scored) * 2 * TOTAL > 0 == folders.unpacked
+    assert need.total == folders.total - folders.checkpoints + need.checkpoints + need.unpacked
 
 
 def test_disk_in_float32_has_no_copy_beside_it_and_a_critic_is_kept_for_a_resume():

@@ -12,6 +12,7 @@ import pytest
 from rlvr_dynamics import config
 from rlvr_dynamics.checkpoints import Trajectory, verl_run
 from rlvr_dynamics.checkpoints.cast import store_base
+from rlvr_dynamics.checkpoints.published_steps import Folders
 from rlvr_dynamics.checkpoints.verl_run import VerlRun
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system import processes
@@ -90,7 +91,7 @@ def training(tmp_path, monkeypatch):
         monkeypatch.setattr(trainer, "verl_command", stand_in_command(steps, then))
         checkpoints = VerlRun(
             folder / "verl" / "checkpoints",
-            folder / "checkpoints",
+            Folders(folder / "checkpoints"),
             tmp_path / "prepare" / "base",
             2,
             dtype="float32",

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from rlvr_dynamics.checkpoints.published_steps import Deltas, Folders
 from rlvr_dynamics.config import load
 from rlvr_dynamics.flow import stages
 from rlvr_dynamics.measurement import MeasureSettings, OptimizerRecord
@@ -91,18 +92,22 @@ def test_answers_are_shuffled_where_that_is_asked(record, tmp_path, shuffled):
     assert stored.arguments[:2] == (tmp_path / "base", "bfloat16")
 
 
-@pytest.mark.parametrize(("algorithm", "critic"), [("ppo", True), ("grpo", False)])
-def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic):
+@pytest.mark.parametrize(
+    ("algorithm", "critic", "keep", "kind"),
+    [("ppo", True, "folders", Folders), ("grpo", False, "deltas", Deltas)],
+)
+def test_checkpoints_are_kept_as_configured(record, tmp_path, algorithm, critic, keep, kind):
     checkpoints = record("rlvr_dynamics.checkpoints.verl_run.VerlRun", "checkpoints")
     trained = record("rlvr_dynamics.training.trainer.train")
     given = ["trainer.checkpoint_dtype=bfloat16", "trainer.keep_optimizer_states=5"]
-    given += ["trainer.steps=77", "trainer.save_state_every=3"]
+    given += ["trainer.steps=77", "trainer.save_state_every=3", f"trainer.keep={keep}"]
     run = run_of(tmp_path, f"algorithm={algorithm}", *given)
     folder = tmp_path / "train"
     work("train")(run, folder)
-    assert checkpoints.arguments == (
+    verl, published, *others = checkpoints.arguments
+    assert (type(published), published.folder) == (kind, folder / "checkpoints")
+    assert (verl, *others) == (
         folder / "verl" / "checkpoints",
-        folder / "checkpoints",
         tmp_path / "prepare" / "base",
         5,
     )

@@ -30,6 +30,7 @@ ELSEWHERE = {
     "trainer.gpu_memory_gib": "estimates",
     "trainer.checkpoint_dtype": "checkpoints/verl_run.py",
     "trainer.keep_optimizer_states": "checkpoints/verl_run.py",
+    "trainer.keep": "checkpoints/published_steps.py",
     "trainer.save_state_every": "training/saved_states.py",
     "trainer.start_timeout_seconds": "training/trainer.py",
     "trainer.stall_timeout_seconds": "training/trainer.py",
