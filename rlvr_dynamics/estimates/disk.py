@@ -130,7 +130,7 @@ def disk(config: RunConfig) -> Disk:
     fetched = len(published.steps) if fetches and published is not None else 0
     steps = trainer.steps if config.trains else fetched
     predicted = prediction_count(config) if "extrapolate" in config.stages else 0
-    deltas = config.trains and trainer.keep == "deltas"
+    deltas = (config.trains or fetches) and trainer.keep == "deltas"
     kept = steps * DELTA_SHARE[trainer.checkpoint_dtype] + 2 if deltas else steps
     real = {model.step for model in planned_models(config) if model.method == REAL}
     scored = len(real) if deltas and "score" in config.stages else 0

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.published_steps import Deltas, Folders
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Job, download
 from rlvr_dynamics.hub.http import Hub
@@ -36,6 +37,8 @@ def addresses(published: Published) -> dict[int, Address]:
 def fetch(run: Run, folder: Path) -> None:
     """Fetch the steps of a published trajectory, or with `stream` only their headers.
 
+    With `trainer.keep=deltas` each goes into a delta store before the next is fetched.
+
     What an interrupted call fetched is kept, in the middle of a file too.
 
     Raises:
@@ -45,23 +48,29 @@ def fetch(run: Run, folder: Path) -> None:
     published = run.config.source.published
     if published is None:
         raise ValueError("nothing is published")
-    checkpoints = folder / "checkpoints"
+    checkpoints, incoming = folder / "checkpoints", folder / "incoming"
+    deltas = run.config.trainer.keep == "deltas" and not published.stream
+    kept = Deltas(checkpoints, run.base) if deltas else Folders(checkpoints)
     with Hub() as hub:
         pinned = pin_all(hub, addresses(published), run.folder / STEPS)
-        waiting = {
-            step: each
-            for step, each in pinned.items()
-            if not (checkpoints / f"step_{step}").exists()
-        }
+        there = {step for step in pinned if kept.place(step).exists()} | set(kept.steps())
+        waiting = {step: each for step, each in pinned.items() if step not in there}
         if published.stream:
             from rlvr_dynamics.hub.stream import write_headers
 
             write_headers(hub, waiting, checkpoints)
+        elif deltas:
+            for step in sorted(pinned):  # one at a time, so that the disk holds two whole ones
+                if step in waiting:
+                    _fetch_steps(hub, {step: waiting[step]}, incoming, kept)
+                if kept.place(step).exists():
+                    kept.take(step)
         else:
-            _fetch_steps(hub, waiting, folder / "incoming", checkpoints)
+            _fetch_steps(hub, waiting, incoming, kept)
+    kept.finish()
 
 
-def _fetch_steps(hub: Hub, waiting: dict[int, Pinned], incoming: Path, checkpoints: Path) -> None:
+def _fetch_steps(hub: Hub, waiting: dict[int, Pinned], incoming: Path, kept: Folders) -> None:
     # The commit in the name keeps what was begun of another commit apart.
     places = {step: incoming / f"step_{step}-{each.commit}" for step, each in waiting.items()}
     jobs = [
@@ -80,14 +89,14 @@ def _fetch_steps(hub: Hub, waiting: dict[int, Pinned], incoming: Path, checkpoin
         )
     left = Counter(job.target.parent for job in jobs)
     step_of = {place: step for step, place in places.items()}
-    checkpoints.mkdir(parents=True, exist_ok=True)
     with bar(total=total, desc="fetch", unit="B", unit_scale=True) as shown:
         shown.update(sum(job.file.size for job in jobs if job.target.exists()))
         for job in download(hub, jobs, shown.update):
             left[job.target.parent] -= 1
             if not left[job.target.parent]:
                 step = step_of[job.target.parent]
-                _publish(waiting[step], step, job.target.parent, checkpoints / f"step_{step}")
+                kept.place(step).parent.mkdir(parents=True, exist_ok=True)
+                _publish(waiting[step], step, job.target.parent, kept.place(step))
     shutil.rmtree(incoming, ignore_errors=True)
 
 

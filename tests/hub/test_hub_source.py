@@ -11,6 +11,8 @@ import time
 import pandas as pd
 import pytest
 
+from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Job, download
 from rlvr_dynamics.hub.http import Hub as Client
@@ -419,6 +421,27 @@ def test_streamed_tables_are_those_of_the_whole_trajectory(hub, tmp_path, capsys
     for file in (tmp_path / "streamed" / "train").rglob("*.safetensors"):
         assert file.stat().st_size > file.stat().st_blocks * 512 or file.stat().st_size < 8192
         assert not any(file.read_bytes()[-64:])
+
+
+def test_steps_go_straight_into_a_store(hub, tmp_path, capsys):
+    """One at a time, also after a step that could not be fetched; then measured from there."""
+    stages = "stages=[prepare,train,measure]"
+    assert go(tmp_path, stages) == 0
+    kept = tmp_path / "source" / "step_4" / "config.json"
+    aside = kept.rename(tmp_path / "config.json")
+    assert go(tmp_path, stages, "trainer.keep=deltas", out="store") == 2
+    aside.rename(kept)
+    assert go(tmp_path, stages, "trainer.keep=deltas", out="store") == 0
+    store = DeltaStore.open(tmp_path / "store" / "train" / "checkpoints")
+    assert store.steps == [1, 2, 3, 4, 10]
+    assert all(version.base is not None for version in store.versions.values() if version.step)
+    assert not list((tmp_path / "store" / "train").rglob("step_*"))
+    for step in store.steps:
+        unpack_step(store, step, tmp_path / "unpacked/train/checkpoints" / f"step_{step}")
+    same_files(tmp_path, out="unpacked")
+    whole, parts = tables(tmp_path / "out/measure"), tables(tmp_path / "store/measure")
+    for name, table in whole.items():
+        pd.testing.assert_frame_equal(table, parts[name], check_exact=True)
 
 
 def test_streaming_measures_and_no_more(hub, tmp_path, capsys):
