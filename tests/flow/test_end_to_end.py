@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rlvr_dynamics.checkpoints.delta_names import version_name
 from rlvr_dynamics.grading.grade import grade
 from rlvr_dynamics.schema.clips import DUAL_CLIPPED, POLICY_CLIPPED
 from rlvr_dynamics.schema.tables import TABLES
@@ -25,6 +26,7 @@ OVERRIDES = [
     "trainer.micro_batch_samples=64",
     "trainer.micro_batch_tokens=1024",  # 64 samples of up to 96 tokens: several passes
     "trainer.save_state_every=2",
+    "trainer.keep=deltas",
     "model.steps_clean=420",
     "model.steps_noisy=20",
     "model.careful=0.5",
@@ -55,7 +57,7 @@ def finished_run(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("run") / "demo"
     marker = str((run_dir / "train").resolve())
     first = subprocess.Popen(command(run_dir), stderr=subprocess.PIPE, text=True)
-    third_step = run_dir / "train" / "checkpoints" / "step_3"
+    third_step = run_dir / "train" / "checkpoints" / version_name(3)
     end = time.monotonic() + 900
     while not third_step.exists() and first.poll() is None and time.monotonic() < end:
         time.sleep(0.2)
@@ -78,7 +80,7 @@ pytestmark = pytest.mark.slow
 def test_every_step_is_there_once_after_a_kill(finished_run):
     run_dir, _ = finished_run
     names = {path.name for path in (run_dir / "train" / "checkpoints").iterdir()}
-    assert names == {f"step_{step}" for step in range(1, STEPS + 1)}
+    assert names == {"store.json", *(version_name(step) for step in range(1, STEPS + 1))}
     metrics = pd.read_parquet(run_dir / "train" / "metrics.parquet")
     assert metrics["step"].tolist() == list(range(1, STEPS + 1))
     attempts = list((run_dir / "train" / "verl").glob("metrics_*.jsonl"))
