@@ -18,10 +18,18 @@ from typing import Any
 
 import xxhash
 
+from rlvr_dynamics.checkpoints.companions import companion_files
 from rlvr_dynamics.checkpoints.delta_names import number_of
 from rlvr_dynamics.checkpoints.header import read_header
-from rlvr_dynamics.checkpoints.identity import MANIFEST, parsed_manifest
-from rlvr_dynamics.checkpoints.weight_files import INDEX
+from rlvr_dynamics.checkpoints.identity import (
+    MANIFEST,
+    damaged_weights,
+    hashes_in,
+    make_manifest,
+    parsed_manifest,
+    read_manifest,
+)
+from rlvr_dynamics.checkpoints.weight_files import INDEX, holds_adapter
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.sealed import read_sealed_json
@@ -82,6 +90,29 @@ class Version:
     def header(self, file: str) -> Path:
         """Return the place of a weight file's header, if it differs from the first version's."""
         return self.folder / EXTRA / f"{file}.header"
+
+
+def manifest_of(folder: Path, step: int) -> dict[str, Any]:
+    """Return the manifest of a checkpoint with hashes of all tensors, made if there is none.
+
+    Raises:
+        UserError: It is an adapter or no checkpoint, or its manifest is damaged.
+    """
+    if holds_adapter(folder):
+        raise UserError(
+            f"step {step} is an adapter, which is smaller than a delta",
+            where=str(folder),
+            way_out="keep adapters as they are: source.checkpoints takes them",
+        )
+    manifest = read_manifest(folder)
+    if manifest is not None and hashes_in(manifest).keys() == manifest["shards"].keys():
+        return manifest
+    index = [INDEX] if (folder / INDEX).exists() else []
+    source = manifest["source"] if manifest is not None else "packed"
+    made = make_manifest(folder, step, source, companions=[*companion_files(folder), *index])
+    if manifest is not None and manifest["identity"] != made["identity"]:
+        raise damaged_weights(folder, "a weight file", "the whole", manifest)
+    return made
 
 
 def damaged_version(folder: Path, what: str) -> UserError:

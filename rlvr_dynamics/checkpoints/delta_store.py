@@ -10,7 +10,7 @@ tensors, shapes or dtypes than the first version is kept whole and starts a new 
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -19,7 +19,12 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from rlvr_dynamics.checkpoints.delta_files import Version, damaged_version, read_version
+from rlvr_dynamics.checkpoints.delta_files import (
+    Version,
+    damaged_version,
+    manifest_of,
+    read_version,
+)
 from rlvr_dynamics.checkpoints.delta_names import (
     BASE,
     STORE,
@@ -29,7 +34,7 @@ from rlvr_dynamics.checkpoints.delta_names import (
 )
 from rlvr_dynamics.checkpoints.delta_stream import BLOCK_BYTES, Link, TensorStream
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
-from rlvr_dynamics.checkpoints.identity import hashes_in, read_manifest
+from rlvr_dynamics.checkpoints.identity import hashes_in, identity_of
 from rlvr_dynamics.checkpoints.layout import Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.shards import layout_of, read_layout, read_shard
 from rlvr_dynamics.checkpoints.step_names import shortened
@@ -77,12 +82,17 @@ class DeltaStore:
             settings: dict[str, Any] = {"format": FORMAT, "anchor_every": anchor_every}
             if base is not None:
                 settings["base"] = os.path.relpath(base, folder)
+                settings["base_identity"] = identity_of(base)
             write_sealed_json(folder / STORE, settings)
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> "DeltaStore":
+    def open(cls, folder: Path, base: Path | None = None) -> "DeltaStore":
         """Read what the versions of a store say about themselves.
+
+        Args:
+            folder: The store.
+            base: Where the base may be, if it is not in the store and has moved.
 
         Raises:
             UserError: It is no store, a version is damaged, or the base outside is missing.
@@ -111,22 +121,10 @@ class DeltaStore:
                 way_out="use the version of rlvr_dynamics that wrote it",
             )
         versions = {step: read_version(path) for step, path in version_folders(folder).items()}
-        store = cls(folder, anchor_every, versions, outside)
         if outside is not None and BASE not in versions:
-            store.versions = {BASE: store._outside_base(outside), **versions}
-        return store
-
-    @staticmethod
-    def _outside_base(folder: Path) -> Version:
-        manifest = read_manifest(folder) if folder.is_dir() else None
-        if manifest is None:
-            raise UserError(
-                "the base of a delta store is not where the store says",
-                where=str(folder),
-                way_out="put the base back, with its manifest.json",
-            )
-        size = sum((folder / name).stat().st_size for name in manifest["shards"])
-        return Version(folder, BASE, None, {}, manifest, 0, 0, size)
+            found = _base_outside(settings, [outside, *([base] if base is not None else [])])
+            versions = {BASE: found, **versions}
+        return cls(folder, anchor_every, versions, outside)
 
     @property
     def steps(self) -> list[int]:
@@ -405,3 +403,22 @@ class DeltaStore:
             return Link(version.step, version.base, version.frames.get(name))
         file, entry = self.place_of(version.step, name)
         return Link(version.step, None, stored=(folder / file, entry.begin))
+
+
+def _base_outside(settings: Mapping[str, Any], places: Sequence[Path]) -> Version:
+    """Return a base outside of its store, from the first place that has it.
+
+    Raises:
+        UserError: None of them has.
+    """
+    for folder in places:
+        there = folder.is_dir() and identity_of(folder) == settings["base_identity"]
+        manifest = manifest_of(folder, BASE) if there else None
+        if manifest is not None:
+            size = sum((folder / name).stat().st_size for name in manifest["shards"])
+            return Version(folder, BASE, None, {}, manifest, 0, 0, size)
+    raise UserError(
+        "the base of a delta store is not where the store says",
+        where=str(places[0]),
+        way_out="put the base back, or give it: source.base=DIR",
+    )

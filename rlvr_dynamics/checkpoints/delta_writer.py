@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from rlvr_dynamics.checkpoints.companions import companion_files
 from rlvr_dynamics.checkpoints.delta_files import (
     FrameFile,
     Version,
     damaged_version,
+    manifest_of,
     read_version,
 )
 from rlvr_dynamics.checkpoints.delta_names import version_name
@@ -26,16 +26,12 @@ from rlvr_dynamics.checkpoints.identity import (
     MANIFEST,
     damaged_weights,
     hashes_in,
-    make_manifest,
     prove_folder,
-    read_manifest,
 )
 from rlvr_dynamics.checkpoints.layout import DTYPES, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.model_config import CONFIG
 from rlvr_dynamics.checkpoints.shards import read_shard
 from rlvr_dynamics.checkpoints.stored_values import read_bytes
-from rlvr_dynamics.checkpoints.weight_files import INDEX, holds_adapter
-from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import atomic_folder, write_sealed_json
 from rlvr_dynamics.system.copies import copy_file
 from rlvr_dynamics.system.threads import Memory
@@ -91,29 +87,6 @@ def _shapes(shards: Iterable[Shard]) -> dict[str, tuple[str, tuple[int, ...]]]:
         for shard in shards
         for name, entry in (shard.entries | shard.others).items()
     }
-
-
-def manifest_of(folder: Path, step: int) -> dict[str, Any]:
-    """Return the manifest of a checkpoint with hashes of all tensors, made if there is none.
-
-    Raises:
-        UserError: It is an adapter or no checkpoint, or its manifest is damaged.
-    """
-    if holds_adapter(folder):
-        raise UserError(
-            f"step {step} is an adapter, which is smaller than a delta",
-            where=str(folder),
-            way_out="keep adapters as they are: source.checkpoints takes them",
-        )
-    manifest = read_manifest(folder)
-    if manifest is not None and hashes_in(manifest).keys() == manifest["shards"].keys():
-        return manifest
-    index = [INDEX] if (folder / INDEX).exists() else []
-    source = manifest["source"] if manifest is not None else "packed"
-    made = make_manifest(folder, step, source, companions=[*companion_files(folder), *index])
-    if manifest is not None and manifest["identity"] != made["identity"]:
-        raise damaged_weights(folder, "a weight file", "the whole", manifest)
-    return made
 
 
 def add_whole(store: DeltaStore, step: int, folder: Path) -> Version:

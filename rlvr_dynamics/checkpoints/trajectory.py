@@ -111,7 +111,7 @@ class Trajectory(IdentifiedSteps):
         elif not allow_gaps:
             check_even(folders, checkpoints)
         layouts, notes = {0: base_layout}, {}
-        store = DeltaStore.open(checkpoints) if is_store(checkpoints) else None
+        store = DeltaStore.open(checkpoints, base_layout.folder) if is_store(checkpoints) else None
         for step, folder in folders.items():
             layouts[step], note = step_layout(base_layout, folder, store)
             notes[note] = None

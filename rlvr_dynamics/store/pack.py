@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlvr_dynamics.checkpoints.delta_files import manifest_of
 from rlvr_dynamics.checkpoints.delta_names import BASE
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
-from rlvr_dynamics.checkpoints.delta_writer import add_step, add_whole, manifest_of
+from rlvr_dynamics.checkpoints.delta_writer import add_step, add_whole
 from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.checkpoints.steps import base_folder, find_steps
 from rlvr_dynamics.errors import UserError

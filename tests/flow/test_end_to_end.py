@@ -201,7 +201,7 @@ def test_a_flipped_bit_is_found(finished_run, tmp_path):
     run_dir, _ = finished_run
     copy = tmp_path / "checkpoints"
     shutil.copytree(run_dir / "train" / "checkpoints", copy)
-    shard = copy / "step_3" / "model.safetensors"
+    shard = copy / version_name(3) / "model-00001-of-00001.safetensors"
     data = bytearray(shard.read_bytes())
     data[-100] ^= 1
     shard.write_bytes(data)
@@ -217,5 +217,5 @@ def test_a_flipped_bit_is_found(finished_run, tmp_path):
         timeout=120,
     )
     assert done.returncode == 2
-    assert "step_3" in done.stderr
+    assert "of step 3" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
+from rlvr_dynamics.checkpoints.identity import write_manifest
+from rlvr_dynamics.checkpoints.published_steps import Deltas
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
 from rlvr_dynamics.errors import UserError
@@ -292,3 +294,20 @@ def test_whatever_changes_is_given_back(tmp_path_factory, seed, share, anchor, d
         same_folders(
             unpack_step(store, step, folder / "out" / str(step)), folder / "steps" / f"step_{step}"
         )
+
+
+def test_a_store_that_was_moved_finds_its_base_where_it_is_given(dense):
+    published = Deltas(dense / "train" / "checkpoints", dense / "base")
+    write_manifest(dense / "base", 0, "a test")
+    for step in STEPS:
+        shutil.copytree(dense / "steps" / f"step_{step}", published.place(step))
+        published.take(step)
+    published.finish()
+    moved_store = (dense / "train" / "checkpoints").rename(dense / "store")
+    trajectory = Trajectory.open(dense / "base", moved_store)
+    assert trajectory.identity == Trajectory.open(dense / "base", dense / "steps").identity
+    trajectory.verify()
+    with pytest.raises(UserError, match="base of a delta store is not where"):
+        DeltaStore.open(moved_store)
+    with pytest.raises(UserError, match="base of a delta store is not where"):
+        Trajectory.open(dense / "steps" / "step_1", moved_store)
