@@ -1,8 +1,9 @@
 """Synthetic training runs: safetensors folders with tensor names and shapes of a small Qwen2.
 
-The updates imitate reinforcement learning in bf16: a direction that drifts with the step (rank one
-in every matrix) plus a random walk, both so small that most elements round back to their old
-value. Norm weights are near 1, where bf16 is too coarse for them to move at all.
+The updates imitate reinforcement learning with float32 master weights, saved in bf16: a direction
+that drifts with the step (rank one in every matrix) plus a random walk, both so small that most
+elements round back to their old value. Norm weights are near 1, where bf16 is too coarse for them
+to move at all. `pace` scales all updates, and with them the share that changes in a step.
 
 Legend: T steps, d elements of one tensor.
 """
@@ -81,12 +82,14 @@ class Files:
         size: Key in `SIZES`.
         written: Number of steps with distinct bytes.
         changed_share: Share of the elements that differ from the base, at the last written step.
+        step_share: Share that differs from the step before, mean over the written steps.
     """
 
     root: Path
     size: str
     written: int
     changed_share: float
+    step_share: float
 
     @property
     def base(self) -> Path:
@@ -120,7 +123,7 @@ class Files:
         return folder
 
 
-def write_files(root: Path, size: str, written: int, seed: int) -> Files:
+def write_files(root: Path, size: str, written: int, seed: int, pace: float = 1.0) -> Files:
     """Write a base and its steps, or return them if the same ones already exist.
 
     Only one tensor is in memory at a time. The walk's increments are rotations of one Gaussian draw
@@ -131,16 +134,18 @@ def write_files(root: Path, size: str, written: int, seed: int) -> Files:
         size: Key in `SIZES`.
         written: Number of steps.
         seed: Seed of all draws.
+        pace: Factor of all updates.
     """
     shapes = SIZES[size].shapes
-    asked = {"size": size, "written": written, "seed": seed, "widths": asdict(SIZES[size])}
+    asked = {"size": size, "written": written, "seed": seed, "pace": pace}
+    asked["widths"] = asdict(SIZES[size])
     finished = root / "files.json"
     if finished.exists():
         known = json.loads(finished.read_text())
         if {key: known.get(key) for key in asked} == asked:
-            return Files(root, size, written, known["changed_share"])
+            return Files(root, size, written, known["changed_share"], known["step_share"])
     header, places = _header(shapes)
-    changed = 0
+    changed = stepped = 0
     with ExitStack() as stack:
         files: list[int] = []
         for name in ("base", *(f"step_{step}" for step in range(1, written + 1))):
@@ -154,15 +159,21 @@ def write_files(root: Path, size: str, written: int, seed: int) -> Files:
             file.flush()
             files.append(file.fileno())
         for index, (name, shape) in enumerate(shapes.items()):
-            base = torch.empty(0)
-            for file, values in zip(files, _tensor(name, shape, written, seed, index), strict=True):
-                base = values if file == files[0] else base
+            base = before = torch.empty(0)
+            made = _tensor(name, shape, written, seed, index, pace)
+            for file, values in zip(files, made, strict=True):
+                base, before = (values, values) if file == files[0] else (base, before)
                 write_at(file, raw_bytes(values), len(header) + places[name])
+                stepped += int((values != before).sum())
+                before = values
                 if file == files[-1]:
                     changed += int((values != base).sum())
-    share = changed / SIZES[size].parameters
-    finished.write_text(json.dumps({**asked, "changed_share": share}))
-    return Files(root, size, written, share)
+    shares = {
+        "changed_share": changed / SIZES[size].parameters,
+        "step_share": stepped / SIZES[size].parameters / written,
+    }
+    finished.write_text(json.dumps({**asked, **shares}))
+    return Files(root, size, written, **shares)
 
 
 def _header(shapes: dict[str, tuple[int, ...]]) -> tuple[bytes, dict[str, int]]:
@@ -180,7 +191,7 @@ def _header(shapes: dict[str, tuple[int, ...]]) -> tuple[bytes, dict[str, int]]:
 
 
 def _tensor(
-    name: str, shape: tuple[int, ...], written: int, seed: int, index: int
+    name: str, shape: tuple[int, ...], written: int, seed: int, index: int, pace: float
 ) -> Iterator[Tensor]:
     """Yield the values of one tensor in bf16, flattened: the base, then every step."""
     generator = torch.Generator().manual_seed(seed * 100_003 + index)
@@ -191,11 +202,11 @@ def _tensor(
     rounded = base.to(torch.bfloat16)
     yield rounded
     latent = base.copy_(rounded)  # training starts from the base as stored
-    noise = torch.randn(d, generator=generator).mul_(WALK / math.sqrt(written))
+    noise = torch.randn(d, generator=generator).mul_(pace * WALK / math.sqrt(written))
     direction = torch.ones(())
     for length in shape:
         direction = direction[..., None] * torch.randn(length, generator=generator)
-    direction = direction.reshape(-1).mul_(DRIFT / written)
+    direction = direction.reshape(-1).mul_(pace * DRIFT / written)
     shifts = torch.randint(0, d, (written,), generator=generator).tolist()
     lengths = (1.0 + 0.2 * torch.randn(written, generator=generator)).tolist()
     for shift, length in zip(shifts, lengths, strict=True):

@@ -9,7 +9,7 @@ Legend: T steps, d elements of one tensor, c elements of a piece.
 
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from queue import Queue
 
@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
-from rlvr_dynamics.checkpoints.mapped import MappedTensor, can_map
-from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes
+from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, OpenFiles
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
-from rlvr_dynamics.dynamics import beside_rounded
+from rlvr_dynamics.dynamics import ActiveColumns, Changes, changes_of
 from rlvr_dynamics.errors import UserError
 
 DEFAULT_BUDGET_BYTES = 1 << 30
@@ -63,6 +62,11 @@ def _refuse_non_finite(
         )
 
 
+def _updates_of(stored: Tensor) -> Tensor:
+    """Return W_t - W_0, shape (T, c), float32, of base and steps, shape (T + 1, c)."""
+    return stored[1:].to(torch.float32, copy=True).sub_(stored[0].float())
+
+
 class Room:
     """Memory for stored values, reused from tensor to tensor, in large pages if possible.
 
@@ -101,12 +105,17 @@ class Piece:
         stop: One past the last element.
         stored: Base and steps as stored, shape (T + 1, c).
         updates: W_t - W_0, shape (T, c), float32.
+        base: W_0 of all elements, shape (stop - start,), as stored.
+        columns: Positions in the piece of the columns of `stored` and `updates`, shape (c,), int64,
+            ascending, where the others were never changed; None: all columns are there.
     """
 
     start: int
     stop: int
     stored: Tensor
     updates: Tensor
+    base: Tensor
+    columns: Tensor | None = None
 
 
 class Differences:
@@ -150,7 +159,6 @@ class Differences:
         if device != "cpu":
             self._piece = max(1, _BLOCK_BYTES // (4 * max(1, self.T)))
         self._whole: Tensor | None = None
-        self._mapped: list[MappedTensor] | None = None
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the stack in ascending order of elements.
@@ -161,11 +169,42 @@ class Differences:
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
         for start, stored in self.stored_pieces(self._piece):
-            updates = stored[1:].to(torch.float32, copy=True).sub_(stored[0].float())
-            self.refuse_non_finite(start, stored, updates)
-            for step, row in zip(self.trajectory.steps, updates, strict=True):
-                self._read_exactly(step, start, row)
-            yield Piece(start, start + stored.shape[1], stored, updates)
+            yield self._piece_of(start, stored)
+
+    def active_pieces(self) -> Iterator[Piece]:
+        """Yield the stack in ascending order, without the columns that no step changed.
+
+        On a GPU, and where an adapter's update is free of the stored weights' rounding, all columns
+        are there.
+
+        Raises:
+            UserError: A weight is NaN or infinite; names the tensor and the step.
+        """
+        if self.device != "cpu" or any(
+            self.trajectory.computes(step, self.name) for step in self.trajectory.steps
+        ):
+            yield from self.pieces()
+            return
+        for start, rows in self.stored_pieces(self._cached_columns):
+            changes = changes_of(rows.unbind())
+            if changes.columns is None:
+                for low in range(0, rows.shape[1], self._piece):
+                    yield self._piece_of(start + low, rows[:, low : low + self._piece])
+                continue
+            stored = torch.stack(tuple(changes.rows))
+            updates = _updates_of(stored)
+            if not bool(torch.isfinite(changes.base.sum(dtype=torch.float32) + updates.sum())):
+                self.name_non_finite()
+            stop = start + rows.shape[1]
+            yield Piece(start, stop, stored, updates, changes.base, changes.columns)
+
+    def _piece_of(self, start: int, stored: Tensor) -> Piece:
+        """Form the updates of all columns of a piece and check them."""
+        updates = _updates_of(stored)
+        self.refuse_non_finite(start, stored, updates)
+        for step, row in zip(self.trajectory.steps, updates, strict=True):
+            self._read_exactly(step, start, row)
+        return Piece(start, start + stored.shape[1], stored, updates, stored[0])
 
     def stored_pieces(self, columns: int = STORED_COLUMNS) -> Iterator[tuple[int, Tensor]]:
         """Yield (start, base and steps as stored, shape (T + 1, c)), without any check.
@@ -180,55 +219,46 @@ class Differences:
     def rows(self) -> Iterator[tuple[int, Sequence[Tensor]]]:
         """Yield (start, rows): base and steps as stored, T + 1 tensors of shape (c,) on the CPU.
 
-        Where the system allows it they are memory-mapped, so nothing is copied; they must not be
-        written to.
+        They are in memory that the next piece overwrites.
 
         Raises:
             UserError: A file was truncated while it was read.
         """
-        if self._mapped is None and self._whole is None and can_map() and self.d:
-            self._mapped = self._map()
-        if not self._mapped:
+        if self._whole is not None:
             for start, stored in self.stored_pieces():
                 yield start, stored.cpu().unbind()
             return
-        for start in range(self._first, self._last, STORED_COLUMNS):
-            stop = min(self._last, start + STORED_COLUMNS)
-            try:
-                found = [tensor.elements(start, stop) for tensor in self._mapped]
-            except OSError as error:
-                raise UserError(
-                    f"{self.name} cannot be read ({error.strerror}): a file was cut short, or its "
-                    "disk fails",
-                    where=str(self.trajectory.folder(self.trajectory.steps[0]).parent),
-                    way_out="leave checkpoints alone while they are analysed, then run again",
-                ) from error
-            for step, row in zip((0, *self.trajectory.steps), found, strict=True):
-                self.trajectory.prove_elements(step, self.name, start, raw_bytes(row))
-            rows = [row.to(self.dtype) for row in found]
-            if self.trajectory.round_to:
-                rows[1:] = [
-                    row if row.dtype == self.dtype else beside_rounded(row, found[0], self.dtype)
-                    for row in found[1:]
-                ]
-            if self._on_read is not None:
-                self._on_read(len(rows) * (stop - start) * self.dtype.itemsize)
-            yield start, rows
+        for start, stored in self._read(self._cached_columns):
+            yield start, stored.unbind()
 
-    def _map(self) -> list[MappedTensor]:
-        """Map the tensor of every step; an empty list when they cannot be mapped."""
-        mapped = []
-        for step in (0, *self.trajectory.steps):
-            layout = self.trajectory.layout(step)
-            if layout.in_store or not self.trajectory.is_stored(step, self.name):
-                return []
-            path = layout.shards[layout.home[self.name]].path
-            try:
-                entry = layout.entry(self.name)
-                mapped.append(MappedTensor(path, entry, TORCH_DTYPES[entry.dtype]))
-            except (OSError, ValueError):  # such as too many open files: read them instead
-                return []
-        return mapped
+    def changes(self) -> Iterator[tuple[int, Changes]]:
+        """Yield (start, what the steps changed in a piece), on the CPU; see `rows`.
+
+        The base, and the rows of a piece that changed as a whole, are overwritten by the next.
+
+        Raises:
+            UserError: A file was truncated while it was read.
+        """
+        if self._whole is not None:
+            for start, rows in self.rows():
+                yield start, changes_of(rows)
+            return
+        found: list[ActiveColumns] = []
+
+        def compare(row: Tensor) -> None:
+            if found:
+                found[0].add(row)
+            else:
+                found.append(ActiveColumns(row))
+
+        for start, stored in self._read(self._cached_columns, compare):
+            yield start, found.pop().of(stored.unbind())
+
+    @property
+    def _cached_columns(self) -> int:
+        """Columns of a block whose rows stay in the cache until the next has been read."""
+        column_bytes = (self.T + 1) * self.dtype.itemsize
+        return max(1, min(STORED_COLUMNS, _BLOCK_BYTES // column_bytes, self._block))
 
     def _read_exactly(self, step: int, start: int, update: Tensor) -> None:
         """Replace the rounded update of a merged weight with the adapter's own, unrounded one."""
@@ -253,6 +283,15 @@ class Differences:
             return
         for row, step in zip(stored, (0, *self.trajectory.steps), strict=True):
             _refuse_non_finite(self.trajectory, step, self.name, start, row.cpu())
+
+    def name_non_finite(self) -> None:
+        """Raise if a weight is NaN or infinite, found by reading everything.
+
+        Raises:
+            UserError: Names the tensor and the step.
+        """
+        for _ in self.pieces():
+            pass
 
     def chunks(self) -> Iterator[tuple[int, int, Tensor]]:
         """Yield (start, stop, updates) of every piece; see `pieces`."""
@@ -299,13 +338,22 @@ class Differences:
         if self._whole is not None:
             yield self._first, self._whole
             return
-        steps = (0, *self.trajectory.steps)
-        room = self._room.take(len(steps), min(self._block, self._last - self._first), self.dtype)
-        for start in range(self._first, self._last, self._block):
-            stored = room[:, : min(self._block, self._last - start)]
-            self.trajectory.read_rows(self.name, steps, start, stored.unbind())
-            if self._on_read is not None:
-                self._on_read(stored.numel() * stored.element_size())
+        for start, stored in self._read(self._block):
             if self.fits:
                 self._whole = stored
             yield start, stored
+
+    def _read(
+        self, columns: int, on_row: Callable[[Tensor], None] | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Read all values, block by block, into memory that the next block overwrites."""
+        steps, count = (0, *self.trajectory.steps), self._last - self._first
+        room = self._room.take(len(steps), min(columns, count), self.dtype)
+        with closing(OpenFiles()) as files:
+            for start in range(self._first, self._last, columns):
+                stored = room[:, : min(columns, self._last - start)]
+                with files.used():
+                    self.trajectory.read_rows(self.name, steps, start, stored.unbind(), on_row)
+                if self._on_read is not None:
+                    self._on_read(stored.numel() * stored.element_size())
+                yield start, stored

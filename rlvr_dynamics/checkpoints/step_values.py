@@ -100,7 +100,12 @@ class StepValues:
             out.copy_(self._as_read(step, name, start, stored))
 
     def read_rows(
-        self, name: str, steps: Sequence[int], start: int, rows: Sequence[Tensor]
+        self,
+        name: str,
+        steps: Sequence[int],
+        start: int,
+        rows: Sequence[Tensor],
+        on_row: Callable[[Tensor], None] | None = None,
     ) -> None:
         """Read the same elements of a flattened tensor at several steps.
 
@@ -108,23 +113,29 @@ class StepValues:
 
         Args:
             name: The tensor.
-            steps: The steps; 0 is the base.
+            steps: The base, step 0, and others.
             start: Position of the first element.
             rows: As many memories as steps, contiguous and of its dtype, shape (c,) each.
+            on_row: Called with every row once it is filled, first with that of `steps[0]`.
         """
         together = self._together(name, steps) if self.round_to is None else {}
-        alone = [row for row, step in enumerate(steps) if step not in together]
-        for row in alone:
-            self.read_elements(steps[row], name, start, rows[row])
+        for row, step in zip(rows, steps, strict=True):
+            if step not in together:
+                self.read_elements(step, name, start, row)
+                if on_row is not None:
+                    on_row(row)
         if not together or not rows[0].numel():
             return
         shard, entry = next(iter(together.values()))
-        data = {step: raw_bytes(rows[row]) for row, step in enumerate(steps) if step in together}
+        found = {step: row for row, step in zip(rows, steps, strict=True) if step in together}
         if shard.store is not None:
             begin = entry.begin + start * ITEM_BYTES[entry.dtype]
+            data = {step: raw_bytes(row) for step, row in found.items()}
             shard.store.read_together(shard.step, shard.path.name, begin, data)
-        for step, each in data.items():
-            self.prove_elements(step, name, start, each)
+        for step, row in found.items():
+            self.prove_elements(step, name, start, raw_bytes(row))
+            if on_row is not None:
+                on_row(row)
 
     def _together(self, name: str, steps: Sequence[int]) -> dict[int, tuple[Shard, TensorEntry]]:
         """Return the steps that are versions of one store, with the tensor's file and place."""

@@ -1,6 +1,9 @@
 """Read and write a range of a stored tensor."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +14,41 @@ from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Shard, TensorEntry
 from rlvr_dynamics.errors import UserError
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+_KEPT_FILES = 128  # of the 1024 that a process may usually open
+
+_in_use = threading.local()
+
+
+class OpenFiles:
+    """Files that a pass over a tensor keeps open from one block to the next."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._descriptors: dict[Path, int] = {}
+
+    def of(self, path: Path) -> int:
+        """Return the descriptor of a file, open for reading."""
+        if path not in self._descriptors:
+            if len(self._descriptors) == _KEPT_FILES:  # the last one, as passes go round
+                os.close(self._descriptors.popitem()[1])
+            self._descriptors[path] = os.open(path, os.O_RDONLY)
+        return self._descriptors[path]
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let `read_stored` use them in this thread until the block ends."""
+        before = getattr(_in_use, "files", None)
+        _in_use.files = self
+        try:
+            yield
+        finally:
+            _in_use.files = before
+
+    def close(self) -> None:
+        """Close all."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
 
 
 def raw_bytes(values: Tensor) -> memoryview:
@@ -78,11 +116,11 @@ def read_bytes(path: Path, begin: int, out: Any, what: str) -> None:
         UserError: The file is truncated.
     """
     room = memoryview(out)
-    with path.open("rb", buffering=0) as file:
-        file.seek(begin)
-        done = 0
+    kept: OpenFiles | None = getattr(_in_use, "files", None)
+    with closing(OpenFiles()) if kept is None else nullcontext(kept) as files:
+        descriptor, done = files.of(path), 0
         while done < len(room):
-            count = file.readinto(room[done:])
+            count = os.preadv(descriptor, [room[done:]], begin + done)
             if not count:
                 raise UserError(
                     f"truncated while it was read: {what}",

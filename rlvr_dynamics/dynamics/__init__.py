@@ -14,6 +14,7 @@ from rlvr_dynamics.dynamics.adam_moves import (
     step_sizes,
     updates_range,
 )
+from rlvr_dynamics.dynamics.changes import FEWEST_STEPS, ActiveColumns, Changes, changes_of
 from rlvr_dynamics.dynamics.clock import (
     continued_path,
     even_spacing,
@@ -74,7 +75,9 @@ from rlvr_dynamics.dynamics.rounding import (
 )
 from rlvr_dynamics.dynamics.signed_walks import noise_walks
 from rlvr_dynamics.dynamics.stored import (
+    Rows,
     UpdateBlocks,
+    combine_changes,
     combine_stored,
     gram_of_stored,
     prediction_dtype,
@@ -104,6 +107,9 @@ from rlvr_dynamics.dynamics.windows import (
 )
 
 __all__ = [
+    "FEWEST_STEPS",
+    "ActiveColumns",
+    "Changes",
     "Noise",
     "NullComponents",
     "Optimizer",
@@ -117,7 +123,9 @@ __all__ = [
     "step_lengths",
     "share_of",
     "with_drift",
+    "Rows",
     "UpdateBlocks",
+    "combine_changes",
     "combine_stored",
     "gram_of_stored",
     "prediction_dtype",
@@ -139,6 +147,7 @@ __all__ = [
     "beside_rounded",
     "changed_shares",
     "changes_in_bfloat16",
+    "changes_of",
     "effective_rank",
     "exponent_counts",
     "extend_gram",

@@ -4,6 +4,8 @@ Stored rows are widened and turned into updates in blocks of a few megabytes, ne
 at a time. Smaller blocks would fit the cache better, but two threads would then contend for the
 GIL at every call and together be slower than one.
 
+Columns that no step changed need not be given: they add nothing (`changes_of`).
+
 The Gram matrix is symmetric: strips of a few rows are multiplied only with rows from the strip on.
 The products of `RUN` columns are summed in the block's dtype, the runs in float64. Float32 blocks
 are two to three times as fast. Updates of 16-bit weights are exact in float32 unless they differ
@@ -22,6 +24,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from rlvr_dynamics.dynamics.changes import FEWEST_STEPS, Changes, increments_product
 from rlvr_dynamics.dynamics.trajectory_svd import accumulate_gram_of_weights
 
 RUN = 512
@@ -96,10 +99,15 @@ def gram_of_stored(pieces: Pieces, T: int, dtype: torch.dtype) -> Float64[Tensor
             accumulate_gram_of_weights(gram, torch.stack(tuple(rows)))
         return gram
     blocks = UpdateBlocks(T, dtype)
+    sparse = torch.zeros_like(gram)
     for rows in pieces:
+        found = increments_product(torch.stack(tuple(rows))) if T >= FEWEST_STEPS else None
+        if found is not None:
+            sparse += found
+            continue
         for _, block in blocks.of(rows):
             _add_products(gram, block[1:])
-    return gram.triu() + gram.triu(1).mT
+    return gram.triu() + gram.triu(1).mT + sparse
 
 
 def _add_products(gram: Tensor, updates: Tensor) -> None:
@@ -152,3 +160,28 @@ def combine_stored(weights: np.ndarray, rows: Rows, blocks: UpdateBlocks) -> Flo
         torch.mm(matrix, block[1:], out=part)
         part.add_(block[:1])
     return found
+
+
+def combine_changes(
+    weights: np.ndarray, changes: Changes, blocks: UpdateBlocks
+) -> Float[Tensor, "r all"]:
+    """Return W_0 + A M for one piece, all of its columns.
+
+    Args:
+        weights: A, shape (r, T).
+        changes: What the steps changed.
+        blocks: Memory for the updates.
+
+    Returns:
+        In the dtype of the blocks if all columns changed; else as stored, where the other columns
+        have the bits of the base.
+    """
+    found = combine_stored(weights, changes.rows, blocks)
+    if changes.columns is None:
+        return found
+    predicted = changes.base.repeat(len(weights), 1)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[predicted.element_size()]
+    moved, columns = found.to(predicted.dtype).view(bits).numpy(), changes.columns.numpy()
+    for row, values in zip(predicted.view(bits).numpy(), moved, strict=True):
+        row[columns] = values
+    return predicted

@@ -17,10 +17,14 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from rlvr_dynamics.dynamics.changes import increments_product
+
 COLUMNS = 8192
 """Columns converted to float64 at a time: 10 MB for 150 steps."""
 
 _PIECES = 32
+_STRIP = 64
+"""Rows of a symmetric product that are multiplied with the rows from there on."""
 
 NEGLIGIBLE = 1e-6
 """Directions with σ up to this share of σ1 are treated as noise, that is zero (as in RELEX)."""
@@ -71,12 +75,17 @@ def accumulate_gram_of_weights(
     """Add the contribution of some columns to a Gram matrix, from saved weights, in place.
 
     The differences are computed in float64, where those of float32 and narrower weights are exact
-    to 1e-16; only one cache-sized block is widened at a time.
+    to 1e-16; only one cache-sized block is widened at a time. Where few steps change a column, they
+    are the products of the increments (`increments_product`).
 
     Args:
         gram: Running sum of M Mᵀ, shape (T, T), float64.
         weights: The same columns of W_0 and of every W_t, shape (T + 1, c), any float dtype.
     """
+    sparse = increments_product(weights) if weights.device.type == "cpu" else None
+    if sparse is not None:
+        gram += sparse
+        return
     count = weights.shape[1]
     whole = count - count % COLUMNS
     if whole:
@@ -86,8 +95,8 @@ def accumulate_gram_of_weights(
         for start in range(0, whole, COLUMNS):
             _fill(wide, weights[:, start : start + COLUMNS])
             updates.sub_(wide[:, :1])
-            sums.baddbmm_(updates, updates.mT)
-        gram += sums.sum(0)
+            _add_symmetric(sums, updates)
+        gram += _whole(sums.sum(0))
     if whole < count:
         rest = weights[:, whole:].to(gram)
         rest[1:].sub_(rest[:1])
@@ -123,12 +132,26 @@ def accumulate_products(
         sums = products.new_zeros(_PIECES, *products.shape)
         for start in range(0, whole, COLUMNS):
             _fill(old, old_updates[:, start : start + COLUMNS])
-            if not same:
+            if same:
+                _add_symmetric(sums, old)
+            else:
                 _fill(new, new_updates[:, start : start + COLUMNS])
-            sums.baddbmm_(old, new.mT)
-        products += sums.sum(0)
+                sums.baddbmm_(old, new.mT)
+        products += _whole(sums.sum(0)) if same else sums.sum(0)
     if whole < count:
         products.addmm_(old_updates[:, whole:].to(products), new_updates[:, whole:].to(products).mT)
+
+
+def _add_symmetric(sums: Float64[Tensor, "p T T"], updates: Float64[Tensor, "p T w"]) -> None:
+    """Add M Mᵀ of every piece; left of the diagonal only within a strip."""
+    for low in range(0, updates.shape[1], _STRIP):
+        strip = slice(low, low + _STRIP)
+        sums[:, strip, low:] += updates[:, strip] @ updates[:, low:].mT
+
+
+def _whole(upper: Float64[Tensor, "T T"]) -> Float64[Tensor, "T T"]:
+    """Complete a symmetric matrix of strips."""
+    return upper if len(upper) <= _STRIP else upper.triu() + upper.triu(1).mT
 
 
 def _fill(pieces: Float64[Tensor, "p T w"], columns: Float[Tensor, "T c"]) -> None:

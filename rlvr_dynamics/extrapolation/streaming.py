@@ -9,22 +9,29 @@ Legend: T observed steps, d elements of one tensor.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.checkpoints.differences import Differences, Room, finite_elements, rooms_for
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
-from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype, prediction_gram
+from rlvr_dynamics.dynamics import (
+    Changes,
+    Rows,
+    UpdateBlocks,
+    combine_changes,
+    prediction_dtype,
+    prediction_gram,
+)
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.rule import LowRank, Rule, TensorChanges, Window
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
@@ -253,9 +260,10 @@ class _Task:
 
     def _write_combinations(self, differences: Differences) -> None:
         """Write W_0 + A M; where a row of A selects one step or the base, copy it bit for bit."""
-        weights = self.weights
+        weights, pieces = self.weights, None
         if weights is None:
-            weights = self._row_weights(gram_of(differences))
+            gram, pieces = gram_and_changes(differences, self.budget_bytes)
+            weights = self._row_weights(gram)
         held = [held_step(row, self.window.steps) for row in weights]
         for step, writer in zip(held, self.writers, strict=True):
             if step is not None:
@@ -264,11 +272,14 @@ class _Task:
         if not moving:
             return
         blocks = UpdateBlocks(differences.T, prediction_dtype(differences.dtype, differences.d))
-        for start, rows in differences.rows():
-            predicted = combine_stored(weights[moving], rows, blocks)
-            differences.refuse_non_finite(start, rows, predicted)
-            for at, values in zip(moving, predicted, strict=True):
-                self.writers[at].write_elements(self.name, start, values)
+        for start, changes in differences.changes() if pieces is None else pieces:
+            predicted = combine_changes(weights[moving], changes, blocks)
+            try:
+                for at, values in zip(moving, predicted, strict=True):
+                    self.writers[at].write_elements(self.name, start, values)
+            except UserError:
+                differences.name_non_finite()
+                raise
 
     def _differences(self, advance: Advance | None, room: Room | None = None) -> Differences:
         return Differences(self.window, self.name, self.budget_bytes, on_read=advance, room=room)
@@ -329,16 +340,43 @@ def gram_of(differences: Differences) -> np.ndarray:
     Raises:
         UserError: A weight is NaN or infinite; names the tensor and the step.
     """
-    gram = prediction_gram(
-        lambda: (rows for _, rows in differences.rows()),
-        differences.T,
-        differences.dtype,
-        differences.d,
-    )
-    if not bool(torch.isfinite(gram.diagonal()).all()):
-        for _ in differences.pieces():  # names the weight that is not finite
-            pass
-    return gram.numpy()
+    return gram_and_changes(differences, 0)[0]
+
+
+def gram_and_changes(
+    differences: Differences, budget_bytes: int
+) -> tuple[np.ndarray, list[tuple[int, Changes]] | None]:
+    """Return M Mᵀ of a tensor, and all that changed in it if that fits.
+
+    Args:
+        differences: The tensor, or a part of it.
+        budget_bytes: Memory for the changes.
+
+    Returns:
+        M Mᵀ, shape (T, T), float64, and the pieces of `Differences.changes`; None if they need more
+        memory, or change as a whole and are as quickly read again.
+
+    Raises:
+        UserError: A weight is NaN or infinite; names the tensor and the step.
+    """
+    kept: list[tuple[int, Changes]] = []
+    room = budget_bytes
+
+    def pieces() -> Iterator[Rows]:
+        nonlocal room
+        kept.clear()
+        for start, changes in differences.changes():
+            room = -1 if changes.columns is None else room - changes.nbytes
+            if room >= 0:
+                kept.append((start, replace(changes, base=changes.base.clone())))
+            else:
+                kept.clear()
+            yield changes.rows
+
+    gram = prediction_gram(pieces, differences.T, differences.dtype, differences.d).numpy()
+    if not np.isfinite(gram.diagonal()).all():
+        differences.name_non_finite()
+    return gram, kept if room >= 0 else None
 
 
 def held_step(row: np.ndarray, steps: Sequence[int]) -> int | None:

@@ -20,14 +20,16 @@ from urllib.parse import quote
 import numpy as np
 import torch
 
-from rlvr_dynamics.checkpoints.differences import Differences, Room
+from rlvr_dynamics.checkpoints.differences import Differences, Piece, Room
 from rlvr_dynamics.checkpoints.shards import create_shard
 from rlvr_dynamics.checkpoints.structure import Matrix
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import put_elements
 from rlvr_dynamics.dynamics import (
     BITS,
+    FEWEST_STEPS,
     accumulate_gram,
+    accumulate_gram_of_weights,
     accumulate_products,
     changes_in_bfloat16,
     exponent_counts,
@@ -309,25 +311,31 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     powers, bits = 0.0, np.zeros(new, dtype=np.int64)
     exponents = np.zeros(256, dtype=np.int64)
     places = sampled_places(differences.name, differences.d)
-    sampled = np.empty((new, len(places)), dtype=np.float32)
+    sampled = np.zeros((new, len(places)), dtype=np.float32)
     sampled_base = np.empty(len(places), dtype=np.float32)
     stored_steps = [
         row
         for row, step in enumerate(differences.trajectory.steps[known:])
         if not differences.trajectory.computes(step, differences.name)
     ]
-    for piece in differences.pieces():
+    for piece in differences.active_pieces():
         updates, stored = piece.updates, piece.stored
-        accumulate_gram(corner, updates[known:])
+        if new >= FEWEST_STEPS and differences.device == "cpu" and len(stored_steps) == new:
+            rows = stored if not known else torch.cat([stored[:1], stored[1 + known :]])
+            accumulate_gram_of_weights(corner, rows)
+        else:
+            accumulate_gram(corner, updates[known:])
         if known:
             accumulate_products(products, updates[:known], updates[known:])
         # From the increments themselves, because from the Gram matrix they would cancel.
         moves = updates[known:].clone()
         moves[int(known == 0) :] -= updates[max(0, known - 1) : -1]
         squares += _row_squares(moves)
-        base_square += float(_row_squares(stored[:1].float()))
-        powers += power_squares(stored[0])
-        exponents += exponent_counts(stored[0])
+        base_square += float(_row_squares(piece.base[None].float()))
+        powers += power_squares(piece.base)
+        exponents += exponent_counts(piece.base)
+        still = _unchanged(piece)
+        bits[stored_steps] = np.maximum(bits[stored_steps], used_bits(still))
         for row in stored_steps:
             if bits[row] < BITS["float32"]:  # a wider value cannot be found any more
                 bits[row] = max(bits[row], used_bits(stored[1 + known + row]))
@@ -337,14 +345,15 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         step_changed += row_counts(rows != stored[known:-1])
         of_casts = (
             *changes_in_bfloat16(stored[0], rows),
-            float16_errors(stored[0], rows, updates[known:]),
+            float16_errors(stored[0], rows, updates[known:])
+            + float16_errors(still, still[None], still.new_zeros(1, len(still)).float()),
         )
         for name, found in zip(_CAST, of_casts, strict=True):
             casts[name] += found
         here = slice(*np.searchsorted(places, [piece.start, piece.stop]))
-        columns = torch.from_numpy(places[here] - piece.start).to(updates.device)
-        sampled[:, here] = updates[known:, columns].cpu().numpy()
-        sampled_base[here] = stored[0, columns].float().cpu().numpy()
+        wanted = torch.from_numpy(places[here] - piece.start).to(updates.device)
+        sampled[:, here] = _columns_of(piece, wanted)[known:].cpu().numpy()
+        sampled_base[here] = piece.base[wanted].float().cpu().numpy()
     collected = TensorStatistics(
         steps=steps,
         gram=corner.cpu().numpy(),
@@ -361,6 +370,27 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         updates=(),
     )
     return collected if old is None else _joined(old, products.cpu(), collected)
+
+
+def _unchanged(piece: Piece) -> torch.Tensor:
+    """Return W_0 of the columns that no step changed."""
+    if piece.columns is None:
+        return piece.base[:0]
+    still = torch.ones(len(piece.base), dtype=torch.bool)
+    still[piece.columns] = False
+    return piece.base[still]
+
+
+def _columns_of(piece: Piece, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the updates of some columns of a piece, shape (T, wanted)."""
+    if piece.columns is None:
+        return piece.updates[:, wanted]
+    found = piece.updates.new_zeros(len(piece.updates), len(wanted))
+    if len(piece.columns):
+        near = torch.searchsorted(piece.columns, wanted).clamp_(max=len(piece.columns) - 1)
+        there = piece.columns[near] == wanted
+        found[:, there] = piece.updates[:, near[there]]
+    return found
 
 
 def _joined(
@@ -389,9 +419,11 @@ def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> 
     with atomic_path(path) as temporary:
         entry = (shard := create_shard(temporary, shapes, words=words)).entries
         with shard.path.open("r+b") as file:
-            for start, _, updates in differences.chunks():
-                direction = row_combination(weights, updates)[0].float()
-                put_elements(file.fileno(), entry["trajectory_v1"], start, direction.cpu())
+            for piece in differences.active_pieces():
+                direction = torch.zeros(piece.stop - piece.start)
+                moved = row_combination(weights, piece.updates)[0].float().cpu()
+                direction[slice(None) if piece.columns is None else piece.columns] = moved
+                put_elements(file.fileno(), entry["trajectory_v1"], piece.start, direction)
         seal(temporary)
 
 

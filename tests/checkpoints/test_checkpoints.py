@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from rlvr_dynamics.checkpoints import (
     differences,
     identity_of,
     read_manifest,
+    stored_values,
     write_checkpoint,
     write_manifest,
 )
@@ -447,32 +449,51 @@ def test_trajectory_accepts_text_paths(run):
     )
 
 
-def test_rows_on_the_files_pages_are_what_reading_gives(tmp_path, monkeypatch):
-    trajectory = mapped_run(tmp_path)
-    mapped = [[row.clone() for row in rows] for _, rows in Differences(trajectory, "w").rows()]
-    monkeypatch.setattr(differences, "can_map", lambda: False)
-    read = [[row.clone() for row in rows] for _, rows in Differences(trajectory, "w").rows()]
-    assert len(mapped) == len(read) == 2
-    for one, other in zip(mapped, read, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    values = torch.cat([rows[2] for rows in mapped])
-    assert torch.equal(values, trajectory.tensor(2, "w").flatten())
+def test_rows_come_in_pieces_of_what_reading_gives(tmp_path):
+    trajectory = long_run(tmp_path)
+    found = Differences(trajectory, "w")
+    for _ in range(2):
+        pieces = [(start, [row.clone() for row in rows]) for start, rows in found.rows()]
+        assert [start for start, _ in pieces] == [0, differences.STORED_COLUMNS]
+        for place, step in enumerate((0, 1, 2)):
+            values = torch.cat([rows[place] for _, rows in pieces])
+            assert torch.equal(values, trajectory.tensor(step, "w").flatten())
 
 
-def test_a_file_cut_short_while_it_is_mapped_is_said(tmp_path):
-    trajectory = mapped_run(tmp_path)
+def test_a_pass_opens_every_file_once_and_leaves_none_open(tmp_path, monkeypatch):
+    trajectory, opened = long_run(tmp_path), []
+    original = os.open
+    monkeypatch.setattr(os, "open", lambda *given: opened.append(given[0]) or original(*given))
+    before = len(os.listdir("/proc/self/fd"))
+    assert len(list(Differences(trajectory, "w").rows())) == 2
+    assert len(opened) == len(set(opened)) == 3
+    begun = Differences(trajectory, "w").rows()
+    next(begun)
+    begun.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_more_steps_than_files_may_be_open_are_read(tmp_path, monkeypatch):
+    trajectory = long_run(tmp_path)
+    monkeypatch.setattr(stored_values, "_KEPT_FILES", 2)
+    rows = [[row.clone() for row in rows] for _, rows in Differences(trajectory, "w").rows()]
+    assert torch.equal(torch.cat([each[2] for each in rows]), trajectory.tensor(2, "w").flatten())
+
+
+def test_a_file_cut_short_while_it_is_read_is_said(tmp_path):
+    trajectory = long_run(tmp_path)
     path = tmp_path / "checkpoints" / "step_2" / "model.safetensors"
     pieces = Differences(trajectory, "w").rows()
     next(pieces)
     with path.open("r+b") as file:
         file.truncate(4096)
-    with pytest.raises(UserError, match="cut short"):
+    with pytest.raises(UserError, match="truncated"):
         next(pieces)
     with pytest.raises(UserError, match="truncated"):
         next(Differences(trajectory, "w").rows())
 
 
-def mapped_run(root):
+def long_run(root):
     for step in range(3):
         folder = root / ("base" if step == 0 else f"checkpoints/step_{step}")
         folder.mkdir(parents=True)
