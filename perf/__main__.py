@@ -16,6 +16,7 @@ from perf import (
     scaling,
     scoring,
     settings,
+    store,
     trajectory,
     update_svd,
 )
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Par
     "scoring": scoring.measure,
     "gpu": gpu.measure,
     "hub": hub.measure,
+    "store": store.measure,
 }
 OUT = Path("outputs") / "perf"
 FULL_BYTES = 12 << 30

@@ -18,7 +18,7 @@ from rlvr_dynamics.checkpoints.differences import Differences  # noqa: E402
 from rlvr_dynamics.dynamics import trajectory_svd  # noqa: E402
 
 WEIGHTS = "model.safetensors"
-PARTS = ("trajectory", "update_svd", "scaling", "gpu")
+PARTS = ("trajectory", "update_svd", "scaling", "gpu", "store")
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 
 
