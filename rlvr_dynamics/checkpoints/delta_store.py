@@ -43,7 +43,7 @@ from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.sealed import hash_of_file, read_sealed_json
 
 FORMAT = 1
-_OPEN_STREAMS = 32  # of a thread
+_OPEN_FRAMES = 256  # of a thread; each holds a window of half a megabyte
 
 
 class DeltaStore:
@@ -64,7 +64,7 @@ class DeltaStore:
         self.versions, self.outside = versions, outside
         self.dense: dict[int, Path] = {}
         self._shards: dict[int, dict[str, Shard]] = {}
-        self._tensors: dict[tuple[int, str], list[tuple[int, str]]] = {}
+        self._tensors: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
         self._hashes: dict[Path, str | None] = {}
         self._local = threading.local()
 
@@ -162,15 +162,6 @@ class DeltaStore:
             at = self.versions[at].base
         return True
 
-    def check(self, steps: Iterable[int]) -> None:
-        """Check that every link of some steps is there.
-
-        Raises:
-            UserError: One is missing.
-        """
-        for step in steps:
-            self.chain(step)
-
     def first(self, step: int) -> Version:
         """Return the whole checkpoint with which a step's chain begins."""
         return self.chain(step)[0]
@@ -256,7 +247,7 @@ class DeltaStore:
             begin: Place of the first byte in that version's file.
             out: Version to contiguous memory of bytes, all of the same length.
         """
-        name, place = self._tensor_at(step, file, begin)
+        name, place, size = self._tensor_at(step, file, begin)
         key = (name, tuple(out))
         streams = self._open_streams()
         stream = streams.pop(key, None)
@@ -264,8 +255,9 @@ class DeltaStore:
             stream = self.stream(name, out)
         stream.skip(place - stream.place)
         stream.read({number: np.frombuffer(each, np.uint8) for number, each in out.items()})
-        streams[key] = stream
-        if len(streams) > _OPEN_STREAMS:
+        if stream.place < size:
+            streams[key] = stream
+        while sum(len(each) for each in streams.values()) > max(_OPEN_FRAMES, len(stream)):
             streams.pop(next(iter(streams)))
 
     def _open_streams(self) -> dict[tuple[str, tuple[int, ...]], TensorStream]:
@@ -273,20 +265,20 @@ class DeltaStore:
             self._local.streams = {}
         return self._local.streams
 
-    def _tensor_at(self, step: int, file: str, begin: int) -> tuple[str, int]:
-        """Return the tensor in which a place of a file lies, and the place in the tensor."""
+    def _tensor_at(self, step: int, file: str, begin: int) -> tuple[str, int, int]:
+        """Return the tensor in which a place of a file lies, the place in it, and its bytes."""
         key = (step, file)
         if key not in self._tensors:
             shard = self.shards(step)[file]
             every = (shard.entries | shard.others).items()
             self._tensors[key] = sorted(
-                (entry.begin, shard.stored.get(name, name))
+                (entry.begin, entry.end, shard.stored.get(name, name))
                 for name, entry in every
                 if entry.begin < entry.end
             )
         found = self._tensors[key]
-        start, name = found[bisect_right(found, begin, key=itemgetter(0)) - 1]
-        return name, begin - start
+        start, end, name = found[bisect_right(found, begin, key=itemgetter(0)) - 1]
+        return name, begin - start, end - start
 
     def damaged(self, step: int, file: str, begin: int) -> UserError:
         """Return the error for a tensor that is not what its manifest says.
@@ -298,7 +290,7 @@ class DeltaStore:
             file: Name of the weight file.
             begin: Place of the tensor's first byte in it.
         """
-        name, _ = self._tensor_at(step, file, begin)
+        name, _, _ = self._tensor_at(step, file, begin)
         for version in self.chain(step):
             what = self.fault(version.step, name)
             if what is not None:

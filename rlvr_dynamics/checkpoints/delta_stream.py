@@ -82,6 +82,10 @@ class TensorStream:
             if link.step not in self._wanted
         }
 
+    def __len__(self) -> int:
+        """Return the number of frames that are open."""
+        return len(self._frames)
+
     def read(self, out: Mapping[int, np.ndarray]) -> None:
         """Read the next bytes of every wanted version.
 
