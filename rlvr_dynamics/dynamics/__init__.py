@@ -77,7 +77,6 @@ from rlvr_dynamics.dynamics.signed_walks import noise_walks
 from rlvr_dynamics.dynamics.stored import (
     Rows,
     UpdateBlocks,
-    combine_changes,
     combine_stored,
     gram_of_stored,
     prediction_dtype,
@@ -125,7 +124,6 @@ __all__ = [
     "with_drift",
     "Rows",
     "UpdateBlocks",
-    "combine_changes",
     "combine_stored",
     "gram_of_stored",
     "prediction_dtype",

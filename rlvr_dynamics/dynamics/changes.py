@@ -59,6 +59,18 @@ class Changes:
         kept = 0 if self.columns is None else self.columns.nbytes
         return kept + self.base.nbytes + sum(row.nbytes for row in self.rows)
 
+    def spread(self, values: Float[Tensor, " n"]) -> Float[Tensor, " c"]:
+        """Return all columns: the given values in the active ones, else the bits of the base.
+
+        Args:
+            values: In the dtype of the base.
+        """
+        if self.columns is None:
+            return values
+        whole = self.base.clone()
+        _bits(whole)[self.columns.numpy()] = _bits(values)
+        return whole
+
 
 class ActiveColumns:
     """Finds the active columns of a piece from one row after the other, while it is in the cache.

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from rlvr_dynamics.dynamics.changes import FEWEST_STEPS, Changes, increments_product
+from rlvr_dynamics.dynamics.changes import FEWEST_STEPS, increments_product
 from rlvr_dynamics.dynamics.trajectory_svd import accumulate_gram_of_weights
 
 RUN = 512
@@ -160,28 +160,3 @@ def combine_stored(weights: np.ndarray, rows: Rows, blocks: UpdateBlocks) -> Flo
         torch.mm(matrix, block[1:], out=part)
         part.add_(block[:1])
     return found
-
-
-def combine_changes(
-    weights: np.ndarray, changes: Changes, blocks: UpdateBlocks
-) -> Float[Tensor, "r all"]:
-    """Return W_0 + A M for one piece, all of its columns.
-
-    Args:
-        weights: A, shape (r, T).
-        changes: What the steps changed.
-        blocks: Memory for the updates.
-
-    Returns:
-        In the dtype of the blocks if all columns changed; else as stored, where the other columns
-        have the bits of the base.
-    """
-    found = combine_stored(weights, changes.rows, blocks)
-    if changes.columns is None:
-        return found
-    predicted = changes.base.repeat(len(weights), 1)
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[predicted.element_size()]
-    moved, columns = found.to(predicted.dtype).view(bits).numpy(), changes.columns.numpy()
-    for row, values in zip(predicted.view(bits).numpy(), moved, strict=True):
-        row[columns] = values
-    return predicted

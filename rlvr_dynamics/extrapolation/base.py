@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation.accuracy import check_accuracy
 from rlvr_dynamics.extrapolation.declaration import Declaration
-from rlvr_dynamics.extrapolation.on_clock import on_optimizer_time
+from rlvr_dynamics.extrapolation.on_clock import check_clock, on_optimizer_time
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.extrapolation.rule import Rule
 from rlvr_dynamics.extrapolation.stored import Prediction
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
+    from rlvr_dynamics.extrapolation.job import Job
 
 DEFAULT_BUDGET_BYTES = 1 << 30
 DEFAULT_THREADS = 2
@@ -78,14 +79,55 @@ class Extrapolator(Declaration, Rule):
                 constant accuracies, damaged or non-finite weights, a prediction that overflows
                 the stored dtype.
         """
-        from rlvr_dynamics.extrapolation.streaming import Job, stream_predictions
+        from rlvr_dynamics.extrapolation.streaming import stream_predictions
+
+        job = self.job(
+            trajectory,
+            observe,
+            targets,
+            reconstruct=reconstruct,
+            label=label,
+            accuracy=accuracy,
+            times=times,
+            **parameters,
+        )
+        streamed = stream_predictions(
+            [job],
+            trajectory,
+            Path(out_root),
+            budget_bytes=budget_bytes,
+            threads=threads,
+            show_progress=progress,
+        )
+        return streamed.predictions[0]
+
+    def job(
+        self,
+        trajectory: "Trajectory",
+        observe: int,
+        targets: Iterable[int],
+        *,
+        reconstruct: bool = False,
+        label: str | None = None,
+        accuracy: Mapping[int, float] | None = None,
+        times: Mapping[int, float] | None = None,
+        **parameters: Any,
+    ) -> "Job":
+        """Return what `run` would predict, checked, for a pass that several jobs share.
+
+        Raises:
+            UserError: As `run`, apart from what only reading the weights can show.
+        """
+        from rlvr_dynamics.extrapolation.job import Job
 
         settings = complete_parameters(self.name, self.parameters, parameters)
         steps = check_window(trajectory.steps, observe, targets, reconstruct)
         window = trajectory.until(observe)
         used = self.used_steps(window.steps, settings)
         known = self.known_accuracy(accuracy, used, settings)
-        job = Job(
+        clock = (times or {}) if on_optimizer_time(settings) else {}
+        check_clock(used, steps, settings, clock)
+        return Job(
             method=self,
             window=window.only(used),
             observe=observe,
@@ -93,11 +135,8 @@ class Extrapolator(Declaration, Rule):
             settings=settings,
             reconstruct=reconstruct,
             accuracy=known,
-            times=(times or {}) if on_optimizer_time(settings) else {},
+            times=clock,
             label=label or self.name,
-        )
-        return stream_predictions(
-            job, Path(out_root), budget_bytes=budget_bytes, threads=threads, show_progress=progress
         )
 
     def used_steps(self, steps: tuple[int, ...], settings: Mapping[str, Any]) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
 """How far a predicted checkpoint is from the real one, tensor by tensor."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from rlvr_dynamics.checkpoints.differences import finite_elements
-from rlvr_dynamics.checkpoints.names import module_of
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.forecast_sums import ForecastSums
 from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import one_thread_each
@@ -26,6 +25,7 @@ def forecast_errors(
     predictions: Sequence[tuple[str, int, int, Path]],
     progress: bool = False,
     threads: int = 1,
+    known: Mapping[tuple[str, int, int], Sequence[Mapping[str, Any]]] | None = None,
 ) -> pd.DataFrame:
     """Compare predicted checkpoints with the real ones, tensor by tensor.
 
@@ -35,6 +35,8 @@ def forecast_errors(
             With observe 0, holding the last checkpoint means holding the base.
         progress: Whether to show a progress bar.
         threads: Tensors compared at a time.
+        known: Rows that were found while the predictions were written, one for each tensor, by
+            (method, observe, step); these predictions are not read.
 
     Returns:
         One row per prediction and tensor, with the columns of the table `forecast` except
@@ -44,12 +46,15 @@ def forecast_errors(
         UserError: A prediction is not of the same model as the base, a shard differs from its
             manifest, a weight is NaN or infinite, or `observe` was not saved.
     """
-    trajectory.prove_on_reading()
-    known = [entry for entry in predictions if entry[2] in trajectory.steps]
-    rows = []
+    known = {} if known is None else known
+    saved = [entry for entry in predictions if entry[2] in trajectory.steps]
+    found = dict(known)
+    unread = [entry for entry in saved if entry[:3] not in known]
+    if unread:
+        trajectory.prove_on_reading()
     with one_thread_each(), ThreadPoolExecutor(max_workers=threads) as pool:
         for method, observe, step, folder in (
-            bar(known, desc="forecast", unit="checkpoint") if progress else known
+            bar(unread, desc="forecast", unit="checkpoint") if progress and unread else unread
         ):
             if observe not in (0, *trajectory.steps):
                 raise UserError(
@@ -60,11 +65,13 @@ def forecast_errors(
             predicted = trajectory.beside(step, Path(folder))
             predicted.prove_on_reading()
             compare = partial(_tensor_errors, trajectory, predicted, observe=observe, step=step)
-            rows += [
-                {"method": method, "observe": observe, "step": step, **errors}
-                for errors in pool.map(compare, trajectory.names)
-            ]
+            found[method, observe, step] = list(pool.map(compare, trajectory.names))
     trajectory.settle()
+    rows = [
+        {"method": method, "observe": observe, "step": step, **errors}
+        for method, observe, step, _ in saved
+        for errors in found[method, observe, step]
+    ]
     columns = [name for name in TABLES["forecast"].names if name not in OF_METHOD]
     return pd.DataFrame(rows, columns=columns)
 
@@ -72,29 +79,11 @@ def forecast_errors(
 def _tensor_errors(
     trajectory: Trajectory, predicted: Trajectory, name: str, observe: int, step: int
 ) -> dict[str, Any]:
-    sse = hold = product = size = true_size = 0.0
-    d = trajectory.numel(name)
+    sums, d = ForecastSums(), trajectory.numel(name)
     for start in range(0, d, _PIECE):
         span = (name, start, min(d, start + _PIECE))
-        base = finite_elements(trajectory, 0, *span).double()
-        held = finite_elements(trajectory, observe, *span).double()
-        true = finite_elements(trajectory, step, *span).double()
-        guess = finite_elements(predicted, step, *span).double()
-        sse += float((guess - true).square().sum())
-        hold += float((held - true).square().sum())
-        guess, true = guess - base, true - base
-        product += float(guess @ true)
-        size += float(guess @ guess)
-        true_size += float(true @ true)
-    both = math.sqrt(size) * math.sqrt(true_size)
-    return {
-        "tensor": name,
-        "module": module_of(name),
-        "layer": trajectory.structure.layer(name),
-        "sse": sse,
-        "sse_hold": hold,
-        "skill": 1.0 - sse / hold if hold > 0.0 else math.nan,
-        "cosine": product / both if both > 0.0 else math.nan,
-        "magnitude_ratio": math.sqrt(size / true_size) if true_size > 0.0 else math.nan,
-        "dtype": trajectory.dtype_of(name),
-    }
+        base, held, true = (
+            finite_elements(trajectory, each, *span).double() for each in (0, observe, step)
+        )
+        sums.add(base, held, true, finite_elements(predicted, step, *span).double())
+    return sums.row(trajectory, name)

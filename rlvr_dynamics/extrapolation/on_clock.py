@@ -1,7 +1,7 @@
 """Where a window's steps and its targets lie on the clock that a method is told to use."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,21 @@ def on_clock(
         window.remarks.append(f"{STAYS}no step but the first moved")
         return window.steps.astype(np.float64), targets.astype(np.float64)
     return path, ahead
+
+
+def check_clock(
+    steps: Sequence[int],
+    targets: Sequence[int],
+    parameters: Mapping[str, Any],
+    times: Mapping[int, float],
+) -> None:
+    """Refuse a clock that does not fit the steps, before any weight is read.
+
+    Raises:
+        TooLittle: As `on_clock`.
+    """
+    still = np.zeros((len(steps), len(steps)))
+    on_clock(Window(np.array(steps), still, times=times), np.array(targets), parameters)
 
 
 def tensors_on_step(remarks: Iterable[str]) -> int:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.structure import Matrix
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
     from rlvr_dynamics.checkpoints.writer import CheckpointWriter
+    from rlvr_dynamics.extrapolation.job import Job
 
 _PIECE = 1 << 20  # elements copied at a time
 
@@ -101,12 +102,40 @@ class Reconstruction(Declaration, ABC):
             UserError: A target that was not saved, an unknown parameter, settings that match no
                 tensor of this model, damaged or non-finite weights.
         """
+        steps, settings = self._checked(trajectory, targets, parameters)
+        means = Means(Path(out_root), label or self.name, budget_bytes, threads, accuracy, donor)
+        return self.rebuild_steps(trajectory, steps, settings, means)
+
+    def job(
+        self,
+        trajectory: "Trajectory",
+        targets: Iterable[int],
+        *,
+        label: str | None = None,
+        **parameters: Any,
+    ) -> "Job | None":
+        """Return what `run` would rebuild, for a pass that it can share; None if it cannot.
+
+        Raises:
+            UserError: A target that was not saved, or an unknown parameter.
+        """
+        steps, settings = self._checked(trajectory, targets, parameters)
+        return self.job_of(trajectory, steps, settings, label or self.name)
+
+    def job_of(
+        self, trajectory: "Trajectory", targets: list[int], settings: Mapping[str, Any], label: str
+    ) -> "Job | None":
+        """Return checked targets as row combinations of the steps; None if they are none."""
+        return None
+
+    def _checked(
+        self, trajectory: "Trajectory", targets: Iterable[int], parameters: Mapping[str, Any]
+    ) -> tuple[list[int], dict[str, Any]]:
         settings = complete_parameters(self.name, self.parameters, parameters)
         steps = sorted(set(targets))
         for step in steps:
             _check_saved(trajectory.steps, step, self.name)
-        means = Means(Path(out_root), label or self.name, budget_bytes, threads, accuracy, donor)
-        return self.rebuild_steps(trajectory, steps, settings, means)
+        return steps, settings
 
     @abstractmethod
     def rebuild_steps(

@@ -20,6 +20,7 @@ from rlvr_dynamics.system.palette import BLUE
 
 if TYPE_CHECKING:
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
+    from rlvr_dynamics.extrapolation.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,25 @@ class TrajectoryOracle(Reconstruction):
         means: Means,
     ) -> list[Prediction]:
         """Rebuild all targets in one pass."""
-        from rlvr_dynamics.extrapolation.streaming import Job, stream_predictions
+        from rlvr_dynamics.extrapolation.streaming import stream_predictions
 
-        job = Job(
+        streamed = stream_predictions(
+            [self.job_of(trajectory, targets, settings, means.label)],
+            trajectory,
+            means.out_root,
+            budget_bytes=means.budget_bytes,
+            threads=means.threads,
+            show_progress=False,
+        )
+        return streamed.predictions[0]
+
+    def job_of(
+        self, trajectory: "Trajectory", targets: list[int], settings: Mapping[str, Any], label: str
+    ) -> "Job":
+        """Return the projections as row combinations of all steps."""
+        from rlvr_dynamics.extrapolation.job import Job
+
+        return Job(
             method=_PROJECTION,
             window=trajectory,
             observe=0,
@@ -44,14 +61,7 @@ class TrajectoryOracle(Reconstruction):
             settings=settings,
             reconstruct=True,
             accuracy={},
-            label=means.label,
-        )
-        return stream_predictions(
-            job,
-            means.out_root,
-            budget_bytes=means.budget_bytes,
-            threads=means.threads,
-            show_progress=False,
+            label=label,
         )
 
 

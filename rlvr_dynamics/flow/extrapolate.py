@@ -1,7 +1,9 @@
 """The extrapolate stage: which method predicts which step from which window."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rlvr_dynamics.checkpoints import Trajectory
+    from rlvr_dynamics.extrapolation.job import Job
+    from rlvr_dynamics.extrapolation.one_tensor import KnownGram
+    from rlvr_dynamics.extrapolation.streaming import Forecast
     from rlvr_dynamics.measurement import AccuracySeries
 
 
@@ -72,20 +77,24 @@ def extrapolate(run: Run, folder: Path) -> None:
     if run.config.acceleration is not None and trajectory.jumps:
         print("the weights jumped while they were trained, and the windows go across the jumps")
     accuracy = accuracy_of(run, trajectory.steps)
-    rows: list[tuple[Prediction, str | None]] = []
+    wanted: list[_Wanted] = []
     for method in settings.methods:
         if EXTRAPOLATORS[method.name].needs_accuracy and accuracy is None:
             print(f"{method.title} left out: {without_accuracy(run)}")
             continue
-        rows += _predict(run, trajectory, method, folder, accuracy)
+        wanted += _predicted(run, trajectory, method, accuracy)
     for rebuilt in settings.reconstructions:
-        rows += _rebuild(run, trajectory, rebuilt, folder, accuracy)
+        wanted += _rebuilt(run, trajectory, rebuilt, folder, accuracy)
+    errors = _write_together(run, trajectory, wanted, folder)
+    rows = [(made, each.candidate_of) for each in wanted for made in each.make()]
     index = pd.DataFrame(
         [_row(run, made, folder, candidate_of) for made, candidate_of in rows],
         columns=TABLES["index"].names,
     )
     known = [(made.method, made.observe, made.step, Path(made.folder)) for made, _ in rows]
-    forecast = forecast_errors(trajectory, known, progress=True, threads=run.config.measure.threads)
+    forecast = forecast_errors(
+        trajectory, known, progress=True, threads=run.config.measure.threads, known=errors
+    )
     future = {made.method: made.uses_future for made, _ in rows}
     forecast["uses_future"] = [future[method] for method in forecast["method"]]
     _add_clocks(forecast, settings, [made for made, _ in rows])
@@ -124,13 +133,58 @@ def _clocks(settings: Extrapolation) -> dict[str, tuple[str, str | None]]:
     return found
 
 
-def _predict(
-    run: Run,
-    trajectory: "Trajectory",
-    method: Method,
-    folder: Path,
-    accuracy: "AccuracySeries | None",
-) -> Iterator[tuple[Prediction, str | None]]:
+@dataclass
+class _Wanted:
+    """Predictions of one method from one window.
+
+    Attributes:
+        job: What is predicted; None for reconstructions that are no row combinations.
+        make: Makes them, or returns those that a common pass has made.
+        candidate_of: The method of which they are one of several settings to choose from.
+    """
+
+    job: "Job | None"
+    make: Callable[[], list[Prediction]]
+    candidate_of: str | None = None
+
+
+def _write_together(
+    run: Run, trajectory: "Trajectory", wanted: Sequence[_Wanted], folder: Path
+) -> "dict[Forecast, list[dict[str, Any]]]":
+    """Write all row combinations in one pass over the files; returns the errors of forecasts."""
+    from rlvr_dynamics.extrapolation.streaming import stream_predictions
+
+    together = [
+        (each, each.job)
+        for each in wanted
+        if each.job is not None and each.job.method.tensor_changes is None
+    ]
+    streamed = stream_predictions(
+        [job for _, job in together],
+        trajectory,
+        folder,
+        budget_bytes=int(run.config.measure.memory_gib * 2**30),
+        threads=run.config.measure.threads,
+        show_progress=True,
+        compared=True,
+        known_gram=_measured(run, trajectory),
+    )
+    for (each, _), made in zip(together, streamed.predictions, strict=True):
+        each.make = partial(list, made)
+    return streamed.errors
+
+
+def _measured(run: Run, trajectory: "Trajectory") -> "KnownGram | None":
+    """Return the Gram matrices that the stage `measure` left, if it has run."""
+    from rlvr_dynamics.measurement.statistics import measured_gram
+
+    statistics = run.of("measure") / "statistics"
+    return partial(measured_gram, statistics, trajectory) if statistics.is_dir() else None
+
+
+def _predicted(
+    run: Run, trajectory: "Trajectory", method: Method, accuracy: "AccuracySeries | None"
+) -> Iterator[_Wanted]:
     from rlvr_dynamics.run_directory.optimizer import optimizer_of
 
     settings, steps = run.config.extrapolation, trajectory.steps
@@ -143,33 +197,41 @@ def _predict(
         later = [target for target in targets if target > observe]
         for label, parameters in method.variants.items() if later else ():
             try:
-                made = extrapolator.run(
+                job = extrapolator.job(
                     trajectory,
                     observe,
                     later,
-                    folder,
                     label=label,
                     accuracy=accuracy.values if accuracy is not None else None,
                     times=times,
-                    budget_bytes=int(run.config.measure.memory_gib * 2**30),
-                    threads=run.config.measure.threads,
-                    progress=True,
                     **parameters,
                 )
             except TooLittle as reason:
                 print(f"{label} from steps up to {observe} left out: {reason}")
                 continue
-            for each in made:
-                yield each, candidate_of
+            yield _Wanted(job, partial(_write_alone, run, trajectory, job), candidate_of)
 
 
-def _rebuild(
+def _write_alone(run: Run, trajectory: "Trajectory", job: "Job") -> list[Prediction]:
+    from rlvr_dynamics.extrapolation.streaming import stream_predictions
+
+    return stream_predictions(
+        [job],
+        trajectory,
+        run.of("extrapolate"),
+        budget_bytes=int(run.config.measure.memory_gib * 2**30),
+        threads=run.config.measure.threads,
+        show_progress=True,
+    ).predictions[0]
+
+
+def _rebuilt(
     run: Run,
     trajectory: "Trajectory",
     rebuilt: Rebuilt,
     folder: Path,
     accuracy: "AccuracySeries | None",
-) -> Iterator[tuple[Prediction, None]]:
+) -> Iterator[_Wanted]:
     reconstruction = RECONSTRUCTIONS[rebuilt.name]
     parameters = dict(rebuilt.parameters)
     if "seed" in reconstruction.parameters:
@@ -178,23 +240,25 @@ def _rebuild(
     if other is not None:
         parameters["run"] = other
     steps = sorted({target_step(trajectory.steps, share) for share in rebuilt.targets})
-    try:
-        predictions = reconstruction.run(
-            trajectory,
-            steps,
-            folder,
-            label=rebuilt.title,
-            accuracy=accuracy.values if accuracy is not None else None,
-            donor=trajectory_of(Path(other)) if other else None,
-            budget_bytes=int(run.config.measure.memory_gib * 2**30),
-            threads=run.config.measure.threads,
-            **parameters,
-        )
-    except TooLittle as reason:
-        print(f"{rebuilt.title} left out: {reason}")
-        return
-    for made in predictions:
-        yield made, None
+
+    def make() -> list[Prediction]:
+        try:
+            return reconstruction.run(
+                trajectory,
+                steps,
+                folder,
+                label=rebuilt.title,
+                accuracy=accuracy.values if accuracy is not None else None,
+                donor=trajectory_of(Path(other)) if other else None,
+                budget_bytes=int(run.config.measure.memory_gib * 2**30),
+                threads=run.config.measure.threads,
+                **parameters,
+            )
+        except TooLittle as reason:
+            print(f"{rebuilt.title} left out: {reason}")
+            return []
+
+    yield _Wanted(reconstruction.job(trajectory, steps, label=rebuilt.title, **parameters), make)
 
 
 def _row(run: Run, made: Prediction, folder: Path, candidate_of: str | None) -> dict[str, Any]:

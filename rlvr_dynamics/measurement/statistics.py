@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -155,6 +155,40 @@ def load_updates(folder: Path, label: str) -> UpdateStatistics | None:
     found = load(file_of(folder, tensor))
     updates = () if found is None else found[0].updates
     return updates[expert] if expert < len(updates) else None
+
+
+def measured_gram(
+    folder: Path, trajectory: Trajectory, name: str, steps: Sequence[int]
+) -> np.ndarray | None:
+    """Return M Mᵀ of some steps of a tensor from its statistics, if they are of the same weights.
+
+    Args:
+        folder: Folder with the statistics of the tensors.
+        trajectory: Base and steps.
+        name: The tensor.
+        steps: Some of its steps, ascending.
+
+    Returns:
+        Shape (steps, steps), float64. None if the statistics are missing, damaged or of other
+        weights, or if their updates are an adapter's own, which no stored weight has.
+    """
+    found = load(file_of(folder, name))
+    if found is None or any(trajectory.computes(step, name) for step in steps):
+        return None
+    statistics, key = found
+    identities = trajectory.identities
+    known = dict(json.loads(key["steps"]))
+    same = (
+        key["version"] == str(VERSION)
+        and key["tensor"] == name
+        and key["dtype"] == trajectory.dtype_of(name)
+        and key["base"] == identities[0]
+        and all(known.get(step) == identities[step] for step in steps)
+    )
+    if not same:
+        return None
+    own = np.searchsorted(statistics.steps, steps)
+    return statistics.gram[np.ix_(own, own)]
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:

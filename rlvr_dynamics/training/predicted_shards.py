@@ -19,8 +19,8 @@ from rlvr_dynamics.checkpoints.differences import Differences, finite_elements
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.dynamics import UpdateBlocks, combine_stored, prediction_dtype
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.one_tensor import gram_of, held_step
 from rlvr_dynamics.extrapolation.rule import Change, Rule, Window
-from rlvr_dynamics.extrapolation.streaming import gram_of, held_step
 from rlvr_dynamics.training.shards import Shard, Shards
 
 BUDGET_BYTES = 256 << 20  # of saved steps held in memory

@@ -8,7 +8,6 @@ from rlvr_dynamics.dynamics import (
     UpdateBlocks,
     accumulate_gram_of_weights,
     changes_of,
-    combine_changes,
     combine_stored,
     gram_of_stored,
 )
@@ -117,7 +116,9 @@ def test_predictions_are_those_of_all_columns_and_keep_the_base_elsewhere(dtype,
         row[17] = -0.0
     weights = np.random.default_rng(0).standard_normal((3, 6))
     blocks = UpdateBlocks(6, torch.float64)
-    found = combine_changes(weights, changes_of(rows), blocks).to(dtype)
+    changes = changes_of(rows)
+    moved = combine_stored(weights, changes.rows, blocks).to(dtype)
+    found = torch.stack([changes.spread(row) for row in moved])
     dense = combine_stored(weights, rows, blocks).to(dtype)
     assert torch.equal(found, dense)
     still = (torch.stack(rows) == rows[0]).all(0)

@@ -8,7 +8,7 @@ import torch
 
 from rlvr_dynamics.checkpoints import read_manifest
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.extrapolation import EXTRAPOLATORS, streaming
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS, one_tensor
 from tests.support.extrapolation_fixture import (
     SHAPES,
     UP,
@@ -92,7 +92,7 @@ def test_a_finished_prediction_is_not_made_again(tmp_path, monkeypatch):
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(streaming, "Differences", refuse)
+        patch.setattr(one_tensor, "Differences", refuse)
         assert RELEX.run(trajectory, 4, [7, 6], out) == both
         with pytest.raises(AssertionError, match="read again"):
             RELEX.run(trajectory, 4, [6], out, rank=2)
