@@ -12,6 +12,7 @@ from perf import (
     grading,
     hub,
     machine,
+    rare_changes,
     report,
     scaling,
     scoring,
@@ -32,10 +33,11 @@ PARTS: dict[str, Callable[[settings.Settings, Callable[[str], None]], report.Par
     "scoring": scoring.measure,
     "gpu": gpu.measure,
     "hub": hub.measure,
+    "rare_changes": rare_changes.measure,
     "store": store.measure,
 }
 OUT = Path("outputs") / "perf"
-FULL_BYTES = 12 << 30
+FULL_BYTES = 16 << 30
 
 
 def arguments() -> Parser:
@@ -50,7 +52,7 @@ def arguments() -> Parser:
     parser.add_argument(
         "--keep", action="store_true", help="keep the synthetic files for next time"
     )
-    parser.add_argument("--work", type=path_of, help="folder for the synthetic files (up to 12 GB)")
+    parser.add_argument("--work", type=path_of, help="folder for the synthetic files (up to 16 GB)")
     parser.add_argument(
         "--out",
         type=path_of,
@@ -73,7 +75,7 @@ def _main() -> int:
     out: Path = (given.out or OUT / "_".join(partial)).resolve()
     work: Path = (given.work or out).resolve() / "synthetic_runs"
     if not given.quick and free_bytes(work) < FULL_BYTES:
-        raise UserError("12 GB of free disk are needed", where=str(work), way_out="--work DIR")
+        raise UserError("16 GB of free disk are needed", where=str(work), way_out="--work DIR")
     make = settings.quick if given.quick else settings.full
     sizes = replace(make(work, given.seed, given.repeats, given.keep), run=given.run)
     source = machine.provenance({"quick": given.quick, "parts": chosen, **sizes.described()})

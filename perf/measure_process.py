@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _INTERVAL_SECONDS = 0.005
 _CHILDREN_EVERY = 50  # finding children scans all of /proc, so do it rarely
 
@@ -24,6 +26,8 @@ class Cost:
     Attributes:
         wall_seconds: From start to end, including the interpreter and its imports.
         inner_seconds: The same without start-up, as the command itself reports it.
+        cpu_seconds: Processor time of the command and its children, user and system, start-up
+            included.
         peak_bytes: Peak of its own memory (anonymous and shared pages, summed over the command and
             its children), sampled every 5 ms. Mapped files are page cache and not counted.
         peak_resident_bytes: The kernel's peak resident memory, including mapped files.
@@ -33,28 +37,34 @@ class Cost:
 
     wall_seconds: float
     inner_seconds: float
+    cpu_seconds: float
     peak_bytes: int
     peak_resident_bytes: int
     written_bytes: int
     report: dict[str, Any]
 
 
-def run_module(module: str, *arguments: object) -> Cost:
+def run_module(module: str, *arguments: object, one_thread: bool = False) -> Cost:
     """Run `python -m module arguments...` from the root of the repository; see `run`."""
-    return run([sys.executable, "-m", module, *map(str, arguments)])
+    return run([sys.executable, "-m", module, *map(str, arguments)], one_thread=one_thread)
 
 
-def run(command: list[str]) -> Cost:
+def run(command: list[str], *, one_thread: bool = False) -> Cost:
     """Run a command from the root of the repository and measure it.
 
     The last line of its output must be a JSON object with `seconds`, its own time after start-up.
+
+    Args:
+        command: The command.
+        one_thread: Let its linear algebra use one thread.
 
     Raises:
         RuntimeError: The command failed; the message has the end of its output.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors)
+        environment = {**os.environ, **dict.fromkeys(_THREADS, "1")} if one_thread else None
+        before, start = _children_seconds(), time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors, env=environment)
         try:
             peak, resident, written = _watch(process.pid)
             wall = time.perf_counter() - start
@@ -67,7 +77,14 @@ def run(command: list[str]) -> Cost:
             said = errors.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(command)} ended with {status}:\n{said}")
         report = json.loads(output.read().decode().strip().splitlines()[-1])
-    return Cost(wall, float(report["seconds"]), peak, resident, written, report)
+    spent = _children_seconds() - before
+    return Cost(wall, float(report["seconds"]), spent, peak, resident, written, report)
+
+
+def _children_seconds() -> float:
+    """Return the processor time of all children that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _watch(pid: int) -> tuple[int, int, int]:

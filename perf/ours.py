@@ -33,12 +33,15 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--target", type=int)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     start = time.perf_counter()
     trajectory = Trajectory.open(given.base, given.checkpoints)
     if given.job == "relex":
         last = trajectory.steps[-1]
-        EXTRAPOLATORS["relex"].run(trajectory, last, [given.target], given.out)
+        EXTRAPOLATORS["relex"].run(
+            trajectory, last, [given.target], given.out, threads=given.threads
+        )
     else:
         decompose(trajectory)
     seconds = time.perf_counter() - start

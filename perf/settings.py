@@ -19,6 +19,7 @@ class Settings:
         written: Number of steps with distinct bytes, per model size.
         trajectory_size: Model size of the comparison with the two scripts.
         trajectory_steps: Observed steps in that comparison.
+        paces: Factors of the updates with which the comparison is repeated on one thread.
         scaling_steps: Numbers of observed steps of the scaling part.
         cell_limit_seconds: Cells of the scaling part that would take longer are left out.
         matrix: Shape (m, n) of the decomposed updates.
@@ -37,6 +38,7 @@ class Settings:
     written: dict[str, int]
     trajectory_size: str
     trajectory_steps: int
+    paces: tuple[float, ...]
     scaling_steps: tuple[int, ...]
     cell_limit_seconds: float
     matrix: tuple[int, int]
@@ -55,9 +57,10 @@ class Settings:
         widths = {size: asdict(SIZES[size]) for size in self.written}
         return {**sizes, "widths": widths, "dtype": "bfloat16"}
 
-    def files(self, size: str) -> Files:
+    def files(self, size: str, pace: float = 1.0) -> Files:
         """Write the synthetic run of one size, or reuse it."""
-        return write_files(self.work / size, size, self.written[size], self.seed)
+        folder = size if pace == 1.0 else f"{size}_{pace:g}"
+        return write_files(self.work / folder, size, self.written[size], self.seed, pace)
 
 
 def full(work: Path, seed: int, repeats: int, keep: bool) -> Settings:
@@ -70,6 +73,7 @@ def full(work: Path, seed: int, repeats: int, keep: bool) -> Settings:
         written={"10M": 75, "100M": 20},
         trajectory_size="100M",
         trajectory_steps=20,
+        paces=(0.125, 0.5),
         scaling_steps=(20, 75, 300),
         cell_limit_seconds=300.0,
         matrix=(1024, 4096),
@@ -96,6 +100,7 @@ def quick(work: Path, seed: int, repeats: int, keep: bool) -> Settings:
         written={"100K": 4},
         trajectory_size="100K",
         trajectory_steps=4,
+        paces=(0.5,),
         scaling_steps=(3, 6),
         cell_limit_seconds=300.0,
         matrix=(48, 160),

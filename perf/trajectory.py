@@ -4,6 +4,7 @@ import os
 import shutil
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from perf.machine import PLAIN, by_turns, plain_seconds_per_gb, warm_page_cache
 from perf.measure_process import Cost, run_module
-from perf.models import SIZES
+from perf.models import SIZES, Files
 from perf.report import Part, Row
 from perf.settings import Settings
 
@@ -27,34 +28,25 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
     size, last = settings.trajectory_size, settings.trajectory_steps
     say(f"writing {last} checkpoints of {size} parameters")
     files = settings.files(size)
-    base, checkpoints = files.base, files.checkpoints(last)
-    target = 2 * last
+    base, target = files.base, 2 * last
     out = settings.work / "predictions"
     read_bytes = files.file_bytes * (last + 1)
 
-    def ours() -> list[Cost]:
-        common = ("--base", base, "--checkpoints", checkpoints, "--target", target)
-        return [run_module("perf.ours", "relex", *common, "--out", out / "ours")]
-
-    def scripts(*mapped: str) -> list[Cost]:
-        given = ("--base", base, "--last", last, "--deltas", out / "deltas", *mapped)
-        first = run_module("perf.reference", "differences", "--checkpoints", checkpoints, *given)
-        rest = ("--target", target, "--out", out / "scripts")
-        return [first, run_module("perf.reference", "extrapolate", *given, *rest)]
-
     warm_page_cache(files.paths(last))
     plain = plain_seconds_per_gb(files.paths(last), settings.repeats)
-    sides = {"released": lambda: scripts("--mapped"), "ours": ours, "lenient": scripts}
+    sides = sides_of(files, last, out)
     runs: dict[str, list[list[Cost]]] = {side: [] for side in sides}
     for repeat, side in by_turns(list(sides), settings.repeats):
         say(f"{side}, run {repeat + 1} of {settings.repeats}")
-        _clear(out, side)
+        clear(out, side)
         os.sync()  # so that no side waits for another side's writes
         runs[side].append(sides[side]())
-    agreement = _agreement(base, _predicted(out / "ours"), out / "scripts" / "predicted" / WEIGHTS)
+    agreement = agreement_of(
+        base, predicted_in(out / "ours"), out / "scripts" / "predicted" / WEIGHTS
+    )
     predicted_bytes = files.file_bytes
     disk = {
-        "ours": _bytes_below(out / "ours") - _bytes_below(_predicted(out / "ours").parent),
+        "ours": _bytes_below(out / "ours") - _bytes_below(predicted_in(out / "ours").parent),
         "scripts": _bytes_below(out / "deltas") + _bytes_below(out / "scripts") - predicted_bytes,
     }
     if not settings.keep:
@@ -92,6 +84,27 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Part:
             },
         },
     )
+
+
+def sides_of(
+    files: Files, last: int, out: Path, *, one_thread: bool = False
+) -> dict[str, Callable[[], list[Cost]]]:
+    """Return the three ways to predict step 2 T from the steps up to T, each as its processes."""
+    base, checkpoints, target = files.base, files.checkpoints(last), 2 * last
+    run = partial(run_module, one_thread=one_thread)
+
+    def ours() -> list[Cost]:
+        common = ("--base", base, "--checkpoints", checkpoints, "--target", target)
+        threads = ("--threads", 1) if one_thread else ()
+        return [run("perf.ours", "relex", *common, "--out", out / "ours", *threads)]
+
+    def scripts(*mapped: str) -> list[Cost]:
+        given = ("--base", base, "--last", last, "--deltas", out / "deltas", *mapped)
+        first = run("perf.reference", "differences", "--checkpoints", checkpoints, *given)
+        rest = ("--target", target, "--out", out / "scripts")
+        return [first, run("perf.reference", "extrapolate", *given, *rest)]
+
+    return {"released": lambda: scripts("--mapped"), "ours": ours, "lenient": scripts}
 
 
 def _rows(
@@ -158,12 +171,14 @@ def _rows(
     ]
 
 
-def _clear(out: Path, side: str) -> None:
+def clear(out: Path, side: str) -> None:
+    """Remove what a side wrote."""
     for folder in ("ours",) if side == "ours" else ("deltas", "scripts"):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 
-def _predicted(out: Path) -> Path:
+def predicted_in(out: Path) -> Path:
+    """Return the only weight file below a folder."""
     return next(out.rglob(WEIGHTS))
 
 
@@ -171,7 +186,7 @@ def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _agreement(base: Path, ours: Path, scripts: Path) -> dict[str, float]:
+def agreement_of(base: Path, ours: Path, scripts: Path) -> dict[str, float]:
     """Compare two predictions of the same checkpoint.
 
     Returns:

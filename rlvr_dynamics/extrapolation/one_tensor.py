@@ -46,12 +46,14 @@ class Planned:
 
     Attributes:
         job: What is predicted.
+        source: Its text and key, from before anything was read.
         folders: Where to, by target.
         made: Identity of those that are there, by target.
         writers: One for each of the others, while they are written.
     """
 
     job: Job
+    source: str
     folders: dict[int, Path]
     made: dict[int, str]
     writers: dict[int, CheckpointWriter] = field(default_factory=dict)
@@ -118,13 +120,14 @@ class OneTensor:
             self._weigh(at, None, ())
         self.steps = self._steps()
         d, dtype = shared.trajectory.numel(name), shared.trajectory.dtype_of(name)
-        stored = d * ITEM_BYTES[dtype] * (len(self.steps) + 1)
-        self.bytes_to_read = (2 if self._pending else 1) * stored if rows else 0
+        whole = {step for at in jobs.keys() - set(rows) for step in jobs[at].window.steps}
+        stored = d * ITEM_BYTES[dtype] * (len({*self.steps, *whole}) + 1)
+        self.bytes_to_read = (2 if self._pending else 1) * stored
         # A method that uses matrices needs full updates: stored, in float32, and workspace.
         matrices = shared.trajectory.structure.matrices_of(name)
         largest = max((each.m * each.n for each in matrices), default=d)
-        whole = _UPDATE_BYTES * largest if len(rows) < len(shared.planned) else 0
-        self.bytes_held = max(whole, min(budget_bytes, self.bytes_to_read))
+        updates = _UPDATE_BYTES * largest if whole else 0
+        self.bytes_held = max(updates, min(budget_bytes, self.bytes_to_read))
 
     def run(self, advance: Advance, room: Room) -> "OneTensor":
         """Write this tensor of every target."""

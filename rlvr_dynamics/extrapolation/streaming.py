@@ -90,7 +90,7 @@ def stream_predictions(
             for at, each in enumerate(batch):
                 remarks = _counted([one.remarks[at] for one in done])
                 for writer in each.writers.values():
-                    writer.source = "; ".join([each.job.source, *remarks])
+                    writer.source = "; ".join([each.source, *remarks])
         by_name = {one.name: one for one in done}
         for at, each in enumerate(batch):
             for target in shared.truths(each):
@@ -110,8 +110,9 @@ def _plan(job: Job, out_root: Path) -> Planned:
         target: prediction_folder(out_root, job.label, job.observe, target)
         for target in job.targets
     }
-    found = {target: made_before(folder, job.source) for target, folder in folders.items()}
-    return Planned(job, folders, {step: known for step, known in found.items() if known})
+    source = job.source
+    found = {target: made_before(folder, source) for target, folder in folders.items()}
+    return Planned(job, source, folders, {step: known for step, known in found.items() if known})
 
 
 def _batches(planned: Sequence[Planned]) -> Iterator[list[Planned]]:
@@ -136,7 +137,7 @@ def _writer(planned: Planned, target: int) -> CheckpointWriter:
         window.folder(0),
         planned.folders[target],
         step=target,
-        source=planned.job.source,
+        source=planned.source,
         dtypes=window.dtypes,
         layout=window.template,
     )
@@ -165,8 +166,8 @@ def _write_all(
     shared: Pass, budget_bytes: int, threads: int, show_progress: bool
 ) -> list[OneTensor]:
     """Predict every tensor, largest first."""
-    trajectory, budget = shared.trajectory, budget_bytes // threads
-    names = sorted(trajectory.names, key=lambda name: (-trajectory.numel(name), name))
+    window, budget = shared.planned[0].job.window, budget_bytes // threads
+    names = sorted(window.names, key=lambda name: (-window.numel(name), name))
     tasks = [OneTensor(shared, name, budget) for name in names]
     memory, rooms = Memory(budget_bytes), rooms_for(threads)
     total = sum(task.bytes_to_read for task in tasks)

@@ -18,7 +18,7 @@ from rlvr_dynamics.checkpoints.differences import Differences  # noqa: E402
 from rlvr_dynamics.dynamics import trajectory_svd  # noqa: E402
 
 WEIGHTS = "model.safetensors"
-PARTS = ("trajectory", "update_svd", "scaling", "gpu", "store")
+PARTS = ("trajectory", "update_svd", "scaling", "gpu", "rare_changes", "store")
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 
 
@@ -135,6 +135,13 @@ def test_a_synthetic_run_moves_like_a_bf16_run(files):
     trajectory = Trajectory.open(files.base, files.checkpoints(8))
     ((_, _, updates),) = Differences(trajectory, Q_PROJ).chunks()
     assert 0.5 < trajectory_svd(updates, 1).explained_variance[0] < 0.999
+
+
+def test_a_slower_pace_changes_less_in_a_step(files, tmp_path):
+    slow = models.write_files(tmp_path / "slow", "100K", 8, seed=3, pace=0.25)
+    rows = [load_file(slow.root / f"step_{step}" / WEIGHTS)[Q_PROJ] for step in (1, 2)]
+    assert 0.0 < float((rows[0] != rows[1]).double().mean()) < 0.1
+    assert 0.0 < slow.step_share < 0.5 * files.step_share
 
 
 def test_a_synthetic_run_follows_its_seed_alone(files, tmp_path):
