@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from perf.machine import by_turns, warm_page_cache
-from perf.models import SIZES, Files, write_files
+from perf.models import SIZES, Files
 from perf.ours import decompose
 from perf.report import Part, Row
 from perf.settings import Settings
@@ -20,8 +20,6 @@ from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.checkpoints.delta_writer import ANCHOR_EVERY
 from rlvr_dynamics.store.pack import pack
 
-PACES = {"slow": 0.28, "fast": 1.2}
-"""Factors of the synthetic updates with which about 1 and 4 % of the values change in a step."""
 COPY = "copying the folder, flushed to disk"
 FOLDERS = "the folders"
 
@@ -46,16 +44,17 @@ def _middle(costs: list[_Cost], which: str) -> float:
 
 def measure(settings: Settings, say: Callable[[str], None]) -> Part:
     """Pack two synthetic runs, in which few and in which many values change, and read them."""
-    size, rows, details = settings.trajectory_size, [], {}
-    for name, pace in PACES.items():
-        say(f"writing {settings.trajectory_steps} checkpoints of {size} parameters, {name} run")
-        folder = settings.work / f"store_{name}"
-        files = write_files(folder, size, settings.trajectory_steps, settings.seed, pace)
+    size = settings.trajectory_size
+    rows: list[Row] = []
+    details: dict[str, object] = {}
+    for pace in settings.paces:
+        say(f"writing {settings.trajectory_steps} checkpoints of {size} parameters, pace {pace:g}")
+        files = settings.files(size, pace)
         found, more = _one_run(settings, files, say)
         rows += found
-        details[name] = {"pace": pace, "step_share": files.step_share, **more}
+        details[f"pace {pace:g}"] = {"step_share": files.step_share, **more}
         if not settings.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(files.root)
     return Part(
         title=f"A delta store of {settings.trajectory_steps} checkpoints of {size} parameters "
         f"({SIZES[size].parameters / 1e6:.1f} M, bf16)",
