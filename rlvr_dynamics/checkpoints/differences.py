@@ -256,9 +256,12 @@ class Differences:
 
     @property
     def _cached_columns(self) -> int:
-        """Columns of a block whose rows stay in the cache until the next has been read."""
+        """Columns of a block whose rows stay in the cache until the next has been read.
+
+        They do not depend on the budget, so that no sum does.
+        """
         column_bytes = (self.T + 1) * self.dtype.itemsize
-        return max(1, min(STORED_COLUMNS, _BLOCK_BYTES // column_bytes, self._block))
+        return max(1, min(STORED_COLUMNS, _BLOCK_BYTES // column_bytes))
 
     def _read_exactly(self, step: int, start: int, update: Tensor) -> None:
         """Replace the rounded update of a merged weight with the adapter's own, unrounded one."""

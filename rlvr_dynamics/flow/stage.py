@@ -31,6 +31,7 @@ NEUTRAL: dict[str, Any] = {
     "trainer.validation_samples": 4,
     "trainer.micro_batch_tokens": None,
     "trainer.save_state_every": 1,
+    "trainer.keep": "folders",
     "trainer.passes": 1,
 }
 _ABSENT = object()

@@ -18,7 +18,7 @@ from rlvr_dynamics.schema.tables import TABLES
 from rlvr_dynamics.system.processes import marked
 from tests.support.policy_gradient import advantages, answers_of, slack
 
-STEPS = 6
+STEPS = 8  # enough that the kill after the third is before the last
 OVERRIDES = [
     f"trainer.steps={STEPS}",
     "trainer.prompts_per_step=8",

@@ -44,6 +44,7 @@ TOUCHES = {
     "trainer.stall_timeout_seconds": "report",
     "trainer.validation_samples": "report",  # as long as nothing is validated
     "trainer.save_state_every": "report",
+    "trainer.keep": "report",
     "measure": "measure",
     "measure.round_to": "measure extrapolate",
     **dict.fromkeys(
