@@ -25,7 +25,7 @@ from rlvr_dynamics.system.command_line import Parser, end, path_of
 RATES = (1.0e-5, 3.0e-5, 1.0e-4, 3.0e-4)
 RUNS = Path("outputs/study")
 OUT = Path("outputs/analysis")
-MINUTES, GIB = 8.0, 0.4  # of a cell, on 2 idle cores
+MINUTES, GIB = 6.5, 0.4  # of a cell, on 2 idle cores, with its share of bases and analysis
 # What makes a cell a control, and other optimizers than AdamW with its usual betas.
 CONTROLS = {
     "shuffled": "data.shuffle_answers=true",
