@@ -1,7 +1,6 @@
 """Whole checkpoints from a delta store, byte for byte as they were packed."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,14 +18,7 @@ from rlvr_dynamics.system.copies import copy_file
 _BLOCK_BYTES = 1 << 20
 
 
-def unpack_step(
-    store: DeltaStore,
-    step: int,
-    target: Path,
-    *,
-    threads: int = 2,
-    on_written: Callable[[int], object] | None = None,
-) -> Path:
+def unpack_step(store: DeltaStore, step: int, target: Path, *, threads: int = 2) -> Path:
     """Write the folder of a step: weight files, config, tokenizer and manifest.
 
     Every tensor is compared with the manifest in the pass that writes it.
@@ -36,7 +28,6 @@ def unpack_step(
         step: Number of the version.
         target: The folder to publish; an existing one is replaced.
         threads: Tensors written at a time.
-        on_written: Called with numbers of bytes.
 
     Returns:
         `target`.
@@ -55,22 +46,20 @@ def unpack_step(
             path = folder / file
             path.write_bytes(store.header(step, file))
             os.truncate(path, shard.size)
-            every = sorted(
-                (shard.entries | shard.others).values(), key=lambda entry: entry.begin - entry.end
-            )
+            every = (shard.entries | shard.others).values()
+            largest_first = sorted(every, key=lambda entry: entry.end - entry.begin, reverse=True)
             descriptor = os.open(path, os.O_WRONLY)
             write = partial(_write, store, step, file, descriptor)
             try:
-                for size in pool.map(write, every):
-                    if on_written is not None:
-                        on_written(size)
+                for _ in pool.map(write, largest_first):
+                    pass
             finally:
                 os.close(descriptor)
         write_sealed_json(folder / MANIFEST, dict(version.manifest))
     return target
 
 
-def _write(store: DeltaStore, step: int, file: str, descriptor: int, entry: TensorEntry) -> int:
+def _write(store: DeltaStore, step: int, file: str, descriptor: int, entry: TensorEntry) -> None:
     size = entry.end - entry.begin
     expected = store.hash_at(step, file, entry.begin)
     digest, block = xxhash.xxh3_128(), np.empty(min(size, _BLOCK_BYTES), np.uint8)
@@ -81,4 +70,3 @@ def _write(store: DeltaStore, step: int, file: str, descriptor: int, entry: Tens
         write_at(descriptor, part.data, entry.begin + place)
     if size and expected is not None and digest.hexdigest() != expected:
         raise store.damaged(step, file, entry.begin)
-    return size

@@ -37,7 +37,7 @@ def step_layout(
     """
     version = number_of(folder)
     if version is not None:
-        store = store or DeltaStore.open(folder.parent)
+        store = store or DeltaStore.open(folder.parent, base.folder)
         return under_names_of(base, store.layout(version))
     if not holds_adapter(folder):
         return under_names_of(base, read_layout(folder))

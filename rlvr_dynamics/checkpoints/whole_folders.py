@@ -65,7 +65,8 @@ def _unpacked(trajectory: Trajectory, step: int, target: Path) -> Path:
         return layout.folder
     known = read_manifest(target) if target.is_dir() else None
     if known is None or known["identity"] != trajectory.identities[step]:
-        unpack_step(DeltaStore.open(layout.folder.parent), version, target)
+        store = DeltaStore.open(layout.folder.parent, trajectory.folder(0))
+        unpack_step(store, version, target)
     return target
 
 

@@ -26,7 +26,7 @@ SLOW_DISK, FAST_DISK = 0.5e9, 2e9
 # default for it is 30 minutes.
 WAIT_SECONDS = 1800
 # Of a checkpoint, with a delta against the base every 16 steps: measured where 4 to 8 % of the
-# bfloat16 values change in a step.
+# bfloat16 values change in a step, and rounded up.
 DELTA_SHARE = {"bfloat16": 0.08, "float32": 0.6}
 WAIT_MARGIN = 2  # of the rate, for gathering the weights and for a disk that others use too
 

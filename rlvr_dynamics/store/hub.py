@@ -30,8 +30,8 @@ def push(store: Path, repository: str, *, public: bool = False) -> str:
         raise UserError(
             "the base of this store lies outside of it, and a copy elsewhere could not be read",
             where=str(store),
-            way_out="pack the steps into a store with its base: python -m rlvr_dynamics.store pack "
-            f"{store} NEW_STORE --base BASE",
+            way_out="make one with its base: python -m rlvr_dynamics.store unpack "
+            f"{store} FOLDER, then pack FOLDER NEW_STORE --base BASE",
         )
     try:
         hub = HfApi()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.delta_files import manifest_of
-from rlvr_dynamics.checkpoints.delta_names import BASE
+from rlvr_dynamics.checkpoints.delta_names import BASE, is_store
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.delta_writer import add_step, add_whole
 from rlvr_dynamics.checkpoints.step_names import shortened
@@ -62,6 +62,12 @@ def pack(
     Raises:
         UserError: A step is damaged, an adapter, or not what the store has under its number.
     """
+    if is_store(folder):
+        raise UserError(
+            "this is a delta store already",
+            where=str(folder),
+            way_out="unpack it first, and pack the folder that it is unpacked to",
+        )
     folders = find_steps(folder, pattern)
     zero = folders.pop(BASE, None)
     base = base_folder(base, folder) if base is not None else zero

@@ -263,6 +263,12 @@ def test_an_adapter_is_refused(dense, capsys):
     assert "adapter" in capsys.readouterr().err
 
 
+def test_a_store_is_not_packed_again(packed, capsys):
+    assert main(["pack", str(packed / "store"), str(packed / "second")]) == 2
+    assert "a delta store already" in capsys.readouterr().err
+    assert not (packed / "second").exists()
+
+
 def test_show_says_sizes_and_shares(packed, capsys):
     assert main(["show", str(packed / "store")]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -307,6 +313,7 @@ def test_a_store_that_was_moved_finds_its_base_where_it_is_given(dense):
     trajectory = Trajectory.open(dense / "base", moved_store)
     assert trajectory.identity == Trajectory.open(dense / "base", dense / "steps").identity
     trajectory.verify()
+    same_folders(whole_folder(trajectory, 5, dense / "whole"), dense / "steps" / "step_5")
     with pytest.raises(UserError, match="base of a delta store is not where"):
         DeltaStore.open(moved_store)
     with pytest.raises(UserError, match="base of a delta store is not where"):
