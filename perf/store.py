@@ -15,7 +15,7 @@ from perf.ours import decompose
 from perf.report import Part, Row
 from perf.settings import Settings
 from rlvr_dynamics.checkpoints import Trajectory
-from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.checkpoints.delta_writer import ANCHOR_EVERY
 from rlvr_dynamics.store.pack import pack
@@ -81,7 +81,7 @@ def _one_run(
     shutil.rmtree(out, ignore_errors=True)
     say(f"packing, {share}")
     packed = _cost_of(lambda: pack(source, out, base=files.base, anchor_every=ANCHOR_EVERY))
-    store = DeltaStore.open(out)
+    store = open_store(out)
     deltas = [version for version in store.versions.values() if version.base is not None]
     follow = [version.size for version in deltas if version.base != 0]
     stored, whole = sum(version.size for version in deltas), files.file_bytes * len(deltas)

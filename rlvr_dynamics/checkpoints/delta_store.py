@@ -7,7 +7,6 @@ first one by at most that many deltas. The first version is an ordinary checkpoi
 tensors, shapes or dtypes than the first version is kept whole and starts a new chain.
 """
 
-import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,27 +21,20 @@ import xxhash
 from rlvr_dynamics.checkpoints.delta_files import (
     Version,
     damaged_version,
-    manifest_of,
-    read_version,
 )
 from rlvr_dynamics.checkpoints.delta_names import (
     BASE,
-    STORE,
-    is_store,
-    version_folders,
     version_name,
 )
 from rlvr_dynamics.checkpoints.delta_stream import BLOCK_BYTES, Link, TensorStream
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
-from rlvr_dynamics.checkpoints.identity import hashes_in, identity_of
+from rlvr_dynamics.checkpoints.identity import hashes_in
 from rlvr_dynamics.checkpoints.layout import Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.shards import layout_of, read_layout, read_shard
 from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
-from rlvr_dynamics.system.atomic import write_sealed_json
-from rlvr_dynamics.system.sealed import hash_of_file, read_sealed_json
+from rlvr_dynamics.system.sealed import hash_of_file
 
-FORMAT = 1
 _OPEN_FRAMES = 256  # of a thread; each holds a window of half a megabyte
 
 
@@ -59,7 +51,7 @@ class DeltaStore:
     def __init__(
         self, folder: Path, anchor_every: int, versions: dict[int, Version], outside: Path | None
     ) -> None:
-        """Take versions that were read; use `open` or `create` instead."""
+        """Take versions that were read; use `delta_open` instead."""
         self.folder, self.anchor_every = folder, anchor_every
         self.versions, self.outside = versions, outside
         self.dense: dict[int, Path] = {}
@@ -67,64 +59,6 @@ class DeltaStore:
         self._tensors: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
         self._hashes: dict[Path, str | None] = {}
         self._local = threading.local()
-
-    @classmethod
-    def create(cls, folder: Path, anchor_every: int, base: Path | None = None) -> "DeltaStore":
-        """Create an empty store, or open the one that is there.
-
-        Args:
-            folder: The store.
-            anchor_every: See the class.
-            base: Folder of the base, if it stays outside of the store.
-        """
-        if not is_store(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            settings: dict[str, Any] = {"format": FORMAT, "anchor_every": anchor_every}
-            if base is not None:
-                settings["base"] = os.path.relpath(base, folder)
-                settings["base_identity"] = identity_of(base)
-            write_sealed_json(folder / STORE, settings)
-        return cls.open(folder)
-
-    @classmethod
-    def open(cls, folder: Path, base: Path | None = None) -> "DeltaStore":
-        """Read what the versions of a store say about themselves.
-
-        Args:
-            folder: The store.
-            base: Where the base may be, if it is not in the store and has moved.
-
-        Raises:
-            UserError: It is no store, a version is damaged, or the base outside is missing.
-        """
-        if not is_store(folder):
-            raise UserError(
-                f"not a delta store: it has no {STORE}",
-                where=str(folder),
-                way_out="python -m rlvr_dynamics.store pack FOLDER STORE makes one",
-            )
-        try:
-            settings = read_sealed_json(folder / STORE)
-            known = settings["format"] == FORMAT
-            anchor_every = int(settings["anchor_every"])
-            outside = folder / settings["base"] if "base" in settings else None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"damaged {STORE} ({type(error).__name__})",
-                where=str(folder / STORE),
-                way_out="put it back from a copy of the store",
-            ) from error
-        if not known or anchor_every < 1:
-            raise UserError(
-                f"a delta store of format {settings['format']}, and this version reads {FORMAT}",
-                where=str(folder / STORE),
-                way_out="use the version of rlvr_dynamics that wrote it",
-            )
-        versions = {step: read_version(path) for step, path in version_folders(folder).items()}
-        if outside is not None and BASE not in versions:
-            found = _base_outside(settings, [outside, *([base] if base is not None else [])])
-            versions = {BASE: found, **versions}
-        return cls(folder, anchor_every, versions, outside)
 
     @property
     def steps(self) -> list[int]:
@@ -291,34 +225,46 @@ class DeltaStore:
             begin: Place of the tensor's first byte in it.
         """
         name, _, _ = self._tensor_at(step, file, begin)
-        for version in self.chain(step):
-            what = self.fault(version.step, name)
-            if what is not None:
-                return damaged_version(version.folder, what)
-        return damaged_version(self.versions[step].folder, f"tensor {name} of step {step}")
+        found = self.faults(name, [version.step for version in self.chain(step)])
+        first = min(found, default=step)
+        what = found.get(first, f"tensor {name} of step {step}")
+        return damaged_version(self.versions[first].folder, what)
 
-    def fault(self, step: int, name: str) -> str | None:
-        """Decompress a tensor of a version; returns what is wrong with it, or None.
+    def faults(self, name: str, steps: Sequence[int]) -> dict[int, str]:
+        """Decompress a tensor of some versions; returns what is wrong, by version.
 
         Args:
-            step: Number of the version.
             name: The tensor's name in the files.
+            steps: Numbers of the versions.
         """
-        file, entry = self.place_of(step, name)
-        found, left = xxhash.xxh3_128(), entry.end - entry.begin
-        stream, block = self.stream(name, [step]), np.empty(BLOCK_BYTES, np.uint8)
-        try:
-            while left:
-                part = block[: min(left, BLOCK_BYTES)]
-                stream.read({step: part})
-                found.update(part.data)
-                left -= len(part)
-        except UserError as error:
-            return error.what
-        expected = self.hash_at(step, file, entry.begin)
-        if expected in (None, found.hexdigest()):
-            return None
-        return f"tensor {name} of step {step} is not what was packed"
+        ends = {step: self.place_of(step, name) for step in steps}
+        if len({entry.end - entry.begin for _, entry in ends.values()}) == 1:
+            try:
+                return self._compared(name, ends)
+            except UserError as error:
+                if len(ends) == 1:
+                    return dict.fromkeys(steps, error.what)
+        alone = [self.faults(name, [step]) for step in steps]
+        return {step: what for each in alone for step, what in each.items()}
+
+    def _compared(self, name: str, ends: Mapping[int, tuple[str, TensorEntry]]) -> dict[int, str]:
+        """Decompress a tensor of equal sizes together, and compare each with its manifest."""
+        entry = next(iter(ends.values()))[1]
+        stream, left = self.stream(name, ends), entry.end - entry.begin
+        digests = {step: xxhash.xxh3_128() for step in ends}
+        rows = {step: np.empty(min(left, BLOCK_BYTES), np.uint8) for step in ends}
+        while left:
+            parts = {step: row[: min(left, BLOCK_BYTES)] for step, row in rows.items()}
+            stream.read(parts)
+            for step, part in parts.items():
+                digests[step].update(part.data)
+            left -= min(left, BLOCK_BYTES)
+        known = {step: self.hash_at(step, file, each.begin) for step, (file, each) in ends.items()}
+        return {
+            step: f"tensor {name} of step {step} is not what was packed"
+            for step, digest in digests.items()
+            if known[step] not in (None, digest.hexdigest())
+        }
 
     def place_of(self, step: int, name: str) -> tuple[str, TensorEntry]:
         """Return a tensor's file and its place there, by its name in the file.
@@ -395,22 +341,3 @@ class DeltaStore:
             return Link(version.step, version.base, version.frames.get(name))
         file, entry = self.place_of(version.step, name)
         return Link(version.step, None, stored=(folder / file, entry.begin))
-
-
-def _base_outside(settings: Mapping[str, Any], places: Sequence[Path]) -> Version:
-    """Return a base outside of its store, from the first place that has it.
-
-    Raises:
-        UserError: None of them has.
-    """
-    for folder in places:
-        there = folder.is_dir() and identity_of(folder) == settings["base_identity"]
-        manifest = manifest_of(folder, BASE) if there else None
-        if manifest is not None:
-            size = sum((folder / name).stat().st_size for name in manifest["shards"])
-            return Version(folder, BASE, None, {}, manifest, 0, 0, size)
-    raise UserError(
-        "the base of a delta store is not where the store says",
-        where=str(places[0]),
-        way_out="put the base back, or give it: source.base=DIR",
-    )

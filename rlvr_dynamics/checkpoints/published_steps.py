@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from rlvr_dynamics.checkpoints.delta_names import BASE, STORE, version_folders, version_name
+from rlvr_dynamics.checkpoints.delta_open import create_store
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.delta_writer import ANCHOR_EVERY, add_step
 from rlvr_dynamics.system.atomic import remove, remove_leftovers
@@ -72,7 +73,7 @@ class Deltas(Folders):
         """Add a step to the store, and remove the whole checkpoint of the one before."""
         if self._store is None:
             remove_leftovers(self.folder)
-            self._store = DeltaStore.create(self.folder, ANCHOR_EVERY, self.base)
+            self._store = create_store(self.folder, ANCHOR_EVERY, self.base)
         store = self._store
         if step not in store.versions:
             newest = max(store.versions)

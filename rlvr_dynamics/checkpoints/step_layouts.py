@@ -7,6 +7,7 @@ import torch
 
 from rlvr_dynamics.checkpoints.adapters import read_adapter
 from rlvr_dynamics.checkpoints.delta_names import number_of
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.layout import Adapter, Layout
 from rlvr_dynamics.checkpoints.matching import check_match, under_names_of, working_dtypes
@@ -37,7 +38,7 @@ def step_layout(
     """
     version = number_of(folder)
     if version is not None:
-        store = store or DeltaStore.open(folder.parent, base.folder)
+        store = store or open_store(folder.parent, base.folder)
         return under_names_of(base, store.layout(version))
     if not holds_adapter(folder):
         return under_names_of(base, read_layout(folder))

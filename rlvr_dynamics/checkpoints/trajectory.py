@@ -7,7 +7,7 @@ from typing import Any
 
 from rlvr_dynamics.checkpoints.buffers import check_buffers
 from rlvr_dynamics.checkpoints.delta_names import is_store
-from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.layout import Layout
@@ -111,7 +111,7 @@ class Trajectory(IdentifiedSteps):
         elif not allow_gaps:
             check_even(folders, checkpoints)
         layouts, notes = {0: base_layout}, {}
-        store = DeltaStore.open(checkpoints, base_layout.folder) if is_store(checkpoints) else None
+        store = open_store(checkpoints, base_layout.folder) if is_store(checkpoints) else None
         for step, folder in folders.items():
             layouts[step], note = step_layout(base_layout, folder, store)
             notes[note] = None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rlvr_dynamics.checkpoints.companions import companions_digest
 from rlvr_dynamics.checkpoints.delta_names import number_of
-from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.checkpoints.identity import read_manifest
 from rlvr_dynamics.checkpoints.layout import Layout
@@ -65,7 +65,7 @@ def _unpacked(trajectory: Trajectory, step: int, target: Path) -> Path:
         return layout.folder
     known = read_manifest(target) if target.is_dir() else None
     if known is None or known["identity"] != trajectory.identities[step]:
-        store = DeltaStore.open(layout.folder.parent, trajectory.folder(0))
+        store = open_store(layout.folder.parent, trajectory.folder(0))
         unpack_step(store, version, target)
     return target
 

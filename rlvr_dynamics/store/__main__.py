@@ -96,12 +96,12 @@ def _pack(given: Namespace) -> int:
 
 
 def _unpack(given: Namespace) -> int:
-    from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+    from rlvr_dynamics.checkpoints.delta_open import open_store
     from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
     from rlvr_dynamics.checkpoints.step_names import shortened
     from rlvr_dynamics.system.progress import bar
 
-    store = DeltaStore.open(given.store)
+    store = open_store(given.store)
     steps = store.steps if given.steps is None else given.steps
     absent = [step for step in steps if step not in store.versions]
     if absent:
@@ -117,11 +117,11 @@ def _unpack(given: Namespace) -> int:
 
 
 def _verify(given: Namespace) -> int:
-    from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+    from rlvr_dynamics.checkpoints.delta_open import open_store
     from rlvr_dynamics.checkpoints.step_names import shortened
     from rlvr_dynamics.store.contents import faults
 
-    store = DeltaStore.open(given.store)
+    store = open_store(given.store)
     found = list(faults(store))
     for step, what in found:
         say(f"step {step}: {what}", stream=sys.stderr)
@@ -145,10 +145,10 @@ def _show(given: Namespace) -> int:
 
 
 def _told(folder: Path) -> int:
-    from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+    from rlvr_dynamics.checkpoints.delta_open import open_store
     from rlvr_dynamics.store.contents import table
 
-    for line in table(DeltaStore.open(folder)):
+    for line in table(open_store(folder)):
         say(line)
     say(
         "next: python -m rlvr_dynamics.run +exp=trajectory source.base=BASE "

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-import xxhash
-
 from rlvr_dynamics.checkpoints.delta_names import BASE
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.errors import UserError
@@ -13,7 +10,6 @@ from rlvr_dynamics.system.progress import bar
 
 _BAR_WIDTH = 24
 _MIB = 2**20
-_BLOCK_BYTES = 1 << 17
 
 
 def table(store: DeltaStore) -> list[str]:
@@ -63,12 +59,9 @@ def faults(store: DeltaStore) -> Iterator[tuple[int, str]]:
     names = sorted({name for step in reachable for name in _names(store, step)})
     for name in bar(names, desc="verify", unit="tensor"):
         steps = [step for step in reachable if name in _names(store, step)]
-        if not _agree(store, name, steps):
-            for step in steps:
-                what = store.fault(step, name)
-                if what is not None:
-                    yield step, what
-                    break
+        found = store.faults(name, steps)
+        if found:
+            yield min(found), found[min(found)]
 
 
 def _names(store: DeltaStore, step: int) -> set[str]:
@@ -77,30 +70,3 @@ def _names(store: DeltaStore, step: int) -> set[str]:
         for shard in store.shards(step).values()
         for name in (*shard.entries, *shard.others)
     }
-
-
-def _agree(store: DeltaStore, name: str, steps: list[int]) -> bool:
-    """Decompress a tensor of all steps together; returns whether all are what was packed."""
-    ends = [store.place_of(step, name) for step in steps]
-    sizes = {end.end - end.begin for _, end in ends}
-    if len(sizes) != 1:
-        return all(store.fault(step, name) is None for step in steps)
-    size = sizes.pop()
-    digests = {step: xxhash.xxh3_128() for step in steps}
-    rows = {step: np.empty(min(size, _BLOCK_BYTES), np.uint8) for step in steps}
-    try:
-        stream = store.stream(name, steps)
-        for low in range(0, size, _BLOCK_BYTES):
-            parts = {step: row[: min(_BLOCK_BYTES, size - low)] for step, row in rows.items()}
-            stream.read(parts)
-            for step, part in parts.items():
-                digests[step].update(part.data)
-    except UserError:
-        return False
-    known = {
-        step: store.hash_at(step, file, entry.begin)
-        for step, (file, entry) in zip(steps, ends, strict=True)
-    }
-    return not size or all(
-        known[step] in (None, digest.hexdigest()) for step, digest in digests.items()
-    )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.store.pack import alone_in
 
@@ -26,7 +26,7 @@ def push(store: Path, repository: str, *, public: bool = False) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    if DeltaStore.open(store).outside is not None:
+    if open_store(store).outside is not None:
         raise UserError(
             "the base of this store lies outside of it, and a copy elsewhere could not be read",
             where=str(store),
@@ -71,7 +71,7 @@ def pull(repository: str, store: Path, revision: str | None = None) -> None:
             )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise _refused(repository, error) from error
-    DeltaStore.open(store)
+    open_store(store)
 
 
 def _refused(repository: str, error: Exception) -> UserError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlvr_dynamics.checkpoints.delta_files import manifest_of
 from rlvr_dynamics.checkpoints.delta_names import BASE, is_store
+from rlvr_dynamics.checkpoints.delta_open import create_store
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.delta_writer import add_step, add_whole
 from rlvr_dynamics.checkpoints.step_names import shortened
@@ -72,7 +73,7 @@ def pack(
     zero = folders.pop(BASE, None)
     base = base_folder(base, folder) if base is not None else zero
     with alone_in(store_folder):
-        store = DeltaStore.create(store_folder, anchor_every)
+        store = create_store(store_folder, anchor_every)
         if base is not None and BASE not in store.versions:
             _refuse_late(store, [BASE])
             add_whole(store, BASE, base)

@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 
-from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.hub.download import Job, download
@@ -432,7 +432,7 @@ def test_steps_go_straight_into_a_store(hub, tmp_path, capsys):
     assert go(tmp_path, stages, "trainer.keep=deltas", out="store") == 2
     aside.rename(kept)
     assert go(tmp_path, stages, "trainer.keep=deltas", out="store") == 0
-    store = DeltaStore.open(tmp_path / "store" / "train" / "checkpoints")
+    store = open_store(tmp_path / "store" / "train" / "checkpoints")
     assert store.steps == [1, 2, 3, 4, 10]
     assert all(version.base is not None for version in store.versions.values() if version.step)
     assert not list((tmp_path / "store" / "train").rglob("step_*"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from rlvr_dynamics.checkpoints.delta_store import DeltaStore
+from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.published_steps import Deltas
@@ -152,13 +152,13 @@ def test_files_are_those_of_slime(packed):
 
 
 def test_any_step_is_reached_by_at_most_anchor_every_deltas(packed):
-    store = DeltaStore.open(packed / "store")
+    store = open_store(packed / "store")
     assert max(len(store.chain(step)) - 1 for step in STEPS) == 3
     assert [store.versions[step].base for step in (3, 6)] == [0, 0]
 
 
 def test_unchanged_tensors_are_not_stored(packed):
-    store = DeltaStore.open(packed / "store")
+    store = open_store(packed / "store")
     for step in STEPS:
         assert "model.layers.0.input_layernorm.weight" not in store.versions[step].frames
         assert store.versions[step].changed < 0.05 * store.versions[step].elements
@@ -241,7 +241,7 @@ def test_every_flipped_bit_is_found(packed, capsys):
 
 
 def test_a_damaged_frame_stops_whoever_reads_it(packed, tmp_path):
-    store = DeltaStore.open(packed / "store")
+    store = open_store(packed / "store")
     name = "model.layers.0.mlp.up_proj.weight"
     frame = store.versions[5].frames[name]
     data = bytearray(frame.path.read_bytes())
@@ -315,6 +315,6 @@ def test_a_store_that_was_moved_finds_its_base_where_it_is_given(dense):
     trajectory.verify()
     same_folders(whole_folder(trajectory, 5, dense / "whole"), dense / "steps" / "step_5")
     with pytest.raises(UserError, match="base of a delta store is not where"):
-        DeltaStore.open(moved_store)
+        open_store(moved_store)
     with pytest.raises(UserError, match="base of a delta store is not where"):
         Trajectory.open(dense / "steps" / "step_1", moved_store)
