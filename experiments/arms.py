@@ -134,7 +134,11 @@ ARMS = {
             "the same with signs as they come, as released",
             NEXT,
         ),
-        Arm("gated", _every("gated"), "ours: a backtest, then validation, decide on each jump"),
+        Arm(
+            "gated",
+            _every("gated", "gate.samples=1"),
+            "ours: a backtest, then validation, decide on each jump",
+        ),
     )
 }
 # One of each kind, in the time that a default may take; the others by name.
