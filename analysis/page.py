@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis import runs
 from rlvr_dynamics.claims.in_words import claims_in_words
 from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.ledger_view import ledger_view
@@ -17,6 +16,8 @@ from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.results.rounding import LARGEST, released_relex_in_words, rounding_of
 from rlvr_dynamics.results.study import Cell, Study
+
+from . import runs
 
 MOST_ROWS = 300  # most rows of a table on the page; the files have all
 LEDGER_NAME = "claims"  # name of the ledger's main table, and prefix of its related tables

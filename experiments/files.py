@@ -4,11 +4,12 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.cells import CELLS, Cell
-from experiments.predictions import entries
-from experiments.question import Question
 from rlvr_dynamics.config import CONFIG_FOLDER
 from rlvr_dynamics.system.atomic import write_text
+
+from .cells import CELLS, Cell
+from .predictions import entries
+from .question import Question
 
 CELL_FOLDER = CONFIG_FOLDER / "exp"
 LIST_FOLDER = CONFIG_FOLDER / "extrapolation"

@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from experiments.files import LISTED, write_lists
-from experiments.needs import Missing, missing
-from experiments.question import Question
-from experiments.runs import run_dirs
 from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.system.command_line import Parser, end, path_of, say
+
+from .files import LISTED, write_lists
+from .needs import Missing, missing
+from .question import Question
+from .runs import run_dirs
 
 # One module per question, in the order of the papers.
 MODULES = (

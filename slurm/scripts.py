@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from slurm.site import Site
+from .site import Site
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent
