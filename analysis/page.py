@@ -16,6 +16,7 @@ from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
 from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.results.rounding import LARGEST, released_relex_in_words, rounding_of
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.installation import module
 
 from . import runs
 
@@ -194,7 +195,7 @@ def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
             return typed, f"{why} in {cell.name}: {', '.join(cell.results.missing_stages)}"
     empty = [item for item in built if not item.there and not item.error]
     questions = list(dict.fromkeys(item.artefact.question for item in empty))
-    if questions and find_spec("experiments.questions"):
+    if questions and find_spec(module("experiments.questions")):
         names = ", ".join(item.artefact.name for item in empty[:4])
         more = f" and {len(empty) - 4} more" if len(empty) > 4 else ""
         return (

@@ -17,7 +17,7 @@ from rlvr_dynamics.system.command_line import Parser, aligned, end, path_of, say
 from . import fidelity_page, grid_page
 from .cell_need import Need, need_of
 from .cells import CELLS, Cell
-from .files import write_cells
+from .files import check_checkout, write_cells
 
 COMMON = ["trainer=gpu_node", "measure=large"]
 
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
+        check_checkout()
         changed = len(write_cells()) + grid_page.write(page_table())
         made = configurations(list(CELLS))
         beside = {cell: rows_of(config) for cell, config in zip(CELLS, made, strict=True)}

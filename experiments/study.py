@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
 from rlvr_dynamics.results.formatting import scientific
-from rlvr_dynamics.system.command_line import Parser, end, path_of
+from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
 from .cell_runs import (
     EXIT_PARTIAL,
@@ -194,10 +194,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         print(*listing(cells, given.runs), sep="\n")
         return EXIT_DONE
     note = f"{cost(cells)}. {left_out(cells)}"
-    print(note, flush=True)
+    say(note)
     failed = run_all(cells, given.runs)
     code = _analyse(cells, given.runs, given.out)
-    print(note)
+    say(note)
     return exit_code(failed, cells, code)
 
 

@@ -7,7 +7,6 @@ import copy
 import difflib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,11 +14,12 @@ from pydantic import BaseModel, ValidationError
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.overrides import as_typed, below_null
+from rlvr_dynamics.system.installation import HOME
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+CONFIG_FOLDER = HOME / "configs"
 
 
 def experiments() -> list[str]:
@@ -87,7 +87,7 @@ def _composed(overrides: list[str]) -> "DictConfig":
         raise UserError(
             "the folder configs/ is missing",
             where=str(CONFIG_FOLDER),
-            way_out="install from a checkout with `pip install -e .`",
+            way_out="install the package again, or take a whole checkout",
         )
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
