@@ -1,6 +1,7 @@
 """The installed package: what a wheel holds, and that its commands work without a checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,15 @@ def test_a_wheel_has_one_name_and_everything_inside_it(wheel):
         below = {each for each in files_of(CHECKOUT / name) if not each.startswith("pictures/")}
         wanted |= {f"rlvr_dynamics/{name}/{each}" for each in below}
     assert {name for name in names if not name.startswith(about)} == wanted
+
+
+def test_no_module_of_a_wheel_imports_by_a_checkouts_name(wheel):
+    """A failure here means: `from .x import y` inside analysis, experiments and slurm."""
+    by_name = re.compile(r"^\s*(?:from|import) (?:analysis|experiments|slurm)\b", re.MULTILINE)
+    with zipfile.ZipFile(wheel) as archive:
+        modules = [name for name in archive.namelist() if name.endswith(".py")]
+        found = [name for name in modules if by_name.search(archive.read(name).decode())]
+    assert modules and found == []
 
 
 def test_an_editable_installation_has_the_checkouts_names(sources, tmp_path):
