@@ -62,6 +62,29 @@ def metrics_of(files: Iterable[Path]) -> "pd.DataFrame":
     )
 
 
+class GrowingMetrics:
+    """The metrics of a training that goes on; its logs are parsed again only where they grew.
+
+    Args:
+        verl_folder: Folder of the logs; it may be missing.
+    """
+
+    def __init__(self, verl_folder: Path) -> None:
+        """Name the folder."""
+        self._folder = verl_folder
+        self._sizes: list[tuple[Path, int]] | None = None
+        self._table: pd.DataFrame | None = None
+
+    def table(self) -> "pd.DataFrame":
+        """Return the present table (`metrics_of`)."""
+        files = attempts(self._folder)
+        counted = [path for file in files for path in folder_of(file).glob("*.jsonl")]
+        sizes = [(path, path.stat().st_size) for path in (*files, *sorted(counted))]
+        if self._table is None or sizes != self._sizes:
+            self._sizes, self._table = sizes, metrics_of(files)
+        return self._table
+
+
 def logged_rows(data: bytes) -> list[dict[str, Any]]:
     """Return the rows of verl's log: trained steps, and validations before them."""
     # A killed writer can leave an incomplete last line.
