@@ -1,4 +1,4 @@
-"""`python -m rlvr_dynamics.store pack|unpack|verify|show|push|pull`: trajectories as deltas."""
+"""`python -m rlvr_dynamics.store pack|unpack|verify|show|pull`: trajectories as deltas."""
 
 import sys
 from argparse import ArgumentTypeError, Namespace
@@ -24,7 +24,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m rlvr_dynamics.store",
         description="Keep every checkpoint of a training at the cost of what changed. A store is "
-        "read wherever a folder of steps is: source.checkpoints=STORE.",
+        "read wherever a folder of steps is: source.checkpoints=STORE. To push one: python -m "
+        "rlvr_dynamics.hub push STORE OWNER/NAME.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     pack = commands.add_parser("pack", help="add the steps of a folder to a store")
@@ -57,11 +58,6 @@ def _parser() -> Parser:
         command.add_argument(
             "--threads", type=count_of, default=2, metavar="N", help="default: %(default)s"
         )
-    push = commands.add_parser("push", help="to a repository of the hub, private if it is new")
-    push.add_argument("store", type=path_of, metavar="STORE")
-    push.add_argument("repository", metavar="OWNER/NAME")
-    push.add_argument("--public", action="store_true", help="a new repository that all can read")
-    push.set_defaults(work=_push)
     pull = commands.add_parser("pull", help="from a repository of the hub, and verify it")
     pull.add_argument("repository", metavar="OWNER/NAME")
     pull.add_argument("store", type=path_of, metavar="STORE")
@@ -154,13 +150,6 @@ def _told(folder: Path) -> int:
         "next: python -m rlvr_dynamics.run +exp=trajectory source.base=BASE "
         f"source.checkpoints={folder}"
     )
-    return EXIT_DONE
-
-
-def _push(given: Namespace) -> int:
-    from rlvr_dynamics.store.hub import push
-
-    say(push(given.store, given.repository, public=given.public))
     return EXIT_DONE
 
 
