@@ -3,8 +3,9 @@
 import sys
 from argparse import Namespace
 
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
-from rlvr_dynamics.hub.repository import pull, push
+from rlvr_dynamics.errors import EXIT_DONE
+from rlvr_dynamics.hub.push_command import add_push
+from rlvr_dynamics.hub.repository import pull
 from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
 
@@ -20,12 +21,8 @@ def _main(arguments: list[str] | None) -> int:
         "Face hub. A new one is private; nothing is sent before you agree.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    sent = commands.add_parser("push", help="a run's results, a predicted checkpoint, or a store")
-    sent.add_argument("folder", type=path_of, metavar="FOLDER", help="RUN_DIR, prediction or store")
-    sent.add_argument("repository", metavar="OWNER/NAME")
-    sent.add_argument("--public", action="store_true", help="a new repository that all can read")
-    sent.add_argument("--yes", action="store_true", help="push without asking")
-    sent.set_defaults(work=_push)
+    about = "a run's results, a predicted checkpoint, or a store"
+    add_push(commands, "FOLDER", about, "RUN_DIR, prediction or store")
     fetched = commands.add_parser("pull", help="everything that a repository has")
     fetched.add_argument("repository", metavar="OWNER/NAME")
     fetched.add_argument("folder", type=path_of, metavar="FOLDER")
@@ -33,20 +30,6 @@ def _main(arguments: list[str] | None) -> int:
     fetched.set_defaults(work=_pull)
     given = parser.parse_args(arguments)
     return given.work(given)
-
-
-def _push(given: Namespace) -> int:
-    def agreed(question: str) -> bool:
-        say(question)
-        if given.yes:
-            return True
-        if not sys.stdin.isatty():
-            raise UserError("nobody is there to agree to a push", way_out="say so with --yes")
-        return input("yes or no? ").strip().lower() in ("y", "yes")
-
-    address = push(given.folder, given.repository, agreed=agreed, public=given.public)
-    say(address or "nothing was sent")
-    return EXIT_DONE if address else EXIT_FAILED
 
 
 def _pull(given: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`python -m rlvr_dynamics.store pack|unpack|verify|show|pull`: trajectories as deltas."""
+"""`python -m rlvr_dynamics.store pack|unpack|verify|show|push|pull`: trajectories as deltas."""
 
 import sys
 from argparse import ArgumentTypeError, Namespace
@@ -20,12 +20,12 @@ def _main(arguments: list[str] | None) -> int:
 
 def _parser() -> Parser:
     from rlvr_dynamics.checkpoints.delta_writer import ANCHOR_EVERY
+    from rlvr_dynamics.hub.push_command import add_push
 
     parser = Parser(
         prog="python -m rlvr_dynamics.store",
         description="Keep every checkpoint of a training at the cost of what changed. A store is "
-        "read wherever a folder of steps is: source.checkpoints=STORE. To push one: python -m "
-        "rlvr_dynamics.hub push STORE OWNER/NAME.",
+        "read wherever a folder of steps is: source.checkpoints=STORE.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     pack = commands.add_parser("pack", help="add the steps of a folder to a store")
@@ -58,6 +58,7 @@ def _parser() -> Parser:
         command.add_argument(
             "--threads", type=count_of, default=2, metavar="N", help="default: %(default)s"
         )
+    add_push(commands, "STORE", "to a repository of the hub, private if it is new", "a store")
     pull = commands.add_parser("pull", help="from a repository of the hub, and verify it")
     pull.add_argument("repository", metavar="OWNER/NAME")
     pull.add_argument("store", type=path_of, metavar="STORE")
