@@ -66,7 +66,7 @@ def test_a_store_goes_to_the_hub_and_comes_back(hub, command, store, tmp_path):
     same, other, broken = filecmp.cmpfiles(store, tmp_path / "back", names, shallow=False)
     assert (sorted(same), other, broken) == (sorted(names), [], [])
     # The same push once more sends no weights.
-    code, said = command("hub", "push", store, "owner/deltas", "--yes")
+    code, said = command("store", "push", store, "owner/deltas", "--yes")
     assert code == 0, said
     assert sum(path.startswith("/upload/") for path in sent(hub)) == uploads
 

@@ -127,6 +127,7 @@ class UploadHub(hub_server.Hub):
             "HF_ENDPOINT": self.endpoint,
             "HF_TOKEN": TOKEN,
             "HF_HOME": str(home),
+            "HF_HUB_OFFLINE": "0",  # the tests' own processes are
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "PYTHONPATH": os.pathsep.join(sys.path),
