@@ -50,7 +50,8 @@ class Handler(hub_server._Handler):
         repo = repo or f"user/{asked['name']}"
         known = repo in self.hub.repos
         if not known:
-            self.hub.private[repo] = asked.get("private")
+            # Newer versions of huggingface_hub send a word.
+            self.hub.private[repo] = asked.get("private") or asked.get("visibility") == "private"
             self.hub.keep(repo, {})
         answer = {"url": f"{self.hub.endpoint}/{repo}", "name": repo, "id": repo}
         if not known:
