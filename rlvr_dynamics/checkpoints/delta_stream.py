@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import xxhash
+import zstandard
 
 from rlvr_dynamics.checkpoints.delta_files import Frame, damaged_version, read_blocks
 from rlvr_dynamics.checkpoints.stored_values import read_bytes
 
 BLOCK_BYTES = 1 << 17
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class _Slice(io.RawIOBase):
         return count
 
 
+def _decompressed(frame: Frame) -> zstandard.ZstdDecompressionReader:
+    return zstandard.ZstdDecompressor().stream_reader(_Slice(frame), read_size=_READ_BYTES)
+
+
 class TensorStream:
     """The bytes of one tensor at several versions, from its first byte to its last.
 
@@ -71,10 +75,8 @@ class TensorStream:
         self.name, self.place = name, 0
         self._links = links
         self._wanted = frozenset(wanted)
-        self._frames: dict[int, pa.CompressedInputStream] = {
-            link.step: pa.CompressedInputStream(pa.PythonFile(_Slice(link.frame)), "zstd")
-            for link in links
-            if link.frame is not None
+        self._frames = {
+            link.step: _decompressed(link.frame) for link in links if link.frame is not None
         }
         self._scratch = {
             link.step: np.empty(BLOCK_BYTES, np.uint8)
@@ -130,7 +132,7 @@ class TensorStream:
         while done < len(row):
             try:
                 count = stream.readinto(row.data[done:])
-            except OSError as error:
+            except zstandard.ZstdError as error:
                 raise self._damaged(link, str(error)) from error
             if not count:
                 raise self._damaged(link, "a frame ends early")
@@ -149,9 +151,9 @@ def frame_hash(name: str, frame: Frame) -> str:
     """
     found, block = xxhash.xxh3_128(), memoryview(bytearray(BLOCK_BYTES))
     try:
-        with pa.CompressedInputStream(pa.PythonFile(_Slice(frame)), "zstd") as stream:
+        with _decompressed(frame) as stream:
             while count := stream.readinto(block):
                 found.update(block[:count])
-    except OSError as error:
+    except zstandard.ZstdError as error:
         raise damaged_version(frame.path.parent, f"tensor {name}: {error}") from error
     return found.hexdigest()

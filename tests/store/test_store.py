@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 import xxhash
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -143,6 +144,10 @@ def test_files_are_those_of_slime(packed):
                     assert frame.dtype == np.uint8
                     size = len(state[name])
                     change = pa.Codec("zstd").decompress(frame, decompressed_size=size)
+                    # As sglang's readers do: both stop behind the first frame.
+                    reader = zstandard.ZstdDecompressor()
+                    assert reader.decompress(frame.tobytes()) == change.to_pybytes()
+                    assert reader.stream_reader(frame.tobytes()).read() == change.to_pybytes()
                     new = np.frombuffer(state[name], np.uint8) ^ np.frombuffer(change, np.uint8)
                     assert xxhash.xxh3_128(new.tobytes()).hexdigest() == opened.metadata()[name]
                     state[name] = bytearray(new.tobytes())
