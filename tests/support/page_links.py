@@ -4,7 +4,10 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
-ALLOWED = "https://arxiv.org/abs/"
+from rlvr_dynamics.extrapolation import METHODS
+
+ARXIV = "https://arxiv.org/abs/"
+PAPERS = {method.paper for method in METHODS.values()}
 
 
 class Links(HTMLParser):
@@ -36,6 +39,6 @@ def faults(folder: Path) -> list[str]:
             target = (path.parent / file).resolve() if file else path.resolve()
             inside = {known.resolve(): parsed for known, parsed in pages.items()}
             dead = not target.exists() or (place and place not in inside[target].ids)
-            if dead and not link.startswith(ALLOWED):
+            if dead and link not in PAPERS and not link.startswith(ARXIV):
                 found.append(f"{path.name}: {link}")
     return found
