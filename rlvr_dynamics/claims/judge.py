@@ -284,7 +284,7 @@ def _verdict(
     """Judge by the runs' interval; a run's failed null or second part still counts against it."""
     if len(rows) == 1:
         return rows[0].verdict, []
-    bar = claim.threshold.value
+    bar = claim.threshold.edge
     verdict = verdict_above(value, bar)
     lowered = [
         row

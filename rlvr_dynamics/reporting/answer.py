@@ -203,7 +203,7 @@ def _jumps(of: Ledger) -> Iterator[_Clause]:
         yield _Clause(words, JUMP_FIGURES)
     tuned = [row for id in papers if (row := of(f"{id}t").fields) and of(f"{id}t").says]
     if tuned and all(float(row.get("ci_high", math.nan)) < 1 for row in tuned):
-        words = "plain steps at the rate chosen on validation problems are cheaper than every one"
+        words = "plain steps at the rate chosen on validation problems are cheaper than all of them"
         yield _Clause(words, JUMP_FIGURES)
     gated = of("O2")
     yield from _of_each(

@@ -126,7 +126,7 @@ def test_checkpoints_without_scores_are_judged_by_their_weights():
 @pytest.mark.parametrize(("high", "said_so"), [(0.9, True), (1.1, False), (float("nan"), False)])
 def test_jumps_beside_the_tuned_rate(high, said_so):
     found = answer(ledger(B14=FAILS, B14t=FAILS).assign(ci_high=high)).sentence
-    assert ("are cheaper than every one" in found) == said_so
+    assert ("are cheaper than all of them" in found) == said_so
 
 
 def test_jumps_are_counted_and_other_claims_quoted():
