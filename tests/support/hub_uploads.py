@@ -50,7 +50,7 @@ class Handler(hub_server._Handler):
         repo = repo or f"user/{asked['name']}"
         known = repo in self.hub.repos
         if not known:
-            self.hub.private[repo] = asked.get("private")
+            self.hub.private[repo] = asked["visibility"] == "private"
             self.hub.keep(repo, {})
         answer = {"url": f"{self.hub.endpoint}/{repo}", "name": repo, "id": repo}
         if not known:
@@ -127,6 +127,7 @@ class UploadHub(hub_server.Hub):
             "HF_ENDPOINT": self.endpoint,
             "HF_TOKEN": TOKEN,
             "HF_HOME": str(home),
+            "HF_HUB_OFFLINE": "0",
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "PYTHONPATH": os.pathsep.join(sys.path),
