@@ -4,7 +4,9 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr_dynamics.checkpoints.identity import MANIFEST
 from rlvr_dynamics.extrapolation.card import Scored, write_card
+from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.run_directory.run import Run
 from rlvr_dynamics.schema.model_id import ModelId
 
@@ -25,7 +27,9 @@ def write_cards(run: Run, index: "pd.DataFrame", scores: "pd.DataFrame | None" =
     # A model on this machine is a path, which says nothing elsewhere.
     base = "" if base.startswith(("/", ".", "~")) or Path(base).exists() else base
     for row in index.to_dict("records"):
-        found = scores[scores["model"] == prediction_id(row)] if scores is not None else None
+        if not (run.folder / row["path"] / MANIFEST).is_file():
+            continue
+        found = None if scores is None else equal(scores, model=prediction_id(row))
         write_card(
             run.folder / row["path"],
             observe=int(row["observe"]),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from rlvr_dynamics.claims.ledger import ledger_of_run
 from rlvr_dynamics.errors import UserError, did_you_mean
+from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.run_directory.configuration import (
@@ -22,8 +23,6 @@ from rlvr_dynamics.run_directory.configuration import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from rlvr_dynamics.reporting.artefact import Drawing
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +59,9 @@ class LoadedRun:
     def summaries(self) -> dict[str, pd.DataFrame]:
         """The tables of the report, by name; those that were not measured are left out."""
         artefacts = table_artefacts(self.ledger, whole_config(self.results.run_dir))
-        made = [table for each in artefacts for table in each.make(self.results)]
-        return {table.name: table.frame for table in made if table.frame is not None}
+        made = [each.make(self.results) for each in artefacts]
+        tables = [table for each in made if not isinstance(each, Drawing) for table in each]
+        return {table.name: table.frame for table in tables if table.frame is not None}
 
     @cached_property
     def figures(self) -> tuple[str, ...]:

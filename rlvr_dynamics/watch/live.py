@@ -161,7 +161,8 @@ class LiveRun:
     def _end(self, metrics: "pd.DataFrame", steps: int) -> tuple[End | None, str]:
         """Forecast the accuracy at the last step, from the accuracies since the last jump."""
         jumped = max(self._jumps.accepted(), default=0)
-        rollouts = metrics[[name for name in metrics if not str(name).startswith("validation/")]]
+        validated = [name for name in metrics if str(name).startswith("validation/")]
+        rollouts = metrics.drop(columns=validated)
         said = "no accuracy is known"
         for table in (metrics, rollouts) if len(metrics) else ():
             series = own_accuracy(table, self.config)
