@@ -28,7 +28,7 @@ from rlvr_dynamics.dynamics import (
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.forecast_sums import ForecastSums
 from rlvr_dynamics.extrapolation.job import Job
-from rlvr_dynamics.extrapolation.rule import LowRank, TensorChanges, Window
+from rlvr_dynamics.extrapolation.rule import KnownUpdates, LowRank, TensorChanges, Window
 
 _PIECE = 1 << 16
 """Elements copied or changed at a time."""
@@ -73,12 +73,14 @@ class Pass:
         planned: The jobs, each with targets to be made.
         compared: Whether predictions of saved steps are compared with them.
         known_gram: Where Gram matrices are on record, if anywhere.
+        known_updates: Where singular triples of the updates are.
     """
 
     trajectory: Trajectory
     planned: Sequence[Planned]
     compared: bool = False
     known_gram: KnownGram | None = None
+    known_updates: KnownUpdates | None = None
 
     def truths(self, planned: Planned) -> list[int]:
         """Return the targets of a job whose predictions are compared in this pass."""
@@ -271,7 +273,10 @@ class OneTensor:
         self, planned: Planned, tensor_changes: TensorChanges, remarks: list[str]
     ) -> None:
         job, name, targets = planned.job, self.name, planned.waiting
-        changes = tensor_changes(job.window, name, targets, job.settings, job.accuracy, remarks)
+        known = self.shared.known_updates
+        changes = tensor_changes(
+            job.window, name, targets, job.settings, job.accuracy, remarks, known
+        )
         for target, change in zip(targets.tolist(), changes, strict=True):
             writer, place = planned.writers[target], 0
             for part in change.parts:

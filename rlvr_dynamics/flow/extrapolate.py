@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from rlvr_dynamics.checkpoints import Trajectory
     from rlvr_dynamics.extrapolation.job import Job
-    from rlvr_dynamics.extrapolation.one_tensor import KnownGram
     from rlvr_dynamics.extrapolation.streaming import Forecast
     from rlvr_dynamics.measurement import AccuracySeries
 
@@ -167,19 +166,24 @@ def _write_together(
         threads=run.config.measure.threads,
         show_progress=True,
         compared=True,
-        known_gram=_measured(run, trajectory),
+        **_measured(run, trajectory),
     )
     for (each, _), made in zip(together, streamed.predictions, strict=True):
         each.make = partial(list, made)
     return streamed.errors
 
 
-def _measured(run: Run, trajectory: "Trajectory") -> "KnownGram | None":
-    """Return the Gram matrices that the stage `measure` left, if it has run."""
-    from rlvr_dynamics.measurement.statistics import measured_gram
+def _measured(run: Run, trajectory: "Trajectory") -> dict[str, Any]:
+    """Return what the stage `measure` left for `stream_predictions`, if it has run."""
+    from rlvr_dynamics.measurement.statistics import measured_gram, measured_updates
 
     statistics = run.of("measure") / "statistics"
-    return partial(measured_gram, statistics, trajectory) if statistics.is_dir() else None
+    if not statistics.is_dir():
+        return {}
+    return {
+        "known_gram": partial(measured_gram, statistics, trajectory),
+        "known_updates": partial(measured_updates, statistics, trajectory),
+    }
 
 
 def _predicted(
@@ -222,6 +226,7 @@ def _write_alone(run: Run, trajectory: "Trajectory", job: "Job") -> list[Predict
         budget_bytes=int(run.config.measure.memory_gib * 2**30),
         threads=run.config.measure.threads,
         show_progress=True,
+        **_measured(run, trajectory),
     ).predictions[0]
 
 

@@ -172,8 +172,45 @@ def measured_gram(
         Shape (steps, steps), float64. None if the statistics are missing, damaged or of other
         weights, or if their updates are an adapter's own, which no stored weight has.
     """
+    statistics = _of_same_weights(folder, trajectory, name, steps)
+    if statistics is None or any(trajectory.computes(step, name) for step in steps):
+        return None
+    own = np.searchsorted(statistics.steps, steps)
+    return statistics.gram[np.ix_(own, own)]
+
+
+def measured_updates(
+    folder: Path, trajectory: Trajectory, name: str, steps: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
+    """Return the leading triples of a tensor's updates from its statistics.
+
+    Args:
+        folder: Folder with the statistics of the tensors.
+        trajectory: Base and steps.
+        name: The tensor.
+        steps: Some of its steps, ascending.
+
+    Returns:
+        Of each of its matrices u1 (steps, m), float32, σ1 (steps,) and ‖ΔW‖_F (steps,), float64,
+        signs arbitrary. None if the statistics are missing, damaged or of other weights, or if not
+        all of these steps were decomposed.
+    """
+    statistics = _of_same_weights(folder, trajectory, name, steps)
+    if statistics is None or not all(set(steps) <= {*each.steps} for each in statistics.updates):
+        return None
+    found = []
+    for each in statistics.updates:
+        own = np.searchsorted(each.steps, steps)
+        found.append((each.u1[own], each.sigma[own, 0], each.frobenius[own]))
+    return found
+
+
+def _of_same_weights(
+    folder: Path, trajectory: Trajectory, name: str, steps: Sequence[int]
+) -> TensorStatistics | None:
+    """Return the statistics of a tensor if they are of these steps' weights."""
     found = load(file_of(folder, name))
-    if found is None or any(trajectory.computes(step, name) for step in steps):
+    if found is None:
         return None
     statistics, key = found
     identities = trajectory.identities
@@ -185,10 +222,7 @@ def measured_gram(
         and key["base"] == identities[0]
         and all(known.get(step) == identities[step] for step in steps)
     )
-    if not same:
-        return None
-    own = np.searchsorted(statistics.steps, steps)
-    return statistics.gram[np.ix_(own, own)]
+    return statistics if same else None
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
