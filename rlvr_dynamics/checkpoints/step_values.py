@@ -10,7 +10,7 @@ from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_ele
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
-from rlvr_dynamics.dynamics import beside_rounded
+from rlvr_dynamics.dynamics import ActiveColumns, beside_rounded
 
 _BLOCK_ELEMENTS = 1 << 22
 
@@ -105,7 +105,7 @@ class StepValues:
         steps: Sequence[int],
         start: int,
         rows: Sequence[Tensor],
-        on_row: Callable[[Tensor], None] | None = None,
+        active: ActiveColumns | None = None,
     ) -> None:
         """Read the same elements of a flattened tensor at several steps.
 
@@ -116,26 +116,33 @@ class StepValues:
             steps: The base, step 0, and others.
             start: Position of the first element.
             rows: As many memories as steps, contiguous and of its dtype, shape (c,) each.
-            on_row: Called with every row once it is filled, first with that of `steps[0]`.
+            active: Told of all rows, of which `rows[0]` is its base.
         """
         together = self._together(name, steps) if self.round_to is None else {}
         for row, step in zip(rows, steps, strict=True):
             if step not in together:
                 self.read_elements(step, name, start, row)
-                if on_row is not None:
-                    on_row(row)
+                if active is not None and not together and row is not rows[0]:
+                    active.add(row)
         if not together or not rows[0].numel():
             return
         shard, entry = next(iter(together.values()))
         found = {step: row for row, step in zip(rows, steps, strict=True) if step in together}
+        begin = entry.begin + start * ITEM_BYTES[entry.dtype]
+        # A stretch of a run counts its steps anew, a store does not.
+        data = {together[step][0].step: raw_bytes(row) for step, row in found.items()}
+        others = active is not None and [*found] == [*steps[1:]]
+        changed = None
         if shard.store is not None:
-            begin = entry.begin + start * ITEM_BYTES[entry.dtype]
-            data = {step: raw_bytes(row) for step, row in found.items()}
-            shard.store.read_together(shard.step, shard.path.name, begin, data)
+            first = raw_bytes(rows[0]) if others else None
+            changed = shard.store.read_together(shard.step, shard.path.name, begin, data, first)
         for step, row in found.items():
             self.prove_elements(step, name, start, raw_bytes(row))
-            if on_row is not None:
-                on_row(row)
+        if active is not None and changed is not None:
+            active.add_changes(changed)
+        elif active is not None:
+            for row in rows[1:]:
+                active.add(row)
 
     def _together(self, name: str, steps: Sequence[int]) -> dict[int, tuple[Shard, TensorEntry]]:
         """Return the steps that are versions of one store, with the tensor's file and place."""

@@ -17,11 +17,14 @@ from safetensors.torch import load_file, save_file
 
 from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
+from rlvr_dynamics.checkpoints.differences import Differences
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.published_steps import Deltas
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+from rlvr_dynamics.dynamics import ActiveColumns
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.measurement import MeasureSettings, measure
 from rlvr_dynamics.store.__main__ import main
 from rlvr_dynamics.store.pack import pack
@@ -112,6 +115,44 @@ def test_measuring_a_store_gives_the_same_tables(packed, tmp_path):
     assert [name for name in tables[0] if tables[0][name] != tables[1][name]] == []
 
 
+def test_predicting_from_a_store_gives_the_same_bytes(packed, tmp_path):
+    made = []
+    for source in ("steps", "store"):
+        trajectory = Trajectory.open(packed / "base", packed / source)
+        relex = EXTRAPOLATORS["relex"]
+        made += relex.run(trajectory, 6, [9], tmp_path / f"predicted_{source}")
+    assert made[0].identity == made[1].identity
+
+
+def changes_of_all(trajectory, name):
+    trajectory.prove_on_reading()
+    return [changes for _, changes in Differences(trajectory, name).changes()]
+
+
+@pytest.mark.parametrize("first", [0, 2], ids=["from the base", "a stretch"])
+def test_what_changed_is_known_from_the_store_alone(packed, monkeypatch, first):
+    added, original = [], ActiveColumns.add
+
+    def add(active, row):
+        added.append(row)
+        original(active, row)
+
+    monkeypatch.setattr(ActiveColumns, "add", add)
+    name, found = "model.layers.0.mlp.up_proj.weight", []
+    for source in ("steps", "store"):
+        added.clear()
+        opened = Trajectory.open(packed / "base", packed / source)
+        found.append(changes_of_all(opened.stretch(first, 7) if first else opened, name))
+    assert bool(added) == bool(first)  # a stretch's base is no whole checkpoint: rows are compared
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one.base, two.base)
+        assert (one.columns is None) == (two.columns is None)
+        if one.columns is not None and two.columns is not None:
+            assert 0 < len(one.columns) == len(two.columns)
+            assert torch.equal(one.columns, two.columns)
+        assert all(torch.equal(*pair) for pair in zip(one.rows, two.rows, strict=True))
+
+
 def test_scoring_gets_a_whole_folder(packed, tmp_path):
     trajectory = Trajectory.open(packed / "base", packed / "store")
     folder = whole_folder(trajectory, 4, tmp_path / "whole")
@@ -122,7 +163,7 @@ def test_scoring_gets_a_whole_folder(packed, tmp_path):
 
 
 def test_files_are_those_of_slime(packed):
-    """Another reader of the format: XOR of the zstd frames, checked by the file's own checksums."""
+    """Another reader of the format: XOR of what zstd gives, checked by the file's checksums."""
     whole = {
         name: bytearray(values.view(torch.uint8).numpy().tobytes())
         for name, values in load_file(packed / "base" / "model.safetensors").items()
