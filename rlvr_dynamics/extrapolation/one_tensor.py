@@ -22,8 +22,8 @@ from rlvr_dynamics.dynamics import (
     Rows,
     UpdateBlocks,
     combine_stored,
+    gram_of_stored,
     prediction_dtype,
-    prediction_gram,
 )
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.forecast_sums import ForecastSums
@@ -341,7 +341,6 @@ def gram_and_changes(
 
     def pieces() -> Iterator[Rows]:
         nonlocal room
-        kept.clear()
         for start, changes in differences.changes():
             room = -1 if changes.columns is None else room - changes.nbytes
             if room >= 0:
@@ -350,7 +349,7 @@ def gram_and_changes(
                 kept.clear()
             yield [changes.rows[row] for row in chosen]
 
-    gram = prediction_gram(pieces, len(steps), differences.dtype, differences.d).numpy()
+    gram = gram_of_stored(pieces(), len(steps)).numpy()
     if not np.isfinite(gram.diagonal()).all():
         differences.name_non_finite()
     return gram, kept if room >= 0 else None

@@ -132,7 +132,7 @@ def test_a_measured_gram_matrix_is_used_if_it_is_of_the_same_weights(tmp_path, m
 
     computed = stream_predictions(jobs(trajectory), trajectory, tmp_path / "one", **HOW)
     monkeypatch.setattr(
-        "rlvr_dynamics.extrapolation.one_tensor.prediction_gram", lambda *_: pytest.fail("computed")
+        "rlvr_dynamics.extrapolation.one_tensor.gram_of_stored", lambda *_: pytest.fail("computed")
     )
     recalled = stream_predictions(
         jobs(trajectory), trajectory, tmp_path / "two", known_gram=known, **HOW
