@@ -19,8 +19,10 @@ class Versions(Protocol):
         """Fill memory with bytes of a file, within one tensor."""
         ...
 
-    def read_together(self, step: int, file: str, begin: int, out: Mapping[int, Any]) -> None:
-        """Do the same for several steps."""
+    def read_together(
+        self, step: int, file: str, begin: int, out: Mapping[int, Any], first: Any = None
+    ) -> Any:
+        """Do the same for several steps; return where they differ from `first`, if known."""
         ...
 
     def hash_at(self, step: int, file: str, begin: int) -> str | None:
