@@ -147,7 +147,7 @@ class Differences:
         self.trajectory, self.name, self.device = trajectory, name, device
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
         self.dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
-        self._on_read = on_read
+        self._on_read, self._budget_bytes = on_read, budget_bytes
         self._first, self._last = span or (0, self.d)
         count = self._last - self._first
         column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
@@ -159,6 +159,18 @@ class Differences:
         if device != "cpu":
             self._piece = max(1, _BLOCK_BYTES // (4 * max(1, self.T)))
         self._whole: Tensor | None = None
+
+    def within(self, span: tuple[int, int]) -> "Differences":
+        """Return a part of the tensor, read into the same memory."""
+        return Differences(
+            self.trajectory,
+            self.name,
+            self._budget_bytes,
+            device=self.device,
+            on_read=self._on_read,
+            room=self._room,
+            span=span,
+        )
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the stack in ascending order of elements.
