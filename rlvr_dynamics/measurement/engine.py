@@ -176,10 +176,8 @@ def _on_ray(
                 where=f"measure.ray_address={settings.ray_address}",
                 way_out="measure.device=auto",
             )
-        task, part = (
-            ray.remote(num_cpus=1, num_gpus=gpus)(each)
-            for each in (_collect_remotely, _part_remotely)
-        )
+        task: Any = ray.remote(num_cpus=1, num_gpus=gpus)(_collect_remotely)
+        part: Any = ray.remote(num_cpus=1, num_gpus=gpus)(_part_remotely)
         common, place = ray.put(trajectory), Path(folder).resolve()
 
         def parts_of(name: str) -> Sequence[Any]:
