@@ -29,9 +29,10 @@ from rlvr_dynamics.results.scores import POINTS, paired_across
 from rlvr_dynamics.results.study import Cell
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.installation import as_typed_here
 
 SHARE = 0.95  # of the gain of the run compared with, whose arrival is timed
-NEEDS = (
+NEEDS = as_typed_here(
     "needs runs with and without jumps from one base with scored checkpoints along the way: "
     "python -m experiments.acceleration"
 )

@@ -13,6 +13,7 @@ from rlvr_dynamics.errors import shown
 from rlvr_dynamics.reporting.artefact import CELL_COLUMNS, label, split_cells
 from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.system.installation import as_typed_here
 
 LONG_WORDS = 60  # characters; a column with longer fields may wrap
 
@@ -35,7 +36,7 @@ def write_page(path: Path, **parts: Any) -> None:
     )
     empty = {"base": "", "back": "", "sections": [], "broken": [], "command": ""}
     html = environment.get_template("page.html").render({**empty, **parts})
-    path.write_text(html, encoding="utf-8", newline="\n")
+    path.write_text(as_typed_here(html), encoding="utf-8", newline="\n")
 
 
 def _visible(value: Any) -> Any:
