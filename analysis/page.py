@@ -9,10 +9,19 @@ import pandas as pd
 from markupsafe import Markup
 
 from rlvr_dynamics.claims.in_words import claims_in_words
+from rlvr_dynamics.reporting.answer import Answer, answer
 from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.ledger_view import ledger_view
-from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
+from rlvr_dynamics.reporting.page import (
+    entry,
+    methods_section,
+    picture,
+    plain_entry,
+    section,
+    write_page,
+)
 from rlvr_dynamics.reporting.run_page import next_command as next_command_of_run
+from rlvr_dynamics.reporting.run_page import unfinished
 from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.results.rounding import LARGEST, released_relex_in_words, rounding_of
 from rlvr_dynamics.results.study import Cell, Study
@@ -79,12 +88,18 @@ def write_pages(
     (folder / "tables").mkdir(exist_ok=True)
     write_table(listing, folder / "tables")
     files = [f"tables/{listing.name}.{ending}" for ending in ("csv", "md", "tex")]
+    said = Answer("") if claims is None else answer(claims, _unfinished(study))
+    lead = picture(built, said.figures)
     write_page(
         folder / "index.html",
         title=_title(study),
-        answer=" ".join(part for part in (_answer(study, built, claims), remark) if part),
+        answer=said.sentence,
+        remark=remark,
+        lead=_entry(lead, study) if lead else None,
         sections=[
-            *_sections(study, built, claims),
+            *_sections(study, [item for item in built if item is not lead], claims),
+            section("numbers", "In numbers", points=_in_numbers(study, built, claims)),
+            *methods_section(cell.results for cell in study.cells),
             section("runs", "Runs", entries=[plain_entry(listing, known, files)]),
         ],
         broken=[(name, last_line(error)) for name, error in broken.items()],
@@ -127,7 +142,13 @@ def _title(study: Study) -> str:
     return f"{count} run{'' if count == 1 else 's'} of {which}"
 
 
-def _answer(study: Study, built: Sequence[Built], claims: pd.DataFrame | None) -> str:
+def _unfinished(study: Study) -> list[str]:
+    """Return the stages that no run of a study has."""
+    first, *others = [unfinished(cell.results) for cell in study.cells]
+    return [stage for stage in first if all(stage in lacking for lacking in others)]
+
+
+def _in_numbers(study: Study, built: Sequence[Built], claims: pd.DataFrame | None) -> list[str]:
     there = sum(item.there for item in built)
     facts = dict(runs.facts_of(study, [cell.name for cell in study.cells]))
     asked = ("algorithms", "learning rates", "steps", "seeds")
@@ -144,7 +165,7 @@ def _answer(study: Study, built: Sequence[Built], claims: pd.DataFrame | None) -
             "so their rank-1 shares and explained variances are read too low."
         )
     parts.append(f"{there} of {len(built)} tables and figures could be filled from these runs.")
-    return " ".join(parts)
+    return parts
 
 
 def _sections(
@@ -190,9 +211,9 @@ def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
         built: The built tables and figures.
     """
     for cell in study.cells:
-        if cell.results.missing_stages:
+        if unfinished(cell.results):
             typed, why = next_command_of_run(cell.results)
-            return typed, f"{why} in {cell.name}: {', '.join(cell.results.missing_stages)}"
+            return typed, f"{why} in {cell.name}"
     empty = [item for item in built if not item.there and not item.error]
     questions = list(dict.fromkeys(item.artefact.question for item in empty))
     if questions and find_spec(module("experiments.questions")):
@@ -202,17 +223,19 @@ def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
             f"python -m experiments.questions {questions[0]}",
             f"says what to run for {names}{more}",
         )
-    lonely = next((cell for cell in study.trained if _alone(study, cell.name)), None)
-    return next_command_of_run((lonely or study.cells[-1]).results)
+    alone = (cell for cell in study.trained if len(_sisters(study, cell)) == 1)
+    cell = next(alone, study.cells[-1])
+    return next_command_of_run(
+        cell.results, [each.results.seed for each in _sisters(study, cell).values()]
+    )
 
 
-def _alone(study: Study, name: str) -> bool:
-    """Whether a run has no counterpart with other seeds."""
-    cell = study.where(name=name)[0]
-    sisters = study.where(
+def _sisters(study: Study, cell: Cell) -> dict[Any, Cell]:
+    """Return the runs that differ from one in their seeds alone, by seeds."""
+    found = study.where(
         model=cell.model,
         algorithm=cell.algorithm,
         learning_rate=cell.learning_rate,
         control=cell.control,
     )
-    return len({sister.seeds for sister in sisters}) == 1
+    return {each.seeds: each for each in (*found, cell)}

@@ -22,6 +22,8 @@ COMMANDS = {
     "directions": ("experiments.directions", "whether runs from one base moved the same way"),
     "slurm": ("slurm.__main__", "cells of the grid on a Slurm cluster"),
     "store": ("rlvr_dynamics.store.__main__", "trajectories at the cost of what changed"),
+    "hub": ("rlvr_dynamics.hub.__main__", "results, predictions and stores in a repository"),
+    "watch": ("rlvr_dynamics.watch.__main__", "a run while it trains"),
     "sinks": ("rlvr_dynamics.sinks.__main__", "copy a finished run to wandb or TensorBoard"),
 }
 RUN = "run"

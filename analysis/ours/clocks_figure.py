@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_parts import shared_legend
+from rlvr_dynamics.reporting.figure_parts import mark_break, shared_legend
 from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks
 from rlvr_dynamics.results.formatting import percent, scientific
 from rlvr_dynamics.results.study import Study
@@ -74,6 +74,7 @@ def _panel(axes: Axes, rows: list[dict[str, Any]], series: dict[str, tuple[str, 
     if lowest < -2:
         axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylim(bottom=1.6 * lowest)
+        mark_break(axes, -1.0)
         axes.yaxis.set_major_formatter(FuncFormatter(plain_ticks))
     axes.set_xscale("log")
     axes.set_xticks(rates, [scientific(rate) for rate in rates])

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_parts import mark_break
 from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks
 from rlvr_dynamics.results.forecasts import HOLD_LAST
 from rlvr_dynamics.results.formatting import general, share_of_training
@@ -148,6 +149,7 @@ def _cut(axes: Axes, table: pd.DataFrame, columns: Sequence[str]) -> None:
         axes.set_yscale("symlog", linthresh=Y_EDGE, linscale=1.2)
         axes.yaxis.set_major_formatter(FuncFormatter(plain_ticks))
         axes.set_ylim(bottom=1.6 * float(found.min()))
+        mark_break(axes, -Y_EDGE)
 
 
 def _ticks(axes: Axes, runs: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@
 
 The layout is that of slime's weight updates on disk (github.com/THUDM/slime, PR #1806), which is
 an ordinary Hugging Face folder: an index, and safetensors files with one U8 tensor for each tensor
-that changed. Its bytes are zstd frames of new XOR old bytes (`delta_frames`). The index says
+that changed. Its bytes are a zstd frame of new XOR old bytes (`delta_frames`). The index says
 `version`, `base_version` and the encoding; the metadata of a weight file has the XXH3 of every new
 tensor.
 
@@ -12,7 +12,7 @@ differs from the chain's first version: tokenizer, index and headers of the weig
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import xxhash
 
 from rlvr_dynamics.checkpoints.companions import companion_files
-from rlvr_dynamics.checkpoints.delta_frames import Frame, seek_table
+from rlvr_dynamics.checkpoints.delta_frames import Frame
 from rlvr_dynamics.checkpoints.delta_names import number_of
 from rlvr_dynamics.checkpoints.header import read_header
 from rlvr_dynamics.checkpoints.identity import (
@@ -195,18 +195,16 @@ class FrameFile:
         self._places: dict[str, tuple[int, int]] = {}
         self._hashes: dict[str, str] = {}
 
-    def add(self, name: str, blocks: Sequence[tuple[bytes, int]], new_hash: str) -> None:
+    def add(self, name: str, frame: Iterable[bytes], new_hash: str) -> None:
         """Append the change of a tensor.
 
         Args:
             name: The tensor's name in the checkpoint.
-            blocks: zstd frames of new XOR old bytes, and the bytes that each holds.
+            frame: zstd frame of new XOR old bytes, in parts.
             new_hash: XXH3 of the new bytes.
         """
         begin = self._body.tell()
-        for frame, _ in blocks:
-            self._body.write(frame)
-        self._body.write(seek_table((len(frame), size) for frame, size in blocks))
+        self._body.writelines(frame)
         self._places[name], self._hashes[name] = (begin, self._body.tell()), new_hash
 
     def finish(self, step: int, base: int, changed: int, elements: int) -> None:

@@ -1,27 +1,29 @@
-"""The zstd frames in which a delta store keeps the change of one tensor.
+"""The zstd frame in which a delta store keeps the change of one tensor.
 
-Every `BLOCK_BYTES` of a change are a frame of their own, and a table of their sizes follows. This
-is zstd's seekable format (contrib/seekable_format in github.com/facebook/zstd): the table is a
-frame that decoders skip, so they read a tensor as one piece. Any place is reached at once, and
-between two reads nothing is held but some compressed bytes. A decoder that goes on in one long
-frame holds 2 MB for each step, and needs more bytes where few values change.
+A frame is compressed and decompressed a block at a time, in increasing places. Its window is 64
+KiB: an open frame then holds little, and where few values change it is smaller than with a larger
+one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
+import zstandard
+from zstandard import ZstdError
 
 from rlvr_dynamics.checkpoints.stored_values import read_bytes
 
 BLOCK_BYTES = 1 << 17
-LEVEL = 1
-_READ_BYTES = 1 << 16
-_CODEC = pa.Codec("zstd", compression_level=LEVEL)
-_SKIPPED, _SEEKABLE = 0x184D2A5E, 0x8F92EAB1
-_HEAD, _ENTRY, _FOOT = 8, 8, 9
+OPEN_BYTES = 300_000
+"""Memory of an open frame; of one with a window of 512 KiB, as earlier versions wrote, 870 000."""
+
+_LEVEL, _WINDOW_LOG = 1, 16
+_LARGEST_WINDOW = 1 << 23  # what RFC 8878 asks of every decoder
+_READ_BYTES = 1 << 15
+_LONGEST_HEADER = 18
+_RLE, _BLOCK_HEADER, _CHECKSUM_BYTES = 1, 3, 4
 
 
 @dataclass(frozen=True)
@@ -33,105 +35,135 @@ class Frame:
     end: int
 
 
-def compressed(block: np.ndarray) -> bytes:
-    """Return the frame of a block, shape (n,), uint8."""
-    return _CODEC.compress(block, asbytes=True)
+class Compressor(Protocol):
+    """What `compressor` returns."""
+
+    def compress(self, data: memoryview, /) -> bytes:
+        """Take the next bytes; return what of the frame is ready."""
+        ...
+
+    def flush(self) -> bytes:
+        """Return the rest of the frame."""
+        ...
 
 
-def seek_table(sizes: Iterable[tuple[int, int]]) -> bytes:
-    """Return the table that follows the frames.
-
-    Args:
-        sizes: Compressed and decompressed bytes of every frame.
-    """
-    entries = np.array(list(sizes), dtype="<u4").reshape(-1, 2)
-    head, foot = _ends(len(entries))
-    return head + entries.tobytes() + foot
-
-
-def _ends(count: int) -> tuple[bytes, bytes]:
-    """Return what comes before and after the entries of a table."""
-    length = _ENTRY * count + _FOOT
-    head = _SKIPPED.to_bytes(4, "little") + length.to_bytes(4, "little")
-    return head, count.to_bytes(4, "little") + b"\0" + _SEEKABLE.to_bytes(4, "little")
+def compressor(size: int) -> Compressor:
+    """Return a compressor for a frame that holds `size` bytes, and says so."""
+    settings = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL, source_size=size, window_log=_WINDOW_LOG
+    )
+    return zstandard.ZstdCompressor(compression_params=settings).compressobj(size=size)
 
 
 class FrameReader:
-    """The blocks of a change, in any order; those that follow each other are read together.
+    """The bytes of a change; going on where the last call ended costs nothing.
+
+    Any other place is reached by decompressing, from the first byte if it lies before that.
 
     Args:
         frame: Where it is.
+        size: Bytes that it holds when decompressed.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, size: int) -> None:
         """Read nothing yet."""
-        self._frame, self._size = frame, frame.end - frame.begin
-        self._room, self._low = memoryview(b""), 0
-        self._places: np.ndarray | None = None
-        self._sizes = np.zeros(0, np.uint32)
-        self._kept: tuple[int, np.ndarray] | None = None
+        self._frame, self._size, self._place = frame, size, 0
+        self._source: _Source | None = None
+        self._stream: zstandard.ZstdDecompressionReader | None = None
 
-    def __len__(self) -> int:
-        """Return the number of blocks.
-
-        Raises:
-            OSError: The table is damaged.
-        """
-        if self._places is None:
-            self._read_table()
-        return len(self._sizes)
-
-    def read(self, number: int, start: int, count: int) -> np.ndarray:
-        """Return bytes of a block; the rest of it is kept until the next call.
+    def read(self, place: int, out: np.ndarray) -> None:
+        """Fill memory; after the last byte the frame is closed.
 
         Args:
-            number: Of the block.
-            start: First byte in it.
-            count: How many.
+            place: The first byte to read.
+            out: Shape (n,), uint8, contiguous.
 
         Raises:
-            OSError: The frame or the table is damaged.
+            ZstdError: The frame is damaged.
             UserError: The file is truncated.
         """
-        if self._kept is not None and self._kept[0] == number:
-            block = self._kept[1]
-        else:
-            block = self.block(number)
-        stop = start + count
-        if stop > len(block):
-            raise OSError("a block is too short")
-        self._kept = (number, block) if stop < len(block) else None
-        return block[start:stop]
+        if self._stream is None or place < self._place:
+            self._open()
+        if place > self._place:
+            room = np.empty(min(place - self._place, BLOCK_BYTES), np.uint8)
+            while place > self._place:
+                self._fill(room[: place - self._place])
+        self._fill(out)
+        if self._place == self._size:
+            self._finish()
 
-    def block(self, number: int) -> np.ndarray:
-        """Return a whole block, shape (n,), uint8; see `read`."""
-        if number >= len(self) or self._places is None:
-            raise OSError("there are too few blocks")
-        frame = self._bytes(int(self._places[number]), int(self._places[number + 1]))
-        size = int(self._sizes[number])
-        return np.frombuffer(_CODEC.decompress(frame, decompressed_size=size), np.uint8)
+    def _open(self) -> None:
+        self._source, self._place = _Source(self._frame, self._size), 0
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+        self._stream = decompressor.stream_reader(self._source, read_size=_READ_BYTES)
 
-    def _read_table(self) -> None:
-        tail = self._bytes(max(0, self._size - _READ_BYTES), self._size)
-        count = int.from_bytes(tail[-_FOOT : 4 - _FOOT], "little")
-        length = _HEAD + _ENTRY * count + _FOOT
-        if length > self._size:
-            raise OSError("its table of blocks is damaged")
-        table = self._bytes(self._size - length, self._size)
-        entries = np.frombuffer(table[_HEAD:-_FOOT], "<u4").reshape(count, 2)
-        places = np.concatenate([[0], entries[:, 0].cumsum(dtype=np.int64)])
-        if (
-            (bytes(table[:_HEAD]), bytes(table[-_FOOT:])) != _ends(count)
-            or places[-1] + length != self._size
-            or entries[:, 1].max(initial=0) > BLOCK_BYTES
-        ):
-            raise OSError("its table of blocks is damaged")
-        self._places, self._sizes = places, entries[:, 1].copy()
+    def _fill(self, out: np.ndarray) -> None:
+        done = 0
+        while done < len(out):
+            count = self._stream.readinto(out.data[done:]) if self._stream is not None else 0
+            if not count:
+                raise ZstdError("a frame ends early")
+            done += count
+        self._place += done
 
-    def _bytes(self, begin: int, end: int) -> memoryview:
-        """Return some bytes, from memory if they were read with earlier ones."""
-        if begin < self._low or end > self._low + len(self._room):
-            room = bytearray(min(self._size, max(end, begin + _READ_BYTES)) - begin)
-            read_bytes(self._frame.path, self._frame.begin + begin, room, "a frame")
-            self._room, self._low = memoryview(room), begin
-        return self._room[begin - self._low : end - self._low]
+    def _finish(self) -> None:
+        """Check that the frame ends where its bytes end, and close it."""
+        more = self._stream.readinto(bytearray(1)) if self._stream is not None else 0
+        if more or self._source is None or not self._source.ended:
+            raise ZstdError("a frame does not end where it should")
+        self._source = self._stream = None
+
+
+class _Source:
+    """The bytes of a frame for the decompressor, which does not tell whether it reached the end.
+
+    So the headers of the frame's blocks are followed here (RFC 8878, 3.1.1).
+
+    Args:
+        frame: Where it is.
+        size: Bytes that it must hold.
+    """
+
+    def __init__(self, frame: Frame, size: int) -> None:
+        self._frame, self._holds = frame, size
+        self._size, self._place = frame.end - frame.begin, 0
+        self._next, self._tail = 0, 0
+        self._last = False
+        self._left = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the frame's last block was read, and nothing follows it."""
+        return self._last and self._next + self._tail == self._place == self._size
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; none after the last."""
+        room = bytearray(min(size, self._size - self._place))
+        if room:
+            begin = self._frame.begin + self._place
+            read_bytes(self._frame.path, begin, room, "a frame")
+            if not self._place:
+                self._begin(room)
+            self._place += len(room)
+            self._follow(room)
+        return bytes(room)
+
+    def _begin(self, start: bytearray) -> None:
+        head = bytes(start[:_LONGEST_HEADER])
+        said = zstandard.get_frame_parameters(head)
+        if said.content_size != self._holds:
+            raise ZstdError("a frame says that it holds other than the tensor's bytes")
+        self._next = zstandard.frame_header_size(head)
+        self._tail = _CHECKSUM_BYTES if said.has_checksum else 0
+
+    def _follow(self, room: bytearray) -> None:
+        """Go on to the first block header that is not within what was read."""
+        known = self._left + room
+        low = self._place - len(known)
+        while not self._last and self._next + _BLOCK_HEADER <= self._place:
+            at = self._next - low
+            header = int.from_bytes(known[at : at + _BLOCK_HEADER], "little")
+            self._last = bool(header & 1)
+            length = 1 if header >> 1 & 3 == _RLE else header >> 3
+            self._next += _BLOCK_HEADER + length
+        self._left = bytes(known[-_BLOCK_HEADER + 1 :])

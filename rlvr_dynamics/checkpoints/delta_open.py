@@ -13,7 +13,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.sealed import read_sealed_json
 
-FORMAT = 2
+FORMAT = 1
 
 
 def create_store(folder: Path, anchor_every: int, base: Path | None = None) -> DeltaStore:

@@ -22,7 +22,7 @@ from rlvr_dynamics.checkpoints.delta_files import (
     Version,
     damaged_version,
 )
-from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES
+from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES, OPEN_BYTES
 from rlvr_dynamics.checkpoints.delta_names import (
     BASE,
     version_name,
@@ -36,7 +36,7 @@ from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.sealed import hash_of_file
 
-_OPEN_FRAMES = 256  # of a thread; each holds at most 64 KB of compressed and a block of other bytes
+_OPEN_FRAMES = 256  # of a thread, for one tensor; each holds `OPEN_BYTES`
 
 
 class DeltaStore:
@@ -159,6 +159,10 @@ class DeltaStore:
     def read(self, step: int, file: str, begin: int, out: Any) -> None:
         """Fill memory with bytes of a step's weight file, within one tensor.
 
+        Going on where the last call of the same thread ended costs nothing; any other place is
+        reached by decompressing from the tensor's first byte, and so is the place where another
+        tensor was left.
+
         Args:
             step: Number of the version.
             file: Name of the weight file.
@@ -192,6 +196,8 @@ class DeltaStore:
         reader = readers.pop(key, None) or self.reader(name, out)
         beside = None if first is None else np.frombuffer(first, np.uint8)
         changed = reader.read(place, rows, beside)
+        for other in [other for other in readers if other[0] != name]:
+            del readers[other]
         if place + len(next(iter(rows.values()))) < size:
             readers[key] = reader
         while sum(len(each) for each in readers.values()) > max(_OPEN_FRAMES, len(reader)):
@@ -329,14 +335,24 @@ class DeltaStore:
         Raises:
             UserError: A link of a chain is missing.
         """
-        wanted, needed = list(steps), dict[int, Version]()
-        for step in wanted:
+        wanted = list(steps)
+        links = [self._link(version, name) for version in self._needed(wanted)]
+        _, entry = self.place_of(wanted[0], name)
+        return TensorReader(name, links, wanted, entry.end - entry.begin)
+
+    def reading_bytes(self, steps: Iterable[int]) -> int:
+        """Return the memory that reading a tensor at some versions together takes."""
+        return OPEN_BYTES * sum(version.base is not None for version in self._needed(steps))
+
+    def _needed(self, steps: Iterable[int]) -> list[Version]:
+        """Return some versions and those that they follow, ascending."""
+        needed: dict[int, Version] = {}
+        for step in steps:
             for version in reversed(self.chain(step)):
                 needed[version.step] = version
                 if version.step in self.dense:
                     break
-        links = [self._link(needed[step], name) for step in sorted(needed)]
-        return TensorReader(name, links, wanted)
+        return [needed[step] for step in sorted(needed)]
 
     def _link(self, version: Version, name: str) -> Link:
         folder = self.dense.get(version.step, version.folder)

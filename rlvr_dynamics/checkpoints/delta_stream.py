@@ -1,7 +1,8 @@
 """The bytes of one tensor at some versions of a delta store, read together.
 
 A version's bytes are those of the version that it follows XOR its own change. The changes of all
-versions are decompressed block by block, and nothing but a block is held.
+versions are decompressed side by side, a block at a time, so that each is read once and nothing but
+the block is held.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import xxhash
+from zstandard import ZstdError
 
 from rlvr_dynamics.checkpoints.delta_files import damaged_version
 from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES, Frame, FrameReader
@@ -40,15 +42,16 @@ class TensorReader:
         name: The tensor, for messages.
         links: The versions to read and all that they follow, each after the one it follows.
         wanted: Numbers of the versions to return.
+        size: Bytes of the tensor.
     """
 
-    def __init__(self, name: str, links: Sequence[Link], wanted: Iterable[int]) -> None:
+    def __init__(self, name: str, links: Sequence[Link], wanted: Iterable[int], size: int) -> None:
         """Read nothing yet."""
         self.name = name
         self._links = links
         wanted = frozenset(wanted)
         self._frames = {
-            link.step: FrameReader(link.frame) for link in links if link.frame is not None
+            link.step: FrameReader(link.frame, size) for link in links if link.frame is not None
         }
         self._scratch = {
             link.step: np.empty(BLOCK_BYTES, np.uint8) for link in links if link.step not in wanted
@@ -64,6 +67,8 @@ class TensorReader:
         self, place: int, out: Mapping[int, np.ndarray], first: np.ndarray | None = None
     ) -> np.ndarray | None:
         """Read the same bytes of every wanted version.
+
+        Going on where the last call ended costs nothing; see `FrameReader` for other places.
 
         Args:
             place: The first byte of the tensor to read.
@@ -81,10 +86,8 @@ class TensorReader:
         total = len(next(iter(out.values())))
         known = first is not None and self._one_chain
         changed = np.zeros(total if known else 0, np.uint8)
-        low = 0
-        while low < total:
-            number, start = divmod(place + low, BLOCK_BYTES)
-            here = slice(low, low + min(BLOCK_BYTES - start, total - low))
+        for low in range(0, total, BLOCK_BYTES):
+            here = slice(low, min(low + BLOCK_BYTES, total))
             count = here.stop - low
             rows: dict[int, np.ndarray] = {}
             for link in self._links:
@@ -97,36 +100,43 @@ class TensorReader:
                 elif link.frame is None:
                     row[:] = rows[link.base]
                 else:
-                    change = self._change(link, number, start, count)
-                    np.bitwise_xor(change, rows[link.base], out=row)
+                    self._read_change(link, place + low, row)
                     if known:
-                        np.bitwise_or(changed[here], change, out=changed[here])
-            low += count
+                        np.bitwise_or(changed[here], row, out=changed[here])
+                    np.bitwise_xor(row, rows[link.base], out=row)
         return changed if known else None
 
     def _read_stored(self, link: Link, place: int, row: np.ndarray) -> None:
         path, begin = link.stored or (Path(), 0)
         read_bytes(path, begin + place, row, f"tensor {self.name} of step {link.step}")
 
-    def _change(self, link: Link, number: int, start: int, count: int) -> np.ndarray:
+    def _read_change(self, link: Link, place: int, row: np.ndarray) -> None:
         try:
-            return self._frames[link.step].read(number, start, count)
-        except OSError as error:
+            self._frames[link.step].read(place, row)
+        except ZstdError as error:
             folder = link.frame.path.parent if link.frame is not None else Path()
             what = f"tensor {self.name} of step {link.step}: {error}"
             raise damaged_version(folder, what) from error
 
 
-def change_hash(name: str, frame: Frame) -> str:
+def change_hash(name: str, frame: Frame, size: int) -> str:
     """Return the XXH3 of a tensor's change.
+
+    Args:
+        name: The tensor.
+        frame: Its change.
+        size: Bytes of the tensor.
 
     Raises:
         UserError: It cannot be decompressed.
     """
-    found, reader = xxhash.xxh3_128(), FrameReader(frame)
+    found, reader = xxhash.xxh3_128(), FrameReader(frame, size)
+    block = np.empty(min(size, BLOCK_BYTES), np.uint8)
     try:
-        for number in range(len(reader)):
-            found.update(reader.block(number).data)
-    except OSError as error:
+        for place in range(0, size, BLOCK_BYTES):
+            part = block[: min(BLOCK_BYTES, size - place)]
+            reader.read(place, part)
+            found.update(part.data)
+    except ZstdError as error:
         raise damaged_version(frame.path.parent, f"tensor {name}: {error}") from error
     return found.hexdigest()

@@ -17,7 +17,7 @@ from rlvr_dynamics.checkpoints.delta_files import (
     manifest_of,
     read_version,
 )
-from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES, compressed
+from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES, Frame, compressor
 from rlvr_dynamics.checkpoints.delta_names import version_name
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.delta_stream import TensorReader, change_hash
@@ -60,10 +60,10 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Change:
-    """What changed in a tensor: frames and the bytes that each holds, or nothing."""
+    """What changed in a tensor: a frame in parts, or nothing."""
 
     name: str
-    blocks: tuple[tuple[bytes, int], ...] = ()
+    frame: tuple[bytes, ...] = ()
     proof: str = ""
     changed: int = 0
 
@@ -139,7 +139,7 @@ def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) ->
         place = places[name]
         if not place.size:
             return _Change(name)
-        with memory.hold(place.size):  # at most: if all bytes change, frames are as large
+        with memory.hold(place.size):  # at most: if all bytes change, the frame is as large
             same = place.hash == known[name].hash and base == newest
             reader = None if same else store.reader(name, {newest, base})
             found = _changes(name, place, reader, (newest, base))
@@ -152,17 +152,16 @@ def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) ->
         with ThreadPoolExecutor(max_workers=threads) as pool:
             changes = []
             for change in pool.map(compare, names):
-                if change.blocks:
-                    frames.add(change.name, change.blocks, places[change.name].hash or "")
-                changes.append(replace(change, blocks=()))
+                if change.frame:
+                    frames.add(change.name, change.frame, places[change.name].hash or "")
+                changes.append(replace(change, frame=()))
             elements = sum(place.entry.numel for place in places.values())
             frames.finish(step, base, sum(each.changed for each in changes), elements)
             write_sealed_json(target / MANIFEST, manifest)
             made = read_version(target, step)
             _copy_extras(folder, made, first)
-            written = made.frames
             proofs = {each.name: each.proof for each in changes if each.proof}
-            check = partial(_read_back, written)
+            check = partial(_read_back, made.frames, places)
             for name, found in zip(proofs, pool.map(check, proofs), strict=True):
                 if found != proofs[name]:
                     raise damaged_version(target, f"tensor {name} was not written as it was meant")
@@ -178,14 +177,14 @@ def _changes(
         name: The tensor.
         place: Where its new values are.
         reader: The old values; None if they are known to be the same.
-        versions: The version before, and the one that the frames are to follow.
+        versions: The version before, and the one that the frame is to follow.
 
     Returns:
         None if the new values are not those of the manifest.
     """
     digest, proof, changed, differs = xxhash.xxh3_128(), xxhash.xxh3_128(), 0, False
     newest, base = versions
-    blocks: list[tuple[bytes, int]] = []
+    frame, parts = compressor(place.size), list[bytes]()
     new = np.empty(min(place.size, BLOCK_BYTES), np.uint8)
     difference = np.empty_like(new)
     rows = {step: np.empty_like(new) for step in set(versions)}
@@ -204,12 +203,13 @@ def _changes(
             np.bitwise_xor(block, old[base], out=part)
         differs = differs or bool(part.any())
         proof.update(part.data)
-        blocks.append((compressed(part), len(part)))
+        parts.append(frame.compress(part.data))
     if place.hash is not None and digest.hexdigest() != place.hash:
         return None
     if not differs:
         return _Change(name, changed=changed)
-    return _Change(name, tuple(blocks), proof.hexdigest(), changed)
+    parts.append(frame.flush())
+    return _Change(name, tuple(parts), proof.hexdigest(), changed)
 
 
 def _nonzero(part: np.ndarray, item: int) -> int:
@@ -219,8 +219,8 @@ def _nonzero(part: np.ndarray, item: int) -> int:
     return int(np.count_nonzero(values))
 
 
-def _read_back(frames: Mapping[str, Any], name: str) -> str:
-    return change_hash(name, frames[name])
+def _read_back(frames: Mapping[str, Frame], places: Mapping[str, _Place], name: str) -> str:
+    return change_hash(name, frames[name], places[name].size)
 
 
 def _copy_extras(folder: Path, version: Version, first: Version) -> None:

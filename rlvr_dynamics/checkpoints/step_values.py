@@ -1,13 +1,14 @@
 """The values of a base and its steps, read tensor by tensor and verified while reading."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
-from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry, Versions
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
 from rlvr_dynamics.dynamics import ActiveColumns, beside_rounded
@@ -154,6 +155,15 @@ class StepValues:
                 found[step] = shard, entry
         places = {(id(shard.store), shard.path.name, entry) for shard, entry in found.values()}
         return found if len(places) == 1 else {}
+
+    def reading_bytes(self, steps: Iterable[int]) -> int:
+        """Return the memory that reading a tensor at some steps takes beside its values."""
+        stores: dict[int, tuple[Versions, list[int]]] = {}
+        for step in steps:
+            for shard in islice(self._layouts[step].shards.values(), 1):
+                if shard.store is not None:
+                    stores.setdefault(id(shard.store), (shard.store, []))[1].append(shard.step)
+        return sum(store.reading_bytes(versions) for store, versions in stores.values())
 
     def _as_read(self, step: int, name: str, start: int, values: Tensor) -> Tensor:
         if self.round_to is None or step == 0:

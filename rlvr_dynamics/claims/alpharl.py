@@ -140,7 +140,7 @@ def _keeps(form: _Form) -> Claim:
         f"{ALPHARL}, headline result and table 1",
         f"ratio accuracy({form.method}) / accuracy(full), in domain; controls: the checkpoint it "
         "starts from, and the rank-1 part of its update, rescaled; null: the higher of them",
-        Threshold(">", 0.96),
+        Threshold(">", 0.96, about="share of the accuracy"),
         needs=_prediction_needed(form, 0.4),
         measure=accuracies(form.method, "real", contrast=RATIO, control=CONTROLS),
         windows=(0.4,),
@@ -159,7 +159,7 @@ CLAIMS = [
         "model's accuracy.",
         f"{ALPHARL}, introduction and section 2.2",
         "ratio accuracy(rank-1) / accuracy(full); control: a random update of the same norm",
-        Threshold(">", 0.99),
+        Threshold(">", 0.99, about="share of the accuracy"),
         needs=RANK1_NEEDED,
         measure=_rank1_ratio,
         printed=_text("rank1_recovery_mean_pct", "introduction", 0.01),
@@ -173,7 +173,7 @@ CLAIMS = [
         "gains of RL.",
         f"{ALPHARL}, abstract (over 99 % of performance gains)",
         "(accuracy(rank-1) − base) / (full − base); control: a random update of the same norm",
-        Threshold(">", 0.99),
+        Threshold(">", 0.99, about="share of the gain"),
         needs=RANK1_NEEDED,
         measure=accuracies(
             "rank1_recovery", "real", "base", contrast=GAIN, control="random_update"
@@ -188,7 +188,7 @@ CLAIMS = [
         "fully trained model's accuracy.",
         f"{ALPHARL}, figures 1 and 3a, table 8",
         "ratio accuracy(rank 1 %) / accuracy(full); control: a random update of the same norm",
-        Threshold(">", 0.99),
+        Threshold(">", 0.99, about="share of the accuracy"),
         needs="needs samples of the rank-1 % recovery of the final checkpoint",
         measure=accuracies("recovery_1_percent", "real", contrast=RATIO, control="random_update"),
         printed=_table8("rank1pct", "dapo"),
@@ -217,7 +217,7 @@ CLAIMS = [
         f"{ALPHARL}, introduction; the paper does not define the error",
         "1 − |accuracy(AlphaRL at 40 %) / accuracy(full) − 1|; controls: the checkpoint it starts "
         "from, and the rank-1 part of its update, rescaled; null: the higher of them",
-        Threshold(">", 0.95),
+        Threshold(">", 0.95, about="1 − error"),
         needs=_prediction_needed(TEXT, 0.4),
         measure=accuracies("alpharl", "real", contrast=CLOSENESS, control=CONTROLS),
         windows=(0.4,),
@@ -270,7 +270,7 @@ CLAIMS = [
         "does not recover 99 % of the accuracy.",
         f"{ALPHARL}, table 8 and figure 3a",
         "1 − accuracy(rank-1) / accuracy(full), runs of the contrast methods only",
-        Threshold(">", 0.01),
+        Threshold(">", 0.01, about="share of the accuracy lost"),
         needs="needs a run on a published pair of a contrast method",
         measure=_not_recovered,
         printed=Quoted(1 - _table8("rank1", "dpo").value, "table 8, DPO, the highest of four"),

@@ -202,7 +202,9 @@ CLAIMS = [
         "mean over matrices of the in-sample R² of accuracy on one partial-least-squares component "
         "of u1, corrected for the noise of the accuracies; null, likewise: the higher of permuted "
         "accuracies (their 97.5 % quantiles) and random walks with that noise (their means)",
-        Threshold(">", LINEAR, also="above both nulls' 97.5 % quantiles in most matrices"),
+        Threshold(
+            ">", LINEAR, about="R²", also="above both nulls' 97.5 % quantiles in most matrices"
+        ),
         needs=LEFT_VECTORS_NEEDED,
         measure=_left_vectors,
         printed=quote("introduction", paper="alpharl", table="text", metric="pls_r2_mean"),
@@ -218,7 +220,9 @@ CLAIMS = [
         "mean over matrices of the partial R² of u1 given the step number; null: the higher of "
         "permuted residuals (their 97.5 % quantiles) and random walks with the noise of the "
         "accuracies (their means)",
-        Threshold(">", 0, also="above both nulls' 97.5 % quantiles in most matrices"),
+        Threshold(
+            ">", 0, about="partial R²", also="above both nulls' 97.5 % quantiles in most matrices"
+        ),
         needs=LEFT_VECTORS_NEEDED,
         measure=_beyond_the_step,
         control_counts=True,
@@ -230,7 +234,7 @@ CLAIMS = [
         "The leading left vector predicts the accuracy of a checkpoint that the fit has not seen.",
         f"ours; the stricter reading of {ALPHARL}",
         "mean over matrices of the leave-one-out R² of the same regression, corrected likewise",
-        Threshold(">", LINEAR),
+        Threshold(">", LINEAR, about="R²"),
         needs=LEFT_VECTORS_NEEDED,
         measure=_left_out,
         control_counts=True,
@@ -242,7 +246,7 @@ CLAIMS = [
         "The MLP's matrices follow accuracy more linearly than those of attention.",
         f"{ALPHARL}, figure 15",
         "mean R² (partial least squares) over MLP matrices − mean over attention matrices",
-        Threshold(">", 0),
+        Threshold(">", 0, about="difference of R²"),
         needs=LEFT_VECTORS_NEEDED,
         measure=_mlp_above_attention,
         control_counts=True,

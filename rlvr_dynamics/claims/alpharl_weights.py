@@ -77,7 +77,7 @@ def _norm_share(id: str, rank: str, metric: str) -> Claim:
         "mean over matrices of ‖ΔW_k‖ / ‖ΔW‖, not rescaled, at the final step, over the same of "
         "Gaussian matrices of the same shape; most matrices must lie above the 97.5 % quantile of "
         "theirs",
-        Threshold(">", CLEARLY_ABOVE),
+        Threshold(">", CLEARLY_ABOVE, about="times chance"),
         needs="needs the measure stage, and a training of every weight",
         fits=by_rl_of_every_weight,
         measure=over_tensors(rows, "times", null=1.0, high="times_null_high", facts=_shapes),
@@ -110,7 +110,7 @@ CLAIMS = [
         f"{ALPHARL}, table 7",
         "5.9 − mean over matrices of σ₁/‖ΔW‖ over that of Gaussian matrices of the same shape "
         "(5.9: the paper's DAPO run), runs of the contrast methods only",
-        Threshold(">", 0),
+        Threshold(">", 0, about="difference of such ratios"),
         needs="needs a run on a published pair of a contrast method",
         measure=over_tensors(
             _first_shares,

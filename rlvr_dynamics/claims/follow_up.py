@@ -154,7 +154,7 @@ CLAIMS = [
         "arXiv 2505.11711",
         "share of all weights that differ from the base's by at most 1e-5 in bfloat16; between "
         "the quartiles over tensors lies half of the weights",
-        Threshold(">", 0.7),
+        Threshold(">", 0.7, about="share of the weights left alone"),
         needs="needs the measure stage",
         measure=_kept_weights,
         bounds=SHARE,
@@ -165,7 +165,7 @@ CLAIMS = [
         "The update has nearly full rank.",
         "arXiv 2505.11711; the bar is ours",
         "mean over matrices of the numerical rank of ΔW / min(m, n) at the final step",
-        Threshold(">", 0.9),
+        Threshold(">", 0.9, about="share of the full rank"),
         needs="needs the measure stage",
         measure=over_tensors(_used_rank, "used"),
         bounds=SHARE,
@@ -178,7 +178,7 @@ CLAIMS = [
         "arXiv 2511.08567",
         "mean over matrices of (cosine between random subspaces − largest principal cosine of "
         "update and base), left and right averaged",
-        Threshold(">", 0),
+        Threshold(">", 0, about="difference of cosines"),
         needs="needs the measure stage",
         measure=over_tensors(_away_from_principal, "away"),
     ),
@@ -242,7 +242,7 @@ CLAIMS = [
         "last observed checkpoint.",
         "an independent study of short horizons on Qwen2.5-1.5B (comm-eff)",
         "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
-        Threshold(">", 0),
+        Threshold(">", 0, about="skill"),
         needs="needs a forecast by momentum of the final step from 15 or 20 %",
         measure=over_tensors(forecast("momentum"), "skill", statistic=np.median, unit="tensors"),
         windows=PAPER_WINDOWS,
@@ -256,7 +256,7 @@ CLAIMS = [
         "is the R² above which it calls a weight linear",
         "median R² of log p against the step, over tokens of the base's greedy answers with "
         "|change| > 0.2; null: noise, selected in the same way",
-        Threshold(">", 0.7),
+        Threshold(">", 0.7, about="R²"),
         needs=LACKING,
         measure=_token_lines,
         printed=quote(
@@ -278,7 +278,7 @@ CLAIMS = [
         "arXiv 2604.11446 (LoRA; fitted to 10 of 15 checkpoints, judged on the last 5)",
         "share of tensors with a held-out R² below 0: c₁ against the step, fitted to the first "
         "half of all checkpoints, judged on the second",
-        Threshold(">", 0.5),
+        Threshold(">", 0.5, about="share of the tensors"),
         needs="needs the measure stage",
         measure=over_tensors(_worse_than_the_mean, "below", unit="tensors", facts=_with_walks),
         bounds=SHARE,

@@ -60,7 +60,7 @@ def _forecasts(id: str, window: str, windows: tuple[float, ...], method: str = "
         "than the last observed checkpoint.",
         f"ours, of {RELEX}",
         "median over tensors of skill = 1 − SSE(forecast) / SSE(hold the last checkpoint)",
-        Threshold(">", 0),
+        Threshold(">", 0, about="skill"),
         needs=f"needs a forecast of the final step by {NAMES[method]}, whose real checkpoint "
         "exists",
         measure=over_tensors(
@@ -87,7 +87,7 @@ def _points_nearer(
         f"ours, of {RELEX}, appendix B (cosine 0.72 early, falling to 0.35)",
         "median over tensors of cosine(predicted, true) − cosine(last observed, true), updates "
         "from the base, at the final step",
-        Threshold(">", 0),
+        Threshold(">", 0, about="difference of cosines"),
         needs=f"needs the measure stage, and a forecast of the final step by {NAMES[method]}",
         measure=over_tensors(
             _nearer(method), "nearer", null=0.0, statistic=np.median, unit="tensors", facts=_cosines
@@ -109,7 +109,7 @@ CLAIMS = [
         f"RELEX's predicted final update ({EARLY}) keeps a cosine above 0.35 with the true one.",
         f"{RELEX}, appendix B (0.72 early, falling to 0.35)",
         "median over tensors of cos(predicted update, true update) at the final step",
-        Threshold(">", 0.35),
+        Threshold(">", 0.35, about="cosine"),
         needs=FORECAST_NEEDED,
         measure=over_tensors(forecast("relex"), "cosine", statistic=np.median, unit="tensors"),
         windows=PAPER_WINDOWS,
@@ -122,7 +122,7 @@ CLAIMS = [
         f"RELEX overshoots: its predicted final update ({EARLY}) is longer than the true one.",
         f"{RELEX}, appendix B (ratio 1.26 early, rising to 2.70)",
         "median over tensors of ‖predicted update‖ / ‖true update‖ at the final step",
-        Threshold(">", 1),
+        Threshold(">", 1, about="ratio of norms"),
         needs=FORECAST_NEEDED,
         measure=over_tensors(
             forecast("relex"), "magnitude_ratio", statistic=np.median, unit="tensors"
@@ -137,7 +137,7 @@ CLAIMS = [
         "whole trajectory.",
         f"{RELEX}, appendix B (0.50 early, rising to 0.91)",
         "median over tensors of cos(true update, projection) at the final step; in sample",
-        Threshold(">", 0.9),
+        Threshold(">", 0.9, about="cosine"),
         needs="needs the measure stage",
         measure=over_tensors(
             table("oracle", last=True, rank=1), "cosine", statistic=np.median, unit="tensors"

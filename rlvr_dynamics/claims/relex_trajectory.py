@@ -150,7 +150,7 @@ def _line(id: str, words: str, source: str, score: str, clock: str, paper: str =
         source,
         f"share of tensors with {held} R² > 0.98{against}; null: the higher of the same shares of "
         "the means of random walks and of the optimizer's noise, with the same step norms",
-        Threshold(">", 0.5),
+        Threshold(">", 0.5, about="share of the tensors"),
         needs="needs the measure stage"
         if clock == "step"
         else "needs the measure stage on even steps from the base on, without repeats",
@@ -170,7 +170,12 @@ CLAIMS = [
         f"{RELEX}, rank analysis (81.4 % inside the leading five components)",
         "mean over tensors of component 1's explained variance; null: the higher of random walks "
         "and of the optimizer's noise, with the same step norms",
-        Threshold("≥", 0.814, also="above every null's 97.5 % quantile in most tensors"),
+        Threshold(
+            "≥",
+            0.814,
+            about="share of the variance",
+            also="above every null's 97.5 % quantile in most tensors",
+        ),
         needs="needs the measure stage",
         measure=_first_component,
         control_counts=True,
@@ -183,7 +188,7 @@ CLAIMS = [
         f"{RELEX}, rank analysis",
         "mean over tensors of σ₁² / (σ₁² + ... + σ₅²); null: the higher of random walks and of the "
         "optimizer's noise, component 1 beside all components, a lower bound",
-        Threshold("≥", 0.814),
+        Threshold("≥", 0.814, about="share of the variance"),
         needs="needs the measure stage",
         measure=over_tensors(
             _of_five,

@@ -79,7 +79,7 @@ def _claim(
         "arXiv 2601.04537" if papers else "ours, of arXiv 2601.04537",
         f"{statistic}; null: the higher of the same of independent steps and of the optimizer's "
         "noise, with the weights' own step lengths and selected in the same way",
-        Threshold(">", LINEAR_R2),
+        Threshold(">", LINEAR_R2, about="R²" if score == "r2" else "share of the weights"),
         needs="needs measure/weight_lines.parquet, which the measure stage writes",
         measure=partial(_measured, selection=selection, score=score),
         lacks=_nothing_moved if papers else lambda _results: "",

@@ -23,6 +23,7 @@ from rlvr_dynamics.extrapolation.one_tensor import KnownGram, OneTensor, Pass, P
 from rlvr_dynamics.extrapolation.rule import KnownUpdates
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
+    finished,
     made_before,
     prediction_folder,
     remarks_of,
@@ -150,7 +151,7 @@ def _predictions(planned: Planned) -> list[Prediction]:
     job = planned.job
     foresees = job.method.uses_future(job.settings)
     return [
-        Prediction(
+        finished(
             method=job.label,
             observe=job.observe,
             step=target,

@@ -11,6 +11,7 @@ from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.on_clock import tensors_on_step
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
+from rlvr_dynamics.flow.cards import write_cards
 from rlvr_dynamics.flow.outside import donor_of, donors, foreign_companions, given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
@@ -100,6 +101,7 @@ def extrapolate(run: Run, folder: Path) -> None:
     write_parquet(folder / "forecast.parquet", forecast)
     write_parquet(folder / "index.parquet", index)
     _remove_others(folder, index)
+    write_cards(run, index)
 
 
 def _add_clocks(

@@ -27,7 +27,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 STAGE = Stage(
     name="report",
-    version=2,
+    version=3,
     needs=("prepare", "train", "measure", "extrapolate", "score", "behaviour"),
     required=(),
     packages=("matplotlib", "pandas"),

@@ -1,9 +1,20 @@
-"""The result of a run in plain sentences, made from its numbers."""
+"""The answer of a page: one sentence, made by rule from the verdicts of its ledger.
+
+The same rules serve a run, a study and checkpoints that were trained elsewhere. A clause stands
+only where its claim was measured; `inconclusive` is said as such. Numbers stay in the rest of the
+page.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from rlvr_dynamics.claims.in_words import claims_in_words
+from rlvr_dynamics.claims import acceleration
+from rlvr_dynamics.claims.in_words import IN_WORDS
 from rlvr_dynamics.claims.judge import (
+    CONTROL_PASSES,
+    DEPENDS,
     FAILS,
     HOLDS,
     INCONCLUSIVE,
@@ -12,156 +23,235 @@ from rlvr_dynamics.claims.judge import (
     NOT_MEASURED,
     NULL_PASSES,
 )
-from rlvr_dynamics.claims.ledger import CLAIMS
-from rlvr_dynamics.results.formatting import general, is_missing, number, percent
-from rlvr_dynamics.results.frames import equal, known, last_step, median
-from rlvr_dynamics.results.rounding import rounding_in_words
-from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.results.scores import paired_accuracy
-from rlvr_dynamics.schema.model_id import ModelId
+from rlvr_dynamics.claims.ledger import BY_ID, MEASURED_HERE
+from rlvr_dynamics.reporting.outcome import Outcome
 
-NAMES = {
-    "grpo": "GRPO",
-    "ppo": "PPO",
-    "dr_grpo": "Dr.GRPO",
-    "rloo": "RLOO",
-    "dapo": "DAPO",
-    "gspo": "GSPO",
-    "reinforce_pp": "REINFORCE++",
-}
-EARLY = next(claim for claim in CLAIMS if claim.id == "B3")
-READING = {
-    HOLDS: "so by this measure the window suffices",
-    FAILS: "so the window does not suffice",
-    INCONCLUSIVE: "which does not settle whether the window suffices",
-}
+MOST_CLAUSES = 3
+LINE = "a straight line through two checkpoints"
+RATES = "as many real steps at a higher learning rate"
+ACCURACY_FIGURES = ("regime_map", "method_accuracy", "reward_and_accuracy")
+WEIGHT_FIGURES = ("regime_map", "null_bands", "coefficients")
+GAIN_FIGURES = ("reward_and_accuracy", "regime_map")
+JUMP_FIGURES = ("acceleration", "reward_and_accuracy")
 
 
-def title(results: Results) -> str:
-    """Return `model x algorithm`, as far as the configuration names them."""
-    model, source = results.config.model.name or "unnamed model", results.config.source
-    if source.checkpoints:
-        return f"Checkpoints of {source.checkpoints}"
-    if source.published:
-        return f"Published checkpoints of {source.published.repo} ({model})"
-    algorithm = results.config.algorithm.name or "unnamed algorithm"
-    return f"{model} × {NAMES.get(algorithm, algorithm)}"
+@dataclass(frozen=True)
+class Answer:
+    """The first thing that a page says.
+
+    Attributes:
+        sentence: One sentence.
+        figures: Names of the figures that show it, the best first.
+    """
+
+    sentence: str
+    figures: tuple[str, ...] = ()
 
 
-def answer(results: Results, claims: pd.DataFrame) -> list[str]:
-    """Return one paragraph as a list of sentences, each only if its numbers exist."""
+@dataclass(frozen=True)
+class _Clause:
+    words: str
+    figures: tuple[str, ...]
+
+
+Ledger = Callable[[str], Outcome]
+
+
+def answer(claims: pd.DataFrame, lacking: Sequence[str] = ()) -> Answer:
+    """Compose the sentence.
+
+    Args:
+        claims: The result of `ledger_of_run` or `build_ledger`.
+        lacking: Stages that have not run; named where nothing was measured.
+    """
     rows = {str(row["id"]): row for row in claims.to_dict("records")}
-    sentences = [
-        _learning(results, rows["P0"]),
-        _relex(results, rows["B3"]),
-        _rank1(rows["A1b"]),
-        _linearity(rows["B2"], rows["B2h"]),
-        *claims_in_words(claims),
-        _regime(results),
-        rounding_in_words(results),
-        _repeats(results),
-        "One run with one seed: nothing here speaks for other seeds, models or learning rates.",
+
+    def of(id: str) -> Outcome:
+        return Outcome(rows.get(id))
+
+    measured = [
+        row
+        for row in rows.values()
+        if row["kind"] == MEASURED_HERE and row["verdict"] != NOT_MEASURED
     ]
-    return [sentence for sentence in sentences if sentence]
+    chosen = [*_accuracy(of), *_jumps(of), *_weights(of)] or [
+        _Clause(f"“{row['claim'].rstrip('.')}” {IN_WORDS[row['verdict']][0]}", ACCURACY_FIGURES)
+        for row in measured[:2]
+    ]
+    if not chosen:
+        why = f": {', '.join(lacking)} {_have(lacking)} not run" if lacking else ""
+        return Answer(f"Nothing that the papers claim has been measured here yet{why}.")
+    chosen = chosen[:MOST_CLAUSES]
+    first, *others = [clause.words for clause in chosen]
+    first = f"W{first[1:]} here" if first.startswith("whether") else f"Here {first}"
+    joined = "; ".join(others[:1]) + (f", and {others[1]}" if others[1:] else "")
+    return Answer(f"{first}{'; ' if joined else ''}{joined}.", chosen[0].figures)
 
 
-def _learning(results: Results, row: dict) -> str:
-    final = results.final_step
-    paired = None
-    if final is not None:
-        models = [ModelId.checkpoint(final), ModelId.base()]
-        paired = paired_accuracy(results, models, results.benchmarks("in_domain"))
-    if paired is None:
-        return "Whether RL lifted the accuracy was not measured."
-    span = f"{percent(paired.means[1])} to {percent(paired.means[0])} in domain over {final} steps"
-    n = f"{paired.questions} questions, {paired.protocol} answers"
-    if row["verdict"] == HOLDS:
-        return f"RL lifted accuracy from {span} ({n})."
-    if row["verdict"] == FAILS:
-        return f"RL did not lift accuracy: {span} ({n})."
-    if row["verdict"] == NOT_MEASURED:  # another kind of training
-        return f"Training moved accuracy from {span} ({n})."
-    return f"RL moved accuracy from {span} ({n}), which is not distinguishable from no change."
+def _have(stages: Sequence[str]) -> str:
+    return "has" if len(stages) == 1 else "have"
 
 
-def _relex(results: Results, row: dict) -> str:
-    found, final = EARLY.of(results), results.final_step
-    judged = row["verdict"] != NOT_MEASURED  # a run of another kind of training is not
-    if not judged or found is None or found.observe is None or final is None:
-        return "Whether the first 15 to 20 % of the steps predict the rest was not measured."
-    observe = found.observe
-    benchmarks = results.benchmarks("in_domain")
-    models = [ModelId("relex", observe, final), ModelId.checkpoint(final)]
-    paired = paired_accuracy(results, models, benchmarks)
-    held = paired_accuracy(results, [ModelId.checkpoint(observe)], benchmarks)
-    if paired is None:
-        return ""
-    stop = f"; stopping at step {observe} gives {percent(held.means[0])}" if held else ""
-    reason = READING[row["verdict"]]
-    if NULL_PASSES in str(row["note"]):
-        reason = "but the last observed checkpoint itself comes as close, so it proves nothing"
-    elif NO_GAIN in str(row["note"]):
-        reason = "but RL showed no gain to be predicted"
-    elif NOT_LEVEL in str(row["note"]):
-        reason = "but training had not levelled off, so this is no fully trained model"
-    return (
-        f"RELEX, which saw only the first {observe} of {final} steps "
-        f"({100 * observe / final:.0f} %), predicts a final model that scores "
-        f"{percent(paired.means[0])}: {number(row['ours'], 1, signed=True)} points from the real "
-        f"one (95 % interval {number(row['ci_low'], 1, signed=True)} to "
-        f"{number(row['ci_high'], 1, signed=True)}{stop}), {reason}."
+def _accuracy(of: Ledger) -> Iterator[_Clause]:
+    """Yield what accuracies say: predictions first, then the rank-1 update."""
+    lifted = of("P0").verdict
+    about = [of(id).verdict for id in ("B3", "F4", "A3", "A1b")]
+    if NO_GAIN in about or not {*about} - {NOT_MEASURED}:
+        words = {
+            HOLDS: "RL lifted the accuracy",
+            FAILS: "RL did not lift the accuracy, so there is no gain to predict",
+            DEPENDS: f"RL lifted the accuracy {of('P0').where}",
+            CONTROL_PASSES: "the accuracy rose, but so it did in runs without a signal",
+            INCONCLUSIVE: "whether RL lifted the accuracy is inconclusive",
+            NOT_MEASURED: NO_GAIN if NO_GAIN in about else "",
+        }.get(lifted)
+        if words:
+            yield _Clause(words, GAIN_FIGURES)
+    relex, line = of("B3"), of("F4")
+    who = f"RELEX from {relex.window}"
+    same = relex.verdict == line.verdict
+    if same and relex.verdict == INCONCLUSIVE:
+        yield _reach(f"{who} or {LINE}", relex)
+        relex = line = Outcome(None)
+    if relex.says:
+        yield _reach(who, relex)
+    if line.says:
+        yield _beside(line, relex)
+    yield from _of_each(
+        of("B3r"),
+        {
+            HOLDS: f"RELEX is more accurate than {RATES}",
+            FAILS: f"{RATES} get at least as far",
+            DEPENDS: f"RELEX is more accurate than {RATES} {of('B3r').where}",
+            INCONCLUSIVE: f"whether {RATES} get further is inconclusive",
+        },
+        ACCURACY_FIGURES,
+    )
+    if not relex.says:
+        alpharl = of("A3")
+        yield from _of_each(
+            alpharl, _kept("AlphaRL from 40 % of the steps", "96 % of the accuracy", alpharl)
+        )
+    rank1 = of("A1b")
+    yield from _of_each(rank1, _kept("the rank-1 part of the update", "99 % of the gain", rank1))
+
+
+def _reach(who: str, row: Outcome) -> _Clause:
+    words = {
+        HOLDS: f"{who} reaches the trained accuracy",
+        FAILS: f"{who} does not reach the trained accuracy",
+        DEPENDS: f"{who} reaches the trained accuracy {row.where}",
+        NULL_PASSES: f"{who} reaches the trained accuracy, but so does the checkpoint it stops at",
+        NOT_LEVEL: f"{who} comes as far as the last checkpoint, but training had not levelled off",
+        INCONCLUSIVE: f"whether {who} reaches the trained accuracy is inconclusive",
+    }
+    return _Clause(words.get(row.verdict, words[INCONCLUSIVE]), ACCURACY_FIGURES)
+
+
+def _beside(line: Outcome, relex: Outcome) -> _Clause:
+    """Say what becomes of the line, in few words where the clause before is about RELEX."""
+    short = {
+        (HOLDS, HOLDS): f"so does {LINE}",
+        (FAILS, FAILS): f"neither does {LINE}",
+        (HOLDS, FAILS): f"{LINE} does not",
+        (FAILS, HOLDS): f"{LINE} does",
+        (NOT_LEVEL, NOT_LEVEL): f"so does {LINE}",
+    }
+    words = short.get((relex.verdict, line.verdict))
+    if relex.verdict == line.verdict == DEPENDS and relex.where == line.where:
+        words = f"so does {LINE}"
+    return _Clause(words, ACCURACY_FIGURES) if words else _reach(LINE, line)
+
+
+def _kept(who: str, what: str, row: Outcome) -> dict[str, str]:
+    return {
+        HOLDS: f"{who} keeps {what}",
+        FAILS: f"{who} does not keep {what}",
+        DEPENDS: f"{who} keeps {what} {row.where}",
+        NULL_PASSES: f"{who} keeps {what}, but so does its control",
+        NOT_LEVEL: f"{who} keeps {what}, but training had not levelled off",
+        INCONCLUSIVE: f"whether {who} keeps {what} is inconclusive",
+    }
+
+
+def _of_each(
+    row: Outcome, words: dict[str, str], figures: tuple[str, ...] = ACCURACY_FIGURES
+) -> Iterator[_Clause]:
+    if row.says:
+        yield _Clause(words.get(row.verdict, words[INCONCLUSIVE]), figures)
+
+
+def _jumps(of: Ledger) -> Iterator[_Clause]:
+    """Yield whether jumps of the weights save what their papers say, and what the gate costs."""
+    papers = [claim.id for claim in acceleration.CLAIMS if claim.paper != "ours"]
+    found = [(id, of(id).verdict) for id in papers if of(id).verdict != NOT_MEASURED]
+    holding = [id for id, outcome in found if outcome == HOLDS]
+    failing = [id for id, outcome in found if outcome == FAILS]
+    if found:
+        counts = {
+            len(holding): "every jump of the weights saves as much training as its paper says",
+            len(failing): "no jump of the weights saves as much training as its paper says",
+        }
+        mixed = "some jumps of the weights save as much training as their papers say, others not"
+        open_ = "whether jumps of the weights save as much training as their papers say is "
+        words = counts.get(len(found)) or (mixed if holding else f"{open_}{INCONCLUSIVE}")
+        yield _Clause(words, JUMP_FIGURES)
+    gated = of("O2")
+    yield from _of_each(
+        gated,
+        {
+            HOLDS: "jumping behind the gate costs no accuracy",
+            FAILS: "jumping behind the gate costs accuracy",
+            INCONCLUSIVE: "whether jumping behind the gate costs accuracy is inconclusive",
+        },
+        JUMP_FIGURES,
     )
 
 
-def _rank1(row: dict) -> str:
-    if row["verdict"] == NOT_MEASURED:
-        return "How much of the gain a rank-1 update keeps was not measured."
-    if NO_GAIN in str(row["note"]) or is_missing(row["ci_low"]):
-        return "There is no established gain of which a rank-1 update could keep a part."
-    control = f"; a random update of the same norm, {percent(row['null'], 0)}"
-    return (
-        f"The rank-1 part of the final update, rescaled to its norm, recovers "
-        f"{percent(row['ours'], 0)} of the gain (95 % interval {percent(row['ci_low'], 0)} to "
-        f"{percent(row['ci_high'], 0)}{control if not is_missing(row['null']) else ''})."
+def _weights(of: Ledger) -> Iterator[_Clause]:
+    """Yield what the weights alone say."""
+    nearer = of("B6")
+    who = "RELEX" if of("B3").says else f"RELEX from {nearer.window}"
+    than = "the last weights than the checkpoint it stops at"
+    yield from _of_each(
+        nearer,
+        {
+            HOLDS: f"{who} is closer to {than}",
+            FAILS: f"{who} is no closer to {than}",
+            DEPENDS: f"{who} is closer to {than} {nearer.where}",
+            INCONCLUSIVE: f"whether {who} is closer to {than} is inconclusive",
+        },
+        WEIGHT_FIGURES,
     )
-
-
-def _linearity(row: dict, held_out: dict) -> str:
-    if row["verdict"] == NOT_MEASURED:
-        return ""
-    sentence = (
-        f"The leading coefficient follows a straight line (R² > 0.98) in "
-        f"{percent(row['ours'], 0)} of {int(row['n'])} tensors, and a null with the same step "
-        f"norms (random walks or the optimizer's noise) does in {percent(row['null'], 0)}"
+    one = of("B1")
+    most = "one direction carries most of the path of the weights"
+    # It fails in two ways: too small a share, or no more than noise has.
+    enough = one.fields is not None and BY_ID["B1"].threshold.met(one.fields["ours"])
+    yield from _of_each(
+        one,
+        {
+            HOLDS: f"{most}, more than noise gives it",
+            FAILS: f"{most}, but no more than noise gives it"
+            if enough
+            else "one direction carries less of the path of the weights than the paper says",
+            DEPENDS: f"{most} {one.where}",
+            CONTROL_PASSES: f"{most}, but so it does without a signal",
+            INCONCLUSIVE: f"whether {most} is inconclusive",
+        },
+        WEIGHT_FIGURES,
     )
-    if held_out["verdict"] == NOT_MEASURED:
-        return f"{sentence}."
-    return (
-        f"{sentence}; a line through the first half of the steps predicts the second half that "
-        f"well in {percent(held_out['ours'], 0)}."
-    )
-
-
-def _regime(results: Results) -> str:
-    parts = []
-    rate = results.config.algorithm.learning_rate
-    if rate is not None and not results.config.source.checkpoints:
-        parts.append(f"learning rate {general(rate)}")
-    norms = results.tables["norms"]
-    if norms is not None:
-        step = last_step(norms)
-        moved = percent(median(equal(norms, step=step), "relative_update"), 2)
-        parts.append(f"by step {step} the median tensor has moved by {moved} of its own norm")
-    return f"The regime: {'; '.join(parts)}." if parts else ""
-
-
-def _repeats(results: Results) -> str:
-    """Warn if checkpoints are copies of earlier ones: their steps are not training."""
-    table = results.tables["checkpoints"]
-    copies = 0 if table is None else len(known(table, "repeats"))
-    if not copies or table is None:
-        return ""
-    return (
-        f"{copies} of {len(table)} checkpoints repeat the weights of an earlier one, so their "
-        "steps say nothing about training."
+    ahead = of("B2h")
+    path = "that path" if one.says else "the path of the weights"
+    line = f"a line through the first half of {path}"
+    yield from _of_each(
+        ahead,
+        {
+            HOLDS: f"{line} predicts the second",
+            FAILS: f"{line} does not predict the second",
+            DEPENDS: f"{line} predicts the second {ahead.where}",
+            NULL_PASSES: f"{line} predicts the second, but so it does for noise",
+            CONTROL_PASSES: f"{line} predicts the second, but so it does without a signal",
+            INCONCLUSIVE: f"whether {line} predicts the second is inconclusive",
+        },
+        WEIGHT_FIGURES,
     )

@@ -25,7 +25,7 @@ def run_figure(
     title: str,
     look_at: str,
     needs: tuple[str, ...],
-    draw: Callable[[Results], Figure | None],
+    draw: Callable[[Results], Figure | str | None],
     facts: Callable[[Results], str],
 ) -> Artefact:
     """Describe a figure of a run's report.
@@ -35,12 +35,15 @@ def run_figure(
         title: Heading on the page.
         look_at: What a reader should look at.
         needs: Tables (names of `schema.tables.TABLES`) that it draws.
-        draw: Draws the figure; returns None if the tables hold nothing to draw.
+        draw: Draws the figure; returns None if the tables hold nothing to draw, or words where it
+            would say nothing.
         facts: Returns what n is, for the caption.
     """
 
     def make(results: Results) -> Drawing:
         drawn, sources = draw(results), ", ".join(TABLES[name].file for name in needs)
+        if isinstance(drawn, str):
+            return Drawing(None, missing=drawn)
         if drawn is not None:
             origin = f"seed {results.seed}; checkpoints in {text(results.dtype)}; from {sources}"
             return Drawing(drawn, f"{facts(results)}; {origin}")
@@ -139,9 +142,32 @@ def null_band(
         )
     below = int((found < R2_FLOOR).sum())
     if below:
+        mark_break(axes, R2_FLOOR)
         note = f"({below} below {number(R2_FLOOR, 0)}, drawn there)"
         axes.set_title(f"{title.rstrip()}\n{note}", loc="left", fontsize=7)
     axes.set_ylim(top=1.03)
+
+
+def mark_break(axes: Axes, at: float, along: str = "y") -> None:
+    """Mark where an axis ends though values go on, or where its scale becomes logarithmic.
+
+    Args:
+        axes: Where to draw.
+        at: Place on the axis.
+        along: The axis, `x` or `y`.
+    """
+    place, transform = (0, at), axes.get_yaxis_transform()
+    if along == "x":
+        place, transform = (at, 0), axes.get_xaxis_transform()
+    axes.text(
+        *place,
+        "≈",
+        transform=transform,
+        rotation=90 if along == "x" else 0,
+        ha="center",
+        va="center",
+        fontsize=8,
+    )
 
 
 def quartile_line(

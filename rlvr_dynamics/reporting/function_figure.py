@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_parts import mark_break
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.reporting.function_table import MISSING, NULL_NAMES, WHOSE
 from rlvr_dynamics.results.formatting import integer, percent
@@ -60,6 +61,8 @@ def _lines(axes: Axes, lines: pd.DataFrame, score: str, title: str) -> None:
                     ha="center",
                     fontsize=6.5,
                 )
+    if score == "heldout_r2":
+        mark_break(axes, -1.0)
     labels = [
         f"moved by > 0.2\n({percent(row['kept_share'])} of tokens)"
         if row["selected"]

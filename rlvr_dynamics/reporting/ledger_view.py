@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from rlvr_dynamics.claims.claim import Threshold
 from rlvr_dynamics.claims.in_words import by_chance, ends, is_spread, measured_first
+from rlvr_dynamics.claims.judge import NOT_MEASURED
 from rlvr_dynamics.claims.ledger import BY_ID
 from rlvr_dynamics.claims.over_runs import runs_in_words
 from rlvr_dynamics.errors import shown
@@ -27,15 +29,21 @@ def ledger_view(
 
     Args:
         claims: The result of `ledger_of_run` or `build_ledger` in `rlvr_dynamics.claims`.
-        known: Names of the runs that have pages; only these become links. None on a run's page,
-            which lists measured claims first.
+        known: Names of the runs that have pages; only these become links. None on a run's page.
         files: Files with the ledger as a table, relative to the page's folder.
         notes: What a reader of all rows must know; empty ones are dropped.
     """
-    ordered = claims if known else measured_first(claims)
     below = [note for note in (by_chance(claims), *notes) if note]
-    rows = [_row(row, known) for row in ordered.to_dict("records")]
-    return {"runs": bool(known), "rows": rows, "files": files, "notes": below}
+    rows = [_row(row, known) for row in measured_first(claims).to_dict("records")]
+    return {
+        "runs": bool(known),
+        "rows": [row for row in rows if row["verdict"] != NOT_MEASURED],
+        "unmeasured": [row for row in rows if row["verdict"] == NOT_MEASURED],
+        "verdicts": [verdict for verdict in MARKS if verdict in {row["verdict"] for row in rows}],
+        "papers": list(dict.fromkeys(row["paper"] for row in rows)),
+        "files": files,
+        "notes": below,
+    }
 
 
 def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
@@ -43,7 +51,7 @@ def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
     control, n = row["control"], row["n"]
     cells = split_cells(_words(row, "cells"))
     return {
-        **{key: _words(row, key) for key in ("id", "claim", "statistic", "note")},
+        **{key: _words(row, key) for key in ("id", "paper", "claim", "statistic", "note")},
         "threshold": str(bar),
         "verdict": verdict,
         "kind": verdict.replace(" ", "-"),
@@ -53,15 +61,19 @@ def _row(row: dict[Any, Any], known: Collection[str]) -> dict[str, Any]:
         "origin": "" if is_missing(row["printed"]) else _words(row, "printed_origin"),
         "over": _over(row),
         "regimes": _words(row, "by_learning_rate") if known else "",
-        "printed": bar.number(row["printed"]),
-        "ours": bar.number(row["ours"]),
+        "printed": _in_unit(bar, row["printed"]),
+        "ours": _in_unit(bar, row["ours"]),
         "interval": ends(row),
-        "null": bar.number(row["null"]),
-        "control": "" if is_missing(control) else f"control {bar.number(control)}",
+        "null": _in_unit(bar, row["null"]),
+        "control": "" if is_missing(control) else f"control {_in_unit(bar, control)}",
         "runs": _runs(row["runs"]),
         "n": "" if is_missing(n) else f"{integer(n)} {_words(row, 'n_unit')}",
         "cells": [name for name in cells if name in known],
     }
+
+
+def _in_unit(bar: Threshold, value: Any) -> str:
+    return DASH if is_missing(value) else f"{bar.number(value)} {bar.unit}".rstrip()
 
 
 def _over(row: dict[Any, Any]) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from rlvr_dynamics.reporting.figure_parts import (
     TensorFacts,
+    mark_break,
     run_figure,
     say_not_measured,
     shared_legend,
@@ -97,11 +98,18 @@ def _shift(place: int, count: int) -> float:
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
     # The layout cuts labels beyond this width; a row has two lines.
-    labels, size = [fill(name, 20) for name in names], None
+    labels, size = [_balanced(name, 20) for name in names], None
     if any(label.count("\n") > 1 for label in labels):
-        labels, size = [fill(name, 26) for name in names], 6
+        labels, size = [_balanced(name, 26) for name in names], 6
     axes.set_yticks(range(len(names)), labels, fontsize=size)
     axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _balanced(name: str, width: int) -> str:
+    """Wrap a name into as few lines as the width allows, of about equal length."""
+    lines = fill(name, width).count("\n") + 1
+    tried = (fill(name, narrow, break_long_words=False) for narrow in range(8, width + 1))
+    return next((text for text in tried if text.count("\n") < lines), fill(name, width))
 
 
 def draw_skill(results: Results) -> Figure | None:
@@ -165,6 +173,7 @@ def _skill_axis(axes: Axes, lowest: float, decades_named: int) -> None:
     axes.set_xticks(ticks, [_decade(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlim(decades[0], 1.25)
+    mark_break(axes, -1.0, "x")
 
 
 def _decade(tick: float) -> str:
@@ -196,7 +205,8 @@ FIGURES = [
         "forecast_skill",
         "Forecast skill in the weights",
         "Skill is 1 − SSE / SSE(hold the last observed checkpoint): right of 0 the forecast is "
-        "closer to the real weights, 1 is perfect. A panel per observed steps, with their share of "
+        "closer to the real weights, 1 is perfect. Left of ≈ the scale is logarithmic. "
+        "A panel per observed steps, with their share of "
         "the training. Marker: median over tensors; thick bar: "
         f"quartiles; thin: 5 to 95 %. {COUNTED}",
         ("forecast",),

@@ -56,12 +56,18 @@
   const words = new Map();
   const plain = (value) => value.toLowerCase().replaceAll("−", "-");
 
+  const picks = [...document.querySelectorAll("[data-filter]")];
+  const folds = [...document.querySelectorAll(".unmeasured")];
+  const picked = (entry) =>
+    picks.every(({ value, dataset }) => !value || (entry.dataset[dataset.filter] ?? value) === value);
+
   const filter = () => {
     const wanted = plain(query.value).split(/\s+/).filter(Boolean);
+    const some = wanted.length > 0 || picks.some((pick) => pick.value);
     let shown = 0;
     for (const entry of entries) {
       if (!words.has(entry)) words.set(entry, plain(entry.textContent));
-      const fits = wanted.every((word) => words.get(entry).includes(word));
+      const fits = wanted.every((word) => words.get(entry).includes(word)) && picked(entry);
       entry.hidden = !fits;
       contents.get(entry.id)?.toggleAttribute("hidden", !fits);
       shown += fits;
@@ -69,15 +75,18 @@
     for (const group of groups) {
       group.hidden = wanted.length > 0 && !group.querySelector(".entry:not([hidden])");
     }
+    for (const fold of folds) fold.open = some && !!fold.querySelector(".entry:not([hidden])");
     found.textContent = wanted.length ? `${shown} of ${entries.length}` : "";
   };
   query.addEventListener("input", filter);
+  for (const pick of picks) pick.addEventListener("change", filter);
   query.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     query.value = "";
     filter();
   });
-  search.hidden = false; // without a script there is nothing to search with
+  // Without a script there is nothing to search or filter with.
+  for (const part of [search, ...document.querySelectorAll(".filter")]) part.hidden = false;
 
   if (matchMedia("(max-width: 44rem)").matches) document.querySelector(".toc").open = false;
 
@@ -87,11 +96,14 @@
     if (!target) return;
     if (target.closest("[hidden]")) {
       query.value = "";
+      for (const pick of picks) pick.value = "";
       filter();
     }
+    for (let at = target.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
     target.scrollIntoView();
   };
   window.addEventListener("hashchange", reveal);
+  reveal();
 
   window.addEventListener("beforeprint", () => {
     for (const folded of document.querySelectorAll(".ledger details")) folded.open = true;

@@ -10,9 +10,12 @@ from markupsafe import Markup
 
 from rlvr_dynamics.claims.printed import PROVENANCE
 from rlvr_dynamics.errors import shown
+from rlvr_dynamics.extrapolation import Declaration
 from rlvr_dynamics.reporting.artefact import CELL_COLUMNS, label, split_cells
 from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.methods import introduced
+from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.system.installation import as_typed_here
 
 LONG_WORDS = 60  # characters; a column with longer fields may wrap
@@ -24,7 +27,8 @@ def write_page(path: Path, **parts: Any) -> None:
     Args:
         path: Output file.
         parts: Variables of `page.html`: `title`, `answer` and `next_command`; optionally `base`,
-            `back`, `sections`, `broken` and `command`.
+            `back`, `remark`, `lead` (the entry of the picture below the answer), `sections`,
+            `broken` and `command`.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -34,7 +38,8 @@ def write_page(path: Path, **parts: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    empty = {"base": "", "back": "", "sections": [], "broken": [], "command": ""}
+    words = dict.fromkeys(("base", "back", "remark", "command"), "")
+    empty = {**words, "lead": None, "sections": [], "broken": []}
     html = environment.get_template("page.html").render({**empty, **parts})
     path.write_text(as_typed_here(html), encoding="utf-8", newline="\n")
 
@@ -52,6 +57,8 @@ def section(
     *,
     ledger: dict[str, Any] | None = None,
     passages: Sequence[tuple[str, str]] = (),
+    points: Sequence[str] = (),
+    methods: Sequence[Declaration] = (),
     missing: str = "",
 ) -> dict[str, Any]:
     """Describe a section of a page.
@@ -63,6 +70,8 @@ def section(
         entries: Its tables and figures, from `entry`.
         ledger: Claims, from `ledger_view.ledger_view`.
         passages: Quoted texts with their headings.
+        points: Sentences, as a list.
+        methods: Methods to introduce.
         missing: What is missing.
     """
     return {
@@ -72,8 +81,23 @@ def section(
         "entries": entries,
         "ledger": ledger,
         "passages": passages,
+        "points": points,
+        "methods": methods,
         "missing": missing,
     }
+
+
+def methods_section(runs: Iterable[Results]) -> list[dict[str, Any]]:
+    """Return a section with a line on every method that runs were predicted by; none without."""
+    found = introduced(label for results in runs for label in results.methods)
+    about = "Each in a line; docs/methods.md has their settings."
+    return [section("methods", "The methods", about, methods=found)] if found else []
+
+
+def picture(built: Sequence[Built], names: Sequence[str]) -> Built | None:
+    """Return the first of some figures that was drawn; None if none was."""
+    drawn = {item.artefact.name: item for item in built if item.image}
+    return next((drawn[name] for name in names if name in drawn), None)
 
 
 def entry(

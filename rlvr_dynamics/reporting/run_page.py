@@ -1,26 +1,46 @@
 """The page of one run: its claims, figures, tables, answers and provenance."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from rlvr_dynamics.reporting.answer import answer, title
+from rlvr_dynamics.reporting.answer import answer
 from rlvr_dynamics.reporting.build import Built
+from rlvr_dynamics.reporting.in_numbers import in_numbers
 from rlvr_dynamics.reporting.ledger_view import ledger_view
-from rlvr_dynamics.reporting.page import entry, plain_entry, section, write_page
+from rlvr_dynamics.reporting.page import (
+    entry,
+    methods_section,
+    picture,
+    plain_entry,
+    section,
+    write_page,
+)
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import DASH, general, number, text
 from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.results.rounding import released_relex_in_words
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.schema.model_id import ModelId
-from rlvr_dynamics.schema.overrides import changed
+from rlvr_dynamics.schema.overrides import changed, value_at
+from rlvr_dynamics.schema.types import STAGES
 from rlvr_dynamics.system.sealed import read_parquet
 
+NAMES = {
+    "grpo": "GRPO",
+    "ppo": "PPO",
+    "dr_grpo": "Dr.GRPO",
+    "rloo": "RLOO",
+    "dapo": "DAPO",
+    "gspo": "GSPO",
+    "reinforce_pp": "REINFORCE++",
+}
 LONGEST_ANSWER = 600
+NEEDS_TASK = {"score", "behaviour"}  # stages that ask questions, which `prepare` writes
 CLAIMS_ABOUT = Markup(
     "A claim <b>holds</b> when the whole 95 % interval of our value lies above its threshold and "
     "the null or control does not reach the threshold as well; it <b>fails</b> when none of the "
@@ -32,6 +52,17 @@ CLAIMS_ABOUT = Markup(
 )
 FIGURES_ABOUT = "What the tables of this run hold, drawn; each figure as a file for a paper."
 TABLES_ABOUT = "The same numbers; csv files have all digits."
+
+
+def title(results: Results) -> str:
+    """Return `model x algorithm`, as far as the configuration names them."""
+    model, source = results.config.model.name or "unnamed model", results.config.source
+    if source.checkpoints:
+        return f"Checkpoints of {source.checkpoints}"
+    if source.published:
+        return f"Published checkpoints of {source.published.repo} ({model})"
+    algorithm = results.config.algorithm.name or "unnamed algorithm"
+    return f"{model} × {NAMES.get(algorithm, algorithm)}"
 
 
 def write_run_page(
@@ -51,15 +82,19 @@ def write_run_page(
         path: Output file.
     """
     ledger, *shown, columns = [entry(item, f"table-{item.artefact.name}") for item in tables]
+    said = answer(claims, unfinished(results))
+    lead = picture(figures, said.figures)
+    ordered = [*([lead] if lead else []), *(item for item in figures if item is not lead)]
     drawn = [
         entry(item, f"figure-{item.artefact.name}", number=f"Figure {place}")
-        for place, item in enumerate(figures, start=1)
+        for place, item in enumerate(ordered, start=1)
     ]
     write_page(
         path,
         title=title(results),
         base=text(results.provenance.get("base") or ""),
-        answer=" ".join(answer(results, claims)),
+        answer=said.sentence,
+        lead=drawn[0] if lead else None,
         sections=[
             section(
                 "claims",
@@ -69,8 +104,10 @@ def write_run_page(
                     claims, files=ledger["files"], notes=[released_relex_in_words([results])]
                 ),
             ),
-            section("figures", "Figures", FIGURES_ABOUT, drawn),
+            section("numbers", "In numbers", points=in_numbers(results, claims)),
+            section("figures", "Figures", FIGURES_ABOUT, drawn[1 if lead else 0 :]),
             section("tables", "Tables", TABLES_ABOUT, shown),
+            *methods_section([results]),
             section("columns", "Columns", entries=[columns]),
             _examples(results),
             _provenance(results.provenance),
@@ -181,15 +218,34 @@ def _flatten(
     return rows
 
 
-def next_command(results: Results) -> tuple[str, str]:
-    """Suggest the next command and why: finish what is missing, otherwise run another seed."""
-    command = results.provenance.get("command")
+def next_command(results: Results, taken: Collection[int] = ()) -> tuple[str, str]:
+    """Suggest a command that does something new, and why.
+
+    It finishes what is missing; then checkpoints that were trained elsewhere are compared in their
+    answers, and a training is repeated with another seed.
+
+    Args:
+        results: The run.
+        taken: Seeds that other runs of its kind have.
+    """
+    command, config = results.provenance.get("command"), results.config
     if not command:
         return "python -m rlvr_dynamics.run +exp=demo", "runs the demo"
-    if results.missing_stages:
-        return changed(command, {"stages": None}), "goes on with the stages that have not run"
-    own, seed = f"_seed{results.seed}", results.seed + 1
-    name, folder = results.config.name or "", results.config.run_dir.rstrip("/")
+    given, missing = config.source.is_given, unfinished(results)
+    if given and not missing and results.behaviour("tokens") is None:
+        missing = ["behaviour"]
+    if missing:
+        again = _with_stages(command, results, missing)
+        return again, f"goes on with the stages that have not run ({', '.join(missing)})"
+    if given:
+        folder = config.run_dir
+        return (
+            shlex.join(["python", "-m", "analysis", f"run_dirs=[{folder}]"]),
+            "shows it in the papers' tables and figures; add the folders of other runs",
+        )
+    own = f"_seed{results.seed}"
+    seed = max({results.seed, *taken}) + 1
+    name, folder = config.name or "", config.run_dir.rstrip("/")
     values = {
         "seed": seed,
         "run_dir": f"{folder.removesuffix(own)}_seed{seed}",
@@ -201,3 +257,27 @@ def next_command(results: Results) -> tuple[str, str]:
         changed(command, values),
         "repeats the run with another seed: one run cannot show how much of this is chance",
     )
+
+
+def unfinished(results: Results) -> list[str]:
+    """Return the stages that a run still lacks.
+
+    Checkpoints trained elsewhere need no training, and a stage may have had nothing to do.
+    """
+    recorded = results.provenance.get("stages") or {}
+    done = {name for name, stage in recorded.items() if stage.get("key")}
+    if results.config.source.is_given:
+        done.add("train")
+    return [stage for stage in results.missing_stages if stage not in done]
+
+
+def _with_stages(command: str, results: Results, missing: Sequence[str]) -> str:
+    """Return a command that runs missing stages, also where its experiment leaves them out."""
+    planned = results.config.stages
+    if not planned or {*missing} <= {*planned}:
+        return command
+    if not results.config.source.is_given and value_at(shlex.split(command), "stages"):
+        return changed(command, {"stages": None})
+    task = ["prepare"] if NEEDS_TASK & {*missing} else []
+    wanted = {*planned, *missing, *task, "report"}
+    return changed(command, {"stages": f"[{','.join(name for name in STAGES if name in wanted)}]"})

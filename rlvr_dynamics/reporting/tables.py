@@ -13,6 +13,7 @@ from rlvr_dynamics.system.foreign_text import as_csv
 
 LONGEST_CELL = 45  # characters; longer texts are set as a paragraph in LaTeX
 LONGEST_OPEN = 60  # rows
+LONGEST_FLOAT = 40  # rows; longer tables break over pages in LaTeX
 # Markdown turns these into links by itself: https://, mailto:, www., somebody@example.org
 _ADDRESS = re.compile(
     r":(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.|@(?=[\w-]+\.)", re.IGNORECASE | re.ASCII
@@ -166,7 +167,10 @@ def without_links(text: str) -> str:
 
 
 def as_tex(table: Table) -> str:
-    """Format as a `table` environment, which needs only the booktabs package."""
+    """Format as a `table` environment, or a `longtable` where it has more rows than a page.
+
+    It needs the package booktabs, and longtable for the second.
+    """
     columns = "".join(
         "r" if numeric else "p{0.35\\linewidth}" if _is_prose(table, position) else "l"
         for position, numeric in enumerate(table.numeric)
@@ -175,25 +179,36 @@ def as_tex(table: Table) -> str:
     def line(cells: list[str]) -> str:
         return " & ".join(escape_tex(cell) for cell in cells) + r" \\"
 
-    return "\n".join(
-        [
+    caption = rf"\caption{{{escape_tex(table.title)}. {escape_tex(table.caption)}}}"
+    label = rf"\label{{tab:{table.name.replace('_', '-')}}}"
+    rows, head = table.cells(), [r"\toprule", line(table.header), r"\midrule"]
+    body = [*map(line, rows), r"\bottomrule"]
+    if len(rows) > LONGEST_FLOAT:
+        head = [f"{caption}{label} \\\\", *head, r"\endfirsthead", *head, r"\endhead"]
+        parts = [
+            r"% \usepackage{booktabs,longtable}",
+            r"{\small",
+            rf"\begin{{longtable}}{{{columns}}}",
+            *head,
+            *body,
+            r"\end{longtable}",
+            "}",
+        ]
+    else:
+        parts = [
             r"% \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             r"\small",
-            rf"\caption{{{escape_tex(table.title)}. {escape_tex(table.caption)}}}",
-            rf"\label{{tab:{table.name.replace('_', '-')}}}",
+            caption,
+            label,
             rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            line(table.header),
-            r"\midrule",
-            *map(line, table.cells()),
-            r"\bottomrule",
+            *head,
+            *body,
             r"\end{tabular}",
             r"\end{table}",
-            "",
         ]
-    )
+    return "\n".join([*parts, ""])
 
 
 def _is_prose(table: Table, column: int) -> bool:

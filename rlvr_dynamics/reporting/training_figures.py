@@ -20,6 +20,7 @@ from rlvr_dynamics.reporting.figure_style import (
     shade_windows,
     step_axis,
 )
+from rlvr_dynamics.results.formatting import percent, text
 from rlvr_dynamics.results.frames import equal, has, highest, known, mean, select, span, values
 from rlvr_dynamics.results.methods import is_principal, look, method_rank
 from rlvr_dynamics.results.run import Results
@@ -28,6 +29,7 @@ from rlvr_dynamics.system.palette import BLACK, BLUE, GREY, VERMILLION
 
 MOST_CURVES = 8
 LONGEST_OF_THREE = 28  # longest label, in characters, that leaves room for three columns
+FLAT = 0.99  # shares of changed weights above this at every step draw a flat line
 MOST_SPREAD = 0.18  # share of the training over which curves at one step are spread
 RIGHT = "rollouts/acc_exact"
 REWARD_COLUMNS = ("critic/score/mean", "critic/rewards/mean", "reward/mean", "reward")
@@ -211,11 +213,23 @@ def draw_out_of_domain(results: Results) -> Figure | None:
     return figure
 
 
-def draw_changed(results: Results) -> Figure | None:
-    """Draw the share of elements that differ from the base, and from the step before."""
+def draw_changed(results: Results) -> Figure | str | None:
+    """Draw the share of elements that differ from the base, and from the step before.
+
+    Where all of them change at every step, as in a wide dtype, it says so instead.
+    """
     norms = results.tables["norms"]
     if norms is None or not has(norms, "changed_share"):
         return None
+    shares = [name for name in ("changed_share", "step_changed_share") if has(norms, name)]
+    lowest = min(
+        float(known(norms, name).groupby("step")[name].quantile(0.25).min()) for name in shares
+    )
+    if lowest > FLAT:
+        return (
+            f"Not drawn: stored as {text(results.dtype)}, nearly all weights change at every step "
+            f"(at least {percent(lowest)} of three quarters of the tensors)."
+        )
     figure, grid = canvas(2.4)
     axes = grid[0, 0]
     step_axis(axes, results.windows)

@@ -105,6 +105,12 @@ def _method_of(label: str) -> Declaration | None:
     return found.method if found else None
 
 
+def introduced(labels: Iterable[str]) -> list[Declaration]:
+    """Return the methods that declare any of some labels, each once, in the registry's order."""
+    found = {method.name for label in labels if (method := _method_of(label))}
+    return [method for name, method in METHODS.items() if name in found]
+
+
 def is_principal(label: str) -> bool:
     """Whether a label is kept in a figure that has no room for all."""
     return label in METHODS and METHODS[label].principal

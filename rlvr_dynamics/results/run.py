@@ -122,6 +122,12 @@ class Results:
                     }
         return frozenset(found)
 
+    @property
+    def methods(self) -> set[str]:
+        """Labels of the methods whose predictions were scored or compared with the weights."""
+        tables = [self.tables[name] for name in ("scores", "forecast")]
+        return {str(name) for table in tables if table is not None for name in table["method"]}
+
     def behaviour(self, name: str) -> pd.DataFrame | None:
         """Return a table of the optional stage `behaviour`; None if it was not written.
 

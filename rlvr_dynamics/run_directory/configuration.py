@@ -141,6 +141,7 @@ class RecordedConfig(_Part):
 
     name: str | None = None
     run_dir: str = "outputs/run"
+    stages: tuple[str, ...] = ()
     seed: int | None = None
     base_seed: int | None = None
     model: RecordedModel = RecordedModel()

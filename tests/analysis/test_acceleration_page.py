@@ -6,6 +6,7 @@ from analysis.ours import acceleration_figure, acceleration_tables
 from analysis.ours.accelerations import benches
 from rlvr_dynamics.results.study import load_study
 from tests.support.accelerated_run import jump, line, write_arm
+from tests.support.figure_text import check_texts
 
 REGROUNDING = ["acceleration=regrounding_5_25"]
 GATED = ["acceleration=gated", "acceleration.when.every=5"]
@@ -85,6 +86,7 @@ def test_costs_are_means_over_the_runs_of_an_arm(study):
 def test_the_figure_has_every_arm_and_says_how_many(study):
     drawing = acceleration_figure.draw(study)
     assert drawing.figure is not None and len(drawing.cells) == 7
+    check_texts({"acceleration": drawing.figure})
     assert all(len(axes.lines) == 4 for axes in drawing.figure.axes)
     assert "n = 7 runs, 1000 questions; seeds 1, 2" in drawing.facts
 

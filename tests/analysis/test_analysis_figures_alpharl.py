@@ -18,6 +18,7 @@ from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.results.scores import model_of, steps_of
 from rlvr_dynamics.results.study import load_study
 from tests.support.analysis_fixture import build_cells, remove_stage
+from tests.support.figure_text import check_texts
 from tests.support.reporting_fixture import ACCURACY, BENCHMARKS, T, build_run, write_scores
 
 NUMBERS = ("1", "3a", "3b", "4a", "4b", "5a", "6a", "6b", "6c", "7", "10", "11", "15", "16_29")
@@ -62,6 +63,10 @@ def stored(cell, model: str, benchmark: str = "sums") -> float:
 def drawings(study):
     with style():
         return {number: artefact(number).make(study) for number in NUMBERS}
+
+
+def test_no_text_is_cut_off_or_drawn_over_another(drawings):
+    check_texts({number: drawing.figure for number, drawing in drawings.items()})
 
 
 @pytest.fixture(scope="module")

@@ -202,14 +202,66 @@ def test_the_ledger_is_sorted_and_searched_like_the_rest(page):
     page.run("document.querySelector('.ledger thead button').click()")
     best = page.run(first)
     page.run("document.querySelector('.ledger thead button').click()")
-    assert "not measured" in page.run(first) and "not measured" not in best
+    assert "inconclusive" in page.run(first) and "inconclusive" not in best
     page.run("document.getElementById('query').focus()")
     page.send("Input.insertText", text="not measured")
     shown = page.run(SHOWN)
     assert any(name.startswith("claim-") for name in shown) and "relex_none" in shown
+    assert page.run("document.querySelector('.unmeasured').open") is True
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1200])
+PICK = """
+(() => {{
+  const pick = document.querySelector('[data-filter="{name}"]');
+  pick.value = "{value}";
+  pick.dispatchEvent(new Event("change"));
+  return [...document.querySelectorAll(".ledger tr.entry:not([hidden])")].map(
+    (row) => row.dataset.{name});
+}})()
+"""
+
+
+def test_the_ledger_is_filtered_by_verdict_and_by_paper(page):
+    for name, value in (("verdict", "holds"), ("verdict", "not measured"), ("paper", "RELEX")):
+        rows = page.run(PICK.format(name=name, value=value))
+        assert rows and set(rows) == {value}
+        opened = page.run("document.querySelector('.unmeasured').open")
+        assert opened or value == "holds"
+        assert "ours_values" in page.run(SHOWN)  # only claims have a verdict
+        page.run(PICK.format(name=name, value=""))
+    assert page.run("document.querySelector('.unmeasured').open") is False
+
+
+def test_without_a_script_nothing_offers_to_search_or_filter(folder):
+    html = (folder / "index.html").read_text()
+    assert '<search class="search" hidden>' in html and '<p class="filter" hidden>' in html
+    measured, _, rest = html.partition('<details class="unmeasured">')
+    assert 'data-verdict="not measured"' not in measured and 'data-verdict="holds"' in measured
+    assert 'data-verdict="holds"' not in rest.partition("</details>\n<p")[0]
+
+
+def test_it_opens_with_one_sentence_then_the_picture_then_the_ledger(folder):
+    html = (folder / "index.html").read_text()
+    (sentence,) = re.findall(r'<p class="answer">(.*?)</p>', html)
+    assert sentence.endswith(".") and sentence.count(". ") == 0 and "[" not in sentence
+    assert html.index("answer") < html.index('class="ledger') < html.index('id="part-numbers"')
+
+
+LOOKS = [("screen", "light"), ("screen", "dark"), ("print", "light")]
+
+
+@pytest.mark.parametrize("width", [390, 820, 1400])
+@pytest.mark.parametrize(("kind", "scheme"), LOOKS)
+def test_no_page_is_wider_than_the_screen(page, folder, width, kind, scheme):
+    for path in (folder / "index.html", *(folder / "cells").glob("*.html")):
+        page.open(path)
+        page.resize(width)
+        page.media(kind, scheme)
+        page.run("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        assert page.run("document.documentElement.scrollWidth") <= width, path.name
+
+
+@pytest.mark.parametrize("width", [360, 390, 820, 1400])
 def test_nothing_but_tables_scrolls_sideways(page, width):
     page.resize(width)
     page.run("document.querySelectorAll('details').forEach((folded) => { folded.open = true })")

@@ -9,6 +9,7 @@ from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.results.study import load_study
 from rlvr_dynamics.schema.tables import BEHAVIOUR
 from tests.support.drawn import estimates, lines
+from tests.support.figure_text import check_texts
 from tests.support.reporting_fixture import build_run
 from tests.support.study_settings import configure
 
@@ -90,6 +91,10 @@ READINGS = {
     ],
     "12b": [("base", writer) for writer in ROLES],
 }
+
+
+def test_no_text_is_cut_off_or_drawn_over_another(figures):
+    check_texts(figures)
 
 
 @pytest.mark.parametrize(("number", "metric"), [("12a", "non_greedy_share"), ("12b", "perplexity")])

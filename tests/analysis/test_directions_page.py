@@ -10,6 +10,7 @@ from analysis.__main__ import main as analysis
 from analysis.ours import directions as page
 from rlvr_dynamics.results.study import load_study
 from tests.support.analysis_fixture import build_cells, set_config
+from tests.support.figure_text import check_texts
 
 ROW = {"module": "q_proj", "layer": 0, "d": 10_000, "noise_sd": 0.01, "dtype": "float32"}
 
@@ -54,6 +55,7 @@ def test_a_pair_has_its_median_its_noise_and_its_ceiling(runs):
     (table,) = page.tables(study)
     assert table.frame is not None and list(table.frame["of"]) == ["2 of 3"]
     drawing = page.draw(study)
+    check_texts({"directions": drawing.figure})
     assert drawing.figure is not None and drawing.cells == tuple(run.name for run in runs[:2])
     assert "seeds 0, 1 on base 0" in drawing.facts
 

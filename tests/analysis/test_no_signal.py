@@ -11,6 +11,7 @@ from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.run_directory.configuration import RecordedConfig
 from rlvr_dynamics.schema.tables import TABLES
+from tests.support.figure_text import check_texts
 
 EV = [0.90, 0.93, 0.97, 0.99]
 STEPS = 20
@@ -105,6 +106,7 @@ def test_the_figure_needs_two_rates_and_draws_each_runs_mean():
     assert alone.figure is None and "two learning rates" in alone.missing
     made = draw(Study((cell("a"), cell("b", seed=1, heldout=(0.4, 0.6)), cell("c", rate=1e-4))))
     assert made.figure is not None
+    check_texts({"clocks": made.figure})
     lines = {line.get_label(): line for line in made.figure.axes[0].containers}
     drawn = lines["length of the path"].lines[0].get_ydata()
     np.testing.assert_allclose(drawn, [0.7, 0.8])

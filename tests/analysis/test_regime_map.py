@@ -12,6 +12,7 @@ from rlvr_dynamics.reporting.figure_style import save, style
 from rlvr_dynamics.reporting.weight_tables import forecast_table
 from rlvr_dynamics.results.forecasts import skill
 from rlvr_dynamics.results.study import load_study
+from tests.support.figure_text import check_texts
 from tests.support.reporting_fixture import SKILL, build_run, write_forecast
 from tests.support.study_settings import configure
 
@@ -206,6 +207,7 @@ def test_figure_is_the_same_twice_and_names_its_runs(runs, tmp_path):
             drawing = draw(load_study(runs))
             assert drawing.figure is not None
             save(drawing.figure, tmp_path, name)
+            check_texts({name: drawing.figure})
         pictures.append((tmp_path / f"{name}.png").read_bytes())
     assert pictures[0] == pictures[1]
     assert set(drawing.cells) == {"small", "large", "control"}

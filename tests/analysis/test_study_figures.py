@@ -11,6 +11,7 @@ from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.results.study import load_study
 from rlvr_dynamics.system.palette import GREY, ORANGE
 from tests.support.drawn import bands, estimates, lines, quartiles
+from tests.support.figure_text import check_texts
 from tests.support.irregular_run import write_run
 from tests.support.irregular_weights import COMPONENTS, FINAL, LAYERS, SHAPES, STEPS, WINDOWS
 from tests.support.ledger_reference import Accuracies, Stored
@@ -51,6 +52,10 @@ def figures(runs) -> dict:
 
 def panels(figure) -> list:
     return [axes for axes in figure.axes if axes.get_title(loc="left")]
+
+
+def test_no_text_is_cut_off_or_drawn_over_another(figures):
+    check_texts(figures)
 
 
 # Accuracies

@@ -11,6 +11,7 @@ from rlvr_dynamics.reporting.figures import FIGURES
 from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.results.run import load_results
 from tests.support.drawn import bands, estimates, line, quartiles, spans
+from tests.support.figure_text import check_texts
 from tests.support.irregular_run import SAMPLES, write_run
 from tests.support.irregular_weights import FINAL, LAYERS, MLP, RANKS, SHAPES, STEPS, WINDOWS
 from tests.support.ledger_reference import Stored
@@ -296,6 +297,10 @@ def test_coefficients_and_the_lines_of_their_windows(run, figures):
                 [0, FINAL],
                 pytest.approx([start, start + FINAL * slope]),
             )
+
+
+def test_no_text_is_cut_off_or_drawn_over_another(figures):
+    check_texts(figures)
 
 
 def test_captions_count_what_is_drawn(run, figures):

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from rlvr_dynamics.claims.judge import both, verdict_above
 from rlvr_dynamics.claims.ledger import BY_ID, COLUMNS, ledger_of_run
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation import METHODS
 from rlvr_dynamics.reporting import build_report, ledger_as_text
 from rlvr_dynamics.reporting.ledger_view import link_papers
-from rlvr_dynamics.reporting.run_page import next_command
+from rlvr_dynamics.reporting.run_page import next_command, unfinished
 from rlvr_dynamics.reporting.score_tables import accuracy_overview
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.reporting.tables import Table, as_markdown, as_tex, escape_tex, write_table
@@ -38,6 +39,7 @@ from rlvr_dynamics.statistics.paired import RATIO
 from tests.support.reporting_fixture import ACCURACY, build_run, write_scores
 
 FIGURES = 15
+PAPERS = {method.paper for method in METHODS.values()}
 HOSTILE = '<script>alert("x")</script><img src="http://evil.example/a.png"> & \\boxed{1}'
 
 
@@ -400,11 +402,48 @@ def test_tex_has_no_live_character_left(text):
 def test_tex_tables_are_balanced(report):
     for path in (report.page.parent / "tables").glob("*.tex"):
         text = path.read_text()
-        body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+        body = text.split(r"\midrule")[-1].split(r"\bottomrule")[0].strip().splitlines()
+        body = [line for line in body if line != r"\endhead"]
         columns = len(re.findall(r"(?<!\\)&", text.split(r"\toprule")[1].split("\n")[1]))
         assert all(len(re.findall(r"(?<!\\)&", line)) == columns for line in body), path
-        assert text.count(r"\begin") == text.count(r"\end") == 2
+        assert text.count(r"\begin{") == text.count(r"\end{") == (2 - ("longtable" in text))
         assert text.isascii(), path
+
+
+def long_table(rows: int) -> Table:
+    frame = pd.DataFrame({"name": [f"row_{row}" for row in range(rows)], "value": 1.0})
+    return Table(f"rows_{rows}", "Many rows", "All of them.", frame, {"value": number})
+
+
+def test_a_table_longer_than_a_page_breaks_and_repeats_its_head():
+    short, long = as_tex(long_table(40)), as_tex(long_table(41))
+    assert "longtable" not in short and r"\begin{table}" in short
+    assert r"\begin{longtable}" in long and r"\begin{table}" not in long
+    assert long.count("name & value") == 2 and r"\endhead" in long
+    assert all(text.count(f"row\\_{row} ") == 1 for text in (short, long) for row in range(40))
+
+
+def test_tex_tables_compile(report, tmp_path):
+    if (program := shutil.which("pdflatex")) is None:
+        pytest.skip("no TeX: pdflatex is not installed")
+    write_table(long_table(120), tmp_path)
+    write_table(example_table(), tmp_path)
+    paths = [*(report.page.parent / "tables").glob("*.tex"), *tmp_path.glob("*.tex")]
+    inputs = [path.read_text(encoding="utf-8") for path in sorted(paths)]
+    (tmp_path / "all.tex").write_text(
+        "\n".join(
+            [
+                r"\documentclass{article}\usepackage{booktabs,longtable}\begin{document}",
+                *(f"{text}\n\\clearpage" for text in inputs),
+                r"\end{document}",
+            ]
+        ),
+        encoding="utf-8",
+    )
+    command = [program, "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "all.pdf").stat().st_size > 0
 
 
 def test_markdown_of_hostile_text():
@@ -482,7 +521,8 @@ def test_page_asks_nothing_of_the_network(page, report):
         for key in ("src", "href"):
             address = attrs.get(key, "")
             if "//" in address and not address.startswith("data:"):
-                assert tag == "a" and address.startswith("https://arxiv.org/abs/")
+                assert tag == "a"
+                assert address in PAPERS or address.startswith("https://arxiv.org/abs/")
             elif key == "href" and not address.startswith("#") and address:
                 assert (report.page.parent / address).is_file(), address
     style = page.split("<style>")[1].split("</style>")[0]
@@ -494,9 +534,14 @@ def test_page_has_its_parts_in_order(page):
     order = [
         "<h1>tiny × GRPO",
         'class="answer"',
+        'id="part-lead"',
         'id="part-claims"',
+        'class="unmeasured"',
+        'class="toc"',
+        'id="part-numbers"',
         'id="part-figures"',
         'id="part-tables"',
+        'id="part-methods"',
         'id="part-columns"',
         'id="part-examples"',
         'id="part-provenance"',
@@ -520,7 +565,7 @@ def test_every_verdict_is_set_in_the_same_type(page):
         assert f'class="verdict {kind}"' in page
 
 
-def test_answer_is_made_from_the_numbers(page):
+def test_the_numbers_behind_the_answer(page):
     text = " ".join("".join(Page(page).text).split())
     assert re.search(r"RL lifted accuracy from 3\d\.\d % to 7\d\.\d % in domain", text)
     assert "RELEX, which saw only the first 3 of 20 steps (15 %)" in text
@@ -640,6 +685,28 @@ def test_next_command_resumes_or_takes_another_seed(run_dir, tmp_path):
     shutil.copy(run_dir / "provenance.json", tmp_path)
     command, reason = next_command(load_results(tmp_path))
     assert command == "python -m rlvr_dynamics.run +exp=demo" and "goes on" in reason
+
+
+def test_next_command_of_checkpoints_from_elsewhere(run_dir, tmp_path):
+    """They need no training and no seed; what their experiment leaves out is named."""
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run, ignore=shutil.ignore_patterns("scores", "train", "behaviour"))
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config["source"] = {"base": "base", "checkpoints": "steps"}
+    config["stages"] = ["measure", "extrapolate", "report"]
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    results = load_results(run)
+    assert unfinished(results) == ["score"]
+    command, why = next_command(results)
+    assert command.endswith("'stages=[prepare,measure,extrapolate,score,report]'")
+    assert "score" in why and "train" not in why
+    results.provenance["stages"]["score"] = {"key": "k", "seconds": 1}
+    assert "behaviour" in next_command(results)[0] and "seed" not in next_command(results)[0]
+
+
+def test_next_command_takes_a_seed_that_no_sister_has(run_dir):
+    command, _ = next_command(load_results(run_dir), taken=[0, 1, 2])
+    assert "seed=3 run_dir=outputs/demo_seed3" in command
 
 
 def test_only_arxiv_numbers_become_links():

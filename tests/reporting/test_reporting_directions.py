@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.claims.ledger import ledger_of_run
-from rlvr_dynamics.reporting.answer import answer
 from rlvr_dynamics.reporting.direction_figures import draw_alignment, draw_drift, draw_pls
+from rlvr_dynamics.reporting.in_numbers import in_numbers
 from rlvr_dynamics.reporting.method_figures import draw_method_accuracy, draw_skill
 from rlvr_dynamics.reporting.method_scores import final_accuracy
 from rlvr_dynamics.reporting.score_tables import scores_table
@@ -307,7 +307,7 @@ def test_names_of_candidates_and_of_strangers():
 def test_repeated_checkpoints_are_said(measured):
     def said() -> str:
         results = load_results(measured)
-        return " ".join(answer(results, ledger_of_run(results)))
+        return " ".join(in_numbers(results, ledger_of_run(results)))
 
     assert "repeat the weights" not in said()
     table = pd.read_parquet(measured / "measure" / "checkpoints.parquet")
@@ -318,7 +318,7 @@ def test_repeated_checkpoints_are_said(measured):
 def test_a_dtype_too_coarse_for_the_update_is_said_and_an_older_run_is_silent(measured):
     def said() -> str:
         results = load_results(measured)
-        return " ".join(answer(results, ledger_of_run(results)))
+        return " ".join(in_numbers(results, ledger_of_run(results)))
 
     path = measured / TABLES["norms"].file
     table = pd.read_parquet(path)
