@@ -93,7 +93,7 @@ def test_a_frame_holds_the_tensor_and_nothing_else(tmp_path, make):
 
 def test_a_flipped_bit_is_an_error_or_changes_the_bytes(tmp_path):
     """But for the few bits that mean nothing: what they leave is the tensor."""
-    values = change(70_000, 0.002)
+    values = change(20_000, 0.002)
     made = compressor(len(values))
     data = made.compress(values.data) + made.flush()
     unnoticed = []

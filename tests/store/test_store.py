@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from rlvr_dynamics.checkpoints.delta_frames import OPEN_BYTES
 from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
 from rlvr_dynamics.checkpoints.differences import Differences
@@ -26,6 +27,7 @@ from rlvr_dynamics.dynamics import ActiveColumns
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.measurement import MeasureSettings, measure
+from rlvr_dynamics.measurement.engine import working_set
 from rlvr_dynamics.store.__main__ import main
 from rlvr_dynamics.store.pack import pack
 
@@ -151,6 +153,15 @@ def test_what_changed_is_known_from_the_store_alone(packed, monkeypatch, first):
             assert 0 < len(one.columns) == len(two.columns)
             assert torch.equal(one.columns, two.columns)
         assert all(torch.equal(*pair) for pair in zip(one.rows, two.rows, strict=True))
+
+
+def test_the_memory_of_open_frames_counts(packed):
+    folder, store = (Trajectory.open(packed / "base", packed / each) for each in ("steps", "store"))
+    given = MeasureSettings(threads=2)
+    for name in store.names:
+        more = working_set(store, name, given) - working_set(folder, name, given)
+        assert more == OPEN_BYTES * len(STEPS)
+    assert store.reading_bytes([0, 5]) == 3 * OPEN_BYTES  # 3 follows the base, 4 and 5 each other
 
 
 def test_scoring_gets_a_whole_folder(packed, tmp_path):
