@@ -1,7 +1,7 @@
 """The layout of a checkpoint: its files, its tensors, and what an adapter changes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,10 @@ class Versions(Protocol):
         self, step: int, file: str, begin: int, out: Mapping[int, Any], first: Any = None
     ) -> Any:
         """Do the same for several steps; return where they differ from `first`, if known."""
+        ...
+
+    def reading_bytes(self, steps: Iterable[int]) -> int:
+        """Return the memory that reading a tensor at some steps together takes."""
         ...
 
     def hash_at(self, step: int, file: str, begin: int) -> str | None:

@@ -123,13 +123,15 @@ class OneTensor:
         self.steps = self._steps()
         d, dtype = shared.trajectory.numel(name), shared.trajectory.dtype_of(name)
         whole = {step for at in jobs.keys() - set(rows) for step in jobs[at].window.steps}
-        stored = d * ITEM_BYTES[dtype] * (len({*self.steps, *whole}) + 1)
+        read = {*self.steps, *whole}
+        stored = d * ITEM_BYTES[dtype] * (len(read) + 1)
         self.bytes_to_read = (2 if self._pending else 1) * stored
         # A method that uses matrices needs full updates: stored, in float32, and workspace.
         matrices = shared.trajectory.structure.matrices_of(name)
         largest = max((each.m * each.n for each in matrices), default=d)
         updates = _UPDATE_BYTES * largest if whole else 0
         self.bytes_held = max(updates, min(budget_bytes, self.bytes_to_read))
+        self.bytes_held += shared.trajectory.reading_bytes(read)
 
     def run(self, advance: Advance, room: Room) -> "OneTensor":
         """Write this tensor of every target."""

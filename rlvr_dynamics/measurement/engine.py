@@ -45,10 +45,14 @@ def measured_names(trajectory: Trajectory) -> list[str]:
 
 
 def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) -> int:
-    """Return the memory for measuring one tensor: stored values, updates and spectra, in bytes."""
+    """Return the memory for measuring one tensor: stored values, updates and spectra, in bytes.
+
+    With it what reading all steps of a delta store takes.
+    """
     stored = bytes_of(trajectory, name)
     share = settings.budget_bytes // settings.threads
     held = stored if stored <= share else share // SHARE_OF_BLOCKS
+    held += trajectory.reading_bytes(trajectory.steps)
     matrices = trajectory.structure.matrices_of(name)
     if not matrices:
         return held
