@@ -128,8 +128,8 @@ def _pair(
             "ours" if tuned else paper,
             f"{words}, compared with plain steps {beside}.",
             f"ours, of {source}" if tuned else source,
-            (_ONCE if once and not tuned else _EACH) + f" {SHARE:.0%} of the plain run's gain (rising fit of the "
-            "scored checkpoints; validation for a gate counts)",
+            f"{_ONCE if once and not tuned else _EACH} {SHARE:.0%} of the plain run's gain (rising "
+            "fit of the scored checkpoints; validation for a gate counts)",
             Threshold("≥", times, "", "times fewer"),
             needs=NEEDS,
             among=_sooner(tuned=tuned, once=once and not tuned),
