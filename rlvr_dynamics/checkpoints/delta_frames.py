@@ -7,7 +7,7 @@ one.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import zstandard
@@ -95,7 +95,8 @@ class FrameReader:
     def _open(self) -> None:
         self._source, self._place = _Source(self._frame, self._size), 0
         decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
-        self._stream = decompressor.stream_reader(self._source, read_size=_READ_BYTES)
+        file: Any = self._source  # it needs `read` alone
+        self._stream = decompressor.stream_reader(file, read_size=_READ_BYTES)
 
     def _fill(self, out: np.ndarray) -> None:
         done = 0
