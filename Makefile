@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(EXTRA)
 # PyTorch's own index of CPU wheels, where pip does not see one by itself (README, Installation).
 TORCH_INDEX ?=
+# Empty: install the package itself, as an image needs it, not a link to this checkout.
+EDITABLE ?= -e
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -67,7 +69,7 @@ $(READY): pyproject.toml requirements/$(EXTRA).txt
 	    echo "Run again with TORCH_INDEX=URL, the index that pytorch.org/get-started/locally shows for pip and CPU."; \
 	    exit 1; }; \
 	fi
-	$(PIP) install --quiet --progress-bar off $(INDEX) -c requirements/$(EXTRA).txt -e '.[$(EXTRA),dev]'
+	$(PIP) install --quiet --progress-bar off $(INDEX) -c requirements/$(EXTRA).txt $(EDITABLE) '.[$(EXTRA),dev]'
 	@# The CPU set draws in a CUDA torchvision, which breaks every model import of transformers.
 	@if [ $(EXTRA) = cpu ]; then $(PIP) uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@

@@ -4,10 +4,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from analysis import registry
-from analysis.arguments import Request, parse
 from rlvr_dynamics.errors import EXIT_DONE
 from rlvr_dynamics.system.command_line import aligned, end, say
+
+from . import registry
+from .arguments import Request, parse
 
 EXIT_PARTIAL = 3
 
@@ -36,10 +37,11 @@ def listing() -> str:
 
 
 def _go(request: Request, command: str) -> int:
-    from analysis.build import analyse
-    from analysis.page import next_command
     from rlvr_dynamics.claims.ledger import build_ledger
     from rlvr_dynamics.results.study import load_study
+
+    from .build import analyse
+    from .page import next_command
 
     for folder in request.skipped:
         say(f"skipped {folder}: no config.json, so not a run", stream=sys.stderr)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import registry
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.system.command_line import Parser, path_of, unquoted
+
+from . import registry
 
 STUDY = "outputs/study/*"
 ANY = "outputs/*"

@@ -8,13 +8,14 @@ from tempfile import TemporaryFile
 
 import pandas as pd
 
-from analysis.page import write_pages
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.build import Built, build, note, write_csv
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.system.atomic import atomic_folder
 from rlvr_dynamics.system.progress import bar
+
+from .page import write_pages
 
 MARK = "analysis.json"
 WRITTEN = {MARK, "cells", "claims.csv", "figures", "index.html", "tables"}

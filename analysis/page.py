@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from analysis import runs
 from rlvr_dynamics.claims.in_words import claims_in_words
 from rlvr_dynamics.reporting.answer import Answer, answer
 from rlvr_dynamics.reporting.build import Built, last_line
@@ -26,6 +25,9 @@ from rlvr_dynamics.reporting.run_page import unfinished
 from rlvr_dynamics.reporting.tables import Table, write_table
 from rlvr_dynamics.results.rounding import LARGEST, released_relex_in_words, rounding_of
 from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.installation import module
+
+from . import runs
 
 MOST_ROWS = 300  # most rows of a table on the page; the files have all
 LEDGER_NAME = "claims"  # name of the ledger's main table, and prefix of its related tables
@@ -214,7 +216,7 @@ def next_command(study: Study, built: Sequence[Built]) -> tuple[str, str]:
             return typed, f"{why} in {cell.name}"
     empty = [item for item in built if not item.there and not item.error]
     questions = list(dict.fromkeys(item.artefact.question for item in empty))
-    if questions and find_spec("experiments.questions"):
+    if questions and find_spec(module("experiments.questions")):
         names = ", ".join(item.artefact.name for item in empty[:4])
         more = f" and {len(empty) - 4} more" if len(empty) > 4 else ""
         return (

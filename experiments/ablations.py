@@ -1,8 +1,9 @@
 """What does each part of RELEX contribute: the rank, the fitted curve, the SVD itself?"""
 
-from experiments.question import Plan, Question
-from experiments.runs import DETAILED, RELEX, STUDY
 from rlvr_dynamics.schema import Method, Rebuilt
+
+from .question import Plan, Question
+from .runs import DETAILED, RELEX, STUDY
 
 
 def rank(kept: int) -> Method:

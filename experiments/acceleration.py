@@ -12,10 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.arms import ALL, ARMS, DEFAULT, RATE, ArmCell, arm_cells
-from experiments.cell_runs import analyse, chosen, exit_code, listing, run_all, scored
-from experiments.question import Plan, Question
-from experiments.runs import (
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED
+from rlvr_dynamics.schema import Method, Rebuilt
+from rlvr_dynamics.system.command_line import Parser, end, path_of
+
+from .arms import ALL, ARMS, DEFAULT, RATE, ArmCell, arm_cells
+from .cell_runs import analyse, chosen, exit_code, listing, run_all, scored
+from .question import Plan, Question
+from .runs import (
     ALPHARL_8B,
     ALPHARL_BENCHMARKS,
     ALPHARL_OTHERS,
@@ -27,9 +31,6 @@ from experiments.runs import (
     RELEX_PUBLISHED,
     STUDY,
 )
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED
-from rlvr_dynamics.schema import Method, Rebuilt
-from rlvr_dynamics.system.command_line import Parser, end, path_of
 
 WINDOWS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 ALPHARL = Method(name="alpharl")

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.study import rate_name
 from rlvr_dynamics.errors import UserError, did_you_mean
+
+from .study import rate_name
 
 STEPS = 60  # as in configs/exp/acceleration.yaml
 BASE_SEED = 0

@@ -1,8 +1,9 @@
 """Do simpler predictions do as well?"""
 
-from experiments.question import Plan, Question
-from experiments.runs import RELEX, RELEX_BENCHMARKS, RELEX_PUBLISHED, STUDY
 from rlvr_dynamics.schema import Method
+
+from .question import Plan, Question
+from .runs import RELEX, RELEX_BENCHMARKS, RELEX_PUBLISHED, STUDY
 
 METHODS = (
     Method(name="relex"),

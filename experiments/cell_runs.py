@@ -16,6 +16,7 @@ from rlvr_dynamics.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, did_y
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.schema.overrides import quoted
+from rlvr_dynamics.system import installation
 
 EXIT_PARTIAL = 3
 
@@ -106,7 +107,7 @@ def run_module(module: str, *given: str) -> int:
         KeyboardInterrupt: The module was interrupted.
     """
     stopped = False
-    with subprocess.Popen([sys.executable, "-m", module, *given]) as process:
+    with subprocess.Popen([sys.executable, "-m", installation.module(module), *given]) as process:
         before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         while process.poll() is None:
             try:

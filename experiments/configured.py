@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.declared import declared
-from experiments.predictions import Predictions, Triple, merged, overrides_of
-from experiments.runs import arguments, command, typed
 from rlvr_dynamics.run_directory.configuration import RecordedConfig, read_config
 from rlvr_dynamics.run_directory.progress import finished_stages
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import STAGES
 from rlvr_dynamics.schema.overrides import key_of
 from rlvr_dynamics.schema.shares import observed_step, target_step
+
+from .declared import declared
+from .predictions import Predictions, Triple, merged, overrides_of
+from .runs import arguments, command, typed
 
 # Arguments of an earlier call that do not define the run.
 PASSING = ("stages", "dry_run", "reuse", "run_dir")

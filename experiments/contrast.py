@@ -1,9 +1,9 @@
 """Is rank 1's share specific to reinforcement learning, or does any training give it?"""
 
-from experiments.question import Plan, Question
-from experiments.rank_recovery import PAPER, RANDOM, RANK_1, share
-from experiments.runs import ALPHARL_PUBLISHED
-from experiments.runs import PUBLISHED_PAIRS as REINFORCED
+from .question import Plan, Question
+from .rank_recovery import PAPER, RANDOM, RANK_1, share
+from .runs import ALPHARL_PUBLISHED
+from .runs import PUBLISHED_PAIRS as REINFORCED
 
 IMITATED = ("r1_distill_qwen_7b", "sft_qwen2_5_math_7b", "dpo_qwen2_5_math_7b")
 

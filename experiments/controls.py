@@ -1,10 +1,11 @@
 """What do the statistics give when there is nothing to find?"""
 
-from experiments.linearity_pls import PLS, TABLES
-from experiments.question import Plan, Question
-from experiments.rank_recovery import RANDOM, RANK_1
-from experiments.runs import ALPHARL_BENCHMARKS, CONTROLS, DETAILED, RELEX_BENCHMARKS
 from rlvr_dynamics.schema import Method
+
+from .linearity_pls import PLS, TABLES
+from .question import Plan, Question
+from .rank_recovery import RANDOM, RANK_1
+from .runs import ALPHARL_BENCHMARKS, CONTROLS, DETAILED, RELEX_BENCHMARKS
 
 # Tables that hold nulls: random walks with the steps' norms, shuffled steps and accuracies.
 NULLS = (*TABLES, *PLS)

@@ -1,8 +1,9 @@
 """How far beyond the observed steps does the line hold?"""
 
-from experiments.question import Plan, Question
-from experiments.runs import RELEX, STUDY
 from rlvr_dynamics.schema import Method
+
+from .question import Plan, Question
+from .runs import RELEX, STUDY
 
 QUESTION = Question(
     name="far_extrapolation",

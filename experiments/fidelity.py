@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from experiments.cells import Cell
-from experiments.fidelity_page import COLUMNS, fields, table
-from experiments.grid import configurations, select
 from rlvr_dynamics.errors import EXIT_DONE
 from rlvr_dynamics.fidelity import Row, rows_of
 from rlvr_dynamics.system.command_line import Parser, end, say
+
+from .cells import Cell
+from .fidelity_page import COLUMNS, fields, table
+from .grid import configurations, select
 
 
 def main(arguments: list[str] | None = None) -> int:

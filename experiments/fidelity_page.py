@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.cells import Cell
 from rlvr_dynamics.config import CONFIG_FOLDER
 from rlvr_dynamics.fidelity import DIFFERS, Row, names_of
 from rlvr_dynamics.system.atomic import write_text
+
+from .cells import Cell
 
 PAGE = CONFIG_FOLDER.parent / "docs" / "fidelity.md"
 TEXTS = Path(__file__).with_name("fidelity.md")

@@ -4,11 +4,14 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.cells import CELLS, Cell
-from experiments.predictions import entries
-from experiments.question import Question
 from rlvr_dynamics.config import CONFIG_FOLDER
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_text
+from rlvr_dynamics.system.installation import HOME, IN_WHEEL
+
+from .cells import CELLS, Cell
+from .predictions import entries
+from .question import Question
 
 CELL_FOLDER = CONFIG_FOLDER / "exp"
 LIST_FOLDER = CONFIG_FOLDER / "extrapolation"
@@ -17,6 +20,20 @@ LIST_MARK = "# Written by `python -m experiments.questions --write` from experim
 # Questions whose lists users would otherwise type; `recovery` lists the reconstructions.
 LISTED = ("acceleration", "far_extrapolation", "ablations", "baselines")
 LINE = 100
+
+
+def check_checkout() -> None:
+    """Refuse to write where there are no sources.
+
+    Raises:
+        UserError: This is an installed wheel.
+    """
+    if IN_WHEEL:
+        raise UserError(
+            "--write changes files of a checkout, and this is an installed package",
+            where=str(HOME),
+            way_out="clone the repository and run the command there",
+        )
 
 
 def text_of(cell: Cell) -> str:

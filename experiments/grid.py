@@ -6,10 +6,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from experiments import fidelity_page, grid_page
-from experiments.cell_need import Need, need_of
-from experiments.cells import CELLS, Cell
-from experiments.files import write_cells
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.estimates.ranges import Range
@@ -17,6 +13,11 @@ from rlvr_dynamics.fidelity import rows_of
 from rlvr_dynamics.run_directory.progress import STATES, Progress, progress
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.command_line import Parser, aligned, end, path_of, say
+
+from . import fidelity_page, grid_page
+from .cell_need import Need, need_of
+from .cells import CELLS, Cell
+from .files import check_checkout, write_cells
 
 COMMON = ["trainer=gpu_node", "measure=large"]
 
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
+        check_checkout()
         changed = len(write_cells()) + grid_page.write(page_table())
         made = configurations(list(CELLS))
         beside = {cell: rows_of(config) for cell, config in zip(CELLS, made, strict=True)}

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.cell_need import Need
 from rlvr_dynamics.system.atomic import write_text
+
+from .cell_need import Need
 
 PAGE = Path(__file__).parents[1] / "docs" / "grid.md"
 HEAD = (

@@ -1,8 +1,10 @@
 """Do the directions move along a line, and does their motion predict the accuracy?"""
 
-from experiments.question import Plan, Question
-from experiments.rank_recovery import RANK_1
-from experiments.runs import (
+from rlvr_dynamics.schema import Rebuilt
+
+from .question import Plan, Question
+from .rank_recovery import RANK_1
+from .runs import (
     ALPHARL_8B,
     ALPHARL_PUBLISHED,
     DETAILED,
@@ -10,7 +12,6 @@ from experiments.runs import (
     RELEX_PUBLISHED,
     STUDY,
 )
-from rlvr_dynamics.schema import Rebuilt
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Both are compared with nulls: shuffled steps or accuracies, and random walks.

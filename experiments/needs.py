@@ -6,13 +6,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from experiments.configured import Configured
-from experiments.predictions import Triple, merged
-from experiments.question import Plan, Question
-from experiments.runs import by_cell
 from rlvr_dynamics.run_directory.progress import progress
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.schema import USUAL_STAGES
+
+from .configured import Configured
+from .predictions import Triple, merged
+from .question import Plan, Question
+from .runs import by_cell
 
 SHOWN = 4
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experiments.predictions import Predictions
 from rlvr_dynamics.schema import Method, Rebuilt
+
+from .predictions import Predictions
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from experiments.files import LISTED, write_lists
-from experiments.needs import Missing, missing
-from experiments.question import Question
-from experiments.runs import run_dirs
 from rlvr_dynamics.errors import EXIT_DONE, UserError, did_you_mean
 from rlvr_dynamics.system.command_line import Parser, end, path_of, say
+
+from .files import LISTED, check_checkout, write_lists
+from .needs import Missing, missing
+from .question import Question
+from .runs import run_dirs
 
 # One module per question, in the order of the papers.
 MODULES = (
@@ -38,7 +39,7 @@ SHOWN = 3
 
 def all_questions() -> tuple[Question, ...]:
     """Return every question, in the order of the papers."""
-    return tuple(import_module(f"experiments.{name}").QUESTION for name in MODULES)
+    return tuple(import_module(f"{__package__}.{name}").QUESTION for name in MODULES)
 
 
 def select(names: Sequence[str]) -> list[Question]:
@@ -64,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write:
+        check_checkout()
         changed = write_lists(all_questions())
         say(f"{len(LISTED)} questions written to configs/extrapolation, {len(changed)} changed")
         return EXIT_DONE

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from experiments.question import Plan, Question
-from experiments.runs import (
+from rlvr_dynamics.schema import Rebuilt
+
+from .question import Plan, Question
+from .runs import (
     ALPHARL_8B,
     ALPHARL_BENCHMARKS,
     ALPHARL_OTHERS,
@@ -12,7 +14,6 @@ from experiments.runs import (
     PUBLISHED_PAIRS,
     STUDY,
 )
-from rlvr_dynamics.schema import Rebuilt
 
 
 def share(percent: int) -> Rebuilt:

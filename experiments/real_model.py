@@ -1,7 +1,7 @@
 """Is a real language model what the papers say, and more than its optimizer writes by itself?"""
 
-from experiments.question import Plan, Question
-from experiments.runs import AS
+from .question import Plan, Question
+from .runs import AS
 
 RATES = ("1e-6", "3e-6", "1e-5")
 TRAINED = tuple(f"grpo_smollm2_135m-lr{rate}" for rate in RATES)

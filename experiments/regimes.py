@@ -1,8 +1,9 @@
 """Where does predictability end?"""
 
-from experiments.question import Plan, Question
-from experiments.runs import TRAINED
 from rlvr_dynamics.schema import Method
+
+from .question import Plan, Question
+from .runs import TRAINED
 
 TABLES = ("norms", "trajectory_svd", "linearity")
 METHODS = (Method(name="relex"), Method(name="relex_raw"), Method(name="weight_extrapolation"))

@@ -5,12 +5,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.arms import ALL, arm_cells
-from experiments.study import RUNS as STUDY_RUNS
-from experiments.study import StudyCell, study_cells
 from rlvr_dynamics.config import experiments
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.progress import events
+
+from .arms import ALL, arm_cells
+from .study import RUNS as STUDY_RUNS
+from .study import StudyCell, study_cells
 
 _STUDY = {cell.name: cell for cell in study_cells(wide=True)}
 STUDY = tuple(cell.name for cell in study_cells())

@@ -1,9 +1,10 @@
 """How much of a result is due to the luck of one run?"""
 
-from experiments.question import Plan, Question
-from experiments.rank_recovery import RANDOM, RANK_1
-from experiments.runs import AGAIN, ALPHARL_BENCHMARKS, RELEX_BENCHMARKS, TRAINED
 from rlvr_dynamics.schema import Method, Rebuilt
+
+from .question import Plan, Question
+from .rank_recovery import RANDOM, RANK_1
+from .runs import AGAIN, ALPHARL_BENCHMARKS, RELEX_BENCHMARKS, TRAINED
 
 
 def three(cell: str) -> tuple[str, ...]:

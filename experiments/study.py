@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.cell_runs import (
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
+from rlvr_dynamics.results.formatting import scientific
+from rlvr_dynamics.system.command_line import Parser, end, path_of, say
+
+from .cell_runs import (
     EXIT_PARTIAL,
     analyse,
     chosen,
@@ -18,9 +22,6 @@ from experiments.cell_runs import (
     run_all,
     scored,
 )
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
-from rlvr_dynamics.results.formatting import scientific
-from rlvr_dynamics.system.command_line import Parser, end, path_of
 
 RATES = (1.0e-5, 3.0e-5, 1.0e-4, 3.0e-4)
 RUNS = Path("outputs/study")
@@ -193,10 +194,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         print(*listing(cells, given.runs), sep="\n")
         return EXIT_DONE
     note = f"{cost(cells)}. {left_out(cells)}"
-    print(note, flush=True)
+    say(note)
     failed = run_all(cells, given.runs)
     code = _analyse(cells, given.runs, given.out)
-    print(note)
+    say(note)
     return exit_code(failed, cells, code)
 
 
@@ -211,7 +212,7 @@ def _analyse(cells: Sequence[StudyCell], runs: Path, out: Path) -> int:
 
 def _compare_directions(done: Sequence[Path]) -> int:
     """Compare the runs that share a base; returns the exit code."""
-    from experiments import directions  # it loads torch, which listing cells does not need
+    from . import directions  # it loads torch, which listing cells does not need
 
     try:
         directions.write_directions(done)

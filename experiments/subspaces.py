@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from experiments.question import Plan, Question
-from experiments.rank_recovery import RANDOM, RANK_1
-from experiments.runs import ALPHARL_8B, ALPHARL_BENCHMARKS, DETAILED, PUBLISHED_PAIRS, STUDY
 from rlvr_dynamics.schema import Rebuilt
+
+from .question import Plan, Question
+from .rank_recovery import RANDOM, RANK_1
+from .runs import ALPHARL_8B, ALPHARL_BENCHMARKS, DETAILED, PUBLISHED_PAIRS, STUDY
 
 
 def single(index: int) -> Rebuilt:

@@ -1,8 +1,9 @@
 """Does rank 1 follow the model throughout its training?"""
 
-from experiments.question import Plan, Question
-from experiments.runs import ALPHARL_8B, ALPHARL_BENCHMARKS, ALPHARL_PUBLISHED, STUDY
 from rlvr_dynamics.schema import Rebuilt
+
+from .question import Plan, Question
+from .runs import ALPHARL_8B, ALPHARL_BENCHMARKS, ALPHARL_PUBLISHED, STUDY
 
 STAGES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 

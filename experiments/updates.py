@@ -1,9 +1,10 @@
 """Does the number of updates a step change what the weights do?"""
 
-from experiments.question import Plan, Question
-from experiments.rank_recovery import RANDOM, RANK_1
-from experiments.runs import ALPHARL_BENCHMARKS, RELEX_BENCHMARKS
 from rlvr_dynamics.schema import Method
+
+from .question import Plan, Question
+from .rank_recovery import RANDOM, RANK_1
+from .runs import ALPHARL_BENCHMARKS, RELEX_BENCHMARKS
 
 METHODS = (Method(name="relex"), Method(name="relex_raw"), Method(name="weight_extrapolation"))
 TABLES = ("norms", "exponents", "trajectory_svd", "linearity", "rank_shares")

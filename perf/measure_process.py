@@ -44,12 +44,15 @@ class Cost:
     report: dict[str, Any]
 
 
-def run_module(module: str, *arguments: object, one_thread: bool = False) -> Cost:
+def run_module(
+    module: str, *arguments: object, one_thread: bool = False, shown: bool = False
+) -> Cost:
     """Run `python -m module arguments...` from the root of the repository; see `run`."""
-    return run([sys.executable, "-m", module, *map(str, arguments)], one_thread=one_thread)
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return run(command, one_thread=one_thread, shown=shown)
 
 
-def run(command: list[str], *, one_thread: bool = False) -> Cost:
+def run(command: list[str], *, one_thread: bool = False, shown: bool = False) -> Cost:
     """Run a command from the root of the repository and measure it.
 
     The last line of its output must be a JSON object with `seconds`, its own time after start-up.
@@ -57,6 +60,7 @@ def run(command: list[str], *, one_thread: bool = False) -> Cost:
     Args:
         command: The command.
         one_thread: Let its linear algebra use one thread.
+        shown: Let its errors and progress appear on the terminal.
 
     Raises:
         RuntimeError: The command failed; the message has the end of its output.
@@ -64,7 +68,13 @@ def run(command: list[str], *, one_thread: bool = False) -> Cost:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         environment = {**os.environ, **dict.fromkeys(_THREADS, "1")} if one_thread else None
         before, start = _children_seconds(), time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors, env=environment)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=None if shown else errors,
+            env=environment,
+        )
         try:
             peak, resident, written = _watch(process.pid)
             wall = time.perf_counter() - start

@@ -144,7 +144,7 @@ def write_files(root: Path, size: str, written: int, seed: int, pace: float = 1.
         known = json.loads(finished.read_text())
         if {key: known.get(key) for key in asked} == asked:
             return Files(root, size, written, known["changed_share"], known["step_share"])
-    header, places = _header(shapes)
+    header, places = header_of(shapes)
     changed = stepped = 0
     with ExitStack() as stack:
         files: list[int] = []
@@ -176,7 +176,8 @@ def write_files(root: Path, size: str, written: int, seed: int, pace: float = 1.
     return Files(root, size, written, **shares)
 
 
-def _header(shapes: dict[str, tuple[int, ...]]) -> tuple[bytes, dict[str, int]]:
+def header_of(shapes: dict[str, tuple[int, ...]]) -> tuple[bytes, dict[str, int]]:
+    """Return the header of a safetensors file of bf16 tensors, and their places behind it."""
     entries: dict[str, Any] = {}
     places: dict[str, int] = {}
     offset = 0

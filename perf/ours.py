@@ -10,7 +10,7 @@ import torch
 
 from rlvr_dynamics.checkpoints import Trajectory
 from rlvr_dynamics.checkpoints.differences import Differences
-from rlvr_dynamics.dynamics import prediction_gram, svd_of_gram
+from rlvr_dynamics.dynamics import gram_of_stored, svd_of_gram
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 
 
@@ -19,9 +19,7 @@ def decompose(trajectory: Trajectory) -> None:
     steps = np.array(trajectory.steps)
     for name in trajectory.names:
         found = Differences(trajectory, name)
-        gram = prediction_gram(
-            lambda found=found: (rows for _, rows in found.rows()), found.T, found.dtype, found.d
-        )
+        gram = gram_of_stored((rows for _, rows in found.rows()), found.T)
         svd_of_gram(gram, len(steps), steps)
 
 

@@ -5,6 +5,7 @@ Below this nobody sees a DictConfig. Imports neither torch, verl nor vllm.
 
 import copy
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,15 @@ from pydantic import BaseModel, ValidationError
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.schema.overrides import as_typed, below_null
+from rlvr_dynamics.schema.overrides import as_typed, below_null, key_of
+from rlvr_dynamics.system.installation import HOME
+from rlvr_dynamics.system.sealed import read_sealed_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+CONFIG_FOLDER = HOME / "configs"
+_GIVEN = "given"  # name under which Hydra composes from a file of the user's
 
 
 def experiments() -> list[str]:
@@ -42,6 +46,61 @@ def load(overrides: list[str]) -> RunConfig:
         overrides = ["+exp=demo", *overrides]
     overrides = ["+" + item if item.startswith("exp=") else item for item in overrides]
     return _validate(_resolved(_composed(overrides), overrides))
+
+
+def load_file(path: Path, overrides: list[str]) -> RunConfig:
+    """Load a whole configuration: what `--cfg` printed, or the config.json of a run directory.
+
+    Args:
+        path: The file, in JSON.
+        overrides: What is different from it: keys, and whole groups such as ``scoring=cpu``, as
+            their files have them.
+
+    Raises:
+        UserError: The file is no such configuration (the message names it and the key), or as for
+            `load`.
+    """
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    values = _recorded(path)
+    groups = {folder.name for folder in CONFIG_FOLDER.iterdir() if folder.is_dir()}
+    chosen: dict[str, str] = {}
+    for item in overrides:
+        group, _, name = item.lstrip("+").partition("=")
+        if group not in groups:
+            continue
+        if group == "exp":
+            way_out = "leave it out, or --config"
+            raise UserError("a file holds a whole configuration", where=item, way_out=way_out)
+        if not (CONFIG_FOLDER / group / f"{name}.yaml").is_file():
+            raise _no_such_choice(group, name)
+        chosen[group] = name
+    if chosen:
+        also = [f"+{group}@choices.{group}={name}" for group, name in chosen.items()]
+        offered = _composed(also).choices
+        values |= {group: OmegaConf.to_container(offered[group]) for group in chosen}
+    ConfigStore.instance().store(_GIVEN, values)
+    keys = [item for item in overrides if key_of(item) not in chosen]
+    return _validate(_resolved(_composed(keys, _GIVEN), keys))
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """Read a whole configuration from a file and check it."""
+    way_out = "give what --cfg printed, or a run directory's config.json (edited: without its seal)"
+    try:
+        values = read_sealed_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"no configuration: {reason}", where=str(path), way_out=way_out) from error
+    if "${" in json.dumps(values):
+        raise UserError("a reference (${) in a whole configuration", where=str(path))
+    try:
+        _validate(values)
+    except UserError as error:
+        what = f"not a whole configuration: {error.what}"
+        raise UserError(what, where=str(path), way_out=error.way_out or way_out) from error
+    return values
 
 
 def load_each(
@@ -77,7 +136,7 @@ def load_each(
     return loaded
 
 
-def _composed(overrides: list[str]) -> "DictConfig":
+def _composed(overrides: list[str], name: str = "config") -> "DictConfig":
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -87,12 +146,12 @@ def _composed(overrides: list[str]) -> "DictConfig":
         raise UserError(
             "the folder configs/ is missing",
             where=str(CONFIG_FOLDER),
-            way_out="install from a checkout with `pip install -e .`",
+            way_out="install the package again, or take a whole checkout",
         )
     try:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
             typed = [below_null(as_typed(item, RunConfig), RunConfig) for item in overrides]
-            return compose("config", overrides=typed)
+            return compose(name, overrides=typed)
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(error, overrides) from error
 
@@ -164,14 +223,16 @@ def _explain(error: Exception, overrides: list[str]) -> UserError:
         key = item.lstrip("+~").split("=")[0]
         group, _, given = item.lstrip("+").partition("=")
         if f"'{group}/{given}'" in text and (CONFIG_FOLDER / group).is_dir():
-            choices = sorted(path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml"))
-            close = difflib.get_close_matches(given, choices, n=3) or choices
-            return UserError(
-                f"{group}={given}: no such choice", way_out=f"allowed: {', '.join(close)}"
-            )
+            return _no_such_choice(group, given)
         if key in text and ("not in struct" in text or "Could not override" in text):
             return UserError(f"{key}: unknown key", where=item, way_out=_allowed(key))
     return UserError(" ".join(text.split()), where=" ".join(overrides))
+
+
+def _no_such_choice(group: str, given: str) -> UserError:
+    choices = sorted(path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml"))
+    close = difflib.get_close_matches(given, choices, n=3) or choices
+    return UserError(f"{group}={given}: no such choice", way_out=f"allowed: {', '.join(close)}")
 
 
 def _fields(location: tuple[Any, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from types import FrameType
 from rlvr_dynamics import config as configuration
 from rlvr_dynamics.errors import EXIT_DONE
 from rlvr_dynamics.schema import STAGES, RunConfig
-from rlvr_dynamics.system.command_line import Parser, end, say
+from rlvr_dynamics.system.command_line import Parser, end, path_of, say
 
 SETTINGS = """
 settings:
@@ -27,7 +27,7 @@ The same command goes on where it stopped.
 exit codes: 0 done, 1 a stage failed, 2 a mistake in what was given, 75 interrupted (run again)
 """
 SEVERAL = "one call is one run; `python -m slurm submit CELL seed=0,1` makes several"
-CONFIGURED = "a configuration is made of configs/ and key=value"
+CONFIGURED = "a configuration is made of configs/ and key=value, or is a --config FILE"
 ABOUT_HYDRA = {
     "-m": SEVERAL,
     "--multirun": SEVERAL,
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m rlvr_dynamics.run",
-        usage="%(prog)s [+exp=NAME] [key=value ...] [--cfg] [--version] [-h]",
+        usage="%(prog)s [+exp=NAME | --config FILE] [key=value ...] [--cfg] [--version] [-h]",
         description="How predictable are the weights of a language model under RLVR?",
         epilog=SETTINGS.format(
             experiments=", ".join(configuration.experiments()), stages=", ".join(STAGES)
@@ -58,13 +58,22 @@ def _parser() -> Parser:
         hints=ABOUT_HYDRA,
     )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, see below")
+    parser.add_argument(
+        "--config",
+        type=path_of,
+        metavar="FILE",
+        help="what --cfg printed, or a run directory's config.json, in place of +exp=NAME",
+    )
     parser.add_argument("--cfg", action="store_true", help="print every key with its value")
     return parser
 
 
 def _main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
-    settings = configuration.load(given.settings)
+    if given.config is None:
+        settings = configuration.load(given.settings)
+    else:
+        settings = configuration.load_file(given.config, given.settings)
     if given.cfg:
         say(json.dumps(settings.model_dump(mode="json"), indent=2))
         return EXIT_DONE

@@ -9,8 +9,8 @@ from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of, say
 
 if TYPE_CHECKING:
-    from slurm.site import Site
-    from slurm.submission import Round
+    from .site import Site
+    from .submission import Round
 
 EXIT_CELLS_OPEN = 3
 
@@ -82,8 +82,8 @@ def _folder(text: str) -> Path:
 
 
 def _submit(given: Namespace) -> int:
-    from slurm.site import load_site
-    from slurm.submit import describe, plan, submit
+    from .site import load_site
+    from .submit import describe, plan, submit
 
     overrides = [word for word in given.cells if "=" in word or word.startswith("~")]
     cells = [word for word in given.cells if word not in overrides]
@@ -103,7 +103,7 @@ def _submit(given: Namespace) -> int:
 
 
 def _show(this: "Round", runs: Path) -> None:
-    from slurm.arrays import spell
+    from .arrays import spell
 
     for array in this.arrays:
         say(f"{array.key:<14} job {array.number}, cells {spell(array.indices)}")
@@ -112,8 +112,8 @@ def _show(this: "Round", runs: Path) -> None:
 
 
 def _status(given: Namespace) -> int:
-    from slurm import status, submission
-    from slurm.queue import read_queue
+    from . import status, submission
+    from .queue import read_queue
 
     made = submission.load(given.runs)
     queue = read_queue()
@@ -124,9 +124,9 @@ def _status(given: Namespace) -> int:
 
 
 def _retry(given: Namespace) -> int:
-    from slurm import submission
-    from slurm.site import load_site
-    from slurm.submit import alone
+    from . import submission
+    from .site import load_site
+    from .submit import alone
 
     submission.load(given.runs)  # leave a folder without a submission unchanged
     with alone(given.runs):
@@ -134,9 +134,9 @@ def _retry(given: Namespace) -> int:
 
 
 def _retry_alone(runs: Path, site: "Site | None") -> int:
-    from slurm import status, submission
-    from slurm.queue import read_queue
-    from slurm.submit import finish_round, retry
+    from . import status, submission
+    from .queue import read_queue
+    from .submit import finish_round, retry
 
     made = submission.load(runs)
     if made.rounds[-1].merge is None:
@@ -160,9 +160,9 @@ def _retry_alone(runs: Path, site: "Site | None") -> int:
 
 
 def _merge(given: Namespace) -> int:
-    from slurm import status, submission
-    from slurm.merge import merge
-    from slurm.queue import read_queue
+    from . import status, submission
+    from .merge import merge
+    from .queue import read_queue
 
     runs = given.runs
     made = submission.load(runs)

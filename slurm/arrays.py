@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlvr_dynamics.schema import RunConfig
-from slurm.resources import Resources, jobs_of, resources
-from slurm.site import Site
-from slurm.submission import Array
+
+from .resources import Resources, jobs_of, resources
+from .site import Site
+from .submission import Array
 
 Chain = tuple[tuple[str, tuple[str, ...], Resources], ...]
 

@@ -11,9 +11,10 @@ from rlvr_dynamics.run_directory.records import read_record
 from rlvr_dynamics.system.atomic import atomic_folder, write_text
 from rlvr_dynamics.system.foreign_text import as_csv
 from rlvr_dynamics.system.sealed import read_parquet
-from slurm.cells import Cell
-from slurm.status import Table
-from slurm.submission import Submission
+
+from .cells import Cell
+from .status import Table
+from .submission import Submission
 
 MERGED = "merged"
 KEYS = ["model", "algorithm", "seed", "cell"]

@@ -27,12 +27,12 @@ start_ray() {
   "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
     "${ray[@]}" --head "--node-ip-address=$address" "--port=$port" --include-dashboard=false &
   ray_steps+=("$!")
-  "${python[@]}" -m slurm.ray_nodes "$address:$port" 1 "$ray_seconds" || return 1
+  "${python[@]}" -m "$ray_nodes" "$address:$port" 1 "$ray_seconds" || return 1
   others=$((${#nodes[@]} - 1))
   "${step[@]}" --nodes="$others" --ntasks="$others" --exclude="$head" \
     "${ray[@]}" "--address=$address:$port" &
   ray_steps+=("$!")
-  "${python[@]}" -m slurm.ray_nodes "$address:$port" "${#nodes[@]}" "$ray_seconds" || return 1
+  "${python[@]}" -m "$ray_nodes" "$address:$port" "${#nodes[@]}" "$ray_seconds" || return 1
   export RAY_ADDRESS="$address:$port"
 }
 trap end_ray EXIT

@@ -8,7 +8,8 @@ from rlvr_dynamics.estimates.memory import in_step_bytes, memory
 from rlvr_dynamics.estimates.scoring import engines_of, scoring
 from rlvr_dynamics.estimates.shapes import shape_of
 from rlvr_dynamics.schema import STAGES, RunConfig
-from slurm.site import Site, minutes
+
+from .site import Site, minutes
 
 GIB = 2**30
 PROCESS_GIB = 4  # Python with torch, the analysis libraries and their buffers

@@ -4,10 +4,11 @@ import re
 import shlex
 from pathlib import Path
 
-from slurm.site import Site
+from rlvr_dynamics.system.installation import HOME, IN_WHEEL, module
+
+from .site import Site
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent
 RAY_SECONDS = 600  # time for the nodes of one job to find each other
 
 
@@ -41,7 +42,7 @@ def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> 
         f"max_requeues={site.max_requeues}",
     ]
     if job == "train":
-        facts.append(f"ray_seconds={RAY_SECONDS}")
+        facts += [f"ray_seconds={RAY_SECONDS}", f"ray_nodes={module('slurm.ray_nodes')}"]
     if not _reads_the_hub(job, stages):
         facts.append("export HF_HUB_OFFLINE=1")
     parts = [header, *facts, _text("task.sh"), _environment(site)]
@@ -53,7 +54,7 @@ def task_script(job: str, stages: tuple[str, ...], folder: Path, site: Site) -> 
 def merge_script(folder: Path, site: Site) -> str:
     """Return the batch script that merges the tables of all cells at the end."""
     header = _header("merge", site, [])
-    last = f'"${{python[@]}}" -m slurm merge {shlex.quote(str(folder.parent))}'
+    last = f'"${{python[@]}}" -m {module("slurm")} merge {shlex.quote(str(folder.parent))}'
     return "\n".join([header, _environment(site), last]) + "\n"
 
 
@@ -96,7 +97,8 @@ def _header(job: str, site: Site, flags: list[str]) -> str:
 
 
 def _environment(site: Site) -> str:
-    lines = [f"cd {shlex.quote(str(CHECKOUT))} || exit 1"]
+    # A wheel's jobs stay where they were submitted: its folder would hide the standard library.
+    lines = [] if IN_WHEEL else [f"cd {shlex.quote(str(HOME))} || exit 1"]
     lines += [f"module load {shlex.quote(module)}" for module in site.modules]
     lines += site.environment
     lines += [f"export {key}={expanding(value)}" for key, value in site.variables.items()]

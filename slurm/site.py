@@ -11,10 +11,12 @@ from pydantic import Field, ValidationError, field_validator
 from rlvr_dynamics.errors import UserError, did_you_mean
 from rlvr_dynamics.schema import Frozen
 from rlvr_dynamics.system.files import require_file
+from rlvr_dynamics.system.installation import HOME
 
 JobName = Literal[
     "prepare", "train", "measure", "extrapolate", "score", "behaviour", "report", "merge"
 ]
+EXAMPLE = HOME / "slurm" / "site.example.yaml"
 Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]
 Word = Annotated[str, Field(pattern=r"^[^\s'\"\\$`]+$")]
 Lines = Annotated[tuple[Line, ...], Field(strict=False)]
@@ -158,7 +160,7 @@ def load_site(path: Path | None) -> Site:
         raise UserError(
             f"site file cannot be read: {error.strerror}",
             where=str(path),
-            way_out="start from slurm/site.example.yaml",
+            way_out=f"start from {EXAMPLE}",
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(

@@ -6,9 +6,10 @@ from pathlib import Path
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_INTERRUPTED
 from rlvr_dynamics.run_directory.records import FOLDERS, read_record
 from rlvr_dynamics.system.command_line import aligned
-from slurm.cells import Cell
-from slurm.queue import Queue, read_accounting
-from slurm.submission import FOLDER, Array, Submission
+
+from .cells import Cell
+from .queue import Queue, read_accounting
+from .submission import FOLDER, Array, Submission
 
 ALIVE = ("running", "queued", "waiting")
 FAILURES = ("failed", "interrupted", "lost", "cancelled", "stopped")

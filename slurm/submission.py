@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_json
 from rlvr_dynamics.system.files import read_object
-from slurm.cells import Cell
-from slurm.resources import Resources
+
+from .cells import Cell
+from .resources import Resources
 
 FOLDER = "slurm"
 FILE = "submission.json"

@@ -13,11 +13,12 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system.atomic import write_text
 from rlvr_dynamics.system.locks import LOCK, held
-from slurm import arrays, scripts, submission
-from slurm.cells import Cell, compose
-from slurm.queue import demand, need, own_jobs
-from slurm.site import Site, check_site
-from slurm.submission import FOLDER, Array, Round, Submission
+
+from . import arrays, scripts, submission
+from .cells import Cell, compose
+from .queue import demand, need, own_jobs
+from .site import Site, check_site
+from .submission import FOLDER, Array, Round, Submission
 
 WAITING = "another call submits into this folder: waiting for it"
 

@@ -3,21 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from analysis.alpharl.paper import table
-from analysis.alpharl.stages import scored
-from analysis.parts.paper_tables import (
-    NOT_RUN,
-    OURS,
-    RUN,
-    Column,
-    as_table,
-    estimate,
-    for_controls,
-    in_percent,
-    provenance_note,
-    run_columns,
-    with_span,
-)
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
@@ -31,6 +16,22 @@ from rlvr_dynamics.results.scores import score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import Interval
+
+from ..parts.paper_tables import (
+    NOT_RUN,
+    OURS,
+    RUN,
+    Column,
+    as_table,
+    estimate,
+    for_controls,
+    in_percent,
+    provenance_note,
+    run_columns,
+    with_span,
+)
+from .paper import table
+from .stages import scored
 
 NAME = "alpharl_table_8"
 TITLE = "Accuracy kept by the leading directions of the update"

@@ -8,17 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.alpharl.accuracy_kept import kept_table
-from analysis.alpharl.paper import table
-from analysis.alpharl.stages import (
-    Row,
-    benchmarks_of,
-    protocols_of,
-    question_counts,
-    rows_of,
-    scored,
-)
-from analysis.parts.paper_tables import (
+from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import percent_interval
+from rlvr_dynamics.results.kinds import is_same_model
+from rlvr_dynamics.results.scores import Score, score
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
+from rlvr_dynamics.results.unread import unread_note
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
+
+from ..parts.paper_tables import (
     BENCHMARKS,
     METHODS,
     OURS,
@@ -38,15 +38,16 @@ from analysis.parts.paper_tables import (
     with_ours,
     with_span,
 )
-from rlvr_dynamics.claims.printed import printed
-from rlvr_dynamics.reporting.artefact import Artefact
-from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import percent_interval
-from rlvr_dynamics.results.kinds import is_same_model
-from rlvr_dynamics.results.scores import Score, score
-from rlvr_dynamics.results.study import Cell, Study, benchmarks
-from rlvr_dynamics.results.unread import unread_note
-from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
+from .accuracy_kept import kept_table
+from .paper import table
+from .stages import (
+    Row,
+    benchmarks_of,
+    protocols_of,
+    question_counts,
+    rows_of,
+    scored,
+)
 
 NEEDS = "Not measured: needs scores/scores.parquet with its samples (stage score)."
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)

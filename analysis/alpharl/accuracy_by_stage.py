@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.alpharl.paper import table
-from analysis.alpharl.stages import scored, step_near
-from analysis.parts.paper_tables import (
+from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import number, percent_interval
+from rlvr_dynamics.results.scores import Score, score
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.schema.model_id import ModelId
+
+from ..parts.paper_tables import (
     METHODS,
     OURS,
     RUN,
@@ -25,13 +31,8 @@ from analysis.parts.paper_tables import (
     with_ours,
     with_span,
 )
-from rlvr_dynamics.claims.printed import printed
-from rlvr_dynamics.reporting.artefact import Artefact
-from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import number, percent_interval
-from rlvr_dynamics.results.scores import Score, score
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.schema.model_id import ModelId
+from .paper import table
+from .stages import scored, step_near
 
 CHECKPOINT, RANK1, RANDOM, ALPHARL = "checkpoint", "rank-1", "random update", "AlphaRL"
 PAPER_METHODS = {name: METHODS[name] for name in ("full_rl", "rank1", "alpharl")}

@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.alpharl.stages import SPLITS, Row, rows_of, scored
-from analysis.parts.paper_tables import (
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import interval, number
+from rlvr_dynamics.results.scores import PairedAccuracy
+from rlvr_dynamics.results.study import Cell
+
+from ..parts.paper_tables import (
     METHODS,
     OURS,
     RUN,
@@ -15,10 +19,7 @@ from analysis.parts.paper_tables import (
     signed_points,
     with_span,
 )
-from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import interval, number
-from rlvr_dynamics.results.scores import PairedAccuracy
-from rlvr_dynamics.results.study import Cell
+from .stages import SPLITS, Row, rows_of, scored
 
 SETS = {"in domain": ("in_domain",), "all": tuple(SPLITS)}
 MISSING = "Not measured: needs AlphaRL's predictions of the last step, scored (stage score)."

@@ -7,7 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.alpharl.behaviour_tables import (
+from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.results.frames import equal, values
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
+
+from ..parts.panels import intervals, panel_grid
+from ..parts.run_groups import Group, dodge, groups, key, names_of, runs_and_seeds
+from .behaviour_tables import (
     LOOKS,
     MISSING,
     NAMES,
@@ -17,14 +25,7 @@ from analysis.alpharl.behaviour_tables import (
     measured,
     questions_of,
 )
-from analysis.alpharl.paper import figure
-from analysis.parts.panels import intervals, panel_grid
-from analysis.parts.run_groups import Group, dodge, groups, key, names_of, runs_and_seeds
-from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.results.frames import equal, values
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
+from .paper import figure
 
 ROLES = (TRAINED, RANK1, RANDOM)
 

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from analysis.alpharl.behaviour_tables import (
+from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_style import canvas
+from rlvr_dynamics.results.frames import equal
+from rlvr_dynamics.results.study import Study
+
+from ..parts.panels import intervals
+from ..parts.run_groups import groups, key, names_of, runs_and_seeds
+from .behaviour_tables import (
     LOOKS,
     MISSING,
     behaviour,
@@ -13,14 +21,7 @@ from analysis.alpharl.behaviour_tables import (
     measured,
     questions_of,
 )
-from analysis.alpharl.paper import figure
-from analysis.parts.panels import intervals
-from analysis.parts.run_groups import groups, key, names_of, runs_and_seeds
-from rlvr_dynamics.behaviour.job import BASE, RANDOM, RANK1, TRAINED
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import canvas
-from rlvr_dynamics.results.frames import equal
-from rlvr_dynamics.results.study import Study
+from .paper import figure
 
 ROW_INCHES = 0.13
 Reading = tuple[str, str, str]

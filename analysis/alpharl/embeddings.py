@@ -8,10 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from analysis.alpharl.behaviour_tables import MISSING, behaviour, lacking, measured
-from analysis.alpharl.paper import figure
-from analysis.parts.panels import intervals, wrapped
-from analysis.parts.run_groups import Group, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.behaviour.job import TRAINED
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import blank
@@ -19,6 +15,11 @@ from rlvr_dynamics.results.frames import equal, values
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLUE, GREY, ORANGE, VERMILLION
+
+from ..parts.panels import intervals, wrapped
+from ..parts.run_groups import Group, groups, key, names_of, runs_and_seeds
+from .behaviour_tables import MISSING, behaviour, lacking, measured
+from .paper import figure
 
 COLUMNS = 3
 PLANE_INCHES, ROW_INCHES = 1.6, 0.16

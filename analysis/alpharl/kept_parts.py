@@ -5,13 +5,14 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from analysis.alpharl.paper import figure
-from analysis.parts.curves import CurveFigure, Place, places
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.scores import methods_of
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.system.palette import BLACK, GREY
+
+from ..parts.curves import CurveFigure, Place, places
+from .paper import figure
 
 RANK_LABEL = "directions kept: 1, or k % of min(m, n)"
 PRINTED_METHOD = re.compile(r"rank(\d+)(pct)?")

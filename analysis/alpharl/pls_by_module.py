@@ -10,17 +10,18 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.alpharl.paper import figure
-from analysis.alpharl.pls_fits import scatter
-from analysis.alpharl.u1_figures import plane
-from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
-from analysis.parts.run_groups import names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.formatting import module_rank, number
 from rlvr_dynamics.results.frames import equal, has, known, mean, values
 from rlvr_dynamics.results.study import Cell, Study
+
+from ..parts.run_groups import names_of, runs_and_seeds
+from .paper import figure
+from .pls_fits import scatter
+from .u1_figures import plane
+from .u1_paths import Path1, has_paths, source, u1_path
 
 PAPERS = "dapo"  # the paper's figures show a run of this algorithm
 SHADES = "viridis"

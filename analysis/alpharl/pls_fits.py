@@ -9,9 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.alpharl.paper import figure
-from analysis.alpharl.u1_paths import Path1, has_paths, source, u1_path
-from analysis.parts.run_groups import Group, dodge, groups, key, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import blank
@@ -19,6 +16,10 @@ from rlvr_dynamics.results.formatting import number
 from rlvr_dynamics.results.frames import has, highest, known, mean, numbers
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.system.palette import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+
+from ..parts.run_groups import Group, dodge, groups, key, left_out, names_of, runs_and_seeds
+from .paper import figure
+from .u1_paths import Path1, has_paths, source, u1_path
 
 NULLS = {"r2_walk": ("random-walk accuracies", ORANGE), "r2_null": ("permuted accuracies", GREY)}
 ROW = 0.3  # inches per kind of run

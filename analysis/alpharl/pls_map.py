@@ -10,15 +10,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.alpharl.paper import figure
-from analysis.alpharl.u1_paths import source
-from analysis.parts.run_groups import Group, groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import say_not_measured
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.formatting import module_rank, number
 from rlvr_dynamics.results.frames import has, known
 from rlvr_dynamics.results.study import Study
+
+from ..parts.run_groups import Group, groups, left_out, names_of, runs_and_seeds
+from .paper import figure
+from .u1_paths import source
 
 MOST_INCHES = 13.0
 COLUMNS = {"r2": "R², in sample", "r2_walk_mean": "null: random-walk accuracies"}

@@ -7,10 +7,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.alpharl.paper import figure
-from analysis.parts.accuracies import accuracy
-from analysis.parts.panels import intervals, sizes
-from analysis.parts.run_groups import (
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_style import canvas
+from rlvr_dynamics.results.scores import methods_of, model_of
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
+from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK, GREY
+
+from ..parts.accuracies import accuracy
+from ..parts.panels import intervals, sizes
+from ..parts.run_groups import (
     ALGORITHM_COLOURS,
     Group,
     groups,
@@ -19,12 +25,7 @@ from analysis.parts.run_groups import (
     names_of,
     runs_and_seeds,
 )
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import canvas
-from rlvr_dynamics.results.scores import methods_of, model_of
-from rlvr_dynamics.results.study import Cell, Study, benchmarks
-from rlvr_dynamics.statistics.intervals import Interval
-from rlvr_dynamics.system.palette import BLACK, GREY
+from .paper import figure
 
 BAR = 0.8  # share of the width of one benchmark
 MOST_GROUPS = 10

@@ -7,9 +7,13 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.alpharl.paper import figure
-from analysis.parts.accuracies import accuracy
-from analysis.parts.panels import (
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.results.scores import model_of, steps_of
+from rlvr_dynamics.results.study import Study
+from rlvr_dynamics.system.palette import BLACK, GREEN, GREY
+
+from ..parts.accuracies import accuracy
+from ..parts.panels import (
     MOST_PANELS,
     Panel,
     columns_of,
@@ -18,11 +22,8 @@ from analysis.parts.panels import (
     panels_of,
     sizes,
 )
-from analysis.parts.run_groups import Looks, groups, key, names_of, runs_and_seeds
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.results.scores import model_of, steps_of
-from rlvr_dynamics.results.study import Study
-from rlvr_dynamics.system.palette import BLACK, GREEN, GREY
+from ..parts.run_groups import Looks, groups, key, names_of, runs_and_seeds
+from .paper import figure
 
 RECOVERY = "rank1_recovery"
 FEWEST_STEPS = 2

@@ -8,15 +8,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.alpharl.paper import figure
-from analysis.alpharl.u1_paths import Path1, has_paths, principal_plane, u1_path, walk_like
-from analysis.parts.panels import wrapped
-from analysis.parts.run_groups import groups, left_out, names_of, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.formatting import percent
 from rlvr_dynamics.results.frames import known
 from rlvr_dynamics.results.study import Cell, Study
+
+from ..parts.panels import wrapped
+from ..parts.run_groups import groups, left_out, names_of, runs_and_seeds
+from .paper import figure
+from .u1_paths import Path1, has_paths, principal_plane, u1_path, walk_like
 
 MOST_RUNS = 8
 

@@ -10,14 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.alpharl.paper import figure
-from analysis.parts.run_groups import Looks, dodge, groups, key, names_of, runs_and_seeds
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks
 from rlvr_dynamics.results.frames import equal, has, known, last_step, select, values
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.system.palette import BLACK, BLUE, GREY, VERMILLION
+
+from ..parts.run_groups import Looks, dodge, groups, key, names_of, runs_and_seeds
+from .paper import figure
 
 RANKS = {"1": ("rank 1", VERMILLION), "1%": ("rank 1 %", BLUE)}
 PRINTED_NAMES = {

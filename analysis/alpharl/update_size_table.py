@@ -6,8 +6,16 @@ from functools import partial
 
 import pandas as pd
 
-from analysis.alpharl.paper import table
-from analysis.parts.paper_tables import (
+from rlvr_dynamics.claims.printed import printed
+from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.tables import Table, absent
+from rlvr_dynamics.results.formatting import general, integer, interval, percent_interval
+from rlvr_dynamics.results.frames import equal, known, last_step, values
+from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import with_quartiles
+
+from ..parts.paper_tables import (
     NOT_RUN,
     OURS,
     RUN,
@@ -19,14 +27,7 @@ from analysis.parts.paper_tables import (
     run_columns,
     with_span,
 )
-from rlvr_dynamics.claims.printed import printed
-from rlvr_dynamics.reporting.artefact import Artefact
-from rlvr_dynamics.reporting.tables import Table, absent
-from rlvr_dynamics.results.formatting import general, integer, interval, percent_interval
-from rlvr_dynamics.results.frames import equal, known, last_step, values
-from rlvr_dynamics.results.kinds import KINDS, runs_of_kind
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.statistics.intervals import with_quartiles
+from .paper import table
 
 NAME = "alpharl_table_7"
 TITLE = "Norm of the update and share of its leading directions, by kind of training"

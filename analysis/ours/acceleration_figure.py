@@ -5,8 +5,6 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.ours.accelerations import NEEDS, Bench, Group, benches, names
-from analysis.parts.run_groups import key
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.arms import GATED, PASSES, PLAIN, RANDOM, RESTART, ROLLED_BACK
@@ -22,6 +20,9 @@ from rlvr_dynamics.system.palette import (
     SKY,
     VERMILLION,
 )
+
+from ..parts.run_groups import key
+from .accelerations import NEEDS, Bench, Group, benches, names
 
 PANELS = {"rollouts": "rollouts, those of gates included", "seconds": "seconds of steps and jumps"}
 CONTROLS = (PASSES, RANDOM, RESTART, ROLLED_BACK)

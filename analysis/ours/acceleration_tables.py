@@ -6,17 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.ours.accelerations import (
-    NEEDS,
-    Bench,
-    Group,
-    at_end,
-    benches,
-    kl_to_base,
-    mean_over,
-    of_scores,
-)
-from analysis.parts.paper_tables import Column, as_table, estimate, with_span
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.accounts import AXES, accounts
@@ -34,6 +23,18 @@ from rlvr_dynamics.results.jumps import jumps_of
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.schema.tables.accounts import ACCOUNTS
 from rlvr_dynamics.statistics.intervals import Interval
+
+from ..parts.paper_tables import Column, as_table, estimate, with_span
+from .accelerations import (
+    NEEDS,
+    Bench,
+    Group,
+    at_end,
+    benches,
+    kl_to_base,
+    mean_over,
+    of_scores,
+)
 
 SHOWN_TARGET = 0.95
 ARM = (Column("arm"), Column("learning rate"), Column("runs", integer))

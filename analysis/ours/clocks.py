@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.parts.paper_tables import Column, as_table
-from analysis.parts.run_groups import groups
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.forecasts import COUNTED, skill
@@ -15,6 +13,9 @@ from rlvr_dynamics.results.frames import equal, median, on_clock
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.schema.tables import NULL_WALKS
+
+from ..parts.paper_tables import Column, as_table
+from ..parts.run_groups import groups
 
 NEEDS = "Not measured: needs measure/linearity.parquet."
 WINDOW = 0.2  # share of the training that forecasts have seen

@@ -6,8 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from analysis.ours.clocks import WINDOW, clock_rows
-from analysis.parts.panels import intervals
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import mark_break, shared_legend
 from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks
@@ -15,6 +13,9 @@ from rlvr_dynamics.results.formatting import percent, scientific
 from rlvr_dynamics.results.study import Study
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLACK, GREEN, GREY, SKY, VERMILLION
+
+from ..parts.panels import intervals
+from .clocks import WINDOW, clock_rows
 
 NEEDS = "Not drawn: needs runs at two learning rates of one algorithm, measured on both clocks."
 PANELS = {

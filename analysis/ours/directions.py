@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from analysis.parts.paper_tables import Column, as_table
-from analysis.parts.run_groups import row_name, runs_and_seeds
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.reporting.tables import Table
@@ -20,6 +18,9 @@ from rlvr_dynamics.results.formatting import integer, interval, number
 from rlvr_dynamics.results.frames import equal, median, median_and_quartiles, numbers, values
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.schema.tables.directions import WINDOWS
+
+from ..parts.paper_tables import Column, as_table
+from ..parts.run_groups import row_name, runs_and_seeds
 
 NEEDS = (
     "Not measured: needs `python -m experiments.directions RUN_DIR...` with two runs of one base."

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.parts.paper_tables import Column, as_table
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.clock_table import CLOCKS, NULL_NAMES, SCORES
 from rlvr_dynamics.reporting.tables import Table
@@ -23,6 +22,8 @@ from rlvr_dynamics.results.readings import readings
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.schema.tables import NULL_WALKS
+
+from ..parts.paper_tables import Column, as_table
 
 Rows = Callable[[Results], pd.DataFrame | None]
 RATE = Column("learning_rate", general, "learning rate")

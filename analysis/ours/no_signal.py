@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.parts.paper_tables import Column, as_table, run_columns
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.formatting import integer, interval, number, percent
 from rlvr_dynamics.results.frames import equal, has, known, median, on_clock, values
 from rlvr_dynamics.results.study import NO_CONTROL, Cell, Study
 from rlvr_dynamics.schema.tables import LAGS, NULL_WALKS
+
+from ..parts.paper_tables import Column, as_table, run_columns
 
 NEEDS = "Not measured: no run is a control (data.reward=random or constant, data.shuffle_answers)."
 WALK, OPTIMIZER = NULL_WALKS["walk"], NULL_WALKS["optimizer"]

@@ -9,10 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from analysis.ours.regime_tables import NEEDS, tables
-from analysis.ours.regimes import forecasts, regimes, where_it_ends
-from analysis.parts.panels import intervals
-from analysis.parts.run_groups import dodge, key
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.reporting.figure_parts import mark_break
 from rlvr_dynamics.reporting.figure_style import canvas, plain_ticks
@@ -23,6 +19,11 @@ from rlvr_dynamics.results.methods import look, method_name
 from rlvr_dynamics.results.study import Study, seeds_in_words
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLACK, GREY, SKY
+
+from ..parts.panels import intervals
+from ..parts.run_groups import dodge, key
+from .regime_tables import NEEDS, tables
+from .regimes import forecasts, regimes, where_it_ends
 
 # The methods in the figure; the tables have all.
 METHODS = ("relex", "relex_raw", "weight_extrapolation", "momentum", "alpharl", HOLD_LAST)

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.ours.regimes import STATISTICS, forecasts, regimes
-from analysis.parts.paper_tables import SPREAD, Column, as_table
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.forecasts import COUNTED
 from rlvr_dynamics.results.formatting import general, integer, interval, number, percent
 from rlvr_dynamics.results.frames import known
 from rlvr_dynamics.results.study import Study
+
+from ..parts.paper_tables import SPREAD, Column, as_table
+from .regimes import STATISTICS, forecasts, regimes
 
 NEEDS = "Not measured: needs measure/norms.parquet and predictions/forecast.parquet."
 RATE = Column("learning_rate", general, "learning rate")

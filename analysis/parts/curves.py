@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parts.accuracies import accuracy, relative_accuracy
-from analysis.parts.panels import (
+from rlvr_dynamics.reporting.artefact import Drawing
+from rlvr_dynamics.results.methods import method_name
+from rlvr_dynamics.results.scores import methods_of, model_of
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.palette import GREY
+
+from .accuracies import accuracy, relative_accuracy
+from .panels import (
     MOST_PANELS,
     Panel,
     columns_of,
@@ -16,12 +22,7 @@ from analysis.parts.panels import (
     panels_of,
     sizes,
 )
-from analysis.parts.run_groups import Looks, dodge, groups, left_out, names_of, runs_and_seeds
-from rlvr_dynamics.reporting.artefact import Drawing
-from rlvr_dynamics.results.methods import method_name
-from rlvr_dynamics.results.scores import methods_of, model_of
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.system.palette import GREY
+from .run_groups import Looks, dodge, groups, left_out, names_of, runs_and_seeds
 
 CROWDED = 8  # most runs in a panel
 

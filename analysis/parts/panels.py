@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.parts.accuracies import main_benchmark, questions
-from analysis.parts.run_groups import Group
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.results.study import Cell, benchmarks
 from rlvr_dynamics.statistics.intervals import Interval
+
+from .accuracies import main_benchmark, questions
+from .run_groups import Group
 
 MOST_PANELS = 24
 

@@ -8,7 +8,16 @@ from itertools import product
 
 import pandas as pd
 
-from analysis.parts.paper_tables import (
+from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.forecasts import skill
+from rlvr_dynamics.results.formatting import integer, interval, number
+from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.scores import Score, model_of, protocols, score, steps_of
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
+
+from ..parts.paper_tables import (
     RUN,
     Column,
     as_table,
@@ -19,16 +28,8 @@ from analysis.parts.paper_tables import (
     share_in_percent,
     with_ours,
 )
-from analysis.relex.models import points, step_share, windows_near
-from analysis.relex.printed import Row, accuracy_cells, ours_on_math
-from rlvr_dynamics.reporting.artefact import Artefact
-from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.forecasts import skill
-from rlvr_dynamics.results.formatting import integer, interval, number
-from rlvr_dynamics.results.run import Results
-from rlvr_dynamics.results.scores import Score, model_of, protocols, score, steps_of
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.statistics.intervals import Interval
+from .models import points, step_share, windows_near
+from .printed import Row, accuracy_cells, ours_on_math
 
 Asked = tuple[str, int | None, int | None]  # method, last observed step, target step
 NEEDS = "Not measured: needs scores/scores.parquet with predictions (stages extrapolate and score)."

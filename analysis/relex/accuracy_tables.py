@@ -6,28 +6,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.parts.paper_tables import Column, in_percent, run_columns, share_in_percent
-from analysis.parts.random_walk import reconstruction_cosines, walk_of
-from analysis.relex.accuracy_table import (
-    ANSWERS,
-    AccuracyTable,
-    Scored,
-    gap,
-    in_domain,
-    near_paper,
-    relex_table,
-    windows_and_targets,
-)
-from analysis.relex.beyond_training_tables import FAR, OUT_OF_DOMAIN
-from analysis.relex.models import PAPER_SHARE, step_share
-from analysis.relex.printed import (
-    AXIS_NOTE,
-    Row,
-    every_step,
-    printed_rows,
-    readable,
-    with_gaps,
-)
 from rlvr_dynamics.reporting.artefact import Artefact
 from rlvr_dynamics.reporting.tables import Table, absent
 from rlvr_dynamics.results.forecasts import COUNTED
@@ -37,6 +15,29 @@ from rlvr_dynamics.results.kinds import same_runs
 from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import model_of, steps_of
 from rlvr_dynamics.results.study import Cell, Study
+
+from ..parts.paper_tables import Column, in_percent, run_columns, share_in_percent
+from ..parts.random_walk import reconstruction_cosines, walk_of
+from .accuracy_table import (
+    ANSWERS,
+    AccuracyTable,
+    Scored,
+    gap,
+    in_domain,
+    near_paper,
+    relex_table,
+    windows_and_targets,
+)
+from .beyond_training_tables import FAR, OUT_OF_DOMAIN
+from .models import PAPER_SHARE, step_share
+from .printed import (
+    AXIS_NOTE,
+    Row,
+    every_step,
+    printed_rows,
+    readable,
+    with_gaps,
+)
 
 # The paper's baselines, and our additional ones.
 BASELINES = ("weight_extrapolation", "expo", "alpharl", "relex")

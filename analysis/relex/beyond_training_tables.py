@@ -6,7 +6,14 @@ from itertools import groupby
 
 import numpy as np
 
-from analysis.parts.paper_tables import (
+from rlvr_dynamics.reporting.artefact import Artefact
+from rlvr_dynamics.reporting.tables import Table
+from rlvr_dynamics.results.formatting import integer, percent_interval
+from rlvr_dynamics.results.scores import Score, protocols, score
+from rlvr_dynamics.results.study import Cell, Study, benchmarks
+from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
+
+from ..parts.paper_tables import (
     OURS,
     RUN,
     Column,
@@ -17,7 +24,7 @@ from analysis.parts.paper_tables import (
     speed_up,
     with_ours,
 )
-from analysis.relex.accuracy_table import (
+from .accuracy_table import (
     ANSWERS,
     NEEDS,
     AccuracyTable,
@@ -29,8 +36,8 @@ from analysis.relex.accuracy_table import (
     relex_table,
     windows_and_targets,
 )
-from analysis.relex.models import step_share
-from analysis.relex.printed import (
+from .models import step_share
+from .printed import (
     AXIS_NOTE,
     BENCHMARKS,
     PAPER_STEPS,
@@ -38,12 +45,6 @@ from analysis.relex.printed import (
     counterpart,
     printed_rows,
 )
-from rlvr_dynamics.reporting.artefact import Artefact
-from rlvr_dynamics.reporting.tables import Table
-from rlvr_dynamics.results.formatting import integer, percent_interval
-from rlvr_dynamics.results.scores import Score, protocols, score
-from rlvr_dynamics.results.study import Cell, Study, benchmarks
-from rlvr_dynamics.statistics.intervals import UNDEFINED, Interval, average
 
 NAME = "relex_out_of_domain"
 TITLE = "RELEX out of domain"

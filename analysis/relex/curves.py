@@ -6,11 +6,6 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.panels import intervals
-from analysis.parts.run_groups import Group, dodge, groups, runs_and_seeds
-from analysis.relex.accuracy_table import Scored
-from analysis.relex.figure_parts import PRINTED_LOOK, drawing, legend, panel_grid
-from analysis.relex.printed import printed_rows, readable, with_gaps
 from rlvr_dynamics.reporting.artefact import Artefact, Drawing
 from rlvr_dynamics.results.formatting import integer
 from rlvr_dynamics.results.methods import look
@@ -18,6 +13,12 @@ from rlvr_dynamics.results.scores import protocols, samples_of_all, score
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.statistics.intervals import Interval
 from rlvr_dynamics.system.palette import BLACK
+
+from ..parts.panels import intervals
+from ..parts.run_groups import Group, dodge, groups, runs_and_seeds
+from .accuracy_table import Scored
+from .figure_parts import PRINTED_LOOK, drawing, legend, panel_grid
+from .printed import printed_rows, readable, with_gaps
 
 NAME = "relex_curves"
 TITLE = "RELEX by how much it observed"

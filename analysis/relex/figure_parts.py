@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.parts.random_walk import walk_of
-from analysis.parts.run_groups import Looks, left_out, names_of
 from rlvr_dynamics.reporting.artefact import Drawing
 from rlvr_dynamics.reporting.figure_style import canvas
 from rlvr_dynamics.reporting.tables import absent
 from rlvr_dynamics.results.frames import has, highest
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.system.palette import BLACK, ORANGE
+
+from ..parts.random_walk import walk_of
+from ..parts.run_groups import Looks, left_out, names_of
 
 Array = NDArray[np.float64]
 NULL_LOOK: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "linewidth": 1.2}

@@ -7,10 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.panels import intervals, wrapped
-from analysis.parts.random_walk import forecast, reconstruction_cosines, walk_of
-from analysis.parts.run_groups import Group, Looks, groups, runs_and_seeds
-from analysis.relex.figure_parts import (
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_parts import say_not_measured
+from rlvr_dynamics.reporting.figure_style import canvas
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, select
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.palette import BLACK, GREY
+
+from ..parts.panels import intervals, wrapped
+from ..parts.random_walk import forecast, reconstruction_cosines, walk_of
+from ..parts.run_groups import Group, Looks, groups, runs_and_seeds
+from .figure_parts import (
     NULL_LOOK,
     PRINTED_LOOK,
     Array,
@@ -21,14 +30,6 @@ from analysis.relex.figure_parts import (
     tensors_of,
     with_table,
 )
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_parts import say_not_measured
-from rlvr_dynamics.reporting.figure_style import canvas
-from rlvr_dynamics.results.cached import once_per_run
-from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, select
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.statistics.intervals import Interval
-from rlvr_dynamics.system.palette import BLACK, GREY
 
 NAME = "relex_geometry"
 TITLE = "Direction and length of predicted updates"

@@ -8,10 +8,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.parts.panels import wrapped
-from analysis.parts.random_walk import leading_coefficients
-from analysis.parts.run_groups import Group, Looks, groups, row_name, runs_and_seeds
-from analysis.relex.figure_parts import (
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
+from rlvr_dynamics.reporting.figure_style import blank
+from rlvr_dynamics.results.formatting import number
+from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, on_clock
+from rlvr_dynamics.results.study import Cell, Study
+from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
+
+from ..parts.panels import wrapped
+from ..parts.random_walk import leading_coefficients
+from ..parts.run_groups import Group, Looks, groups, row_name, runs_and_seeds
+from .figure_parts import (
     PANEL_INCHES,
     PRINTED_LOOK,
     drawing,
@@ -24,13 +32,6 @@ from analysis.relex.figure_parts import (
     tensors_of,
     with_table,
 )
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_parts import R2_FLOOR
-from rlvr_dynamics.reporting.figure_style import blank
-from rlvr_dynamics.results.formatting import number
-from rlvr_dynamics.results.frames import equal, has, known, median, median_and_quartiles, on_clock
-from rlvr_dynamics.results.study import Cell, Study
-from rlvr_dynamics.system.palette import BLACK, GREY, ORANGE
 
 NAME = "relex_linearity"
 TITLE = "Linearity of the leading coefficient"

@@ -4,14 +4,15 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from analysis.parts.paper_tables import OURS
-from analysis.relex.models import WITHOUT_WINDOW, step_share
 from rlvr_dynamics.claims.printed import printed
 from rlvr_dynamics.claims.quoted import FIT_AXIS
 from rlvr_dynamics.results.formatting import percent_interval
 from rlvr_dynamics.results.methods import method_name
 from rlvr_dynamics.results.scores import Score, model_of, score
 from rlvr_dynamics.results.study import Cell
+
+from ..parts.paper_tables import OURS
+from .models import WITHOUT_WINDOW, step_share
 
 Row = dict[str, Any]
 PAPER_STEPS = 500

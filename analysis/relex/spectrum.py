@@ -5,10 +5,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.parts.panels import intervals
-from analysis.parts.random_walk import variance_shares, walk_of
-from analysis.parts.run_groups import Group, Looks, dodge, groups, runs_and_seeds
-from analysis.relex.figure_parts import (
+from rlvr_dynamics.reporting.artefact import Artefact, Drawing
+from rlvr_dynamics.reporting.figure_style import plain_ticks
+from rlvr_dynamics.results.cached import once_per_run
+from rlvr_dynamics.results.frames import equal, median_and_quartiles, numbers, select, values
+from rlvr_dynamics.results.study import Cell, Study
+
+from ..parts.panels import intervals
+from ..parts.random_walk import variance_shares, walk_of
+from ..parts.run_groups import Group, Looks, dodge, groups, runs_and_seeds
+from .figure_parts import (
     NULL_LOOK,
     PRINTED_LOOK,
     drawing,
@@ -20,11 +26,6 @@ from analysis.relex.figure_parts import (
     tensors_of,
     with_table,
 )
-from rlvr_dynamics.reporting.artefact import Artefact, Drawing
-from rlvr_dynamics.reporting.figure_style import plain_ticks
-from rlvr_dynamics.results.cached import once_per_run
-from rlvr_dynamics.results.frames import equal, median_and_quartiles, numbers, select, values
-from rlvr_dynamics.results.study import Cell, Study
 
 NAME = "relex_spectrum"
 TITLE = "Components of the trajectory"

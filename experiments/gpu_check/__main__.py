@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from experiments.gpu_check import report, runner
-from experiments.gpu_check.bench import Bench
-from experiments.gpu_check.finding import FAILED
-from experiments.gpu_check.steps import STEPS
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, UserError
 from rlvr_dynamics.scoring.gpu_memory import read_gpu_memory
 from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of, say
 from rlvr_dynamics.system.hardware import driver_version, gpus_found, machine
 from rlvr_dynamics.system.locks import LOCK, Busy, held
 from rlvr_dynamics.system.versions import commit, versions
+
+from . import report, runner
+from .bench import Bench
+from .finding import FAILED
+from .steps import STEPS
 
 OUT = Path("outputs/gpu_check")
 REHEARSAL = Path("outputs/gpu_check_rehearsal")

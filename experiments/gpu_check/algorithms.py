@@ -3,11 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.gpu_check import demo
-from experiments.gpu_check.bench import Bench, Command, Commands, batch, tiny
-from experiments.gpu_check.finding import Finding, above, holds, noted
-from experiments.gpu_check.product import later_steps, run, table
 from rlvr_dynamics.results.frames import numbers
+
+from . import demo
+from .bench import Bench, Command, Commands, batch, tiny
+from .finding import Finding, above, holds, noted
+from .product import later_steps, run, table
 
 NAME = "algorithms"
 STEPS = 3

@@ -15,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from experiments.gpu_check.bench import Bench
-from experiments.gpu_check.finding import Finding, as_json
 from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, StageFailed, UserError
 from rlvr_dynamics.system.atomic import write_json
 from rlvr_dynamics.system.children import end_with_parent
+
+from .bench import Bench
+from .finding import Finding, as_json
 
 Work = Callable[[Bench], list[Finding]]
 

@@ -1,8 +1,10 @@
 """Step 3: the demo's whole loop on the device, from the base to the report."""
 
-from experiments.gpu_check.bench import Bench, Command, Commands, batch, tiny
-from experiments.gpu_check.finding import Finding, above, at_most, holds, noted
-from experiments.gpu_check.product import (
+from rlvr_dynamics.results.frames import equal, last_step, numbers, values
+
+from .bench import Bench, Command, Commands, batch, tiny
+from .finding import Finding, above, at_most, holds, noted
+from .product import (
     largest_of,
     later_steps,
     results,
@@ -10,7 +12,6 @@ from experiments.gpu_check.product import (
     stage_seconds,
     table,
 )
-from rlvr_dynamics.results.frames import equal, last_step, numbers, values
 
 NAME, RUN = "demo", "run"
 STEPS = 4

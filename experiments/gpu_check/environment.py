@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.gpu_check.bench import Bench
-from experiments.gpu_check.finding import Finding, holds, needs_gpu, noted
 from rlvr_dynamics.config import CONFIG_FOLDER
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.flow.flash_attention import find_nvcc
 from rlvr_dynamics.system.versions import installed
+
+from .bench import Bench
+from .finding import Finding, holds, needs_gpu, noted
 
 LOCKS = CONFIG_FOLDER.parent / "requirements"
 EVERYWHERE = ("torch", "transformers", "vllm", "verl", "ray")

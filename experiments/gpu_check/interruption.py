@@ -7,15 +7,16 @@ import subprocess
 import time
 from pathlib import Path
 
-from experiments.gpu_check import shapes
-from experiments.gpu_check.bench import Bench, Command, Commands
-from experiments.gpu_check.finding import Finding, at_most, holds, noted
-from experiments.gpu_check.product import last_line, run, start, table
 from rlvr_dynamics.checkpoints import read_manifest
 from rlvr_dynamics.checkpoints.steps import find_steps
 from rlvr_dynamics.errors import EXIT_INTERRUPTED, StageFailed
 from rlvr_dynamics.results.frames import numbers
 from rlvr_dynamics.system.processes import marked
+
+from . import shapes
+from .bench import Bench, Command, Commands
+from .finding import Finding, at_most, holds, noted
+from .product import last_line, run, start, table
 
 NAME, RUN = "interruption", "run"
 STEPS, DURING = 3, 2

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.gpu_check import shapes
-from experiments.gpu_check.bench import Bench, Command, Commands
-from experiments.gpu_check.finding import Finding, at_most, holds, noted, on_a_gpu
-from experiments.gpu_check.product import results, run, stage_seconds
 from rlvr_dynamics.results.frames import values
 from rlvr_dynamics.schema.tables import MEASURED, TableFile
+
+from . import shapes
+from .bench import Bench, Command, Commands
+from .finding import Finding, at_most, holds, noted, on_a_gpu
+from .product import results, run, stage_seconds
 
 NAME = "measuring"
 # Largest difference over the largest value of a column. The leading triples have a residual of up

@@ -2,8 +2,12 @@
 
 import shutil
 
-from experiments.gpu_check.bench import Bench, Command, Commands, batch, random_model
-from experiments.gpu_check.finding import (
+from rlvr_dynamics.config import load
+from rlvr_dynamics.estimates.memory import misfits
+from rlvr_dynamics.schema import RunConfig
+
+from .bench import Bench, Command, Commands, batch, random_model
+from .finding import (
     FAILED,
     Finding,
     above,
@@ -12,12 +16,9 @@ from experiments.gpu_check.finding import (
     noted,
     verdict_of,
 )
-from experiments.gpu_check.product import mean_of, run, table
-from experiments.gpu_check.shapes import NO_STATE, architecture, cell, within_estimate
-from experiments.gpu_check.times import beside_estimates
-from rlvr_dynamics.config import load
-from rlvr_dynamics.estimates.memory import misfits
-from rlvr_dynamics.schema import RunConfig
+from .product import mean_of, run, table
+from .shapes import NO_STATE, architecture, cell, within_estimate
+from .times import beside_estimates
 
 NAME = "packs"
 CELLS = {"1_5b": "grpo_qwen2_5_math_1_5b", "7b": "grpo_qwen2_5_7b"}

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.gpu_check.bench import Command
 from rlvr_dynamics.errors import EXIT_DONE, StageFailed
 from rlvr_dynamics.results.frames import numbers
 from rlvr_dynamics.results.run import Results, load_results
 from rlvr_dynamics.system.files import read_object
+
+from .bench import Command
 
 STEP_SECONDS = "timing_s/step"
 

@@ -6,12 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.gpu_check.bench import Bench
-from experiments.gpu_check.finding import FAILED, NEEDS_GPU, PASSED, Finding, as_json
-from experiments.gpu_check.runner import Result
-from experiments.gpu_check.step import Step
 from rlvr_dynamics.results.formatting import DASH
 from rlvr_dynamics.system.atomic import write_json, write_text
+
+from .bench import Bench
+from .finding import FAILED, NEEDS_GPU, PASSED, Finding, as_json
+from .runner import Result
+from .step import Step
 
 MARKDOWN, JSON = "report.md", "report.json"
 NOT_RUN = "not run"

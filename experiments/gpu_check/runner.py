@@ -16,14 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.gpu_check import child
-from experiments.gpu_check.bench import Bench
-from experiments.gpu_check.finding import FAILED, Finding, as_json, verdict_of
-from experiments.gpu_check.step import Step
 from rlvr_dynamics.errors import EXIT_INTERRUPTED
 from rlvr_dynamics.system import children
 from rlvr_dynamics.system.atomic import write_json, write_text
 from rlvr_dynamics.system.sealed import digest
+
+from . import child
+from .bench import Bench
+from .finding import FAILED, Finding, as_json, verdict_of
+from .step import Step
 
 RESULT, KEY, LOG, FOUND = "result.json", "key", "log.txt", "found.json"
 LIMIT_UNIT = 60.0

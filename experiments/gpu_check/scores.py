@@ -1,12 +1,13 @@
 """Step 8: weights reloaded into a running engine beside a fresh load, with and without seeds."""
 
-from experiments.gpu_check import shapes
-from experiments.gpu_check.bench import Bench, Command, Commands
-from experiments.gpu_check.finding import Finding, holds, noted
-from experiments.gpu_check.product import run, table
 from rlvr_dynamics.results.frames import numbers
 from rlvr_dynamics.scoring.generation import PROOF_FILE, TIMES_FILE
 from rlvr_dynamics.system.files import read_object
+
+from . import shapes
+from .bench import Bench, Command, Commands
+from .finding import Finding, holds, noted
+from .product import run, table
 
 NAME = "scores"
 # One seed for every answer, and one for a batch of an engine.

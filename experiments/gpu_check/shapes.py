@@ -8,14 +8,15 @@ from functools import cache
 
 import pandas as pd
 
-from experiments.gpu_check.bench import Bench, Command, Commands, batch, random_model
-from experiments.gpu_check.finding import Finding, above, at_most, holds, needs_gpu, noted
-from experiments.gpu_check.product import largest_of, mean_of, run, table
-from experiments.gpu_check.times import beside_estimates
 from rlvr_dynamics.config import load
 from rlvr_dynamics.estimates.memory import ENGINE_BYTES, RESERVED_BYTES, SPARE_BYTES, memory
 from rlvr_dynamics.estimates.shapes import GIB
 from rlvr_dynamics.schema import Architecture, RunConfig
+
+from .bench import Bench, Command, Commands, batch, random_model
+from .finding import Finding, above, at_most, holds, needs_gpu, noted
+from .product import largest_of, mean_of, run, table
+from .times import beside_estimates
 
 NAME, RUN = "shapes", "run"
 CELL = "grpo_qwen2_5_math_1_5b"

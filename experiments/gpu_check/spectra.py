@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from experiments.gpu_check.bench import Bench
-from experiments.gpu_check.finding import Finding, at_most, noted, on_a_gpu
-from experiments.gpu_check.shapes import CELL, architecture
+from .bench import Bench
+from .finding import Finding, at_most, noted, on_a_gpu
+from .shapes import CELL, architecture
 
 if TYPE_CHECKING:
     import torch

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from experiments.gpu_check.bench import Bench, Commands
-from experiments.gpu_check.finding import Finding
+from .bench import Bench, Commands
+from .finding import Finding
 
 
 def no_commands(_bench: Bench) -> Commands:

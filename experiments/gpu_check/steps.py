@@ -1,6 +1,6 @@
 """The nine steps in order."""
 
-from experiments.gpu_check import (
+from . import (
     algorithms,
     demo,
     environment,
@@ -11,7 +11,7 @@ from experiments.gpu_check import (
     shapes,
     spectra,
 )
-from experiments.gpu_check.step import Step
+from .step import Step
 
 STEPS = (
     Step("imports", "Imports, versions, the card, Ray", environment.work, 2, 10),

@@ -2,13 +2,14 @@
 
 import pandas as pd
 
-from experiments.gpu_check.bench import Bench, Command
-from experiments.gpu_check.finding import Finding, noted
-from experiments.gpu_check.product import largest_of, later_steps
 from rlvr_dynamics.config import load
 from rlvr_dynamics.estimates.hours import FAST, SLOW, Step, work_of
 from rlvr_dynamics.estimates.lengths import Length
 from rlvr_dynamics.results.formatting import general
+
+from .bench import Bench, Command
+from .finding import Finding, noted
+from .product import largest_of, later_steps
 
 # Phases of the estimate, and the timings of verl that they are.
 PHASES = {

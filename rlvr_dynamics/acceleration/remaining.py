@@ -51,6 +51,79 @@ def remaining_gain(
     Raises:
         ValueError: A reward is not finite, or `left` is negative.
     """
+    line = _fitted(rewards, left, level)
+    if line.count < FEWEST:
+        return Remaining(math.nan, math.inf, line.count)
+    upper = left * (line.slope + line.quantile * math.sqrt(line.variance / line.spread))
+    missing = largest - line.present
+    most = max(0.0, min(upper, missing + line.error(0)))
+    return Remaining(gain=min(left * line.slope, missing), upper=most, steps=line.count)
+
+
+class End(NamedTuple):
+    """The predicted level at the last step, in units of the reward.
+
+    Attributes:
+        value: The line's; NaN with too few steps.
+        low: Lower end of the interval, NaN with too few steps.
+        high: Upper end.
+        steps: Steps that were fitted.
+    """
+
+    value: float
+    low: float
+    high: float
+    steps: int
+
+
+def predicted_end(
+    rewards: ArrayLike, left: int, *, level: float = 0.05, largest: float = 1.0
+) -> End:
+    """Predict the level at which the rewards end, by the line of `remaining_gain`.
+
+    The interval is that of the line at the last step, made longer to hold the present level with
+    the same error: a curve that levels off at once ends there, and what falls may recover.
+
+    Args:
+        rewards: As of `remaining_gain`.
+        left: R.
+        level: Chance that a straight line ends outside the interval.
+        largest: Largest possible reward; the smallest is 0.
+
+    Raises:
+        ValueError: As of `remaining_gain`.
+    """
+    line = _fitted(rewards, left, level / 2.0)
+    if line.count < FEWEST:
+        return End(math.nan, math.nan, math.nan, line.count)
+    reached, error = line.present + left * line.slope, line.error(left)
+    low, high = min(reached, line.present) - error, max(reached, line.present) + error
+    inside = (min(largest, max(0.0, each)) for each in (reached, low, high))
+    return End(*inside, steps=line.count)
+
+
+class _Line(NamedTuple):
+    """A least-squares line over the last half of the steps; the present step is 0.
+
+    `variance` is that of the residuals, widened for their correlation; `spread` is Σ (t - t̄)².
+    """
+
+    count: int
+    slope: float
+    present: float
+    variance: float
+    spread: float
+    mean: float
+    quantile: float
+
+    def error(self, ahead: int) -> float:
+        """Return the line's error at a step so far ahead, times the quantile."""
+        share = 1.0 / self.count + (ahead - self.mean) ** 2 / self.spread
+        return self.quantile * math.sqrt(self.variance * share)
+
+
+def _fitted(rewards: ArrayLike, left: int, level: float) -> _Line:
+    """Fit the line; only `count` is defined below `FEWEST` steps."""
     from scipy.stats import t as student
 
     given = np.asarray(rewards, dtype=np.float64)
@@ -59,19 +132,15 @@ def remaining_gain(
     half = given[len(given) // 2 :]
     count = len(half)
     if count < FEWEST:
-        return Remaining(math.nan, math.inf, count)
-    times = np.arange(count) - (count - 1.0)  # the present step is 0
-    slope, level_now = (float(part) for part in fit_line(times, half))
-    residuals = half - slope * times - level_now
+        return _Line(count, *[math.nan] * 6)
+    times = np.arange(count) - (count - 1.0)
+    slope, present = (float(part) for part in fit_line(times, half))
+    residuals = half - slope * times - present
     variance = float(residuals @ residuals) / (count - 2) * _widening(residuals)
     centred = times - times.mean()
-    spread = float(centred @ centred)
     quantile = float(student.ppf(1.0 - level, count - 2))
-    upper = left * (slope + quantile * math.sqrt(variance / spread))
-    missing = largest - level_now
-    error = quantile * math.sqrt(variance * (1.0 / count + times.mean() ** 2 / spread))
-    most = max(0.0, min(upper, missing + error))
-    return Remaining(gain=min(left * slope, missing), upper=most, steps=count)
+    spread = float(centred @ centred)
+    return _Line(count, slope, present, variance, spread, float(times.mean()), quantile)
 
 
 def _widening(residuals: np.ndarray) -> float:

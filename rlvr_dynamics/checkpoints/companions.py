@@ -14,6 +14,7 @@ from rlvr_dynamics.system.sealed import sha256_of
 SUFFIXES = frozenset(
     {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py", ".bpe", ".spm", ".vocab"}
 )
+CARD = "README.md"  # for people: no engine reads it, and it belongs to no hash
 FOLDERS = ("additional_chat_templates",)
 # Files that trainers and this package write next to weights and that no engine reads.
 _NOT_READ = frozenset(

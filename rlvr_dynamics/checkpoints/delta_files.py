@@ -2,8 +2,9 @@
 
 The layout is that of slime's weight updates on disk (github.com/THUDM/slime, PR #1806), which is
 an ordinary Hugging Face folder: an index, and safetensors files with one U8 tensor for each tensor
-that changed. Its bytes are a zstd frame of new XOR old bytes. The index says `version`,
-`base_version` and the encoding; the metadata of a weight file has the XXH3 of every new tensor.
+that changed. Its bytes are a zstd frame of new XOR old bytes (`delta_frames`). The index says
+`version`, `base_version` and the encoding; the metadata of a weight file has the XXH3 of every new
+tensor.
 
 Beside them lie the checkpoint's manifest and config, and what else a byte-equal copy needs where it
 differs from the chain's first version: tokenizer, index and headers of the weight files.
@@ -11,7 +12,7 @@ differs from the chain's first version: tokenizer, index and headers of the weig
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import xxhash
 
 from rlvr_dynamics.checkpoints.companions import companion_files
+from rlvr_dynamics.checkpoints.delta_frames import Frame
 from rlvr_dynamics.checkpoints.delta_names import number_of
 from rlvr_dynamics.checkpoints.header import read_header
 from rlvr_dynamics.checkpoints.identity import (
@@ -43,15 +45,6 @@ _FORMAT = {
     "checksum_format": "xxh3-128",
 }
 _COPY_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The compressed change of one tensor: bytes `begin` to `end` of a file."""
-
-    path: Path
-    begin: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -202,16 +195,16 @@ class FrameFile:
         self._places: dict[str, tuple[int, int]] = {}
         self._hashes: dict[str, str] = {}
 
-    def add(self, name: str, frame: memoryview, new_hash: str) -> None:
-        """Append a frame.
+    def add(self, name: str, frame: Iterable[bytes], new_hash: str) -> None:
+        """Append the change of a tensor.
 
         Args:
             name: The tensor's name in the checkpoint.
-            frame: zstd frame of new XOR old bytes.
+            frame: zstd frame of new XOR old bytes, in parts.
             new_hash: XXH3 of the new bytes.
         """
         begin = self._body.tell()
-        self._body.write(frame)
+        self._body.writelines(frame)
         self._places[name], self._hashes[name] = (begin, self._body.tell()), new_hash
 
     def finish(self, step: int, base: int, changed: int, elements: int) -> None:
@@ -247,11 +240,3 @@ class FrameFile:
         }
         places = dict.fromkeys(self._places, FRAMES)
         write_sealed_json(self.folder / INDEX, {"metadata": said, "weight_map": places})
-
-
-def read_blocks(frame: Frame, size: int) -> Iterator[bytes]:
-    """Yield the bytes of a frame, `size` at a time; no file stays open in between."""
-    for begin in range(frame.begin, frame.end, size):
-        with frame.path.open("rb", buffering=0) as file:
-            file.seek(begin)
-            yield file.read(min(size, frame.end - begin))

@@ -22,11 +22,12 @@ from rlvr_dynamics.checkpoints.delta_files import (
     Version,
     damaged_version,
 )
+from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES, OPEN_BYTES
 from rlvr_dynamics.checkpoints.delta_names import (
     BASE,
     version_name,
 )
-from rlvr_dynamics.checkpoints.delta_stream import BLOCK_BYTES, Link, TensorStream
+from rlvr_dynamics.checkpoints.delta_stream import Link, TensorReader
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
 from rlvr_dynamics.checkpoints.identity import hashes_in
 from rlvr_dynamics.checkpoints.layout import Layout, Shard, TensorEntry
@@ -35,7 +36,7 @@ from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.sealed import hash_of_file
 
-_OPEN_FRAMES = 256  # of a thread; each holds a window of half a megabyte
+_OPEN_FRAMES = 256  # of a thread, for one tensor; each holds `OPEN_BYTES`
 
 
 class DeltaStore:
@@ -159,7 +160,8 @@ class DeltaStore:
         """Fill memory with bytes of a step's weight file, within one tensor.
 
         Going on where the last call of the same thread ended costs nothing; any other place is
-        reached by decompressing from the tensor's first byte.
+        reached by decompressing from the tensor's first byte, and so is the place where another
+        tensor was left.
 
         Args:
             step: Number of the version.
@@ -172,7 +174,9 @@ class DeltaStore:
         """
         self.read_together(step, file, begin, {step: out})
 
-    def read_together(self, step: int, file: str, begin: int, out: Mapping[int, Any]) -> None:
+    def read_together(
+        self, step: int, file: str, begin: int, out: Mapping[int, Any], first: Any = None
+    ) -> np.ndarray | None:
         """Fill memory with the same bytes of several versions, as `read` does.
 
         Args:
@@ -180,24 +184,30 @@ class DeltaStore:
             file: Name of the weight file.
             begin: Place of the first byte in that version's file.
             out: Version to contiguous memory of bytes, all of the same length.
+            first: As many bytes with which all are compared.
+
+        Returns:
+            Where versions differ from `first`, if that comes for free; see `TensorReader.read`.
         """
         name, place, size = self._tensor_at(step, file, begin)
+        rows = {number: np.frombuffer(each, np.uint8) for number, each in out.items()}
         key = (name, tuple(out))
-        streams = self._open_streams()
-        stream = streams.pop(key, None)
-        if stream is None or stream.place > place:
-            stream = self.stream(name, out)
-        stream.skip(place - stream.place)
-        stream.read({number: np.frombuffer(each, np.uint8) for number, each in out.items()})
-        if stream.place < size:
-            streams[key] = stream
-        while sum(len(each) for each in streams.values()) > max(_OPEN_FRAMES, len(stream)):
-            streams.pop(next(iter(streams)))
+        readers = self._open_readers()
+        reader = readers.pop(key, None) or self.reader(name, out)
+        beside = None if first is None else np.frombuffer(first, np.uint8)
+        changed = reader.read(place, rows, beside)
+        for other in [other for other in readers if other[0] != name]:
+            del readers[other]
+        if place + len(next(iter(rows.values()))) < size:
+            readers[key] = reader
+        while sum(len(each) for each in readers.values()) > max(_OPEN_FRAMES, len(reader)):
+            readers.pop(next(iter(readers)))
+        return changed
 
-    def _open_streams(self) -> dict[tuple[str, tuple[int, ...]], TensorStream]:
-        if not hasattr(self._local, "streams"):
-            self._local.streams = {}
-        return self._local.streams
+    def _open_readers(self) -> dict[tuple[str, tuple[int, ...]], TensorReader]:
+        if not hasattr(self._local, "readers"):
+            self._local.readers = {}
+        return self._local.readers
 
     def _tensor_at(self, step: int, file: str, begin: int) -> tuple[str, int, int]:
         """Return the tensor in which a place of a file lies, the place in it, and its bytes."""
@@ -250,15 +260,14 @@ class DeltaStore:
     def _compared(self, name: str, ends: Mapping[int, tuple[str, TensorEntry]]) -> dict[int, str]:
         """Decompress a tensor of equal sizes together, and compare each with its manifest."""
         entry = next(iter(ends.values()))[1]
-        stream, left = self.stream(name, ends), entry.end - entry.begin
+        reader, size = self.reader(name, ends), entry.end - entry.begin
         digests = {step: xxhash.xxh3_128() for step in ends}
-        rows = {step: np.empty(min(left, BLOCK_BYTES), np.uint8) for step in ends}
-        while left:
-            parts = {step: row[: min(left, BLOCK_BYTES)] for step, row in rows.items()}
-            stream.read(parts)
+        rows = {step: np.empty(min(size, BLOCK_BYTES), np.uint8) for step in ends}
+        for place in range(0, size, BLOCK_BYTES):
+            parts = {step: row[: min(BLOCK_BYTES, size - place)] for step, row in rows.items()}
+            reader.read(place, parts)
             for step, part in parts.items():
                 digests[step].update(part.data)
-            left -= min(left, BLOCK_BYTES)
         known = {step: self.hash_at(step, file, each.begin) for step, (file, each) in ends.items()}
         return {
             step: f"tensor {name} of step {step} is not what was packed"
@@ -308,15 +317,15 @@ class DeltaStore:
         return layout_of(version.folder, shards)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Drop the streams: another process opens its own."""
+        """Drop the readers: another process opens its own."""
         return {name: value for name, value in self.__dict__.items() if name != "_local"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore everything but the streams."""
+        """Restore everything but the readers."""
         self.__dict__.update(state)
         self._local = threading.local()
 
-    def stream(self, name: str, steps: Iterable[int]) -> TensorStream:
+    def reader(self, name: str, steps: Iterable[int]) -> TensorReader:
         """Read one tensor at some versions together.
 
         Args:
@@ -326,14 +335,24 @@ class DeltaStore:
         Raises:
             UserError: A link of a chain is missing.
         """
-        wanted, needed = list(steps), dict[int, Version]()
-        for step in wanted:
+        wanted = list(steps)
+        links = [self._link(version, name) for version in self._needed(wanted)]
+        _, entry = self.place_of(wanted[0], name)
+        return TensorReader(name, links, wanted, entry.end - entry.begin)
+
+    def reading_bytes(self, steps: Iterable[int]) -> int:
+        """Return the memory that reading a tensor at some versions together takes."""
+        return OPEN_BYTES * sum(version.base is not None for version in self._needed(steps))
+
+    def _needed(self, steps: Iterable[int]) -> list[Version]:
+        """Return some versions and those that they follow, ascending."""
+        needed: dict[int, Version] = {}
+        for step in steps:
             for version in reversed(self.chain(step)):
                 needed[version.step] = version
                 if version.step in self.dense:
                     break
-        links = [self._link(needed[step], name) for step in sorted(needed)]
-        return TensorStream(name, links, wanted)
+        return [needed[step] for step in sorted(needed)]
 
     def _link(self, version: Version, name: str) -> Link:
         folder = self.dense.get(version.step, version.folder)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import xxhash
 
 from rlvr_dynamics.checkpoints.delta_files import (
@@ -18,9 +17,10 @@ from rlvr_dynamics.checkpoints.delta_files import (
     manifest_of,
     read_version,
 )
+from rlvr_dynamics.checkpoints.delta_frames import BLOCK_BYTES, Frame, compressor
 from rlvr_dynamics.checkpoints.delta_names import version_name
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
-from rlvr_dynamics.checkpoints.delta_stream import BLOCK_BYTES, frame_hash
+from rlvr_dynamics.checkpoints.delta_stream import TensorReader, change_hash
 from rlvr_dynamics.checkpoints.header import BITS
 from rlvr_dynamics.checkpoints.identity import (
     MANIFEST,
@@ -37,7 +37,6 @@ from rlvr_dynamics.system.copies import copy_file
 from rlvr_dynamics.system.threads import Memory
 
 ANCHOR_EVERY = 16
-LEVEL = 1
 _BUDGET_BYTES = 1 << 30
 _TAGS = {name: tag for tag, name in DTYPES.items()}
 
@@ -61,10 +60,10 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Change:
-    """What changed in a tensor: nothing without a frame."""
+    """What changed in a tensor: a frame in parts, or nothing."""
 
     name: str
-    frame: pa.Buffer | None = None
+    frame: tuple[bytes, ...] = ()
     proof: str = ""
     changed: int = 0
 
@@ -140,10 +139,10 @@ def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) ->
         place = places[name]
         if not place.size:
             return _Change(name)
-        with memory.hold(2 * place.size):
+        with memory.hold(place.size):  # at most: if all bytes change, the frame is as large
             same = place.hash == known[name].hash and base == newest
-            stream = None if same else store.stream(name, {newest, base})
-            found = _changes(name, place, stream, (newest, base))
+            reader = None if same else store.reader(name, {newest, base})
+            found = _changes(name, place, reader, (newest, base))
         if found is None:
             raise damaged_weights(folder, place.path.name, f"tensor {name}", manifest)
         return found
@@ -153,61 +152,64 @@ def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) ->
         with ThreadPoolExecutor(max_workers=threads) as pool:
             changes = []
             for change in pool.map(compare, names):
-                if change.frame is not None:
-                    frames.add(
-                        change.name, memoryview(change.frame), places[change.name].hash or ""
-                    )
-                changes.append(_Change(change.name, None, change.proof, change.changed))
+                if change.frame:
+                    frames.add(change.name, change.frame, places[change.name].hash or "")
+                changes.append(replace(change, frame=()))
             elements = sum(place.entry.numel for place in places.values())
             frames.finish(step, base, sum(each.changed for each in changes), elements)
             write_sealed_json(target / MANIFEST, manifest)
             made = read_version(target, step)
             _copy_extras(folder, made, first)
-            written = made.frames
             proofs = {each.name: each.proof for each in changes if each.proof}
-            check = partial(_read_back, written)
+            check = partial(_read_back, made.frames, places)
             for name, found in zip(proofs, pool.map(check, proofs), strict=True):
                 if found != proofs[name]:
                     raise damaged_version(target, f"tensor {name} was not written as it was meant")
     return _take(store, step)
 
 
-def _changes(name: str, place: _Place, stream: Any, versions: tuple[int, int]) -> _Change | None:
+def _changes(
+    name: str, place: _Place, reader: TensorReader | None, versions: tuple[int, int]
+) -> _Change | None:
     """Compare a tensor with the store, a block at a time.
 
     Args:
         name: The tensor.
         place: Where its new values are.
-        stream: The old values; None if they are known to be the same.
+        reader: The old values; None if they are known to be the same.
         versions: The version before, and the one that the frame is to follow.
 
     Returns:
         None if the new values are not those of the manifest.
     """
-    digest, changed = xxhash.xxh3_128(), 0
+    digest, proof, changed, differs = xxhash.xxh3_128(), xxhash.xxh3_128(), 0, False
     newest, base = versions
-    difference = np.empty(place.size if stream is not None else 0, np.uint8)
-    new = np.empty(BLOCK_BYTES, np.uint8)
-    rows = {step: np.empty(BLOCK_BYTES, np.uint8) for step in set(versions)}
+    frame, parts = compressor(place.size), list[bytes]()
+    new = np.empty(min(place.size, BLOCK_BYTES), np.uint8)
+    difference = np.empty_like(new)
+    rows = {step: np.empty_like(new) for step in set(versions)}
     for low in range(0, place.size, BLOCK_BYTES):
         block = new[: min(BLOCK_BYTES, place.size - low)]
         read_bytes(place.path, place.entry.begin + low, block, f"tensor {name}")
         digest.update(block.data)
-        if stream is None:
+        if reader is None:
             continue
         old = {step: row[: len(block)] for step, row in rows.items()}
-        stream.read(old)
-        part = difference[low : low + len(block)]
+        reader.read(low, old)
+        part = difference[: len(block)]
         np.bitwise_xor(block, old[newest], out=part)
         changed += _nonzero(part, place.item)
         if base != newest:
             np.bitwise_xor(block, old[base], out=part)
+        differs = differs or bool(part.any())
+        proof.update(part.data)
+        parts.append(frame.compress(part.data))
     if place.hash is not None and digest.hexdigest() != place.hash:
         return None
-    if stream is None or not difference.any():
+    if not differs:
         return _Change(name, changed=changed)
-    frame = pa.Codec("zstd", compression_level=LEVEL).compress(difference)
-    return _Change(name, frame, xxhash.xxh3_128(difference.data).hexdigest(), changed)
+    parts.append(frame.flush())
+    return _Change(name, tuple(parts), proof.hexdigest(), changed)
 
 
 def _nonzero(part: np.ndarray, item: int) -> int:
@@ -217,8 +219,8 @@ def _nonzero(part: np.ndarray, item: int) -> int:
     return int(np.count_nonzero(values))
 
 
-def _read_back(frames: Mapping[str, Any], name: str) -> str:
-    return frame_hash(name, frames[name])
+def _read_back(frames: Mapping[str, Frame], places: Mapping[str, _Place], name: str) -> str:
+    return change_hash(name, frames[name], places[name].size)
 
 
 def _copy_extras(folder: Path, version: Version, first: Version) -> None:

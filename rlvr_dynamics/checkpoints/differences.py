@@ -147,7 +147,7 @@ class Differences:
         self.trajectory, self.name, self.device = trajectory, name, device
         self.T, self.d = len(trajectory.steps), trajectory.numel(name)
         self.dtype = TORCH_DTYPES[trajectory.dtype_of(name)]
-        self._on_read = on_read
+        self._on_read, self._budget_bytes = on_read, budget_bytes
         self._first, self._last = span or (0, self.d)
         count = self._last - self._first
         column_bytes = (self.T + 1) * ITEM_BYTES[trajectory.dtype_of(name)]
@@ -159,6 +159,18 @@ class Differences:
         if device != "cpu":
             self._piece = max(1, _BLOCK_BYTES // (4 * max(1, self.T)))
         self._whole: Tensor | None = None
+
+    def within(self, span: tuple[int, int]) -> "Differences":
+        """Return a part of the tensor, read into the same memory."""
+        return Differences(
+            self.trajectory,
+            self.name,
+            self._budget_bytes,
+            device=self.device,
+            on_read=self._on_read,
+            room=self._room,
+            span=span,
+        )
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the stack in ascending order of elements.
@@ -244,14 +256,7 @@ class Differences:
                 yield start, changes_of(rows)
             return
         found: list[ActiveColumns] = []
-
-        def compare(row: Tensor) -> None:
-            if found:
-                found[0].add(row)
-            else:
-                found.append(ActiveColumns(row))
-
-        for start, stored in self._read(self._cached_columns, compare):
+        for start, stored in self._read(self._cached_columns, found):
             yield start, found.pop().of(stored.unbind())
 
     @property
@@ -347,16 +352,24 @@ class Differences:
             yield start, stored
 
     def _read(
-        self, columns: int, on_row: Callable[[Tensor], None] | None = None
+        self, columns: int, active: list[ActiveColumns] | None = None
     ) -> Iterator[tuple[int, Tensor]]:
-        """Read all values, block by block, into memory that the next block overwrites."""
+        """Read all values, block by block, into memory that the next block overwrites.
+
+        Args:
+            columns: Of a block.
+            active: Receives the active columns of every block, if they are to be found.
+        """
         steps, count = (0, *self.trajectory.steps), self._last - self._first
         room = self._room.take(len(steps), min(columns, count), self.dtype)
         with closing(OpenFiles()) as files:
             for start in range(self._first, self._last, columns):
                 stored = room[:, : min(columns, self._last - start)]
+                rows, found = stored.unbind(), None
+                if active is not None:
+                    active.append(found := ActiveColumns(rows[0]))
                 with files.used():
-                    self.trajectory.read_rows(self.name, steps, start, stored.unbind(), on_row)
+                    self.trajectory.read_rows(self.name, steps, start, rows, found)
                 if self._on_read is not None:
                     self._on_read(stored.numel() * stored.element_size())
                 yield start, stored

@@ -1,7 +1,7 @@
 """The layout of a checkpoint: its files, its tensors, and what an adapter changes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +19,14 @@ class Versions(Protocol):
         """Fill memory with bytes of a file, within one tensor."""
         ...
 
-    def read_together(self, step: int, file: str, begin: int, out: Mapping[int, Any]) -> None:
-        """Do the same for several steps."""
+    def read_together(
+        self, step: int, file: str, begin: int, out: Mapping[int, Any], first: Any = None
+    ) -> Any:
+        """Do the same for several steps; return where they differ from `first`, if known."""
+        ...
+
+    def reading_bytes(self, steps: Iterable[int]) -> int:
+        """Return the memory that reading a tensor at some steps together takes."""
         ...
 
     def hash_at(self, step: int, file: str, begin: int) -> str | None:

@@ -1,16 +1,17 @@
 """The values of a base and its steps, read tensor by tensor and verified while reading."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rlvr_dynamics.checkpoints.adapter_values import merged_elements, update_elements
-from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry
+from rlvr_dynamics.checkpoints.layout import ITEM_BYTES, Layout, Shard, TensorEntry, Versions
 from rlvr_dynamics.checkpoints.proofs import Proofs
 from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, read_stored
-from rlvr_dynamics.dynamics import beside_rounded
+from rlvr_dynamics.dynamics import ActiveColumns, beside_rounded
 
 _BLOCK_ELEMENTS = 1 << 22
 
@@ -105,7 +106,7 @@ class StepValues:
         steps: Sequence[int],
         start: int,
         rows: Sequence[Tensor],
-        on_row: Callable[[Tensor], None] | None = None,
+        active: ActiveColumns | None = None,
     ) -> None:
         """Read the same elements of a flattened tensor at several steps.
 
@@ -116,26 +117,33 @@ class StepValues:
             steps: The base, step 0, and others.
             start: Position of the first element.
             rows: As many memories as steps, contiguous and of its dtype, shape (c,) each.
-            on_row: Called with every row once it is filled, first with that of `steps[0]`.
+            active: Told of all rows, of which `rows[0]` is its base.
         """
         together = self._together(name, steps) if self.round_to is None else {}
         for row, step in zip(rows, steps, strict=True):
             if step not in together:
                 self.read_elements(step, name, start, row)
-                if on_row is not None:
-                    on_row(row)
+                if active is not None and not together and row is not rows[0]:
+                    active.add(row)
         if not together or not rows[0].numel():
             return
         shard, entry = next(iter(together.values()))
         found = {step: row for row, step in zip(rows, steps, strict=True) if step in together}
+        begin = entry.begin + start * ITEM_BYTES[entry.dtype]
+        # A stretch of a run counts its steps anew, a store does not.
+        data = {together[step][0].step: raw_bytes(row) for step, row in found.items()}
+        others = active is not None and [*found] == [*steps[1:]]
+        changed = None
         if shard.store is not None:
-            begin = entry.begin + start * ITEM_BYTES[entry.dtype]
-            data = {step: raw_bytes(row) for step, row in found.items()}
-            shard.store.read_together(shard.step, shard.path.name, begin, data)
+            first = raw_bytes(rows[0]) if others else None
+            changed = shard.store.read_together(shard.step, shard.path.name, begin, data, first)
         for step, row in found.items():
             self.prove_elements(step, name, start, raw_bytes(row))
-            if on_row is not None:
-                on_row(row)
+        if active is not None and changed is not None:
+            active.add_changes(changed)
+        elif active is not None:
+            for row in rows[1:]:
+                active.add(row)
 
     def _together(self, name: str, steps: Sequence[int]) -> dict[int, tuple[Shard, TensorEntry]]:
         """Return the steps that are versions of one store, with the tensor's file and place."""
@@ -147,6 +155,15 @@ class StepValues:
                 found[step] = shard, entry
         places = {(id(shard.store), shard.path.name, entry) for shard, entry in found.values()}
         return found if len(places) == 1 else {}
+
+    def reading_bytes(self, steps: Iterable[int]) -> int:
+        """Return the memory that reading a tensor at some steps takes beside its values."""
+        stores: dict[int, tuple[Versions, list[int]]] = {}
+        for step in steps:
+            for shard in islice(self._layouts[step].shards.values(), 1):
+                if shard.store is not None:
+                    stores.setdefault(id(shard.store), (shard.store, []))[1].append(shard.step)
+        return sum(store.reading_bytes(versions) for store, versions in stores.values())
 
     def _as_read(self, step: int, name: str, start: int, values: Tensor) -> Tensor:
         if self.round_to is None or step == 0:

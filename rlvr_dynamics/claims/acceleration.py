@@ -20,7 +20,7 @@ from rlvr_dynamics.claims.claim import (
 )
 from rlvr_dynamics.claims.quoted import NOT_PRINTED, Quoted
 from rlvr_dynamics.results.accounts import spent
-from rlvr_dynamics.results.arms import GATED, LINE_SEARCH, REGROUNDING
+from rlvr_dynamics.results.arms import GATED, LINE_SEARCH, REGROUNDING, arm_of
 from rlvr_dynamics.results.curves import curves, plain_runs, speed_up, tuned_rate
 from rlvr_dynamics.results.formatting import general, integer, number, percent, scientific
 from rlvr_dynamics.results.jumps import jumps_of
@@ -29,11 +29,18 @@ from rlvr_dynamics.results.scores import POINTS, paired_across
 from rlvr_dynamics.results.study import Cell
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.statistics.intervals import Interval
+from rlvr_dynamics.system.installation import as_typed_here
 
 SHARE = 0.95  # of the gain of the run compared with, whose arrival is timed
-NEEDS = (
+NEEDS = as_typed_here(
     "needs runs with and without jumps from one base with scored checkpoints along the way: "
     "python -m experiments.acceleration"
+)
+BESIDE = ("updates", "seconds")
+_EACH = "rollouts of the plain run over rollouts of this one, each to"
+_ONCE = (
+    "rollouts of the plain run's whole training over those of this one until it has (at the first "
+    "scored checkpoint behind the jump: over those before the jump)"
 )
 NEAR = 0.02  # how far the share of the steps before the jump may be from the paper's
 
@@ -52,23 +59,22 @@ def _plain(
     return (found[0] if found else None), words
 
 
-def _sooner(*, tuned: bool) -> Among:
-    def measure(
-        results: Results, _observe: int | None, others: Sequence[Results]
-    ) -> Measured | None:
-        other, words = _plain(results, others, tuned=tuned)
+def _sooner(*, tuned: bool, once: bool) -> Among:
+    whole = "'s whole training" if once else ""
+
+    def measure(results: Results, _observe: int | None, runs: Sequence[Results]) -> Measured | None:
+        other, words = _plain(results, runs, tuned=tuned)
         both = [] if other is None else curves([results, other])
         if len(both) < 2:
             return None
         mine, reference = both
-        found = speed_up(mine, reference, SHARE)
-        beside = [
-            f"in {axis} {general(speed_up(mine, reference, SHARE, axis).value.value)} times"
-            for axis in ("updates", "seconds")
-        ]
+        jump = (arm_of(results.config).settings["when"]["steps"] or [None])[0] if once else None
+        found = speed_up(mine, reference, SHARE, predicted_after=jump)
+        others = [(axis, speed_up(mine, reference, SHARE, axis, jump)) for axis in BESIDE]
+        beside = [f"in {axis} {general(other.value.value)} times" for axis, other in others]
         return Measured(found.value, mine.questions, "questions").noted(
             words,
-            f"there after {integer(found.cost)} rollouts, the other after "
+            f"there after {integer(found.cost)} rollouts, the other{whole} after "
             f"{integer(found.reference)}"
             if found.arrives
             else f"not there within {integer(mine.costs['rollouts'][-1])} rollouts, so this is the "
@@ -108,6 +114,8 @@ def _pair(
     times: float,
     printed: Quoted,
     fits: Callable[[Cell], bool],
+    *,
+    once: bool = False,
 ) -> list[Claim]:
     """Return a claim against plain steps at the same rate, and the same at the tuned one."""
     kinds = (
@@ -120,11 +128,11 @@ def _pair(
             "ours" if tuned else paper,
             f"{words}, compared with plain steps {beside}.",
             f"ours, of {source}" if tuned else source,
-            f"rollouts of the plain run over rollouts of this one, each to {SHARE:.0%} of the "
-            "plain run's gain (rising fit of the scored checkpoints; validation for a gate counts)",
+            (_ONCE if once and not tuned else _EACH) + f" {SHARE:.0%} of the plain run's gain (rising fit of the "
+            "scored checkpoints; validation for a gate counts)",
             Threshold("≥", times, "", "times fewer"),
             needs=NEEDS,
-            among=_sooner(tuned=tuned),
+            among=_sooner(tuned=tuned, once=once and not tuned),
             printed=NOT_PRINTED if tuned else printed,
             fits=fits,
             bounds=(0.0, math.inf),
@@ -184,6 +192,7 @@ CLAIMS = [
         2.5,
         Quoted(2.5, "abstract: over 96 % of the performance after 40 % of the steps"),
         _fits("alpharl", _once_at(0.4)),
+        once=True,
     ),
     *_pair(
         "B14",
@@ -193,6 +202,7 @@ CLAIMS = [
         1 / 0.15,
         Quoted(1 / 0.15, "abstract: the trained model from 15 % of the steps"),
         _fits("relex", _once_at(0.15)),
+        once=True,
     ),
     *_pair(
         "F12",

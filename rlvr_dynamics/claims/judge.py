@@ -147,7 +147,7 @@ def _by_itself(found: Measured, bar: Threshold) -> str:
     """Judge one run: by its value if that is exact, else by its interval."""
     if found.spread and found.defined:
         return HOLDS if bar.met(found.value.value) else FAILS
-    return verdict_above(found.value, bar.value)
+    return verdict_above(found.value, bar.edge)
 
 
 def verdict_above(value: Interval, threshold: float) -> str:
@@ -284,7 +284,7 @@ def _verdict(
     """Judge by the runs' interval; a run's failed null or second part still counts against it."""
     if len(rows) == 1:
         return rows[0].verdict, []
-    bar = claim.threshold.value
+    bar = claim.threshold.edge
     verdict = verdict_above(value, bar)
     lowered = [
         row

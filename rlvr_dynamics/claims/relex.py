@@ -20,6 +20,7 @@ from rlvr_dynamics.results.rivals import at_equal_cost
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import POINTS, paired_across
 from rlvr_dynamics.schema.model_id import LOGITS, ModelId
+from rlvr_dynamics.system.installation import as_typed_here
 
 # Shares of the training that RELEX observes: the 1.5B and 4B models, and the 8B model.
 PAPER_WINDOWS = (0.15, 0.2)
@@ -203,8 +204,10 @@ CLAIMS = [
         "accuracy(RELEX) − accuracy(real checkpoint of the window's last step, of the run at the "
         "rate above this one's that is best on validation problems), paired by question",
         POSITIVE,
-        needs="needs runs of the same base and seed at higher learning rates, with validation "
-        "scores: python -m experiments.study",
+        needs=as_typed_here(
+            "needs runs of the same base and seed at higher learning rates, with validation "
+            "scores: python -m experiments.study"
+        ),
         among=_against_equal_cost,
         windows=PAPER_WINDOWS,
         needs_gain=True,

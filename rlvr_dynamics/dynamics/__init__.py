@@ -80,7 +80,6 @@ from rlvr_dynamics.dynamics.stored import (
     combine_stored,
     gram_of_stored,
     prediction_dtype,
-    prediction_gram,
 )
 from rlvr_dynamics.dynamics.subspaces import align_signs, principal_cosines, random_cosine
 from rlvr_dynamics.dynamics.trajectory_svd import (
@@ -127,7 +126,6 @@ __all__ = [
     "combine_stored",
     "gram_of_stored",
     "prediction_dtype",
-    "prediction_gram",
     "BITS",
     "RANKS",
     "UPDATES",

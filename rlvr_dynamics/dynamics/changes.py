@@ -78,7 +78,7 @@ class ActiveColumns:
     Values are compared as bits, so that a change from 0 to -0 counts and NaN is equal to itself.
 
     Args:
-        base: W_0, shape (c,), on the CPU, of any float dtype.
+        base: W_0, shape (c,), on the CPU, of any float dtype; it may be filled later.
     """
 
     def __init__(self, base: Float[Tensor, " c"]) -> None:
@@ -94,6 +94,16 @@ class ActiveColumns:
             np.not_equal(_bits(row), self._bits, out=self._differs)
             np.bitwise_or(self._active, self._differs, out=self._active)
             self._dense = np.count_nonzero(self._active) > DENSE * len(self._active)
+
+    def add_changes(self, changed: np.ndarray) -> None:
+        """Take all rows into account at once.
+
+        Args:
+            changed: As many bytes as the base has, 0 in all bytes of a column exactly where every
+                row has the bits of the base.
+        """
+        self._active |= changed.view(self._bits.dtype) != 0
+        self._dense = np.count_nonzero(self._active) > DENSE * len(self._active)
 
     def of(self, rows: Sequence[Float[Tensor, " c"]]) -> Changes:
         """Return the changes.

@@ -33,7 +33,7 @@ from rlvr_dynamics.extrapolation.accuracy import FEWEST_ACCURACIES, wanted_accur
 from rlvr_dynamics.extrapolation.base import Extrapolator
 from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
-from rlvr_dynamics.extrapolation.rule import Change, LowRank
+from rlvr_dynamics.extrapolation.rule import Change, KnownUpdates, LowRank
 from rlvr_dynamics.system.palette import PURPLE
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from rlvr_dynamics.checkpoints.structure import Matrix
     from rlvr_dynamics.checkpoints.trajectory import Trajectory
-    from rlvr_dynamics.dynamics import UpdateSVD
 
 _ROWS_BYTES = 64 << 20  # updates are read one at a time; the stack is kept only if small
 
@@ -58,6 +57,7 @@ def tensor_changes(
     parameters: Mapping[str, Any],
     accuracy: Mapping[int, float],
     remarks: list[str],
+    known_updates: KnownUpdates | None = None,
 ) -> list[Change]:
     """Return the change of one tensor for each target.
 
@@ -68,6 +68,7 @@ def tensor_changes(
         parameters: The declared settings.
         accuracy: Checked accuracy by step number; after the window only for target=final.
         remarks: Receives lines to be recorded.
+        known_updates: Where singular triples of the updates are on record, if anywhere.
     """
     import torch
 
@@ -79,12 +80,14 @@ def tensor_changes(
     matrices = window.structure.matrices_of(name)
     if not matrices:
         return unchanged
+    recorded = known_updates(name, window.steps) if known_updates is not None else None
     known = [step for step in window.steps if step in accuracy]
     fitted = [0, *known] if not released and 0 in accuracy else known
     wanted = _wanted(window.steps[-1], targets, parameters, accuracy, remarks)
     parts: list[list[LowRank]] = [[] for _ in targets]
-    for matrix in matrices:
-        features, v = rank1_features(window, matrix, known, rescaled=not released)
+    for number, matrix in enumerate(matrices):
+        triples = recorded[number] if recorded is not None else None
+        features, v = rank1_features(window, matrix, known, not released, triples)
         if fitted != known:
             features = np.concatenate([np.zeros_like(features[:1]), features])
         fit = fit_pls(features, np.array([accuracy[step] for step in fitted]))
@@ -98,17 +101,24 @@ def tensor_changes(
 
 
 def rank1_features(
-    window: "Trajectory", matrix: "Matrix", fitted: list[int], rescaled: bool
+    window: "Trajectory",
+    matrix: "Matrix",
+    fitted: list[int],
+    rescaled: bool,
+    recorded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, "Tensor"]:
     """Return the sign-aligned features of some steps and v1 of the last observed step.
 
-    Signs are aligned over all observed steps, including those that are not fitted.
+    Signs are aligned over all observed steps, including those that are not fitted. The update of
+    the last observed step is always decomposed: no record has its v1.
 
     Args:
         window: The trajectory of the observed steps.
         matrix: A matrix of a layer.
         fitted: The steps whose features are returned, at least one.
         rescaled: ‖ΔW‖_F u1 if true, else σ1 u1.
+        recorded: u1, σ1 and ‖ΔW‖_F of every observed step (`KnownUpdates`), so that only the last
+            is read.
 
     Returns:
         Features, shape (len(fitted), m), and v1, shape (n,), both float64, with consistent signs:
@@ -117,20 +127,21 @@ def rank1_features(
     from rlvr_dynamics.checkpoints.differences import Differences
     from rlvr_dynamics.dynamics import align_signs, update_svd
 
-    differences = Differences(window, matrix.tensor, _ROWS_BYTES)
-    leading: list[UpdateSVD] = []
-    for position in reversed(range(len(window.steps))):
+    budget = _ROWS_BYTES if recorded is None else 0  # a stack that fits is read as a whole
+    differences = Differences(window, matrix.tensor, budget)
+    count, right = len(window.steps), list["Tensor"]()
+    found = np.empty((count, matrix.m))
+    if recorded is not None:
+        u, sigma, frobenius = recorded
+        found[:] = u * (frobenius if rescaled else sigma)[:, None]
+    for position in reversed(range(count)) if recorded is None else [count - 1]:
         delta = differences.part(position, matrix.start, matrix.stop).view(matrix.m, matrix.n)
-        leading.append(update_svd(delta, 1, start=leading[-1].v if leading else None))
-    features, _ = align_signs(
-        np.stack(
-            [
-                svd.u[:, 0].numpy() * (svd.frobenius if rescaled else float(svd.singular_values[0]))
-                for svd in reversed(leading)
-            ]
-        )
-    )
-    return features[[window.steps.index(step) for step in fitted]], leading[0].v[:, 0]
+        svd = update_svd(delta, 1, start=right[-1] if right else None)
+        size = svd.frobenius if rescaled else float(svd.singular_values[0])
+        found[position] = svd.u[:, 0].numpy() * size
+        right.append(svd.v)
+    features, _ = align_signs(found)
+    return features[[window.steps.index(step) for step in fitted]], right[0][:, 0]
 
 
 def _wanted(

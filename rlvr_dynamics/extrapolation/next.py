@@ -27,7 +27,7 @@ import numpy as np
 from rlvr_dynamics.extrapolation.base import Extrapolator
 from rlvr_dynamics.extrapolation.declaration import Look
 from rlvr_dynamics.extrapolation.parameters import Parameter
-from rlvr_dynamics.extrapolation.rule import Change, LowRank
+from rlvr_dynamics.extrapolation.rule import Change, KnownUpdates, LowRank
 from rlvr_dynamics.system.palette import GREEN
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def tensor_changes(
     parameters: Mapping[str, Any],
     accuracy: Mapping[int, float],
     remarks: list[str],
+    known_updates: KnownUpdates | None = None,
 ) -> list[Change]:
     """Return the change of one tensor for each target.
 
@@ -74,6 +75,7 @@ def tensor_changes(
         parameters: The declared settings.
         accuracy: Not read.
         remarks: Receives lines to be recorded.
+        known_updates: Not read: it needs the right-hand vectors of every step.
     """
     last = window.steps[-1]
     found = []

@@ -22,13 +22,13 @@ from rlvr_dynamics.dynamics import (
     Rows,
     UpdateBlocks,
     combine_stored,
+    gram_of_stored,
     prediction_dtype,
-    prediction_gram,
 )
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation.forecast_sums import ForecastSums
 from rlvr_dynamics.extrapolation.job import Job
-from rlvr_dynamics.extrapolation.rule import LowRank, TensorChanges, Window
+from rlvr_dynamics.extrapolation.rule import KnownUpdates, LowRank, TensorChanges, Window
 
 _PIECE = 1 << 16
 """Elements copied or changed at a time."""
@@ -73,12 +73,14 @@ class Pass:
         planned: The jobs, each with targets to be made.
         compared: Whether predictions of saved steps are compared with them.
         known_gram: Where Gram matrices are on record, if anywhere.
+        known_updates: Where singular triples of the updates are.
     """
 
     trajectory: Trajectory
     planned: Sequence[Planned]
     compared: bool = False
     known_gram: KnownGram | None = None
+    known_updates: KnownUpdates | None = None
 
     def truths(self, planned: Planned) -> list[int]:
         """Return the targets of a job whose predictions are compared in this pass."""
@@ -121,13 +123,15 @@ class OneTensor:
         self.steps = self._steps()
         d, dtype = shared.trajectory.numel(name), shared.trajectory.dtype_of(name)
         whole = {step for at in jobs.keys() - set(rows) for step in jobs[at].window.steps}
-        stored = d * ITEM_BYTES[dtype] * (len({*self.steps, *whole}) + 1)
+        read = {*self.steps, *whole}
+        stored = d * ITEM_BYTES[dtype] * (len(read) + 1)
         self.bytes_to_read = (2 if self._pending else 1) * stored
         # A method that uses matrices needs full updates: stored, in float32, and workspace.
         matrices = shared.trajectory.structure.matrices_of(name)
         largest = max((each.m * each.n for each in matrices), default=d)
         updates = _UPDATE_BYTES * largest if whole else 0
         self.bytes_held = max(updates, min(budget_bytes, self.bytes_to_read))
+        self.bytes_held += shared.trajectory.reading_bytes(read)
 
     def run(self, advance: Advance, room: Room) -> "OneTensor":
         """Write this tensor of every target."""
@@ -271,7 +275,10 @@ class OneTensor:
         self, planned: Planned, tensor_changes: TensorChanges, remarks: list[str]
     ) -> None:
         job, name, targets = planned.job, self.name, planned.waiting
-        changes = tensor_changes(job.window, name, targets, job.settings, job.accuracy, remarks)
+        known = self.shared.known_updates
+        changes = tensor_changes(
+            job.window, name, targets, job.settings, job.accuracy, remarks, known
+        )
         for target, change in zip(targets.tolist(), changes, strict=True):
             writer, place = planned.writers[target], 0
             for part in change.parts:
@@ -336,7 +343,6 @@ def gram_and_changes(
 
     def pieces() -> Iterator[Rows]:
         nonlocal room
-        kept.clear()
         for start, changes in differences.changes():
             room = -1 if changes.columns is None else room - changes.nbytes
             if room >= 0:
@@ -345,7 +351,7 @@ def gram_and_changes(
                 kept.clear()
             yield [changes.rows[row] for row in chosen]
 
-    gram = prediction_gram(pieces, len(steps), differences.dtype, differences.d).numpy()
+    gram = gram_of_stored(pieces(), len(steps)).numpy()
     if not np.isfinite(gram.diagonal()).all():
         differences.name_non_finite()
     return gram, kept if room >= 0 else None

@@ -20,6 +20,7 @@ from rlvr_dynamics.extrapolation.declaration import Declaration
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
+    finished,
     made_before,
     prediction_folder,
     source_text,
@@ -182,7 +183,7 @@ class Reconstruction(Declaration, ABC):
                 window.prove_on_reading()
                 identity = write(window, folder, source)
             made.append(
-                Prediction(
+                finished(
                     method=label,
                     observe=0,
                     step=step,

@@ -8,7 +8,7 @@ needs the matrices themselves returns low-rank changes of a saved step instead.
 Legend: T observed steps, d elements of one tensor, m x n a weight matrix, k rank.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +75,23 @@ class Change:
     parts: tuple[LowRank, ...] = ()
 
 
+KnownUpdates = Callable[
+    [str, Sequence[int]], Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]] | None
+]
+"""Function of (tensor, steps) that returns the updates of each of its matrices at these steps, if
+they are on record: u1 (T, m), σ1 (T,) and ‖ΔW‖_F (T,), signs arbitrary."""
+
 RowWeights = Callable[[Window, np.ndarray, Mapping[str, Any], bool], np.ndarray]
 TensorChanges = Callable[
-    ["Trajectory", str, np.ndarray, Mapping[str, Any], Mapping[int, float], list[str]],
+    [
+        "Trajectory",
+        str,
+        np.ndarray,
+        Mapping[str, Any],
+        Mapping[int, float],
+        list[str],
+        KnownUpdates | None,
+    ],
     list[Change],
 ]
 
@@ -91,7 +105,7 @@ class Rule:
         row_weights: Function of (window, targets, parameters, reconstruct) that returns A, shape
             (targets, T), float64.
         tensor_changes: Function of (trajectory of the window, tensor, targets, parameters,
-            accuracy, remarks) that returns one `Change` per target.
+            accuracy, remarks, updates on record or None) that returns one `Change` per target.
         needs_gram: Function from parameters to whether the method needs the Gram matrix (one more
             pass over the files if the stack does not fit the memory budget).
         uses_future: Function from parameters to whether anything after the window is used.

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.checkpoints.companions import CARD
 from rlvr_dynamics.checkpoints.identity import check_companions, read_manifest
 from rlvr_dynamics.checkpoints.shards import read_layout
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation.card import write_card
 from rlvr_dynamics.system.sealed import digest
 
 
@@ -36,6 +38,14 @@ class Prediction:
     moved: int
     parameters: int
     remarks: tuple[str, ...] = ()
+
+
+def finished(**facts: Any) -> Prediction:
+    """Return a prediction that is on disk, with a card beside its weights; arguments as its own."""
+    made = Prediction(**facts)
+    if not (made.folder / CARD).exists():
+        write_card(made.folder, observe=made.observe, uses_future=made.uses_future)
+    return made
 
 
 def prediction_folder(out_root: Path, method: str, observe: int, step: int) -> Path:

@@ -20,8 +20,10 @@ from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import CheckpointWriter
 from rlvr_dynamics.extrapolation.job import Job
 from rlvr_dynamics.extrapolation.one_tensor import KnownGram, OneTensor, Pass, Planned
+from rlvr_dynamics.extrapolation.rule import KnownUpdates
 from rlvr_dynamics.extrapolation.stored import (
     Prediction,
+    finished,
     made_before,
     prediction_folder,
     remarks_of,
@@ -57,6 +59,7 @@ def stream_predictions(
     show_progress: bool,
     compared: bool = False,
     known_gram: KnownGram | None = None,
+    known_updates: KnownUpdates | None = None,
 ) -> Streamed:
     """Write the predicted checkpoints of all jobs; none is published unless all succeed.
 
@@ -72,11 +75,12 @@ def stream_predictions(
         compared: Whether predictions that are row combinations, and whose step was saved, are
             compared with it. Steps after the windows are read then, for nothing else.
         known_gram: Where Gram matrices are on record, if anywhere.
+        known_updates: Where singular triples of the updates are.
     """
     planned = [_plan(job, out_root) for job in jobs]
     streamed = Streamed([])
     for batch in _batches([each for each in planned if len(each.waiting)]):
-        shared = Pass(trajectory, batch, compared, known_gram)
+        shared = Pass(trajectory, batch, compared, known_gram, known_updates)
         read = {step for each in batch for step in each.job.window.steps}
         read |= {step for each in batch for step in shared.truths(each)}
         part = trajectory.only(read)
@@ -147,7 +151,7 @@ def _predictions(planned: Planned) -> list[Prediction]:
     job = planned.job
     foresees = job.method.uses_future(job.settings)
     return [
-        Prediction(
+        finished(
             method=job.label,
             observe=job.observe,
             step=target,

@@ -11,6 +11,7 @@ from rlvr_dynamics.errors import TooLittle, UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS, Prediction
 from rlvr_dynamics.extrapolation.on_clock import tensors_on_step
 from rlvr_dynamics.extrapolation.parameters import complete_parameters
+from rlvr_dynamics.flow.cards import write_cards
 from rlvr_dynamics.flow.outside import donor_of, donors, foreign_companions, given_records
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.run_directory.run import Run
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from rlvr_dynamics.checkpoints import Trajectory
     from rlvr_dynamics.extrapolation.job import Job
-    from rlvr_dynamics.extrapolation.one_tensor import KnownGram
     from rlvr_dynamics.extrapolation.streaming import Forecast
     from rlvr_dynamics.measurement import AccuracySeries
 
@@ -101,6 +101,7 @@ def extrapolate(run: Run, folder: Path) -> None:
     write_parquet(folder / "forecast.parquet", forecast)
     write_parquet(folder / "index.parquet", index)
     _remove_others(folder, index)
+    write_cards(run, index)
 
 
 def _add_clocks(
@@ -167,19 +168,24 @@ def _write_together(
         threads=run.config.measure.threads,
         show_progress=True,
         compared=True,
-        known_gram=_measured(run, trajectory),
+        **_measured(run, trajectory),
     )
     for (each, _), made in zip(together, streamed.predictions, strict=True):
         each.make = partial(list, made)
     return streamed.errors
 
 
-def _measured(run: Run, trajectory: "Trajectory") -> "KnownGram | None":
-    """Return the Gram matrices that the stage `measure` left, if it has run."""
-    from rlvr_dynamics.measurement.statistics import measured_gram
+def _measured(run: Run, trajectory: "Trajectory") -> dict[str, Any]:
+    """Return what the stage `measure` left for `stream_predictions`, if it has run."""
+    from rlvr_dynamics.measurement.statistics import measured_gram, measured_updates
 
     statistics = run.of("measure") / "statistics"
-    return partial(measured_gram, statistics, trajectory) if statistics.is_dir() else None
+    if not statistics.is_dir():
+        return {}
+    return {
+        "known_gram": partial(measured_gram, statistics, trajectory),
+        "known_updates": partial(measured_updates, statistics, trajectory),
+    }
 
 
 def _predicted(
@@ -222,6 +228,7 @@ def _write_alone(run: Run, trajectory: "Trajectory", job: "Job") -> list[Predict
         budget_bytes=int(run.config.measure.memory_gib * 2**30),
         threads=run.config.measure.threads,
         show_progress=True,
+        **_measured(run, trajectory),
     ).predictions[0]
 
 

@@ -39,6 +39,7 @@ def run_flow(run: Run, command: str) -> None:
                     say(f"{stage.name:<12} done ({item.why})")
                 else:
                     worked = True
+                    sinks.started(stage.name)
                     _do(run, item, command)
                     sinks.finished(stage.name)
             known = known.after(run, stage)

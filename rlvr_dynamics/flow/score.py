@@ -1,6 +1,6 @@
 """The score stage: which checkpoints are scored, and where their answers and accuracies go."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr_dynamics.checkpoints.hash_cache import HashCache
 from rlvr_dynamics.checkpoints.identity import combine, hashes_of, identity_of
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.flow.cards import prediction_id, write_cards
 from rlvr_dynamics.flow.outside import foreign_companions
 from rlvr_dynamics.flow.stage import Stage, sections
 from rlvr_dynamics.grading.grade import grader_version
@@ -67,7 +68,7 @@ def models_to_score(run: Run, chosen: "pd.DataFrame") -> list[ScoredModel]:
         (str(ModelId.checkpoint(step)), whole_folder(trajectory, step, merged))
         for step in sorted(ladder)
     ]
-    models += [(model_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
+    models += [(prediction_id(row), run.folder / row["path"]) for row in chosen.to_dict("records")]
     named = {*(ModelId.parse(name) for name, _ in models), *mixed}
     whole = {str(model) for model in whole_models(run.config, named)}
     found = _with_identities(run, models)
@@ -101,11 +102,6 @@ def _with_identities(run: Run, folders: list[tuple[str, Path]]) -> list[ScoredMo
         models.append(ScoredModel(name, folder, identity, hashes or {}))
     cache.flush()
     return models
-
-
-def model_id(row: Mapping[Hashable, Any]) -> str:
-    """Return the name under which a prediction is scored."""
-    return str(ModelId(str(row["method"]), int(row["observe"]), int(row["step"])))
 
 
 def engine_settings(config: RunConfig) -> EngineSettings:
@@ -169,6 +165,7 @@ def score(run: Run, folder: Path) -> None:
     future = dict(zip(index["method"], index["uses_future"], strict=True))
     table["uses_future"] = [bool(future.get(method, False)) for method in table["method"]]
     write_parquet(folder / "scores.parquet", table)
+    write_cards(run, index, table)
     if regraded + work.regraded:
         print(f"regraded {regraded + work.regraded} answers")
 
@@ -202,7 +199,9 @@ def _best_candidates(
     Returns:
         The best rows under their method's name; how many stored answers were graded again.
     """
-    named = [(model_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")]
+    named = [
+        (prediction_id(row), run.folder / row["path"]) for row in candidates.to_dict("records")
+    ]
     scored, regraded = _on_validation(run, folder, named, protocol)
     table = candidates.reset_index(drop=True)
     for column in ("accuracy", "ci_low", "ci_high", "questions", "samples"):

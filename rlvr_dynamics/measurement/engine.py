@@ -1,11 +1,12 @@
 """Read every tensor once: with threads on this machine, or on a Ray cluster.
 
-The work is split by tensor. A task publishes its file and returns nothing, so an interrupted
-measurement resumes with the tensors that have no file, wherever the tasks run.
+The work is split by tensor, on a cluster large tensors also by their elements. A task publishes its
+tensor's file, so an interrupted measurement resumes with the tensors that have no file, wherever
+the tasks run.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.settings import MeasureSettings
-from rlvr_dynamics.measurement.statistics import collect_to_file, device_of
+from rlvr_dynamics.measurement.statistics import (
+    Part,
+    collect_part,
+    collect_to_file,
+    device_of,
+    spans_of,
+)
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import Memory, one_thread_each
 
@@ -38,10 +45,14 @@ def measured_names(trajectory: Trajectory) -> list[str]:
 
 
 def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) -> int:
-    """Return the memory for measuring one tensor: stored values, updates and spectra, in bytes."""
+    """Return the memory for measuring one tensor: stored values, updates and spectra, in bytes.
+
+    With it what reading all steps of a delta store takes.
+    """
     stored = bytes_of(trajectory, name)
     share = settings.budget_bytes // settings.threads
     held = stored if stored <= share else share // SHARE_OF_BLOCKS
+    held += trajectory.reading_bytes(trajectory.steps)
     matrices = trajectory.structure.matrices_of(name)
     if not matrices:
         return held
@@ -98,10 +109,25 @@ def _on_threads(
 
 
 def _collect_remotely(
-    trajectory: Trajectory, name: str, settings: MeasureSettings, folder: Path
+    trajectory: Trajectory,
+    name: str,
+    settings: MeasureSettings,
+    folder: Path,
+    *parts: Part | None,
 ) -> None:
     with one_thread_each():
-        collect_to_file(trajectory, name, settings, folder)
+        collect_to_file(trajectory, name, settings, folder, parts=parts)
+
+
+def _part_remotely(
+    trajectory: Trajectory,
+    name: str,
+    settings: MeasureSettings,
+    folder: Path,
+    span: tuple[int, int],
+) -> Part | None:
+    with one_thread_each():
+        return collect_part(trajectory, name, settings, folder, span)
 
 
 def _check_address(address: str | None) -> None:
@@ -154,10 +180,18 @@ def _on_ray(
                 where=f"measure.ray_address={settings.ray_address}",
                 way_out="measure.device=auto",
             )
-        task = ray.remote(num_cpus=1, num_gpus=gpus)(_collect_remotely)
-        common = ray.put(trajectory)
+        task: Any = ray.remote(num_cpus=1, num_gpus=gpus)(_collect_remotely)
+        part: Any = ray.remote(num_cpus=1, num_gpus=gpus)(_part_remotely)
+        common, place = ray.put(trajectory), Path(folder).resolve()
+
+        def parts_of(name: str) -> Sequence[Any]:
+            spans = spans_of(trajectory.numel(name))
+            if len(spans) == 1:
+                return []
+            return [part.remote(common, name, settings, place, each) for each in spans]
+
         waiting = {
-            task.remote(common, name, settings, Path(folder).resolve()): name for name in names
+            task.remote(common, name, settings, place, *parts_of(name)): name for name in names
         }
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)

@@ -53,6 +53,8 @@ from rlvr_dynamics.system.sealed import UNSEALED, is_whole, seal
 VERSION = 5
 LONGEST_NAME = 160  # of a file name; the limit is 255, and temporary names are longer
 METHODS = ("gram", "krylov", "full")
+SPAN = 1 << 26
+"""Elements of a tensor that are added up at a time, wherever: so the sums do not depend on it."""
 
 _FUSED_EXPERT = re.compile(r"(?P<tensor>.+)\[(?P<expert>[0-9]+)\]", re.DOTALL)
 
@@ -172,8 +174,45 @@ def measured_gram(
         Shape (steps, steps), float64. None if the statistics are missing, damaged or of other
         weights, or if their updates are an adapter's own, which no stored weight has.
     """
+    statistics = _of_same_weights(folder, trajectory, name, steps)
+    if statistics is None or any(trajectory.computes(step, name) for step in steps):
+        return None
+    own = np.searchsorted(statistics.steps, steps)
+    return statistics.gram[np.ix_(own, own)]
+
+
+def measured_updates(
+    folder: Path, trajectory: Trajectory, name: str, steps: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
+    """Return the leading triples of a tensor's updates from its statistics.
+
+    Args:
+        folder: Folder with the statistics of the tensors.
+        trajectory: Base and steps.
+        name: The tensor.
+        steps: Some of its steps, ascending.
+
+    Returns:
+        Of each of its matrices u1 (steps, m), float32, σ1 (steps,) and ‖ΔW‖_F (steps,), float64,
+        signs arbitrary. None if the statistics are missing, damaged or of other weights, or if not
+        all of these steps were decomposed.
+    """
+    statistics = _of_same_weights(folder, trajectory, name, steps)
+    if statistics is None or not all(set(steps) <= {*each.steps} for each in statistics.updates):
+        return None
+    found = []
+    for each in statistics.updates:
+        own = np.searchsorted(each.steps, steps)
+        found.append((each.u1[own], each.sigma[own, 0], each.frobenius[own]))
+    return found
+
+
+def _of_same_weights(
+    folder: Path, trajectory: Trajectory, name: str, steps: Sequence[int]
+) -> TensorStatistics | None:
+    """Return the statistics of a tensor if they are of these steps' weights."""
     found = load(file_of(folder, name))
-    if found is None or any(trajectory.computes(step, name) for step in steps):
+    if found is None:
         return None
     statistics, key = found
     identities = trajectory.identities
@@ -185,10 +224,7 @@ def measured_gram(
         and key["base"] == identities[0]
         and all(known.get(step) == identities[step] for step in steps)
     )
-    if not same:
-        return None
-    own = np.searchsorted(statistics.steps, steps)
-    return statistics.gram[np.ix_(own, own)]
+    return statistics if same else None
 
 
 def save(path: Path, statistics: TensorStatistics, key: dict[str, str]) -> None:
@@ -269,21 +305,31 @@ def collect_to_file(
     folder: Path,
     on_read: Callable[[int], None] | None = None,
     room: Room | None = None,
+    parts: "Sequence[Part | None]" = (),
 ) -> None:
     """Read one tensor and publish its statistics, and its direction if requested.
 
     Nothing is read if a file with the same key exists. Gram matrix rows and singular triples are
     reused from a file of a shorter run of the same trajectory.
 
+    Args:
+        trajectory: Base and steps.
+        name: The tensor.
+        settings: What is measured.
+        folder: Where to.
+        on_read: Called with the number of bytes after every read.
+        room: Memory to reuse.
+        parts: Of every span of `spans_of`, what `collect_part` returned elsewhere. The tensor is
+            then read once more to verify it: a hash is of all its bytes in order.
+
     Raises:
         UserError: A weight is NaN or infinite.
     """
     path, direction = file_of(folder / "statistics", name), file_of(folder / "directions", name)
     key = key_of(trajectory, name, settings)
-    found = load(path)
-    if found is not None and found[1] == key and (is_whole(direction) or not settings.directions):
+    if is_collected(trajectory, name, settings, folder):
         return
-    old = found[0] if found is not None and _is_shorter(found[1], key) else None
+    old = _shorter(path, key)
     direction.unlink(missing_ok=True)  # for other steps, or no longer requested
     differences = Differences(
         trajectory,
@@ -293,7 +339,17 @@ def collect_to_file(
         on_read=on_read,
         room=room,
     )
-    statistics = _first_pass(differences, old)
+    statistics = old
+    if statistics is None or len(statistics.steps) < differences.T:
+        spans = spans_of(differences.d)
+        made = [each for each in parts if each is not None] or [
+            _first_pass(differences.within(span) if len(spans) > 1 else differences, old)
+            for span in spans
+        ]
+        statistics = _added(made, old)
+        for _ in differences.rows() if parts else ():
+            pass
+    statistics = replace(statistics, updates=())
     if settings.directions:
         _write_direction(differences, statistics.gram, direction)
     matrices = trajectory.structure.matrices_of(name)
@@ -321,6 +377,41 @@ def device_of(settings: MeasureSettings) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def spans_of(d: int) -> list[tuple[int, int]]:
+    """Return the ranges of a flattened tensor that are added up one by one."""
+    return [(low, min(d, low + SPAN)) for low in range(0, d, SPAN)]
+
+
+def collect_part(
+    trajectory: Trajectory,
+    name: str,
+    settings: MeasureSettings,
+    folder: Path,
+    span: tuple[int, int],
+) -> "Part | None":
+    """Return the sums over a span of a tensor; None if they are on record.
+
+    The values are not verified: a hash is of the whole tensor.
+
+    Raises:
+        UserError: A weight is NaN or infinite.
+    """
+    old = _shorter(file_of(folder / "statistics", name), key_of(trajectory, name, settings))
+    if is_collected(trajectory, name, settings, folder) or (
+        old is not None and len(old.steps) == len(trajectory.steps)
+    ):
+        return None
+    share = settings.budget_bytes // settings.threads
+    differences = Differences(trajectory, name, share, device=device_of(settings), span=span)
+    return _first_pass(differences, old)
+
+
+def _shorter(path: Path, key: dict[str, str]) -> TensorStatistics | None:
+    """Return the statistics in a file if they are of the first steps of the same trajectory."""
+    found = load(path)
+    return found[0] if found is not None and _is_shorter(found[1], key) else None
+
+
 def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
     """Whether the old file has the same tensor and a prefix of the new trajectory's steps."""
     if any(old.get(field) != new[field] for field in ("version", "tensor", "dtype", "base")):
@@ -330,11 +421,22 @@ def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
     return known == wanted[: len(known)] and top_k[0] == top_k[1]
 
 
-def _first_pass(differences: Differences, old: TensorStatistics | None) -> TensorStatistics:
+@dataclass(frozen=True)
+class Part:
+    """What was added up over some elements of a tensor.
+
+    Attributes:
+        new: Of the steps that are not on record; all steps in `steps`.
+        products: M Nᵀ of the steps on record with the new ones, shape (known, new), float64.
+    """
+
+    new: TensorStatistics
+    products: np.ndarray
+
+
+def _first_pass(differences: Differences, old: TensorStatistics | None) -> Part:
     """Read every value once and compute everything except the singular triples."""
     steps, count = np.array(differences.trajectory.steps), differences.T
-    if old is not None and len(old.steps) == count:
-        return replace(old, updates=())
     known = len(old.steps) if old is not None else 0
     new = count - known
     double = {"dtype": torch.float64, "device": differences.device}
@@ -346,7 +448,7 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
     exponents = np.zeros(256, dtype=np.int64)
     places = sampled_places(differences.name, differences.d)
     sampled = np.zeros((new, len(places)), dtype=np.float32)
-    sampled_base = np.empty(len(places), dtype=np.float32)
+    sampled_base = np.zeros(len(places), dtype=np.float32)
     stored_steps = [
         row
         for row, step in enumerate(differences.trajectory.steps[known:])
@@ -403,7 +505,28 @@ def _first_pass(differences: Differences, old: TensorStatistics | None) -> Tenso
         sampled_base=sampled_base,
         updates=(),
     )
-    return collected if old is None else _joined(old, products.cpu(), collected)
+    return Part(collected, products.cpu().numpy())
+
+
+def _added(parts: Sequence[Part], old: TensorStatistics | None) -> TensorStatistics:
+    """Return the statistics of a tensor from those of its spans, after the steps on record."""
+    found = parts[0].new
+    if len(parts) > 1:
+        every = [part.new for part in parts]
+        sums = ("gram", "changed", "step_changed", *_CAST, "power_squares", "exponents")
+        whole = {
+            name: np.asarray(np.sum([getattr(each, name) for each in every], axis=0))
+            for name in (*sums, "sampled", "sampled_base")  # of which others have zeros
+        }
+        for name in ("step_norms", "base_norm"):
+            squares = [np.square(getattr(each, name)) for each in every]
+            whole[name] = np.asarray(np.sqrt(np.sum(squares, axis=0)))
+        bits = np.max([each.bits for each in every], axis=0)
+        found = replace(found, **whole, bits=bits)
+    if old is None:
+        return found
+    products = np.sum([part.products for part in parts], axis=0)
+    return _joined(old, torch.from_numpy(products), found)
 
 
 def _unchanged(piece: Piece) -> torch.Tensor:

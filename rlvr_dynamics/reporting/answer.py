@@ -5,6 +5,7 @@ only where its claim was measured; `inconclusive` is said as such. Numbers stay 
 page.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from rlvr_dynamics.reporting.outcome import Outcome
 
 MOST_CLAUSES = 3
 LINE = "a straight line through two checkpoints"
+LIFTED = "RL lifted the accuracy"
 RATES = "as many real steps at a higher learning rate"
 ACCURACY_FIGURES = ("regime_map", "method_accuracy", "reward_and_accuracy")
 WEIGHT_FIGURES = ("regime_map", "null_bands", "coefficients")
@@ -74,7 +76,10 @@ def answer(claims: pd.DataFrame, lacking: Sequence[str] = ()) -> Answer:
         for row in rows.values()
         if row["kind"] == MEASURED_HERE and row["verdict"] != NOT_MEASURED
     ]
-    chosen = [*_accuracy(of), *_jumps(of), *_weights(of)] or [
+    chosen = [*_accuracy(of), *_jumps(of), *_weights(of)]
+    if len(chosen) > 1 and chosen[0].words == LIFTED:  # what follows says more
+        chosen = chosen[1:]
+    chosen = chosen or [
         _Clause(f"“{row['claim'].rstrip('.')}” {IN_WORDS[row['verdict']][0]}", ACCURACY_FIGURES)
         for row in measured[:2]
     ]
@@ -98,7 +103,7 @@ def _accuracy(of: Ledger) -> Iterator[_Clause]:
     about = [of(id).verdict for id in ("B3", "F4", "A3", "A1b")]
     if NO_GAIN in about or not {*about} - {NOT_MEASURED}:
         words = {
-            HOLDS: "RL lifted the accuracy",
+            HOLDS: LIFTED,
             FAILS: "RL did not lift the accuracy, so there is no gain to predict",
             DEPENDS: f"RL lifted the accuracy {of('P0').where}",
             CONTROL_PASSES: "the accuracy rose, but so it did in runs without a signal",
@@ -195,6 +200,10 @@ def _jumps(of: Ledger) -> Iterator[_Clause]:
         mixed = "some jumps of the weights save as much training as their papers say, others not"
         open_ = "whether jumps of the weights save as much training as their papers say is "
         words = counts.get(len(found)) or (mixed if holding else f"{open_}{INCONCLUSIVE}")
+        yield _Clause(words, JUMP_FIGURES)
+    tuned = [row for id in papers if (row := of(f"{id}t").fields) and of(f"{id}t").says]
+    if tuned and all(float(row.get("ci_high", math.nan)) < 1 for row in tuned):
+        words = "plain steps at the rate chosen on validation problems are cheaper than all of them"
         yield _Clause(words, JUMP_FIGURES)
     gated = of("O2")
     yield from _of_each(

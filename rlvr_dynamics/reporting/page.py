@@ -16,6 +16,7 @@ from rlvr_dynamics.reporting.build import Built, last_line
 from rlvr_dynamics.reporting.tables import Table
 from rlvr_dynamics.results.methods import introduced
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.system.installation import as_typed_here
 
 LONG_WORDS = 60  # characters; a column with longer fields may wrap
 
@@ -40,7 +41,7 @@ def write_page(path: Path, **parts: Any) -> None:
     words = dict.fromkeys(("base", "back", "remark", "command"), "")
     empty = {**words, "lead": None, "sections": [], "broken": []}
     html = environment.get_template("page.html").render({**empty, **parts})
-    path.write_text(html, encoding="utf-8", newline="\n")
+    path.write_text(as_typed_here(html), encoding="utf-8", newline="\n")
 
 
 def _visible(value: Any) -> Any:

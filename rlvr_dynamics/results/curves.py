@@ -184,7 +184,13 @@ class SpeedUp:
     reference: float
 
 
-def speed_up(mine: Curve, other: Curve, share: float = 0.95, axis: str = "rollouts") -> SpeedUp:
+def speed_up(
+    mine: Curve,
+    other: Curve,
+    share: float = 0.95,
+    axis: str = "rollouts",
+    predicted_after: int | None = None,
+) -> SpeedUp:
     """Compare the costs of a share of the gain of the other run.
 
     Args:
@@ -192,11 +198,20 @@ def speed_up(mine: Curve, other: Curve, share: float = 0.95, axis: str = "rollou
         other: What it is compared with, on the same questions; its own gain sets the level.
         share: Share of that gain.
         axis: A key of `AXES`.
+        predicted_after: Where a run jumps once to what the other is to end with: the last step
+            before it. Then the other costs its whole training, and what the first scored
+            checkpoint behind the jump reaches, the jump reached: no earlier one could show it.
     """
     level = other.level(share)
     gains = other.level(1.0) - other.level(0.0)
     reference, cost = other.reaches(level, axis), mine.reaches(level, axis)
     end = mine.costs[axis][-1]
+    if predicted_after is not None:
+        reference = np.where(np.isnan(reference), math.nan, other.costs[axis][-1])
+        behind = mine.steps > predicted_after
+        first, last = mine.costs[axis][behind].min(initial=end), mine.costs[axis][~behind].max()
+        before = spent_before(mine.results, axis, predicted_after)
+        cost = np.where((last < cost) & (cost <= first), before, cost)
     if gains[0] <= 0 or np.isnan(reference[0]):
         return SpeedUp(UNDEFINED, False, math.nan, math.nan)
     arrived = np.isfinite(cost)
@@ -213,6 +228,12 @@ def speed_up(mine: Curve, other: Curve, share: float = 0.95, axis: str = "rollou
         float(cost[0]),
         float(reference[0]),
     )
+
+
+def spent_before(results: Results, axis: str, step: int) -> float:
+    """Return what a run had spent when it had trained a step; NaN if that is not known."""
+    found = spent(results)
+    return math.nan if found is None else found.until(axis, step)
 
 
 def points_at_equal_cost(mine: Curve, other: Curve) -> Interval:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlvr_dynamics.checkpoints.companions import CARD
 from rlvr_dynamics.checkpoints.file_hashes import mark_of
 from rlvr_dynamics.checkpoints.identity import file_is_proved
 from rlvr_dynamics.run_directory.records import RECORD
@@ -68,7 +69,7 @@ def _files(stage: str, folder: Path) -> Iterator[Path]:
         ]
         for name in sorted(names):
             path = here / name
-            hidden = name.startswith(".") or path.suffix in _UNREAD_SUFFIXES
+            hidden = name.startswith(".") or path.suffix in _UNREAD_SUFFIXES or name == CARD
             if not hidden and path != folder / RECORD and path.is_file():
                 yield path
 

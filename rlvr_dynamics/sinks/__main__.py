@@ -1,31 +1,20 @@
-"""`python -m rlvr_dynamics.sinks RUN_DIR`: give the finished stages of a run to its sinks."""
+"""`python -m rlvr_dynamics.sinks RUN_DIR`: give the stages of a run to its sinks."""
 
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TextIO
 
-from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED, one_line
+from rlvr_dynamics.errors import EXIT_DONE, EXIT_FAILED
 from rlvr_dynamics.run_directory.configuration import read_config
-from rlvr_dynamics.run_directory.records import FOLDERS, read_record
-from rlvr_dynamics.sinks.sink import Finished, Sink, feed
+from rlvr_dynamics.run_directory.records import FOLDERS
+from rlvr_dynamics.sinks.feeder import OFFLINE, ONLINE, TENSORBOARD, Feeder
+from rlvr_dynamics.sinks.follower import STARTED
 from rlvr_dynamics.system.command_line import Parser, count_of, end, path_of
 
-ONLINE, OFFLINE, TENSORBOARD = "wandb online", "wandb offline", "tensorboard"
-
-
-def _open(name: str, finished: Finished) -> Sink:
-    if name == TENSORBOARD:
-        from rlvr_dynamics.sinks.tensorboard_sink import TensorboardSink
-
-        return TensorboardSink(finished)
-    from rlvr_dynamics.sinks.wandb_sink import WandbSink
-
-    return WandbSink(finished, "online" if name == ONLINE else "offline")
+LOOK_SECONDS = 5.0  # at the metrics of a training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,65 +48,43 @@ def _main(arguments: list[str] | None) -> int:
     if asked.follow:
         on = {f"wandb {mode}": mode != "disabled", TENSORBOARD: config.tensorboard}
         names = [name for name, wanted in on.items() if wanted]
-        give(folder, _announced(asked.follow), names, _own_terminal())
+        _follow(asked.follow, Feeder(folder, names, _own_terminal()))
         return EXIT_DONE
     names = [TENSORBOARD if asked.tensorboard else ONLINE if mode == "online" else OFFLINE]
-    usable = give(folder, asked.stages or FOLDERS, names, sys.stderr)
-    return EXIT_DONE if usable else EXIT_FAILED
+    feeder = Feeder(folder, names, sys.stderr)
+    for stage in asked.stages or FOLDERS:
+        feeder.finish(stage)
+    return EXIT_DONE if feeder.usable else EXIT_FAILED
 
 
-def give(folder: Path, stages: Iterable[str], names: list[str], terminal: TextIO) -> bool:
-    """Give stages to sinks; returns whether every sink's package is installed.
-
-    Args:
-        folder: The run directory.
-        stages: The stages; unfinished ones are skipped.
-        names: The sinks; `ONLINE` falls back to `OFFLINE` if it fails.
-        terminal: Stream for messages to the user.
-
-    Raises:
-        UserError: The run's configuration or a stage's record is damaged.
-    """
-    config, left = read_config(folder), list(names)
-    for stage in stages:
-        record = read_record(folder / FOLDERS[stage])
-        if record.get("finished") is not True:
-            continue
-        finished = Finished(folder, stage, config, record)
-        for name in (trying := list(left)):
-            try:
-                feed(_open(name, finished), finished)
-            except ImportError as error:
-                left.remove(name)
-                line = f"no copy is made: {one_line(str(error))}"
-            except Exception as error:  # noqa: BLE001 - no failure of a package may stop the run
-                line = f"{stage}: {one_line(' '.join(str(error).splitlines()[:1]))}"
-                if name == ONLINE:
-                    line += f"; the copy lies in {folder / 'wandb'}, `wandb sync` sends it"
-                    left[left.index(ONLINE)] = OFFLINE
-                    trying.append(OFFLINE)
-            else:
-                continue
-            print(f"{name}: {line}", file=terminal, flush=True)
-    return len(left) == len(names)
-
-
-def _announced(seconds: int) -> Iterator[str]:
-    """Yield stages as the run finishes them, read from standard input.
+def _follow(seconds: int, feeder: Feeder) -> None:
+    """Give stages as the run announces them on standard input, and its training's metrics.
 
     This process ends `seconds` after the run, whatever it is waiting for.
     """
-    stages: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    words: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read() -> None:
         with open(os.dup(0), encoding="utf-8") as lines:
             for line in lines:
-                stages.put(line.strip())
+                words.put(line.strip())
         signal.alarm(seconds)
-        stages.put(None)
+        words.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    return iter(stages.get, None)
+    while True:
+        try:
+            word = words.get(timeout=LOOK_SECONDS if feeder.streams else None)
+        except queue.Empty:
+            feeder.push()
+            continue
+        if word is None:
+            feeder.close()
+            return
+        if word.startswith(STARTED):
+            feeder.begin_training(int(word.removeprefix(STARTED)))
+        else:
+            feeder.finish(word)
 
 
 def _own_terminal() -> TextIO:

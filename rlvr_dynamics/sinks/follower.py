@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rlvr_dynamics.run_directory.records import FOLDERS
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system import children
+from rlvr_dynamics.training.verl_metrics import attempts
 
 PATIENCE_SECONDS = 30.0  # after the end of the run itself
 AFTER_FAILURE_SECONDS = 3.0
+STARTED = "+"  # a training starts; the number of its earlier attempts follows
 
 
 class Follower:
-    """The process that feeds a run's sinks; started at the first finished stage."""
+    """The process that feeds a run's sinks; started with the training or a finished stage."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
         """Start without a process.
@@ -31,8 +34,17 @@ class Follower:
         self._wanted = config.wandb.mode != "disabled" or config.tensorboard
         self._process: subprocess.Popen[bytes] | None = None
 
+    def started(self, stage: str) -> None:
+        """Let the sinks have the metrics of the training as they are logged; returns at once."""
+        if stage == "train":
+            earlier = len(attempts(self._folder / FOLDERS[stage] / "verl"))
+            self._tell(f"{STARTED}{earlier}")
+
     def finished(self, stage: str) -> None:
         """Queue a finished stage for the sinks; returns at once."""
+        self._tell(stage)
+
+    def _tell(self, words: str) -> None:
         if not self._wanted:
             return
         try:
@@ -43,12 +55,12 @@ class Follower:
                 with self._log.open("wb") as log:
                     self._process = children.start(command, stdout=log)
             if self._process.stdin is not None:
-                self._process.stdin.write(f"{stage}\n".encode())
+                self._process.stdin.write(f"{words}\n".encode())
                 self._process.stdin.flush()
         except BrokenPipeError:  # it has ended, and `close` reports that
             return
         except OSError as error:
-            _say(f"{stage}: {error}")
+            _say(f"{words}: {error}")
 
     def close(self, patience: float) -> None:
         """Wait for the sinks, end them, and report what went wrong.

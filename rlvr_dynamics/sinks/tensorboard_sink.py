@@ -9,6 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rlvr_dynamics.sinks.sink import Finished
 
+FLUSH_SECONDS = 5
+
 
 class TensorboardSink:
     """A folder of events per stage; replaces an earlier copy of the stage."""
@@ -17,7 +19,7 @@ class TensorboardSink:
         """Start with an empty folder for the stage."""
         place = finished.folder / "tensorboard" / finished.stage
         shutil.rmtree(place, ignore_errors=True)
-        self._writer = SummaryWriter(str(place))
+        self._writer = SummaryWriter(str(place), flush_secs=FLUSH_SECONDS)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Write one step."""
@@ -29,6 +31,7 @@ class TensorboardSink:
         if path.suffix == ".png":
             self._writer.add_image(f"figures/{path.stem}", imread(path), dataformats="HWC")
 
-    def close(self) -> None:
+    def close(self, seconds: float | None) -> None:
         """Write what is buffered."""
+        del seconds  # it has no place for them
         self._writer.close()

@@ -25,7 +25,6 @@ class WandbSink:
 
     def __init__(self, finished: Finished, mode: str) -> None:
         """Open the wandb run of a stage."""
-        self._record = finished.record
         self._content: dict[str, Any] = {}
         self._passed: list[str] = []
         _keep_inside(finished.folder, mode)
@@ -57,11 +56,11 @@ class WandbSink:
         else:
             self._content[f"tables/{path.stem}"] = _as_wandb(table)
 
-    def close(self) -> None:
+    def close(self, seconds: float | None) -> None:
         """Log figures and tables together and end the wandb run."""
         if self._content:
             self._run.log(self._content)
-        self._run.summary["seconds"] = self._record.get("seconds")
+        self._run.summary["seconds"] = seconds
         if self._passed:
             self._run.summary["tables in the run directory alone"] = self._passed
         self._run.finish()

@@ -1,1 +1,1 @@
-"""The trajectory store as a command: pack, unpack, verify, show, push and pull."""
+"""The trajectory store as a command: pack, unpack, verify, show and pull."""

@@ -20,6 +20,7 @@ def _main(arguments: list[str] | None) -> int:
 
 def _parser() -> Parser:
     from rlvr_dynamics.checkpoints.delta_writer import ANCHOR_EVERY
+    from rlvr_dynamics.hub.push_command import add_push
 
     parser = Parser(
         prog="python -m rlvr_dynamics.store",
@@ -57,11 +58,7 @@ def _parser() -> Parser:
         command.add_argument(
             "--threads", type=count_of, default=2, metavar="N", help="default: %(default)s"
         )
-    push = commands.add_parser("push", help="to a repository of the hub, private if it is new")
-    push.add_argument("store", type=path_of, metavar="STORE")
-    push.add_argument("repository", metavar="OWNER/NAME")
-    push.add_argument("--public", action="store_true", help="a new repository that all can read")
-    push.set_defaults(work=_push)
+    add_push(commands, "STORE", "to a repository of the hub, private if it is new", "a store")
     pull = commands.add_parser("pull", help="from a repository of the hub, and verify it")
     pull.add_argument("repository", metavar="OWNER/NAME")
     pull.add_argument("store", type=path_of, metavar="STORE")
@@ -154,13 +151,6 @@ def _told(folder: Path) -> int:
         "next: python -m rlvr_dynamics.run +exp=trajectory source.base=BASE "
         f"source.checkpoints={folder}"
     )
-    return EXIT_DONE
-
-
-def _push(given: Namespace) -> int:
-    from rlvr_dynamics.store.hub import push
-
-    say(push(given.store, given.repository, public=given.public))
     return EXIT_DONE
 
 

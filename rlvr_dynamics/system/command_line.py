@@ -20,6 +20,7 @@ from rlvr_dynamics.errors import (
     refusal,
     shown,
 )
+from rlvr_dynamics.system.installation import as_typed_here
 from rlvr_dynamics.system.versions import own_version
 
 VERSION = "--version"
@@ -29,8 +30,8 @@ _KEY = re.compile(r"\w+")
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Write text to the terminal with control characters made visible."""
-    print(shown(text), file=stream or sys.stdout, flush=True)
+    """Write text to the terminal: control characters visible, commands as they are typed here."""
+    print(shown(as_typed_here(text)), file=stream or sys.stdout, flush=True)
 
 
 def aligned(rows: Iterable[Sequence[object]], right: Container[int] = ()) -> list[str]:
@@ -169,6 +170,10 @@ class Parser(argparse.ArgumentParser):
             where=word if word != name else "",
             way_out=f"{hint or did_you_mean(name, self._option_string_actions)}options: {known}",
         )
+
+    def format_help(self) -> str:
+        """Return the help, with commands as they are typed here."""
+        return as_typed_here(super().format_help())
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # Optional words arrive as an empty list.

@@ -30,6 +30,8 @@ def commit() -> str | None:
     """Return the commit of the checkout this code runs from, with `+changes` if it is modified."""
     here = Path(__file__).resolve().parent
     try:
+        # An environment may lie in somebody's repository, which has other commits.
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         head = _git(here, "rev-parse", "HEAD")
         dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):

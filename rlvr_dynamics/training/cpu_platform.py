@@ -7,6 +7,7 @@ verl loads this module in every process (entry-point group ``verl.plugins``) and
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -16,6 +17,7 @@ from rlvr_dynamics.training.after_import import after_import
 
 ACTIVE = os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.0002
 
 
 def _register_platform() -> None:
@@ -219,6 +221,11 @@ def _poll_often(module: Any) -> None:
     module.ReplayBuffer.__init__ = init
 
 
+def _yield_to_others(module: Any) -> None:
+    """Sleep between looks for a message, where vLLM spins on cores that others need."""
+    module.sched_yield = lambda: time.sleep(LOOK_SECONDS)
+
+
 if ACTIVE:
     _register_platform()
     _complete_torch_cpu()
@@ -231,6 +238,7 @@ if ACTIVE:
     after_import("verl.utils.model", _critic_attention)
     after_import("torch.distributed.fsdp.sharded_grad_scaler", _scale_on_cpu)
     after_import("verl.trainer.ppo.v1.replay_buffer", _poll_often)
+    after_import("vllm.distributed.device_communicators.shm_broadcast", _yield_to_others)
 
 
 def vllm_plugin() -> None:

@@ -83,10 +83,20 @@ class JumpRecords:
             Shape (last + 1, 2, size), float64: the weights that a step arrived at, and those from
             which the next one went on, which differ at a jump.
         """
-        files = [self.folder / f"sketch_{step}.npy" for step in range(last + 1)]
-        if not all(file.is_file() for file in files):
+        if not self.sketched().keys() >= set(range(last + 1)):
             return None
-        return np.stack([np.load(file, allow_pickle=False) for file in files])
+        return np.stack([self.sketch(step) for step in range(last + 1)])
+
+    def sketched(self) -> dict[int, Path]:
+        """Return the files of the sketches by step, ascending."""
+        return {step: self._sketch_file(step) for step in self._numbers(_SKETCH)}
+
+    def sketch(self, step: int) -> np.ndarray:
+        """Return the two sketches of a step, shape (2, size), float64; see `sketches`."""
+        return np.load(self._sketch_file(step), allow_pickle=False)
+
+    def _sketch_file(self, step: int) -> Path:
+        return self.folder / f"sketch_{step}.npy"
 
     def write_sketch(self, step: int, arrived: np.ndarray, left: np.ndarray | None = None) -> None:
         """Publish the sketches of a step; see `sketches`.
@@ -98,7 +108,7 @@ class JumpRecords:
         """
         sketch = np.stack([arrived, arrived if left is None else left])
         with (
-            atomic_path(self.folder / f"sketch_{step}.npy") as temporary,
+            atomic_path(self._sketch_file(step)) as temporary,
             temporary.open("wb") as file,
         ):
             np.save(file, sketch, allow_pickle=False)
@@ -125,7 +135,7 @@ class JumpRecords:
     def clear_sketches(self) -> None:
         """Remove all sketches, when the training is done."""
         for step in self._numbers(_SKETCH):
-            remove(self.folder / f"sketch_{step}.npy")
+            remove(self._sketch_file(step))
 
     def _numbers(self, pattern: re.Pattern[str]) -> list[int]:
         names = (path.name for path in self.folder.glob("*"))

@@ -125,6 +125,7 @@ class Prediction:
             self.settings,
             self.accuracy,
             self.remarks,
+            None,
         )[0]
 
     def _stored(self, shard: Shard, step: int) -> Iterator[tuple[int, Tensor]]:

@@ -1,6 +1,5 @@
 """Runs verl under a watchdog, publishes checkpoints as they appear and resumes after a kill."""
 
-import json
 import os
 import re
 import shutil
@@ -16,13 +15,19 @@ from typing import Any, Protocol
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system import children
-from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.training.jump_records import JumpRecords
-from rlvr_dynamics.training.rollout_counts import counts, folder_of
 from rlvr_dynamics.training.verl_command import verl_command
 from rlvr_dynamics.training.verl_environment import environment, joining_overrides
+from rlvr_dynamics.training.verl_metrics import (
+    REWARD,
+    STEP_SECONDS,
+    attempts,
+    logged_rows,
+    trained_rows,
+    write_metrics,
+)
 from rlvr_dynamics.training.verl_schema import check
 
 CHECK_SECONDS = 0.5
@@ -39,9 +44,6 @@ SOCKET_BYTES = 107
 RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder of ours is made in it
 FULL_DISK = "No space left on device"
-REWARD = "critic/score/mean"
-VALIDATED = "val-"
-STEP_SECONDS = "timing_s/step"
 
 
 class Checkpoints(Protocol):
@@ -86,13 +88,12 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
     verl_folder.mkdir(parents=True, exist_ok=True)
     marker = str(folder.resolve())
     end_all(marker)  # left by an earlier attempt that was killed together with its supervisor
-    files = verl_folder.glob("metrics_*.jsonl")
-    logged = {row["step"] for file in files for row in _rows(file.read_bytes())}
+    logged = {row["step"] for file in attempts(verl_folder) for row in _rows(file)}
     start = checkpoints.prepare_resume(logged)
     jumps = JumpRecords(folder / "acceleration")
     jumps.forget_after(start)
     if start < (jumps.end() or config.trainer.steps):
-        attempt = len(list(verl_folder.glob("metrics_*.jsonl"))) + 1
+        attempt = len(attempts(verl_folder)) + 1
         metrics_file = verl_folder / f"metrics_{attempt}.jsonl"
         metrics_file.touch()
         with _short_folder(folder_prefix(marker)) as temporary:
@@ -121,40 +122,8 @@ def train(config: RunConfig, *, prepare: Path, folder: Path, checkpoints: Checkp
     return start
 
 
-def write_metrics(verl_folder: Path, path: Path) -> None:
-    """Merge the metrics of all attempts with their rollouts; the last attempt of a step wins.
-
-    A validation before the first step is step 0. One before the first step of a later attempt
-    repeats that of the step from which the attempt goes on, and replaces nothing else.
-    """
-    import pandas as pd
-
-    rows: dict[int, dict[str, Any]] = {}
-    attempts = sorted(verl_folder.glob("metrics_*.jsonl"), key=lambda file: int(file.stem[8:]))
-    for attempt in attempts:
-        counted = counts(folder_of(attempt))
-        for row in _logged(attempt.read_bytes()):
-            step, data = row["step"], row["data"]
-            known = {} if REWARD in data else rows.get(step, {})
-            rows[step] = known | data | counted.get(step, {})
-    table = pd.DataFrame([{"step": step, **rows[step]} for step in sorted(rows)])
-    write_parquet(path, table)
-
-
-def _logged(data: bytes) -> list[dict[str, Any]]:
-    """Return the rows of verl's log: trained steps, and validations before them."""
-    # A killed writer can leave an incomplete last line.
-    whole = data[: data.rfind(b"\n") + 1]
-    rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
-    return [
-        row
-        for row in rows
-        if any(name == REWARD or name.startswith(VALIDATED) for name in row.get("data", {}))
-    ]
-
-
-def _rows(data: bytes) -> list[dict[str, Any]]:
-    return [row for row in _logged(data) if REWARD in row["data"]]
+def _rows(file: Path) -> list[dict[str, Any]]:
+    return trained_rows(logged_rows(file.read_bytes()))
 
 
 def _short_place(prefix: str) -> str:
@@ -228,7 +197,7 @@ class _Watch:
                 ended = self.supervisor.poll() is not None
                 self.run.ingest()
                 if self.metrics_file.stat().st_size > position:
-                    rows = _rows(self.metrics_file.read_bytes())
+                    rows = _rows(self.metrics_file)
                     position = self.metrics_file.stat().st_size
                     now = time.monotonic()  # a validation is progress too
                     interval, self.last_progress = now - self.last_progress, now

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rlvr_dynamics.acceleration.remaining import remaining_gain
+from rlvr_dynamics.acceleration.remaining import predicted_end, remaining_gain
 
 STEPS = np.arange(1.0, 61.0)
 
@@ -69,6 +69,28 @@ def test_a_curve_that_has_levelled_off_is_told_from_one_that_has_not():
         for curve in (0.7 - 0.6 * np.exp(-np.arange(200) / 15), 0.1 + 0.002 * np.arange(200))
     )
     assert np.mean(over) > 0.7 and not any(rising)
+
+
+def test_the_end_of_a_line_without_noise():
+    rising = predicted_end(0.1 + 0.01 * np.arange(40), 20)
+    assert rising.value == pytest.approx(0.69) and rising.high == pytest.approx(0.69)
+    assert rising.low == pytest.approx(0.49), "it may level off at once"
+    assert predicted_end(0.1 + 0.01 * np.arange(40), 1000).value == 1.0
+    assert math.isnan(predicted_end(np.linspace(0, 1, 18), 10).high)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+@pytest.mark.parametrize("curve", CURVES)
+def test_the_end_lies_in_its_interval(curve, correlation):
+    generator = np.random.default_rng(0)
+    true = CURVES[curve](80.0)
+    found = [
+        predicted_end(CURVES[curve](STEPS) + noise(generator, 60, correlation), 20)
+        for _ in range(300)
+    ]
+    outside = np.mean([not each.low <= true <= each.high for each in found])
+    assert outside < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+    assert np.median([each.high - each.low for each in found]) < 0.5
 
 
 @pytest.mark.parametrize(("rewards", "left"), [([0.1, math.nan], 5), ([0.1] * 30, -1)])

@@ -13,7 +13,7 @@ from rlvr_dynamics.checkpoints.identity import hashes_in
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.results.run import load_results
 from rlvr_dynamics.scoring.generation import RAW_FOLDER
-from rlvr_dynamics.sinks.__main__ import give
+from rlvr_dynamics.sinks.feeder import Feeder
 from rlvr_dynamics.system.atomic import write_sealed_json
 from tests.support.engine_stand_in import ALL, fake
 from tests.support.flips import flip
@@ -97,7 +97,7 @@ def test_a_damaged_store_of_models_is_fetched_again(hub, tmp_path, capsys):
 
 READERS = {
     "report": load_results,
-    "sinks": lambda run: give(run, [], [], sys.stderr),
+    "sinks": lambda run: Feeder(run, [], sys.stderr),
     "plan of runs": lambda run: Configured.of_run("a cell", run, run.parent),
 }
 

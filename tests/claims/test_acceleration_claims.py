@@ -57,6 +57,18 @@ def test_another_factor_or_place_is_another_claim(plain, tmp_path):
     assert (found.loc["A15", "verdict"], found.loc["A15", "cells"]) == (HOLDS, "alpharl")
 
 
+@pytest.mark.parametrize(("level", "verdict"), [(0.6, HOLDS), (0.4, FAILS)])
+def test_what_the_first_checkpoint_behind_a_jump_has_the_jump_has(plain, tmp_path, level, verdict):
+    """After 9 of 60 steps the bar is 60 / 9, which no checkpoint of step 10 could show."""
+    levels = {step: value if step < 10 else level for step, value in line(0.005).items()}
+    once = ["acceleration=relex_once", "acceleration.when.steps=[9]"]
+    found = ledger(*plain, write_arm(tmp_path / "relex", levels, arm=once))
+    assert found.loc["B14", "verdict"] == verdict
+    if verdict == HOLDS:
+        assert found.loc["B14", "ours"] == pytest.approx(60 / 9)
+        assert "there after 576 rollouts, the other's whole training" in found.loc["B14", "note"]
+
+
 def test_without_the_plain_runs_nothing_is_compared(tmp_path):
     found = ledger(write_arm(tmp_path / "alone", line(0.04), arm=REGROUNDING))
     assert found.loc["F12", "verdict"] == NOT_MEASURED

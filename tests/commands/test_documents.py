@@ -1,5 +1,6 @@
 """The documents: their links lead somewhere, and the Python in them runs."""
 
+import json
 import re
 from pathlib import Path
 
@@ -47,3 +48,16 @@ def test_the_python_page_reads_results_as_it_says(tmp_path, monkeypatch, capsys)
     _, second = snippets()
     exec(second, {"run": Path("outputs/demo")})
     assert "explained_variance" in capsys.readouterr().out
+    assert Path("figure.png").stat().st_size > 1000
+
+
+def test_the_cells_of_the_notebook_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build_run(tmp_path / "outputs" / "demo")
+    notebook = json.loads((ROOT / "docs" / "quickstart.ipynb").read_text())
+    space: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"], "outputs are not kept"
+            exec("".join(cell["source"]), space)
+    assert len(space["measured"]) and len(space["scores"]) and space["run"].figures

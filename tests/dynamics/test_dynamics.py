@@ -16,7 +16,6 @@ from rlvr_dynamics.dynamics import (
     linearity,
     permuted_steps_null,
     prediction_dtype,
-    prediction_gram,
     random_walk_null,
     rank_k_update,
     row_combination,
@@ -409,25 +408,22 @@ def stored_rows(count, columns, dtype=torch.bfloat16, scale=1e-4, seed=0):
     return rows
 
 
-@pytest.mark.parametrize("count", [1, 3, 20, 33])
+@pytest.mark.parametrize("count", [1, 3, 20, 64])
 @pytest.mark.parametrize("columns", [700, 16_384, 70_001])
-def test_float32_products_keep_the_stated_accuracy(count, columns):
+def test_singular_values_of_stored_rows_are_those_in_float64(count, columns):
+    """The smallest is a thousandth of σ1, where float32 products would lose 3e-8 of σ1."""
     rows = stored_rows(count, columns)
     wide = torch.stack(rows).double()
-    exact = (wide[1:] - wide[0]) @ (wide[1:] - wide[0]).mT
+    exact = torch.linalg.svdvals(wide[1:] - wide[0])
     cuts = sorted({0, 513, columns // 3, columns})
     pieces = [
         [row[low:high] for row in rows] for low, high in zip(cuts[:-1], cuts[1:], strict=True)
     ]
-    found = gram_of_stored(pieces, count, torch.float32)
-    top = float(torch.linalg.eigvalsh(exact)[-1])
-    assert torch.equal(found, found.mT)
-    assert float((found - exact).abs().max()) < 2e-8 * top
-    exactly = gram_of_stored(pieces, count, torch.float64)
-    assert float((exactly - exact).abs().max()) < 1e-14 * top
+    found = torch.linalg.eigvalsh(gram_of_stored(pieces, count)).flip(0).clamp(min=0.0).sqrt()
+    assert float((found - exact).abs().max()) < 1e-9 * float(exact[0])
 
 
-def test_only_large_16_bit_tensors_are_predicted_from_float32_products():
+def test_only_large_16_bit_tensors_are_combined_in_float32():
     assert prediction_dtype(torch.bfloat16, 1 << 20) == torch.float32
     assert prediction_dtype(torch.float16, 1 << 20) == torch.float32
     assert prediction_dtype(torch.bfloat16, 1000) == torch.float64
@@ -435,14 +431,14 @@ def test_only_large_16_bit_tensors_are_predicted_from_float32_products():
 
 
 @pytest.mark.parametrize("scale", [1e-24, 0.0, 1e22])
-def test_updates_whose_squares_leave_float32_are_multiplied_in_float64(scale):
+def test_updates_whose_squares_leave_float32(scale):
     rows = stored_rows(2, 1 << 16)
     rows = [
         torch.zeros_like(rows[0]),
         *(((row - rows[0]).float() * scale).bfloat16() for row in rows[1:]),
     ]
     updates = torch.stack(rows[1:]).double()
-    found = prediction_gram(lambda: iter([rows]), 2, torch.bfloat16, 1 << 16)
+    found = gram_of_stored([rows], 2)
     assert torch.allclose(found, updates @ updates.mT, rtol=1e-12, atol=0.0)
 
 

@@ -12,8 +12,16 @@ from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.extrapolation.one_tensor import OneTensor
 from rlvr_dynamics.extrapolation.streaming import stream_predictions
 from rlvr_dynamics.measurement import MeasureSettings, measure
-from rlvr_dynamics.measurement.statistics import measured_gram
-from tests.support.extrapolation_fixture import SHAPES, UP, build, stack, wandering
+from rlvr_dynamics.measurement.statistics import measured_gram, measured_updates
+from tests.support.extrapolation_fixture import (
+    SHAPES,
+    UP,
+    accuracies,
+    build,
+    load,
+    stack,
+    wandering,
+)
 
 STEPS = range(1, 8)
 PLAN = [
@@ -124,7 +132,7 @@ def test_a_measured_gram_matrix_is_used_if_it_is_of_the_same_weights(tmp_path, m
 
     computed = stream_predictions(jobs(trajectory), trajectory, tmp_path / "one", **HOW)
     monkeypatch.setattr(
-        "rlvr_dynamics.extrapolation.one_tensor.prediction_gram", lambda *_: pytest.fail("computed")
+        "rlvr_dynamics.extrapolation.one_tensor.gram_of_stored", lambda *_: pytest.fail("computed")
     )
     recalled = stream_predictions(
         jobs(trajectory), trajectory, tmp_path / "two", known_gram=known, **HOW
@@ -136,6 +144,53 @@ def test_a_measured_gram_matrix_is_used_if_it_is_of_the_same_weights(tmp_path, m
             for name in SHAPES:
                 pair = (each.tensor(made.step, name) for each in (left, right))
                 assert torch.allclose(*pair, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_measured_updates_are_not_decomposed_again(tmp_path, monkeypatch, variant):
+    from rlvr_dynamics import dynamics
+
+    weights = wandering(STEPS)
+    trajectory = build(tmp_path / "run", weights)
+    some = MeasureSettings(draws=5, top_k=2, update_steps=(1, 2, 3, 4, 5, 7))
+    measure(trajectory, some, tmp_path / "measure", progress=False)
+    statistics = tmp_path / "measure" / "statistics"
+    u, sigma, frobenius = (measured_updates(statistics, trajectory, UP, [2, 5]) or [])[0]
+    for row, step in enumerate([2, 5]):
+        exact = torch.linalg.svd(weights[step][UP] - weights[0][UP])
+        assert abs(u[row] @ exact.U[:, 0].numpy()) == pytest.approx(1.0, abs=1e-6)
+        assert sigma[row] == pytest.approx(float(exact.S[0]), rel=1e-6)
+        assert frobenius[row] == pytest.approx(float(exact.S.norm()), rel=1e-6)
+    assert measured_updates(statistics, trajectory, UP, [5, 6]) is None  # not all of them
+    assert measured_updates(tmp_path / "nowhere", trajectory, UP, [5]) is None
+    weights[4][UP] = weights[4][UP] + 1.0
+    assert measured_updates(statistics, build(tmp_path / "other", weights), UP, [4, 5]) is None
+
+    decomposed, original = [], dynamics.update_svd
+
+    def counted(*given, **how):
+        decomposed.append(given)
+        return original(*given, **how)
+
+    def known(name, steps):
+        return measured_updates(statistics, trajectory, name, steps)
+
+    monkeypatch.setattr(dynamics, "update_svd", counted)
+
+    def predicted(out, **known):
+        decomposed.clear()
+        job = EXTRAPOLATORS["alpharl"].job(
+            trajectory, 5, [7, 9], accuracy=accuracies(STEPS), variant=variant
+        )
+        made = stream_predictions([job], trajectory, tmp_path / out, **known, **HOW)
+        return [load(each) for each in made.predictions[0]], len(decomposed)
+
+    computed, each = predicted("one")
+    recalled, once = predicted("two", known_updates=known)
+    assert (each, once) == (3 * 5, 3)  # matrices times steps, and the last step alone
+    for one, two in zip(computed, recalled, strict=True):
+        for name in SHAPES:
+            assert torch.allclose(one[name], two[name], rtol=1e-6, atol=1e-6), name
 
 
 def test_a_failure_publishes_nothing_and_names_the_weight(tmp_path):

@@ -379,6 +379,29 @@ def test_rollouts_belong_to_the_checkpoint_before(tmp_path):
     assert accuracy_of(run_of(tmp_path / "none")) is None
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("rank, degree", [(1, 1), (3, 2)])
+def test_large_16_bit_tensors_are_predicted_as_in_float64(tmp_path, dtype, rank, degree):
+    generator, steps = torch.Generator().manual_seed(0), np.arange(1, 13)
+    base, drift = (torch.randn(300, 257, generator=generator) for _ in range(2))
+    weights, walk = {0: {UP: 0.02 * base}}, torch.zeros(300, 257)
+    for step in steps.tolist():
+        walk = walk + torch.randn(300, 257, generator=generator)
+        weights[step] = {UP: 0.02 * base + 1e-4 * step * drift + 5e-5 * walk}
+    trajectory = build(tmp_path, weights, dtype)
+    (made,) = EXTRAPOLATORS["relex"].run(
+        trajectory, 12, [18], tmp_path / "out", rank=rank, fit="polynomial", degree=degree
+    )
+    stored = torch.stack([trajectory.tensor(step, UP).double().flatten() for step in range(13)])
+    u, sigma, vt = np.linalg.svd((stored[1:] - stored[0]).numpy(), full_matrices=False)
+    curve = np.polyfit(steps, (u * sigma)[:, :rank], degree)
+    ahead = 18.0 ** np.arange(degree, -1, -1) @ curve
+    exact = stored[0] + torch.from_numpy(ahead @ vt[:rank])
+    error = (load(made)[UP].double().flatten() - exact).abs()
+    rounded = (exact.to(dtype).double() - exact).abs()
+    assert float((error - rounded).max()) < 1e-6 * float(exact.abs().max())
+
+
 def test_the_stage_predicts_what_was_configured(exact, tmp_path):
     methods = (
         "[hold_last,{name: expo,label: more,parameters: {alpha: 0.25},windows: [0.3],"

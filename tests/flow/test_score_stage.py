@@ -75,6 +75,7 @@ def calls(monkeypatch):
                 {
                     "model": model,
                     "method": method,
+                    **dict.fromkeys(("benchmark", "title", "protocol"), "given"),
                     "accuracy": ACCURACY.get(method, 0.0),
                     **dict.fromkeys(("ci_low", "ci_high", "questions", "samples"), 1.0),
                 }

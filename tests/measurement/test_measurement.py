@@ -18,7 +18,13 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
-from rlvr_dynamics.measurement.statistics import load_updates
+from rlvr_dynamics.measurement.statistics import (
+    collect_part,
+    collect_to_file,
+    file_of,
+    load_updates,
+    spans_of,
+)
 from rlvr_dynamics.results.frames import on_clock
 from rlvr_dynamics.schema.tables import MEASURED
 from rlvr_dynamics.system.sealed import seal
@@ -488,8 +494,55 @@ def test_a_dead_ray_address_is_said_at_once(tmp_path):
         measure(build(tmp_path, wandering()), settings, tmp_path / "m", progress=False)
 
 
+@pytest.mark.parametrize("known", [0, 2])
+def test_spans_of_a_tensor_are_added_up(tmp_path, monkeypatch, known):
+    trajectory = build(tmp_path, wandering())
+    for name, span in (("whole", 1 << 26), ("spans", 7)):
+        monkeypatch.setattr("rlvr_dynamics.measurement.statistics.SPAN", span)
+        if known:
+            measure(trajectory.until(known), FEW, tmp_path / name, progress=False)
+        measure(trajectory, FEW, tmp_path / name, progress=False)
+    whole, spans = (tables_of(tmp_path / name) for name in ("whole", "spans"))
+    for name, table in whole.items():
+        pd.testing.assert_frame_equal(spans[name], table, rtol=1e-9, atol=1e-12)
+    assert not whole["norms"].equals(spans["norms"])  # sums of other terms
+
+
+def test_spans_that_were_added_up_elsewhere_are_verified(tmp_path, monkeypatch):
+    """As on a cluster: other processes read the spans, and one publishes the tensor."""
+    monkeypatch.setattr("rlvr_dynamics.measurement.statistics.SPAN", 7)
+    trajectory = build(tmp_path, wandering())
+    measure(trajectory, FEW, tmp_path / "local", progress=False)
+
+    def collect(name, where):
+        spans, here = spans_of(trajectory.numel(name)), build_again()
+        parts = [collect_part(here, name, FEW, where, each) for each in spans]
+        again = build_again()
+        again.prove_on_reading()
+        collect_to_file(again, name, FEW, where, parts=parts)
+        assert all(collect_part(again, name, FEW, where, each) is None for each in spans)
+        return load_file(file_of(where / "statistics", name))
+
+    def build_again():
+        return Trajectory.open(tmp_path / "base", tmp_path / "checkpoints", allow_gaps=True)
+
+    for name in trajectory.names:
+        found = collect(name, tmp_path / "spans")
+        local = load_file(file_of(tmp_path / "local" / "statistics", name))
+        torch.testing.assert_close(found, local, rtol=0.0, atol=0.0, equal_nan=True)
+    path = trajectory.folder(3) / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged shard"):
+        for name in trajectory.names:
+            collect(name, tmp_path / "damaged")
+
+
 @pytest.mark.slow
-def test_ray_gives_what_threads_give(tmp_path):
+@pytest.mark.parametrize("span", [1 << 26, 7], ids=["by tensor", "by elements"])
+def test_ray_gives_what_threads_give(tmp_path, monkeypatch, span):
+    monkeypatch.setattr("rlvr_dynamics.measurement.statistics.SPAN", span)
     trajectory = build(tmp_path, wandering())
     measure(trajectory, FEW, tmp_path / "local", progress=False)
     remote = MeasureSettings(draws=20, top_k=4, engine="ray")

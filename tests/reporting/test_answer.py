@@ -123,12 +123,19 @@ def test_checkpoints_without_scores_are_judged_by_their_weights():
     assert answer(ledger(P0=HOLDS, B3=HOLDS, B1=HOLDS)).figures[1] == "method_accuracy"
 
 
+@pytest.mark.parametrize(("high", "said_so"), [(0.9, True), (1.1, False), (float("nan"), False)])
+def test_jumps_beside_the_tuned_rate(high, said_so):
+    found = answer(ledger(B14=FAILS, B14t=FAILS).assign(ci_high=high)).sentence
+    assert ("are cheaper than all of them" in found) == said_so
+
+
 def test_jumps_are_counted_and_other_claims_quoted():
     assert said(B14=FAILS, F12=FAILS, O2=HOLDS) == (
         "Here no jump of the weights saves as much training as its paper says; jumping behind the "
         "gate costs no accuracy."
     )
     assert said(B14=FAILS, F12=HOLDS).startswith("Here some jumps")
+    assert answer(ledger(P0=HOLDS, B14=FAILS)).figures[0] == "acceleration"
     quoted = said(A8=HOLDS)
     assert quoted.startswith("Here “After fine-tuning, distillation") and quoted.endswith(
         "” holds."

@@ -1,6 +1,7 @@
 """The check of the locked sets: markers of each Python, extras, and what is not pinned."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -62,3 +63,12 @@ def test_one_environment_does_not_take_both_sets(tmp_path):
     assert done.returncode != 0
     assert "make clean" in done.stdout
     assert [file.name for file in (tmp_path / ".venv").iterdir()] == ["ready-cpu"]
+
+
+def test_every_direct_requirement_is_explained():
+    page = (ROOT / "docs" / "dependencies.md").read_text().partition("|---|---|---|\n")[2]
+    rows = [line.split(" | ")[0].lstrip("| ") for line in page.splitlines() if line[:1] == "|"]
+    named = sorted(name.lower() for row in rows for name in row.split(", "))
+    extras = project()["optional-dependencies"].values()
+    given = {*project()["dependencies"], *(line for lines in extras for line in lines)}
+    assert named == sorted({re.match(r"[\w-]+", line)[0].lower() for line in given})

@@ -19,12 +19,14 @@ from rlvr_dynamics.sinks import follower
 from rlvr_dynamics.sinks.__main__ import main
 from rlvr_dynamics.sinks.follower import following
 from rlvr_dynamics.system.atomic import write_json
+from rlvr_dynamics.training.verl_metrics import write_metrics
 from tests.support.reporting_fixture import build_run
 from tests.support.trajectory_source import go, source
 
 FIXTURES = (source,)
 STAGES = ("train", "score", "report")
 BLOCK, HEADER = 32_768, 7
+REWARD = "critic/score/mean"
 
 
 def settings(mode, tensorboard=False):
@@ -158,6 +160,70 @@ def test_tensorboard_has_the_curves_and_the_figures_once(run, capfd):
     report = EventAccumulator(str(run / "tensorboard" / "report")).Reload()
     assert report.Tags()["images"] == ["figures/curve"]
     assert not (run / "wandb").exists()
+
+
+def events(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run / "tensorboard" / "train"
+    scalars = {"scalars": 0}
+    found = (
+        EventAccumulator(str(folder), size_guidance=scalars).Reload() if folder.exists() else None
+    )
+    tags = found.Tags()["scalars"] if found else []
+    return [(e.step, round(e.value, 6)) for e in found.Scalars(REWARD)] if REWARD in tags else []
+
+
+def log(run, attempt, *rewards):
+    folder = run / "train" / "verl"
+    folder.mkdir(exist_ok=True)
+    with (folder / f"metrics_{attempt}.jsonl").open("a") as file:
+        for step, reward in rewards:
+            file.write(json.dumps({"step": step, "data": {REWARD: reward}}) + "\n")
+
+
+def wait_for(condition):
+    end = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("sink", ["tensorboard", "wandb"])
+def test_metrics_are_copied_while_the_training_goes_on(run, capfd, sink):
+    mode, board = ("disabled", True) if sink == "tensorboard" else ("offline", False)
+    configure(run, mode, tensorboard=board)
+    record = run / "train" / "stage.json"
+    write_json(record, {"finished": False, "key": "train"})
+    log(run, 1, (1, 0.125), (2, 0.25), (3, 0.375))  # killed; this attempt goes on after step 1
+    with following(run, settings(mode, board)) as sinks:
+        sinks.started("prepare")
+        sinks.started("train")
+        (run / "train" / "verl" / "metrics_2.jsonl").touch()
+        log(run, 2, (2, 0.5))
+        if board:
+            wait_for(lambda: events(run) == [(1, 0.125), (2, 0.5)])
+        else:
+            wait_for(lambda: list(run.glob("wandb/offline-run-*/*.wandb")))
+        log(run, 2, (3, 0.75))
+        if board:
+            wait_for(lambda: events(run) == [(1, 0.125), (2, 0.5), (3, 0.75)])
+        write_metrics(run / "train" / "verl", run / "train" / "metrics.parquet")
+        write_json(record, {"finished": True, "key": "train", "seconds": 7.5})
+        sinks.finished("train")
+    assert capfd.readouterr().err == ""
+    if board:
+        assert events(run) == [(1, 0.125), (2, 0.5), (3, 0.75)]
+        return
+    ((about, content),) = copies(run).values()
+    rewards = [
+        json.loads(item.value_json)
+        for record in content
+        if record.HasField("history")
+        for item in record.history.item
+        if REWARD in (item.key, *item.nested_key)
+    ]
+    assert about.job_type == "train" and rewards == [0.125, 0.5, 0.75]
 
 
 def test_a_process_follows_the_whole_run_and_leaves_nothing(run, monkeypatch):

@@ -6,23 +6,28 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 import xxhash
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from rlvr_dynamics.checkpoints.delta_frames import OPEN_BYTES
 from rlvr_dynamics.checkpoints.delta_open import open_store
 from rlvr_dynamics.checkpoints.delta_unpack import unpack_step
+from rlvr_dynamics.checkpoints.differences import Differences
 from rlvr_dynamics.checkpoints.identity import write_manifest
 from rlvr_dynamics.checkpoints.published_steps import Deltas
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.whole_folders import whole_folder
+from rlvr_dynamics.dynamics import ActiveColumns
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.measurement import MeasureSettings, measure
+from rlvr_dynamics.measurement.engine import working_set
 from rlvr_dynamics.store.__main__ import main
 from rlvr_dynamics.store.pack import pack
 
@@ -112,6 +117,53 @@ def test_measuring_a_store_gives_the_same_tables(packed, tmp_path):
     assert [name for name in tables[0] if tables[0][name] != tables[1][name]] == []
 
 
+def test_predicting_from_a_store_gives_the_same_bytes(packed, tmp_path):
+    made = []
+    for source in ("steps", "store"):
+        trajectory = Trajectory.open(packed / "base", packed / source)
+        relex = EXTRAPOLATORS["relex"]
+        made += relex.run(trajectory, 6, [9], tmp_path / f"predicted_{source}")
+    assert made[0].identity == made[1].identity
+
+
+def changes_of_all(trajectory, name):
+    trajectory.prove_on_reading()
+    return [changes for _, changes in Differences(trajectory, name).changes()]
+
+
+@pytest.mark.parametrize("first", [0, 2], ids=["from the base", "a stretch"])
+def test_what_changed_is_known_from_the_store_alone(packed, monkeypatch, first):
+    added, original = [], ActiveColumns.add
+
+    def add(active, row):
+        added.append(row)
+        original(active, row)
+
+    monkeypatch.setattr(ActiveColumns, "add", add)
+    name, found = "model.layers.0.mlp.up_proj.weight", []
+    for source in ("steps", "store"):
+        added.clear()
+        opened = Trajectory.open(packed / "base", packed / source)
+        found.append(changes_of_all(opened.stretch(first, 7) if first else opened, name))
+    assert bool(added) == bool(first)  # a stretch's base is no whole checkpoint: rows are compared
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one.base, two.base)
+        assert (one.columns is None) == (two.columns is None)
+        if one.columns is not None and two.columns is not None:
+            assert 0 < len(one.columns) == len(two.columns)
+            assert torch.equal(one.columns, two.columns)
+        assert all(torch.equal(*pair) for pair in zip(one.rows, two.rows, strict=True))
+
+
+def test_the_memory_of_open_frames_counts(packed):
+    folder, store = (Trajectory.open(packed / "base", packed / each) for each in ("steps", "store"))
+    given = MeasureSettings(threads=2)
+    for name in store.names:
+        more = working_set(store, name, given) - working_set(folder, name, given)
+        assert more == OPEN_BYTES * len(STEPS)
+    assert store.reading_bytes([0, 5]) == 3 * OPEN_BYTES  # 3 follows the base, 4 and 5 each other
+
+
 def test_scoring_gets_a_whole_folder(packed, tmp_path):
     trajectory = Trajectory.open(packed / "base", packed / "store")
     folder = whole_folder(trajectory, 4, tmp_path / "whole")
@@ -122,7 +174,7 @@ def test_scoring_gets_a_whole_folder(packed, tmp_path):
 
 
 def test_files_are_those_of_slime(packed):
-    """Another reader of the format: XOR of the zstd frames, checked by the file's own checksums."""
+    """Another reader of the format: XOR of what zstd gives, checked by the file's checksums."""
     whole = {
         name: bytearray(values.view(torch.uint8).numpy().tobytes())
         for name, values in load_file(packed / "base" / "model.safetensors").items()
@@ -141,8 +193,11 @@ def test_files_are_those_of_slime(packed):
                 for name in opened.keys():  # noqa: SIM118
                     frame = opened.get_tensor(name)
                     assert frame.dtype == np.uint8
-                    size = len(state[name])
-                    change = pa.Codec("zstd").decompress(frame, decompressed_size=size)
+                    # As sglang's readers do: both stop behind the first frame.
+                    change = zstandard.ZstdDecompressor().decompress(frame.tobytes())
+                    with zstandard.ZstdDecompressor().stream_reader(frame.tobytes()) as stream:
+                        assert stream.read() == change
+                    assert len(change) == len(state[name])
                     new = np.frombuffer(state[name], np.uint8) ^ np.frombuffer(change, np.uint8)
                     assert xxhash.xxh3_128(new.tobytes()).hexdigest() == opened.metadata()[name]
                     state[name] = bytearray(new.tobytes())

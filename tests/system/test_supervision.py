@@ -179,22 +179,6 @@ def test_a_process_that_hides_its_environment_is_found_by_its_folder(tmp_path):
         assert not processes.is_alive(hidden.pid)
 
 
-def test_metrics_of_several_attempts_are_joined(tmp_path):
-    import pandas as pd
-
-    def row(step, reward):
-        return f'{{"step": {step}, "data": {{"critic/score/mean": {reward}}}}}\n'
-
-    (tmp_path / "metrics_1.jsonl").write_text(row(1, 0.1) + row(2, 0.2) + '{"step": 3, "da')
-    # The tenth attempt comes after the second.
-    (tmp_path / "metrics_10.jsonl").write_text(row(2, 0.25) + row(3, 0.3))
-    (tmp_path / "metrics_2.jsonl").write_text(row(2, 0.22))
-    trainer.write_metrics(tmp_path, tmp_path / "metrics.parquet")
-    table = pd.read_parquet(tmp_path / "metrics.parquet")
-    assert table["step"].tolist() == [1, 2, 3]
-    assert table["critic/score/mean"].tolist() == [0.1, 0.25, 0.3]
-
-
 # Maps two segments that nobody tidies up, says so, and dies without a word.
 LEAKING = """
 import os, signal, sys, time

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.training.rollout_counts import Recorder, counts, folder_of
-from rlvr_dynamics.training.trainer import write_metrics
+from rlvr_dynamics.training.verl_metrics import write_metrics
 
 REWARD = "critic/score/mean"
 
