@@ -7,6 +7,7 @@ import pytest
 from analysis.ours.clocks import clocks_tables
 from analysis.ours.clocks_figure import draw
 from analysis.ours.no_signal import no_signal_tables
+from rlvr_dynamics.reporting.figure_style import style
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.study import Cell, Study
 from rlvr_dynamics.run_directory.configuration import RecordedConfig
@@ -104,7 +105,9 @@ def test_rates_and_optimizers_are_rows_and_runs_of_one_are_averaged():
 def test_the_figure_needs_two_rates_and_draws_each_runs_mean():
     alone = draw(Study((cell("a"), cell("b", rate=1e-4, reward="random"))))
     assert alone.figure is None and "two learning rates" in alone.missing
-    made = draw(Study((cell("a"), cell("b", seed=1, heldout=(0.4, 0.6)), cell("c", rate=1e-4))))
+    three = (cell("a"), cell("b", seed=1, heldout=(0.4, 0.6)), cell("c", rate=1e-4))
+    with style():  # as every figure is drawn
+        made = draw(Study(three))
     assert made.figure is not None
     check_texts({"clocks": made.figure})
     lines = {line.get_label(): line for line in made.figure.axes[0].containers}
