@@ -223,7 +223,8 @@ def draw_changed(results: Results) -> Figure | str | None:
         return None
     shares = [name for name in ("changed_share", "step_changed_share") if has(norms, name)]
     lowest = min(
-        float(known(norms, name).groupby("step")[name].quantile(0.25).min()) for name in shares
+        float(np.min(np.asarray(known(norms, name).groupby("step")[name].quantile(0.25))))
+        for name in shares
     )
     if lowest > FLAT:
         return (
