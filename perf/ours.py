@@ -19,7 +19,7 @@ def decompose(trajectory: Trajectory) -> None:
     steps = np.array(trajectory.steps)
     for name in trajectory.names:
         found = Differences(trajectory, name)
-        gram = gram_of_stored((rows for _, rows in found.rows()), found.T)
+        gram = gram_of_stored((changes.rows for _, changes in found.changes()), found.T)
         svd_of_gram(gram, len(steps), steps)
 
 
