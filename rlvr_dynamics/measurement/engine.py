@@ -17,14 +17,9 @@ from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS, rooms_for
 from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
+from rlvr_dynamics.measurement.collect import collect_part, collect_to_file, device_of
+from rlvr_dynamics.measurement.first_pass import Part, spans_of
 from rlvr_dynamics.measurement.settings import MeasureSettings
-from rlvr_dynamics.measurement.statistics import (
-    Part,
-    collect_part,
-    collect_to_file,
-    device_of,
-    spans_of,
-)
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import Memory, one_thread_each
 

@@ -18,13 +18,9 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS, RECONSTRUCTIONS
 from rlvr_dynamics.extrapolation.forecast import forecast_errors
 from rlvr_dynamics.measurement import AccuracySeries, MeasureSettings, measure
-from rlvr_dynamics.measurement.statistics import (
-    collect_part,
-    collect_to_file,
-    file_of,
-    load_updates,
-    spans_of,
-)
+from rlvr_dynamics.measurement.collect import collect_part, collect_to_file
+from rlvr_dynamics.measurement.first_pass import spans_of
+from rlvr_dynamics.measurement.statistics import file_of, load_updates
 from rlvr_dynamics.results.frames import on_clock
 from rlvr_dynamics.schema.tables import MEASURED
 from rlvr_dynamics.system.sealed import seal
@@ -498,7 +494,7 @@ def test_a_dead_ray_address_is_said_at_once(tmp_path):
 def test_spans_of_a_tensor_are_added_up(tmp_path, monkeypatch, known):
     trajectory = build(tmp_path, wandering())
     for name, span in (("whole", 1 << 26), ("spans", 7)):
-        monkeypatch.setattr("rlvr_dynamics.measurement.statistics.SPAN", span)
+        monkeypatch.setattr("rlvr_dynamics.measurement.first_pass.SPAN", span)
         if known:
             measure(trajectory.until(known), FEW, tmp_path / name, progress=False)
         measure(trajectory, FEW, tmp_path / name, progress=False)
@@ -510,7 +506,7 @@ def test_spans_of_a_tensor_are_added_up(tmp_path, monkeypatch, known):
 
 def test_spans_that_were_added_up_elsewhere_are_verified(tmp_path, monkeypatch):
     """As on a cluster: other processes read the spans, and one publishes the tensor."""
-    monkeypatch.setattr("rlvr_dynamics.measurement.statistics.SPAN", 7)
+    monkeypatch.setattr("rlvr_dynamics.measurement.first_pass.SPAN", 7)
     trajectory = build(tmp_path, wandering())
     measure(trajectory, FEW, tmp_path / "local", progress=False)
 
@@ -542,7 +538,7 @@ def test_spans_that_were_added_up_elsewhere_are_verified(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("span", [1 << 26, 7], ids=["by tensor", "by elements"])
 def test_ray_gives_what_threads_give(tmp_path, monkeypatch, span):
-    monkeypatch.setattr("rlvr_dynamics.measurement.statistics.SPAN", span)
+    monkeypatch.setattr("rlvr_dynamics.measurement.first_pass.SPAN", span)
     trajectory = build(tmp_path, wandering())
     measure(trajectory, FEW, tmp_path / "local", progress=False)
     remote = MeasureSettings(draws=20, top_k=4, engine="ray")
