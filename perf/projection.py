@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-_STREAM_BYTES = (64 << 10) + (128 << 10)  # compressed bytes and a block, for each step and thread
+from rlvr_dynamics.checkpoints.delta_frames import OPEN_BYTES
+
 _HOUR = 3600.0
 KEPT = {"folders": "whole folders", "deltas": "delta store"}
 
@@ -97,7 +98,7 @@ def _bytes_each(result: Mapping[str, Any]) -> float:
 def _memory(result: Mapping[str, Any], steps: int) -> float:
     """Return the largest peak, and what more steps add to it in the readers of a store."""
     peak = max(stage["peak_bytes"] for stage in result["stages"].values())
-    more = max(0, steps - result["steps"]) * result["threads"] * _STREAM_BYTES
+    more = max(0, steps - result["steps"]) * result["threads"] * OPEN_BYTES
     return peak + (more if result["keep"] == "deltas" else 0)
 
 
