@@ -140,21 +140,24 @@ def _bits(values: Float[Tensor, "..."]) -> np.ndarray:
     return values.view(_BITS[values.element_size()]).numpy()
 
 
-def increments_product(weights: Float[Tensor, "rows c"]) -> Float64[Tensor, "T T"] | None:
+def increments_product(
+    weights: Float[Tensor, "rows c"] | Sequence[Float[Tensor, " c"]],
+) -> Float64[Tensor, "T T"] | None:
     """Return M Mᵀ through the increments of stored weights, or None if the dense product is faster.
 
     Increments of float32 and narrower weights are computed in float64, where they are exact to
     1e-16.
 
     Args:
-        weights: W_0 and every W_t, shape (T + 1, c), on the CPU.
+        weights: W_0 and every W_t, shape (T + 1, c) or a tensor a row, on the CPU.
     """
     count = len(weights) - 1
     if count < FEWEST_STEPS:
         return None
-    bits = _bits(weights)
-    changes = np.zeros(bits.shape[1], dtype=np.int32)
-    differs = np.empty(bits.shape[1], dtype=bool)
+    rows = list(weights)
+    bits = [_bits(row) for row in rows]
+    changes = np.zeros(len(bits[0]), dtype=np.int32)
+    differs = np.empty(len(bits[0]), dtype=bool)
     for before, after in zip(bits[:-1], bits[1:], strict=True):
         changes += np.not_equal(before, after, out=differs)
     if float(np.square(changes, dtype=np.float64).sum()) > SPARSE * count**2 * len(changes):
@@ -162,9 +165,7 @@ def increments_product(weights: Float[Tensor, "rows c"]) -> Float64[Tensor, "T T
     from scipy import sparse
 
     places, values = [], []
-    for before, after, left, right in zip(
-        bits[:-1], bits[1:], weights[:-1], weights[1:], strict=True
-    ):
+    for before, after, left, right in zip(bits[:-1], bits[1:], rows[:-1], rows[1:], strict=True):
         moved = np.flatnonzero(np.not_equal(before, after, out=differs))
         chosen = torch.from_numpy(moved)
         values.append((right[chosen].double() - left[chosen].double()).numpy())

@@ -88,7 +88,7 @@ def gram_of_stored(pieces: Pieces, T: int) -> Float64[Tensor, "T T"]:
     """
     gram = torch.zeros(T, T, dtype=torch.float64)
     for rows in pieces:
-        accumulate_gram_of_weights(gram, torch.stack(tuple(rows)))
+        accumulate_gram_of_weights(gram, rows)
     return gram
 
 

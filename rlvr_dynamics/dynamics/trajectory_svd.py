@@ -10,6 +10,7 @@ exact to about 1e-16 σ1², so a singular value to about 1e-16 σ1² / σ, and n
 Legend: T observed steps, d elements of one tensor, k rank.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,8 @@ def accumulate_gram(gram: Float64[Tensor, "T T"], updates: Float[Tensor, "T c"])
 
 
 def accumulate_gram_of_weights(
-    gram: Float64[Tensor, "T T"], weights: Float[Tensor, "rows c"]
+    gram: Float64[Tensor, "T T"],
+    weights: Float[Tensor, "rows c"] | Sequence[Float[Tensor, " c"]],
 ) -> None:
     """Add the contribution of some columns to a Gram matrix, from saved weights, in place.
 
@@ -80,25 +82,28 @@ def accumulate_gram_of_weights(
 
     Args:
         gram: Running sum of M Mᵀ, shape (T, T), float64.
-        weights: The same columns of W_0 and of every W_t, shape (T + 1, c), any float dtype.
+        weights: The same columns of W_0 and of every W_t, shape (T + 1, c) or a tensor a row, any
+            float dtype.
     """
-    sparse = increments_product(weights) if weights.device.type == "cpu" else None
+    rows = list(weights)
+    sparse = increments_product(rows) if rows[0].device.type == "cpu" else None
     if sparse is not None:
         gram += sparse
         return
-    count = weights.shape[1]
+    count = len(rows[0])
     whole = count - count % COLUMNS
     if whole:
-        wide = gram.new_empty(_PIECES, len(weights), COLUMNS // _PIECES)
+        wide = gram.new_empty(_PIECES, len(rows), COLUMNS // _PIECES)
         updates = wide[:, 1:]
         sums = gram.new_zeros(_PIECES, *gram.shape)
         for start in range(0, whole, COLUMNS):
-            _fill(wide, weights[:, start : start + COLUMNS])
+            for place, row in enumerate(rows):
+                wide[:, place].copy_(row[start : start + COLUMNS].view(_PIECES, -1))
             updates.sub_(wide[:, :1])
             _add_symmetric(sums, updates)
         gram += _whole(sums.sum(0))
     if whole < count:
-        rest = weights[:, whole:].to(gram)
+        rest = torch.stack([row[whole:] for row in rows]).to(gram)
         rest[1:].sub_(rest[:1])
         gram.addmm_(rest[1:], rest[1:].mT)
 

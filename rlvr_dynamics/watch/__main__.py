@@ -3,9 +3,9 @@
 import os
 import shutil
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import TextIO
 
 from rlvr_dynamics.errors import EXIT_DONE, shown
@@ -64,7 +64,7 @@ def _watch(folder: Path, once: bool, page: bool, seconds: int, out: TextIO) -> i
         before = now
         if over:
             return EXIT_DONE
-        time.sleep(seconds)
+        sleep(seconds)
 
 
 def _lines(found: list) -> list[str]:

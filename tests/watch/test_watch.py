@@ -181,7 +181,7 @@ def test_a_block_for_every_new_step_until_the_run_is_over(running, monkeypatch, 
         if len(waits) == 3:
             write_sealed_json(running / "train" / "stage.json", {"finished": True, "key": "x"})
 
-    monkeypatch.setattr("rlvr_dynamics.watch.__main__.time.sleep", sleep)
+    monkeypatch.setattr("rlvr_dynamics.watch.__main__.sleep", sleep)
     assert main([str(running), "--seconds", "7", "--page"]) == 0
     assert waits == [7, 7, 7]
     out = capsys.readouterr().out
@@ -194,7 +194,7 @@ def test_the_page_is_loaded_again_while_the_run_goes_on(running, monkeypatch):
     def stop(_seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rlvr_dynamics.watch.__main__.time.sleep", stop)
+    monkeypatch.setattr("rlvr_dynamics.watch.__main__.sleep", stop)
     assert main([str(running), "--page"]) == 75
     page = (running / "live.html").read_text()
     assert '<meta http-equiv="refresh" content="5">' in page and "3 of 60" in page
