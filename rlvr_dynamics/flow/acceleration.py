@@ -10,7 +10,12 @@ from rlvr_dynamics.extrapolation.parameters import complete_parameters
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.acceleration import ANCHORED, Acceleration
 from rlvr_dynamics.schema.overrides import value_at
-from rlvr_dynamics.training.jump_plan import candidates, gate_detects, gate_problems
+from rlvr_dynamics.training.jump_plan import (
+    break_even,
+    candidates,
+    gate_detects,
+    gate_problems,
+)
 
 SAVED = "actor_rollout_ref.actor.checkpoint.save_contents"
 STRATEGY = "actor_rollout_ref.actor.strategy"
@@ -89,8 +94,10 @@ def acceleration_in_words(config: RunConfig) -> list[str]:
         f"({shortened(steps)}): {_how_far(plan)}; the optimizer's averages: {plan.optimizer}"
     ]
     if plan.gate.backtests:
+        worth = break_even(config)
+        reach = f", over {worth} steps or more: so many draw what a firing asks" if worth else ""
         lines.append(
-            f"          backtest on the {plan.clock} clock, by sketches of the weights: no rollouts"
+            f"          backtest on the {plan.clock} clock, by sketches of the weights{reach}"
         )
     if plan.gate.validates:
         lines.append(_gate(config, plan, len(steps)))

@@ -74,6 +74,8 @@ class Gate(Frozen):
             is strictly higher (EffOPD, arXiv 2605.11739).
         detect: Gain in points that is to be accepted with a power of 80 %.
         validations: Most firings that may spend answers; null for no limit.
+        back_off: Whether the n-th rejection in a row lets the next 2^(n - 1) firings pass without
+            answers.
     """
 
     kind: Literal["none", "backtest", "validation", "both"]
@@ -83,6 +85,7 @@ class Gate(Frozen):
     rule: Literal["lower_bound", "better"]
     detect: Annotated[float, Field(gt=0, le=100)] | None
     validations: Count | None
+    back_off: bool
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -194,6 +194,7 @@ class JumpDriver:
         window, history = step - anchor, step - path.jumped
         far = self._chosen.how_far
         ahead = self._ahead(step) if far.ahead else max(1, round((factor - 1.0) * window))
+        ahead = max(ahead, self.plan.break_even)
         on_path = self._chosen.clock == "path" and path.jumped > 0
         return backtest(
             np.arange(path.jumped + 1, step + 1),
@@ -216,7 +217,19 @@ class JumpDriver:
         spent = sum(record["rollouts"] > 0 for record in self.records.all())
         if gate.validates and gate.validations is not None and spent >= gate.validations:
             return "acceleration.gate.validations are spent"
+        if gate.back_off and self._passes():
+            return "the firings before this one asked and found no sure gain"
         return ""
+
+    def _passes(self) -> bool:
+        """Return whether this is one of the 2^(n - 1) firings after the n-th rejection in a row."""
+        rejections, since = 0, 0
+        for record in self.records.all():
+            asked = record["decision"] != "declined"
+            since = 0 if asked else since + 1
+            if asked:
+                rejections = rejections + 1 if record["decision"] == "rejected" else 0
+        return rejections > 0 and since < 2 ** (rejections - 1)
 
     def _factors(
         self, step: int, anchor: int, path: _Path | None, firing: _Firing

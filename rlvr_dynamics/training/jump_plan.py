@@ -20,6 +20,8 @@ class JumpPlan(Frozen):
         steps: Number of the training's last step.
         seed: The run's; of random directions, sketches and the gate's answers.
         problems: Validation problems that the gate asks.
+        break_even: Training steps that draw as many answers as a firing with one candidate; 0 if
+            the gate asks none.
         state_every: At multiples of it a state is saved, and the anchor with it.
         train: The run's train/ folder.
     """
@@ -28,6 +30,7 @@ class JumpPlan(Frozen):
     steps: int
     seed: int
     problems: int
+    break_even: int
     state_every: int
     train: str
 
@@ -55,6 +58,7 @@ def plan_of(config: RunConfig, train: Path) -> JumpPlan | None:
         steps=config.trainer.steps,
         seed=config.seed,
         problems=gate_problems(config),
+        break_even=break_even(config),
         state_every=config.trainer.save_state_every,
         train=str(train.resolve()),
     )
@@ -95,6 +99,20 @@ def gate_problems(config: RunConfig) -> int:
             "smaller gate",
         )
     return asked
+
+
+def break_even(config: RunConfig) -> int:
+    """Return the training steps that draw as many answers as a firing with one candidate.
+
+    A line that does not hold so far ahead is not worth the answers.
+
+    Raises:
+        UserError: The gate needs more problems than there are.
+    """
+    if config.acceleration is None:
+        return 0
+    asked = 2 * gate_problems(config) * config.acceleration.gate.samples
+    return -(-asked // (config.trainer.prompts_per_step * config.algorithm.group_size))
 
 
 def gate_detects(config: RunConfig, *, alike: bool) -> float:

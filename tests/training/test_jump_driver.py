@@ -77,6 +77,40 @@ def test_a_gate_without_budget_left_tries_nothing(tmp_path):
     assert training.driver.records.read(8)["rollouts"] == 0
 
 
+def test_rejections_in_a_row_make_the_gate_ask_less_and_less(tmp_path):
+    often = ["acceleration.when.every=1", "acceleration.gate.back_off=true"]
+    training = Training(tmp_path, [*ASKED, *often], goal=0.5)
+    training.run()
+    records = training.driver.records.all()
+    asked = [record["step"] for record in records if record["rollouts"]]
+    assert asked == [1, 3, 6, 11]
+    assert {record["decision"] for record in records if not record["rollouts"]} == {"declined"}
+    assert {record["decision"] for record in records if record["rollouts"]} == {"rejected"}
+
+
+def test_an_accepted_jump_makes_the_gate_ask_at_the_next_firing_again(tmp_path):
+    often = ["acceleration.when.every=2", "acceleration.gate.back_off=true"]
+    training = Training(tmp_path, [*ASKED, *often], goal=4.0)
+    training.run(to=8)
+    records = training.driver.records.all()
+    assert [record["decision"] for record in records] == [
+        *("accepted", "rejected", "declined", "rejected")
+    ]
+
+
+def test_a_line_is_tested_over_as_many_steps_as_the_answers_would_train(tmp_path):
+    near = ["acceleration=gated", "acceleration.when.every=2", "acceleration.how_far.search=[2.0]"]
+    training = Training(tmp_path, near, goal=0.5)
+    # 64 problems, 4 answers each, before and after; 16 groups of 8 answers a step.
+    assert training.plan.break_even == 4
+    training.run(to=8)
+    tested = training.driver.records.read(8)["backtest"]["cuts"]
+    assert [(cut["step"], cut["target"]) for cut in tested] == [(4, 8)]
+    free = ["acceleration.gate.kind=backtest", "acceleration.how_far.search=null"]
+    unasked = Training(tmp_path / "free", [near[0], *free, "acceleration.how_far.factor=2.0"])
+    assert unasked.plan.break_even == 0
+
+
 @pytest.mark.parametrize("clock", ["step", "path"])
 def test_the_backtest_lets_a_straight_walk_jump_and_spends_nothing_on_a_random_one(tmp_path, clock):
     backtest = ["acceleration=gated", "acceleration.when.every=10", f"acceleration.clock={clock}"]
