@@ -1,12 +1,28 @@
-"""Progress bars for long work: animated on a terminal, occasional lines in a log file."""
+"""Progress of long work: a bar on a terminal, a line now and then where the output is a file."""
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 LOG_INTERVAL_SECONDS = 20.0
+SHORT_SECONDS = 5.0  # work that is over by then needs no line in a log
+
+
+class _Lines:
+    """What tqdm draws over and over in one place, as lines of a log."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        shown = text.strip()
+        if shown:
+            self._file.write(f"{shown}\n")
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def bar(
@@ -19,15 +35,17 @@ def bar(
     disable: bool = False,
 ) -> Any:
     """Return a tqdm bar over `items`, or one to advance with `.update`."""
-    interactive = sys.stderr.isatty()
+    shown = {"total": total, "desc": desc, "unit": unit, "unit_scale": unit_scale}
+    if sys.stderr.isatty():
+        return tqdm(
+            items, **shown, disable=disable, dynamic_ncols=True, mininterval=0.2, file=sys.stderr
+        )
     return tqdm(
         items,
-        total=total,
-        desc=desc,
-        unit=unit,
-        unit_scale=unit_scale,
+        **shown,
         disable=disable,
-        dynamic_ncols=interactive,
-        mininterval=0.2 if interactive else LOG_INTERVAL_SECONDS,
-        file=sys.stderr,
+        ncols=0,
+        mininterval=LOG_INTERVAL_SECONDS,
+        delay=SHORT_SECONDS,
+        file=_Lines(sys.stderr),
     )

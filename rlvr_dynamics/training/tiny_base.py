@@ -217,6 +217,9 @@ def pretrain(task: ArithmeticTask, settings: TinyModel, folder: Path) -> None:
         settings: Architecture, steps and noise.
         folder: Where config, tokenizer and float32 safetensors go.
     """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     tokenizer = build_tokenizer(settings.family)
     with reproducible(task.seed):
         model = build_model(settings, tokenizer)

@@ -202,8 +202,11 @@ class _Watch:
                     now = time.monotonic()  # a validation is progress too
                     interval, self.last_progress = now - self.last_progress, now
                     if rows and rows[-1]["step"] > done:
-                        progress.set_description("train", refresh=False)
-                        progress.set_postfix(reward=f"{rows[-1]['data'][REWARD]:.3f}")
+                        if done == start:
+                            progress.set_description("train", refresh=False)
+                            progress.unpause()  # the start does not say how long a step takes
+                        reward = f"{rows[-1]['data'][REWARD]:.3f}"
+                        progress.set_postfix(reward=reward, refresh=False)
                         progress.update(rows[-1]["step"] - done)
                         if done > start:
                             interval /= rows[-1]["step"] - done
