@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr_dynamics.errors import StageFailed, UserError
-from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
+from rlvr_dynamics.scoring.environment import CPU_VARIABLES, VLLM_VARIABLES
 from rlvr_dynamics.scoring.gpu_memory import MemoryGuard, read_gpu_memory
 from rlvr_dynamics.scoring.jobs import EngineSettings
 from rlvr_dynamics.system import children
@@ -73,10 +73,9 @@ def engine_environment(settings: EngineSettings, gpus: Sequence[str] = ()) -> di
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VERL_")}
     environment |= VLLM_VARIABLES | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     if settings.device == "cpu":
-        # Without "nobind" vLLM pins every engine to the same cores.
         environment.update(
+            CPU_VARIABLES,
             OMP_NUM_THREADS=str(settings.threads),
-            VLLM_CPU_OMP_THREADS_BIND="nobind",
             VLLM_CPU_KVCACHE_SPACE=str(settings.kv_cache_gib),
         )
     if gpus:

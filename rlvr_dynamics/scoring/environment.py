@@ -10,3 +10,10 @@ VLLM_VARIABLES = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+CPU_VARIABLES = {
+    # vLLM's sampler is compiled by the C++ compiler at the first answer, for a dozen seconds of a
+    # core, to save what is nothing here.
+    "TORCHDYNAMO_DISABLE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else vLLM pins every engine to the same cores
+}

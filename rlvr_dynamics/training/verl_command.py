@@ -19,6 +19,7 @@ CRITIC = "critic"
 ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 REWARD_FUNCTION_ARGUMENTS = "+reward.custom_reward_function.reward_kwargs"
 REWARD_ARGUMENTS = "+reward.reward_kwargs"
+IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 ROLLOUT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -61,7 +62,7 @@ def verl_overrides(
         *_reward(config),
         *(_critic(config, prepare / "base") if critic else [f"{CRITIC}.enable=False"]),
         *_run(config, output),
-        *(_cpu(temporary, critic is not None) if trainer.device == "cpu" else _cuda(config)),
+        *(_cpu(config, temporary) if trainer.device == "cpu" else _cuda(config)),
         *trainer.verl_overrides,
     ]
 
@@ -320,13 +321,20 @@ def _run(config: RunConfig, output: Path) -> list[str]:
     ]
 
 
-def _cpu(temporary: Path | None, critic: bool) -> list[str]:
+def _cpu(config: RunConfig, temporary: Path | None) -> list[str]:
+    # The engine's own process does the worker's part: one process less to start, and no messages
+    # between the two at every token. vLLM takes "uni" on a CPU for "mp", since the threads of a
+    # worker follow from its environment; here that is the engine's.
+    alone = config.trainer.tensor_parallel == 1
+    executor = f"+{ROLLOUT}.engine_kwargs.vllm.distributed_executor_backend={IN_PROCESS}"
+    critic = config.algorithm.critic is not None
     return [
         "trainer.device=cpu",
         f"+{ATTENTION}=sdpa",
         f"{ACTOR}.fsdp_config.use_torch_compile=False",
         f"{REFERENCE}.fsdp_config.use_torch_compile=False",
         *([f"{CRITIC}.fsdp.use_torch_compile=False"] if critic else []),
+        *([executor] if alone else []),
         f"{ROLLOUT}.enforce_eager=True",
         f"{ROLLOUT}.free_cache_engine=False",
         f"+{ROLLOUT}.enable_sleep_mode=False",

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from rlvr_dynamics.schema import RunConfig
-from rlvr_dynamics.scoring.environment import VLLM_VARIABLES
+from rlvr_dynamics.scoring.environment import CPU_VARIABLES, VLLM_VARIABLES
 from rlvr_dynamics.system.processes import folder_prefix
 from rlvr_dynamics.training import accelerate, adapters, own_sockets, saved_states
 from rlvr_dynamics.training.jump_plan import VARIABLE, plan_of
@@ -29,8 +29,8 @@ def environment(config: RunConfig, metrics_file: Path) -> dict[str, str]:
             "VERL_PLATFORM": "cpu",
             "VERL_ENGINE_DEVICE": "cuda",
             "OMP_NUM_THREADS": "1",
+            **CPU_VARIABLES,
             "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # if set but empty, verl finds no slot
     modules = [own_sockets.__name__]

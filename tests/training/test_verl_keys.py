@@ -232,6 +232,9 @@ CPU: Rows = {
             f"{MODEL}.override_config.attn_implementation": "sdpa",
             f"{ACTOR}.fsdp_config.use_torch_compile": False,
             f"{REFERENCE}.fsdp_config.use_torch_compile": False,
+            f"{ROLLOUT}.engine_kwargs.vllm.distributed_executor_backend": (
+                "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+            ),
             f"{ROLLOUT}.enforce_eager": True,
             f"{ROLLOUT}.free_cache_engine": False,
             f"{ROLLOUT}.enable_sleep_mode": False,
@@ -439,7 +442,7 @@ def test_verls_process_has_the_variables_that_belong_to_its_command(monkeypatch,
     # verl has no platform of its own for a CPU, and takes an empty list of GPUs for none at all.
     own = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "OMP_NUM_THREADS": "1"}
     own |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    own |= {"CUDA_VISIBLE_DEVICES": None}
+    own |= {"CUDA_VISIBLE_DEVICES": None, "TORCHDYNAMO_DISABLE": "1"}
     kept = {name: os.environ.get(name) for name in own}
     assert {name: found.get(name) for name in own} == (own if device == "cpu" else kept)
 
