@@ -263,14 +263,14 @@ def _supervise(
 def _optimizers(model: "PreTrainedModel", settings: TinyModel) -> "list[torch.optim.Optimizer]":
     import torch
 
+    from rlvr_dynamics.training.muon import Muon
+
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         block = parameter.ndim == 2 and "embed" not in name and name != HEAD
         (matrices if block else rest).append(parameter)
     return [
-        torch.optim.Muon(
-            matrices, lr=settings.muon_learning_rate, momentum=0.95, weight_decay=0.01
-        ),
+        Muon(matrices, lr=settings.muon_learning_rate, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 

@@ -15,6 +15,7 @@ from rlvr_dynamics.config import load
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import TinyModel
 from rlvr_dynamics.training.arithmetic import CLEAN, ArithmeticTask, draw, solution
+from rlvr_dynamics.training.muon import Muon, orthogonalized
 from rlvr_dynamics.training.tiny_base import (
     PAD,
     SPECIAL,
@@ -281,3 +282,30 @@ def test_guesses_and_worked_solutions_share_their_batches():
         first = (labels >= 0).int().argmax(dim=1, keepdim=True)
         guesses = (ids.gather(1, first) == box).float().mean()
         assert 0.2 < guesses < 0.8
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16)])
+def test_muon_is_torchs_without_its_rounding(shape):
+    generator = torch.Generator().manual_seed(0)
+    start, pulls = (
+        torch.randn(shape, generator=generator),
+        torch.randn(3, *shape, generator=generator),
+    )
+    settings = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.1}
+    moved = []
+    for kind in (Muon, torch.optim.Muon):
+        weights = [torch.nn.Parameter(start.clone()), torch.nn.Parameter(2.0 * start)]
+        optimizer = kind(weights, **settings)
+        for pull in pulls:
+            weights[0].grad, weights[1].grad = pull.clone(), -pull
+            optimizer.step()
+        moved.append(torch.stack([weight.detach() for weight in weights]))
+    ours, torchs = (each - torch.stack([start, 2.0 * start]) for each in moved)
+    # bfloat16 has 8 bits
+    assert float((ours - torchs).norm() / torchs.norm()) < 0.02
+
+
+def test_a_step_of_muon_has_singular_values_near_one():
+    generator = torch.Generator().manual_seed(1)
+    values = torch.linalg.svdvals(orthogonalized(torch.randn(2, 12, 30, generator=generator)))
+    assert float(values.min()) > 0.6 and float(values.max()) < 1.3
