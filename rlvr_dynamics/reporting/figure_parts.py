@@ -166,7 +166,8 @@ def mark_break(axes: Axes, at: float, along: str = "y") -> None:
         rotation=90 if along == "x" else 0,
         ha="center",
         va="center",
-        fontsize=8,
+        fontsize=11,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},  # interrupts the axis
     )
 
 
