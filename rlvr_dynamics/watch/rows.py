@@ -106,7 +106,8 @@ def _weights(weights: Weights) -> list[Row]:
     count = len(weights.steps)
     remarks = "; ".join(weights.remarks)
     if not count:
-        missing = remarks or "no checkpoint yet"
+        since = f" after step {weights.origin}, the first since a jump" if weights.origin else ""
+        missing = remarks or f"no checkpoint yet{since}"
         return [Row("step length", DASH, "", missing), Row("linearity", DASH, "", missing)]
     last = float(weights.lengths[-1])
     error = _Z * weights.relative_error * last

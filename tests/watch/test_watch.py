@@ -133,6 +133,9 @@ def test_the_sketches_that_a_run_writes_are_used_and_counted_from_its_last_jump(
     jumped, read = look(live)
     assert read == [] and (jumped.weights.origin, jumped.weights.steps.tolist()) == (5, [6, 7])
     assert jumped.weights.lengths == pytest.approx(found.weights.lengths[-2:])
+    records.write({"step": 6, "accepted": True})
+    (waiting,) = [row for row in rows(look(live)[0]) if row.name == "step length"]
+    assert waiting.about == "no checkpoint yet after step 7, the first since a jump"
 
 
 @pytest.mark.parametrize("harm", ["half a row", "half a checkpoint", "no metrics", "no weights"])
