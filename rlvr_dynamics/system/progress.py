@@ -46,6 +46,7 @@ def bar(
         disable=disable,
         ncols=0,
         mininterval=LOG_INTERVAL_SECONDS,
+        miniters=1,  # else tqdm's monitor adds a line of its own
         delay=SHORT_SECONDS,
         file=_Lines(sys.stderr),
     )
