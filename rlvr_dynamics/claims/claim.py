@@ -55,12 +55,7 @@ class Threshold:
         """Whether a value, or each of an array's, meets it."""
         if self.sign == "≤":
             return value <= self.value
-        return value > self.edge
-
-    @property
-    def edge(self) -> float:
-        """The largest value that does not meet it."""
-        return self.value - 1e-9 if self.sign == "≥" else self.value
+        return value > (self.value - 1e-9 if self.sign == "≥" else self.value)
 
     def number(self, value: float) -> str:
         """Format a value: points with a sign and one decimal, everything else with three."""

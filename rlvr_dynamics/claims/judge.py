@@ -147,18 +147,17 @@ def _by_itself(found: Measured, bar: Threshold) -> str:
     """Judge one run: by its value if that is exact, else by its interval."""
     if found.spread and found.defined:
         return HOLDS if bar.met(found.value.value) else FAILS
-    return verdict_above(found.value, bar.edge)
+    return verdict_of(found.value, bar)
 
 
-def verdict_above(value: Interval, threshold: float) -> str:
-    """`holds` if the whole interval is above the threshold, `fails` if none of it is."""
+def verdict_of(value: Interval, bar: Threshold) -> str:
+    """`holds` if the whole interval meets the threshold, `fails` if none of it does."""
     if math.isnan(value.value):
         return NOT_MEASURED
     if math.isnan(value.low) or math.isnan(value.high):
         return INCONCLUSIVE
-    if value.low > threshold:
-        return HOLDS
-    return FAILS if value.high <= threshold else INCONCLUSIVE
+    met = bar.met(value.low), bar.met(value.high)
+    return HOLDS if all(met) else INCONCLUSIVE if any(met) else FAILS
 
 
 def both(first: str, second: str) -> str:
@@ -238,7 +237,7 @@ def _judge(
     nulls = [row.found.null for row in rows if not math.isnan(row.found.null)]
     verdict, reasons = _verdict(claim, rows, value, mean_of(nulls))
     if verdict == HOLDS and claim.control_counts:
-        if mean_of(control) > claim.threshold.value:
+        if claim.threshold.met(mean_of(control)):
             verdict, reasons = INCONCLUSIVE, [*reasons, CONTROL_PASSES]
         elif not control:
             reasons = [*reasons, NO_CONTROL_RUN]
@@ -284,8 +283,7 @@ def _verdict(
     """Judge by the runs' interval; a run's failed null or second part still counts against it."""
     if len(rows) == 1:
         return rows[0].verdict, []
-    bar = claim.threshold.edge
-    verdict = verdict_above(value, bar)
+    verdict = verdict_of(value, claim.threshold)
     lowered = [
         row
         for row in rows
@@ -303,7 +301,11 @@ def _verdict(
             reason = f"{NOT_LEVEL} in {rising} of {runs_in_words(len(rows))}"
         return (FAILS if failed else INCONCLUSIVE), [reason]
     # A run that holds on its own has passed its rule about the null.
-    if claim.null_counts and null > bar and not any(row.verdict == HOLDS for row in rows):
+    if (
+        claim.null_counts
+        and claim.threshold.met(null)
+        and not any(row.verdict == HOLDS for row in rows)
+    ):
         return INCONCLUSIVE, [NULL_PASSES]
     return HOLDS, []
 

@@ -95,6 +95,17 @@ def test_a_gated_run_is_as_good_within_two_points(plain, tmp_path, slope, verdic
     assert math.isnan(found.loc["O4", "ci_low"])
 
 
+def test_what_each_of_several_runs_costs_little_costs_little(plain, tmp_path):
+    gated = ["acceleration=gated"]
+    arms = [
+        write_arm(tmp_path / f"gated{seed}", line(0.005), arm=gated, seed=seed, jumps=[jump(10)])
+        for seed in (1, 2)
+    ]
+    found = ledger(*plain, *arms)
+    assert found.loc["O3", "verdict"] == found.loc["O4", "verdict"] == HOLDS
+    assert found.loc["O4", "ci_high"] < 1.0
+
+
 def shuffle(run):
     """Give the last checkpoint's right answers to other questions."""
     import pandas as pd

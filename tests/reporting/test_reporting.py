@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_dynamics.claims.judge import both, verdict_above
+from rlvr_dynamics.claims.claim import Threshold
+from rlvr_dynamics.claims.judge import both, verdict_of
 from rlvr_dynamics.claims.ledger import BY_ID, COLUMNS, ledger_of_run
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import METHODS
@@ -98,11 +99,19 @@ def test_no_interval_where_the_denominator_vanishes():
     ],
 )
 def test_verdict_of_an_interval(low, high, verdict):
-    assert verdict_above(Interval(0.55, low, high), 0.5) == verdict
+    assert verdict_of(Interval(0.55, low, high), Threshold(">", 0.5)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.1, 0.5, "holds"), (0.1, 0.6, "inconclusive"), (0.51, 0.6, "fails")],
+)
+def test_verdict_where_less_is_wanted(low, high, verdict):
+    assert verdict_of(Interval(0.55, low, high), Threshold("≤", 0.5)) == verdict
 
 
 def test_nothing_measured_is_not_a_failure():
-    assert verdict_above(Interval(math.nan, math.nan, math.nan), 0.5) == "not measured"
+    assert verdict_of(Interval(math.nan, math.nan, math.nan), Threshold(">", 0.5)) == "not measured"
 
 
 @pytest.mark.parametrize(
