@@ -32,12 +32,12 @@ def test_the_python_page_reads_weights_as_it_says(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "outputs" / "demo"
     save_model(run / "prepare" / "base", random_tensors(0, shapes=SHAPES))
-    for step in range(1, 19):
+    for step in range(1, 10):
         folder = run / "train" / "checkpoints" / f"step_{step}"
         save_model(folder, random_tensors(step, shapes=SHAPES))
     first, _ = snippets()
     exec(first, {})
-    assert read_manifest(tmp_path / "predictions" / "relex" / "observe_18" / "step_120")
+    assert read_manifest(tmp_path / "predictions" / "relex" / "observe_9" / "step_60")
     assert (tmp_path / "measured" / "trajectory_svd.parquet").is_file()
     assert capsys.readouterr().out.splitlines()[-1] == "correct"
 
