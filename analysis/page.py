@@ -52,8 +52,8 @@ SECTIONS = (
 )
 CLAIMS_ABOUT = (
     "Every claim with the papers’ number and ours. It holds when the whole 95 % interval of our "
-    "value lies above its threshold and the null does not get there as well, nor, where the claim "
-    "is about learning, the control; it fails when none of the interval lies above; otherwise it "
+    "value meets its threshold and the null does not get there as well, nor, where the claim "
+    "is about learning, the control; it fails when none of the interval does; otherwise it "
     "is inconclusive, as it is where it holds in one regime and fails in another. A claim "
     "that no run here could test is not measured. A number over the tensors of a single run is "
     "exact for that run and has quartiles, a spread, in place of an interval."

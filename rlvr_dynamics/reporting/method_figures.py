@@ -16,7 +16,7 @@ from rlvr_dynamics.reporting.figure_parts import (
     shared_legend,
 )
 from rlvr_dynamics.reporting.figure_style import canvas
-from rlvr_dynamics.reporting.method_scores import SPLITS, final_accuracy
+from rlvr_dynamics.reporting.method_scores import SPLITS, answers_in_words, final_accuracy
 from rlvr_dynamics.results.forecasts import COUNTED, HOLD_LAST, own_forecasts
 from rlvr_dynamics.results.formatting import number, percent, share_of_training
 from rlvr_dynamics.results.frames import equal, known, mean, numbers, select, values
@@ -187,7 +187,7 @@ def _accuracy_facts(results: Results) -> str:
         for split, name in SPLITS.items()
         if len(equal(frame, split=split))
     ]
-    return f"n = {', '.join(parts)}, {frame['protocol'].iloc[0]} answers, mean over benchmarks"
+    return f"n = {', '.join(parts)}, {answers_in_words(frame)}, mean over benchmarks"
 
 
 FIGURES = [

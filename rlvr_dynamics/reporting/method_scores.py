@@ -75,6 +75,14 @@ def _final_accuracy(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def answers_in_words(frame: pd.DataFrame) -> str:
+    """Say how the answers behind `final_accuracy` were drawn, split by split where that differs."""
+    kinds = dict(zip(frame["split"], frame["protocol"], strict=True))
+    if len(set(kinds.values())) == 1:
+        return f"{next(iter(kinds.values()))} answers"
+    return " and ".join(f"{kind} answers {SPLITS[split]}" for split, kind in kinds.items())
+
+
 def _scored(results: Results, model: str, benchmarks: list[str]) -> bool:
     return all(results.has_samples(model, benchmark) for benchmark in benchmarks)
 
@@ -111,7 +119,7 @@ def methods_table(results: Results) -> Table:
         "methods",
         title,
         f"Predictions of step {results.final_step}, by the last step that they observed; "
-        f"{frame['protocol'].iloc[0]} answers, mean over benchmarks, 95 % interval over questions "
+        f"{answers_in_words(frame)}, mean over benchmarks, 95 % interval over questions "
         f"(n = {questions['in domain']} in domain, {questions['out of domain']} out of domain), "
         "each row for itself; for the best of the rows see the next table. In brackets, where "
         "there are any: responses cut off, without an answer, or given up by the grader. No "

@@ -42,9 +42,9 @@ NAMES = {
 LONGEST_ANSWER = 600
 NEEDS_TASK = {"score", "behaviour"}  # stages that ask questions, which `prepare` writes
 CLAIMS_ABOUT = Markup(
-    "A claim <b>holds</b> when the whole 95 % interval of our value lies above its threshold and "
-    "the null or control does not reach the threshold as well; it <b>fails</b> when none of the "
-    "interval lies above; otherwise it is <b>inconclusive</b>. Intervals: paired bootstrap over "
+    "A claim <b>holds</b> when the whole 95 % interval of our value meets its threshold and "
+    "the null or control does not meet it as well; it <b>fails</b> when none of the "
+    "interval does; otherwise it is <b>inconclusive</b>. Intervals: paired bootstrap over "
     "questions for accuracies, never narrower than two imaginary questions allow (one won, one "
     "lost). A number over the tensors of this run is no sample: it is exact for this run, its "
     "value decides, and the quartiles beside it are a spread. Every claim is judged by itself; "

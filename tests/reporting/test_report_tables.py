@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.claims.ledger import ledger_of_run
-from rlvr_dynamics.reporting.method_scores import final_accuracy
+from rlvr_dynamics.reporting.method_scores import answers_in_words, final_accuracy
 from rlvr_dynamics.reporting.summaries import table_artefacts
 from rlvr_dynamics.results.run import load_results
 from tests.support.irregular_run import write_run
@@ -326,3 +326,15 @@ def test_accuracies_at_a_glance(run, tables):
         whole = row["questions"] * row["samples"]
         assert f"cut off {100 * row['truncated'] / whole:.1f} %" in shown
         assert f"no answer {100 * row['no_answer'] / whole:.1f} %" in shown
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        (["sampled", "sampled"], "sampled answers"),
+        (["sampled", "greedy"], "sampled answers in domain and greedy answers out of domain"),
+    ],
+)
+def test_how_answers_were_drawn_is_said_for_each_split(drawn, words):
+    frame = pd.DataFrame({"split": ["in_domain", "out_of_domain"], "protocol": drawn})
+    assert answers_in_words(frame) == words
