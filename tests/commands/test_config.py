@@ -62,13 +62,14 @@ def test_several_configurations_composed_together_are_those_composed_alone():
     together = config.load_each(["wandb.mode=offline"], choices, values)
     for loaded, choice, keys in zip(together, choices, values, strict=True):
         changes = [f"{key}={value}" for key, value in (*choice.items(), *keys.items())]
-        # demo.yaml, which `load` takes without an exp, sets these three and the predictions.
+        # demo.yaml, which `load` takes without an exp, sets these three, predictions and scoring.
         own = {"learning_rate": 1e-5, "warmup_steps": 0, "kl_loss_coef": 0.0}
         alone = config.load(["wandb.mode=offline", *changes])
         given = {key.partition(".")[2] for key in keys}
         plain = {name: value for name, value in own.items() if name not in given}
         algorithm = loaded.algorithm.model_copy(update=plain)
-        same = {"algorithm": algorithm, "extrapolation": alone.extrapolation}
+        same = {"algorithm": algorithm}
+        same |= {"extrapolation": alone.extrapolation, "scoring": alone.scoring}
         assert loaded.model_copy(update=same) == alone
 
 
