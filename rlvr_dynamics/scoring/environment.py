@@ -12,8 +12,8 @@ VLLM_VARIABLES = {
 }
 
 CPU_VARIABLES = {
-    # vLLM's sampler is compiled by the C++ compiler at the first answer, for a dozen seconds of a
-    # core, to save what is nothing here.
+    # Else torch compiles vLLM's sampler with the C++ compiler at the first answer, which takes a
+    # dozen seconds of a core.
     "TORCHDYNAMO_DISABLE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else vLLM pins every engine to the same cores
 }

@@ -35,18 +35,15 @@ def bar(
     disable: bool = False,
 ) -> Any:
     """Return a tqdm bar over `items`, or one to advance with `.update`."""
-    shown = {"total": total, "desc": desc, "unit": unit, "unit_scale": unit_scale}
-    if sys.stderr.isatty():
-        return tqdm(
-            items, **shown, disable=disable, dynamic_ncols=True, mininterval=0.2, file=sys.stderr
-        )
+    how: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.2, "file": sys.stderr}
+    if not sys.stderr.isatty():
+        how = {
+            "ncols": 0,
+            "mininterval": LOG_INTERVAL_SECONDS,
+            "miniters": 1,  # else tqdm's monitor adds a line of its own
+            "delay": SHORT_SECONDS,
+            "file": _Lines(sys.stderr),
+        }
     return tqdm(
-        items,
-        **shown,
-        disable=disable,
-        ncols=0,
-        mininterval=LOG_INTERVAL_SECONDS,
-        miniters=1,  # else tqdm's monitor adds a line of its own
-        delay=SHORT_SECONDS,
-        file=_Lines(sys.stderr),
+        items, total=total, desc=desc, unit=unit, unit_scale=unit_scale, disable=disable, **how
     )

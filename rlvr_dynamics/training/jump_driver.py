@@ -217,11 +217,11 @@ class JumpDriver:
         spent = sum(record["rollouts"] > 0 for record in self.records.all())
         if gate.validates and gate.validations is not None and spent >= gate.validations:
             return "acceleration.gate.validations are spent"
-        if gate.back_off and self._passes():
+        if gate.back_off and self._backs_off():
             return "the firings before this one asked and found no sure gain"
         return ""
 
-    def _passes(self) -> bool:
+    def _backs_off(self) -> bool:
         """Return whether this is one of the 2^(n - 1) firings after the n-th rejection in a row."""
         rejections, since = 0, 0
         for record in self.records.all():

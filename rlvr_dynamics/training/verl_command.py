@@ -323,8 +323,8 @@ def _run(config: RunConfig, output: Path) -> list[str]:
 
 def _cpu(config: RunConfig, temporary: Path | None) -> list[str]:
     # The engine's own process does the worker's part: one process less to start, and no messages
-    # between the two at every token. vLLM takes "uni" on a CPU for "mp", since the threads of a
-    # worker follow from its environment; here that is the engine's.
+    # between the two at every token. On a CPU vLLM replaces "uni" by "mp", because the environment
+    # of a worker sets its threads; ours sets the engine's. A class by name is not replaced.
     alone = config.trainer.tensor_parallel == 1
     executor = f"+{ROLLOUT}.engine_kwargs.vllm.distributed_executor_backend={IN_PROCESS}"
     critic = config.algorithm.critic is not None
