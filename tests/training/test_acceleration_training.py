@@ -35,6 +35,8 @@ OVERRIDES = [
     "acceleration.gate.samples=2",
     "acceleration.clock=step",
     "acceleration.gate.rule=better",
+    # Every firing asks, whatever the one before it found.
+    "acceleration.gate.back_off=false",
     "acceleration.optimizer=restart",
 ]
 
