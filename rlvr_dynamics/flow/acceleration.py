@@ -95,7 +95,7 @@ def acceleration_in_words(config: RunConfig) -> list[str]:
     ]
     if plan.gate.backtests:
         worth = break_even(config)
-        reach = f", at least {worth} ahead: so many steps draw what a firing asks" if worth else ""
+        reach = f"; {worth} steps draw what a firing asks, nothing nearer is tried" if worth else ""
         lines.append(
             f"          backtest on the {plan.clock} clock, by sketches of the weights{reach}"
         )

@@ -156,11 +156,11 @@ class JumpDriver:
             firing.record["walked"] = float(self.trainer.workers("walked"))
             path = self._path(step)
             factors = self._factors(step, anchor, path, firing)
-            tested = self._tested(step, anchor, path, factors[0])
+            tested = self._tested(step, anchor, path, factors[0]) if factors else None
         if tested is not None:
             firing.record["backtest"] = without_nan(dataclasses.asdict(tested))
         firing.record["remaining"] = self._remaining(step)
-        declined = self._why_not(tested)
+        declined = self._why_not(factors, tested)
         if declined:
             firing.record |= {"decision": "declined", "reason": declined}
             self.trainer.workers("hold")
@@ -207,9 +207,11 @@ class JumpDriver:
             level=self._chosen.gate.level,
         )
 
-    def _why_not(self, tested: Backtest | None) -> str:
+    def _why_not(self, factors: tuple[float, ...], tested: Backtest | None) -> str:
         """Say why nothing is tried; empty if it is."""
         gate = self._chosen.gate
+        if not factors:
+            return "no candidate goes as far as training on the gate's answers would"
         if gate.backtests and tested is None:
             return "the window is too short for a backtest"
         if gate.backtests and tested is not None and not tested.worth_trying:
@@ -234,12 +236,17 @@ class JumpDriver:
     def _factors(
         self, step: int, anchor: int, path: _Path | None, firing: _Firing
     ) -> tuple[float, ...]:
-        """Return the factors of the candidates, in the order in which they are tried."""
+        """Return the factors of the candidates, in the order in which they are tried.
+
+        A plan with a backtest searches no factor that goes less far than training on the gate's
+        answers would: it could not pay for them, and its gain is the hardest to see.
+        """
         far = self._chosen.how_far
         if self._chosen.method == "none":
             return (1.0,)
         if far.search is not None:
-            return far.search
+            least = self.plan.break_even if self._chosen.gate.backtests else 0
+            return tuple(each for each in far.search if (each - 1.0) * (step - anchor) >= least)
         if far.factor is not None:
             return (far.factor,)
         lengths = np.array([]) if path is None else path.lengths

@@ -9,9 +9,10 @@ from rlvr_dynamics.training.jump_records import JumpRecords
 from tests.support.jumping import STEPS, Killed, Training
 
 TWICE = ["acceleration=regrounding_10_10", "acceleration.when.every=4"]
+UNTESTED = ["acceleration.clock=step", "acceleration.gate.kind=validation"]
 ASKED = [
-    *("acceleration=gated", "acceleration.when.every=4", "acceleration.clock=step"),
-    *("acceleration.gate.kind=validation", "acceleration.how_far.search=[2.0,4.0]"),
+    *("acceleration=gated", "acceleration.when.every=4", *UNTESTED),
+    "acceleration.how_far.search=[2.0,4.0]",
 ]
 
 
@@ -99,8 +100,9 @@ def test_an_accepted_jump_makes_the_gate_ask_at_the_next_firing_again(tmp_path):
 
 
 def test_a_line_is_tested_over_as_many_steps_as_the_answers_would_train(tmp_path):
-    near = ["acceleration=gated", "acceleration.when.every=2", "acceleration.how_far.search=[2.0]"]
-    training = Training(tmp_path, near, goal=0.5)
+    near = ["acceleration=gated", "acceleration.when.every=2"]
+    far = ["acceleration.how_far.search=null", "acceleration.how_far.factor=2.0"]
+    training = Training(tmp_path, [*near, *far], goal=0.5)
     # 64 problems, 4 answers each, before and after; 16 groups of 8 answers a step.
     assert training.plan.break_even == 4
     training.run(to=8)
@@ -109,6 +111,24 @@ def test_a_line_is_tested_over_as_many_steps_as_the_answers_would_train(tmp_path
     free = ["acceleration.gate.kind=backtest", "acceleration.how_far.search=null"]
     unasked = Training(tmp_path / "free", [near[0], *free, "acceleration.how_far.factor=2.0"])
     assert unasked.plan.break_even == 0
+
+
+def test_a_factor_that_cannot_pay_for_the_answers_is_not_searched(tmp_path):
+    searched = ["acceleration=gated", "acceleration.how_far.search=[2.0,4.0,8.0]"]
+    training = Training(tmp_path, [*searched, "acceleration.when.every=2"], noise=0.0, goal=40.0)
+    # The answers of a firing train 4 steps: 2 times the way of 2 steps is 2 ahead, 4 times is 6.
+    training.run(to=2)
+    record = training.driver.records.read(2)
+    assert [each["factor"] for each in record["tried"]] == [4.0, 8.0]
+    near = [*searched[:1], "acceleration.how_far.search=[2.0]", "acceleration.when.every=2"]
+    unpaid = Training(tmp_path / "near", near, noise=0.0)
+    unpaid.run(to=2)
+    record = unpaid.driver.records.read(2)
+    assert (record["decision"], record["rollouts"]) == ("declined", 0)
+    assert "as far as" in record["reason"]
+    asked = Training(tmp_path / "asked", [*near, *UNTESTED], noise=0.0)
+    asked.run(to=2)
+    assert asked.driver.records.read(2)["rollouts"] > 0
 
 
 @pytest.mark.parametrize("clock", ["step", "path"])
