@@ -62,8 +62,8 @@ def _refuse_non_finite(
         )
 
 
-def _updates_of(stored: Tensor) -> Tensor:
-    """Return W_t - W_0, shape (T, c), float32, of base and steps, shape (T + 1, c)."""
+def updates_of(stored: Tensor) -> Tensor:
+    """Return W_t - W_0, shape (T, c), float32, of stored base and steps, shape (T + 1, c)."""
     return stored[1:].to(torch.float32, copy=True).sub_(stored[0].float())
 
 
@@ -172,6 +172,16 @@ class Differences:
             span=span,
         )
 
+    def at(self, steps: Iterable[int]) -> "Differences":
+        """Return the same tensor at some of the steps, read into the same memory."""
+        return Differences(
+            self.trajectory.only(steps),
+            self.name,
+            self._budget_bytes,
+            device=self.device,
+            room=self._room,
+        )
+
     def pieces(self) -> Iterator[Piece]:
         """Yield the stack in ascending order of elements.
 
@@ -204,7 +214,7 @@ class Differences:
                     yield self._piece_of(start + low, rows[:, low : low + self._piece])
                 continue
             stored = torch.stack(tuple(changes.rows))
-            updates = _updates_of(stored)
+            updates = updates_of(stored)
             if not bool(torch.isfinite(changes.base.sum(dtype=torch.float32) + updates.sum())):
                 self.name_non_finite()
             stop = start + rows.shape[1]
@@ -212,7 +222,7 @@ class Differences:
 
     def _piece_of(self, start: int, stored: Tensor) -> Piece:
         """Form the updates of all columns of a piece and check them."""
-        updates = _updates_of(stored)
+        updates = updates_of(stored)
         self.refuse_non_finite(start, stored, updates)
         for step, row in zip(self.trajectory.steps, updates, strict=True):
             self._read_exactly(step, start, row)
@@ -330,7 +340,7 @@ class Differences:
         if self._whole is not None:
             low, high = start - self._first, stop - self._first
             base, values = self._whole[0, low:high], self._whole[1 + index, low:high]
-            update = values.to(self.device).float().sub_(base.to(self.device))
+            update = values.to(self.device, torch.float32, copy=True).sub_(base.to(self.device))
             if bool(torch.isfinite(update.sum())):
                 self._read_exactly(self.trajectory.steps[index], start, update)
                 return update

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from rlvr_dynamics.checkpoints.structure import Matrix
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.checkpoints.writer import put_elements
 from rlvr_dynamics.dynamics import (
+    UpdateSVD,
     principal_cosines,
     row_combination,
     svd_of_gram,
@@ -25,6 +27,8 @@ from rlvr_dynamics.dynamics import (
     update_svd,
 )
 from rlvr_dynamics.measurement.first_pass import Part, added, first_pass, row_squares, spans_of
+from rlvr_dynamics.measurement.kept_updates import KeptUpdates
+from rlvr_dynamics.measurement.memory import kept_bytes, share_of
 from rlvr_dynamics.measurement.settings import MeasureSettings, evenly_spread, update_steps_of
 from rlvr_dynamics.measurement.statistics import (
     METHODS,
@@ -78,16 +82,21 @@ def collect_to_file(
     differences = Differences(
         trajectory,
         name,
-        settings.budget_bytes // settings.threads,
+        share_of(settings),
         device=device_of(settings),
         on_read=on_read,
         room=room,
     )
+    matrices = trajectory.structure.matrices_of(name)
+    known = old.updates if old is not None and len(old.updates) == len(matrices) else ()
+    steps = _steps_to_decompose(settings, trajectory.steps, known) if matrices else ()
+    others = [each for each in trajectory.steps if settings.directions and each not in steps]
+    kept = KeptUpdates(differences, steps, kept_bytes(trajectory, name, settings), others)
     statistics = old
     if statistics is None or len(statistics.steps) < differences.T:
         spans = spans_of(differences.d)
         made = [each for each in parts if each is not None] or [
-            first_pass(differences.within(span) if len(spans) > 1 else differences, old)
+            first_pass(differences.within(span) if len(spans) > 1 else differences, old, kept)
             for span in spans
         ]
         statistics = added(made, old)
@@ -95,20 +104,10 @@ def collect_to_file(
             pass
     statistics = replace(statistics, updates=())
     if settings.directions:
-        _write_direction(differences, statistics.gram, direction)
-    matrices = trajectory.structure.matrices_of(name)
+        _write_direction(differences, kept, statistics.gram, direction)
     if matrices:
-        known = old.updates if old is not None and len(old.updates) == len(matrices) else ()
-        updates = tuple(
-            _updates(
-                differences,
-                matrix,
-                settings,
-                known[number] if known else None,
-                statistics.base_norm if len(matrices) == 1 else None,
-            )
-            for number, matrix in enumerate(matrices)
-        )
+        norm = statistics.base_norm if len(matrices) == 1 else None
+        updates = _updates(kept, trajectory.steps, matrices, settings, steps, known, norm)
         statistics = replace(statistics, updates=updates)
     trajectory.settle(name)
     save(path, statistics, key)
@@ -133,8 +132,9 @@ def collect_part(
         old is not None and len(old.steps) == len(trajectory.steps)
     ):
         return None
-    share = settings.budget_bytes // settings.threads
-    differences = Differences(trajectory, name, share, device=device_of(settings), span=span)
+    differences = Differences(
+        trajectory, name, share_of(settings), device=device_of(settings), span=span
+    )
     return first_pass(differences, old)
 
 
@@ -160,7 +160,9 @@ def _is_shorter(old: dict[str, str], new: dict[str, str]) -> bool:
     return known == wanted[: len(known)] and top_k[0] == top_k[1]
 
 
-def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> None:
+def _write_direction(
+    differences: Differences, kept: KeptUpdates, gram: np.ndarray, path: Path
+) -> None:
     """Publish v1 of the trajectory in the tensor's shape, float32, under the tensor's name."""
     steps = np.array(differences.trajectory.steps)
     weights = svd_of_gram(torch.from_numpy(gram), 1, steps).rows_to_directions
@@ -169,7 +171,7 @@ def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> 
     with atomic_path(path) as temporary:
         entry = (shard := create_shard(temporary, shapes, words=words)).entries
         with shard.path.open("r+b") as file:
-            for piece in differences.active_pieces():
+            for piece in kept.pieces() or differences.active_pieces():
                 direction = torch.zeros(piece.stop - piece.start)
                 moved = row_combination(weights, piece.updates)[0].float().cpu()
                 direction[slice(None) if piece.columns is None else piece.columns] = moved
@@ -177,60 +179,107 @@ def _write_direction(differences: Differences, gram: np.ndarray, path: Path) -> 
         seal(temporary)
 
 
+def _steps_to_decompose(
+    settings: MeasureSettings, steps: tuple[int, ...], known: Sequence[UpdateStatistics]
+) -> tuple[int, ...]:
+    """Return the steps whose triples are not on record, and those whose spectra are asked for."""
+    recorded = set(known[0].steps.tolist()) if known else set()
+    spectra = evenly_spread(steps, settings.spectrum_steps)
+    return tuple(sorted({*update_steps_of(settings, steps)} - recorded | {*spectra}))
+
+
 def _updates(
-    differences: Differences,
-    matrix: Matrix,
+    kept: KeptUpdates,
+    every: tuple[int, ...],
+    matrices: Sequence[Matrix],
     settings: MeasureSettings,
-    old: UpdateStatistics | None,
+    steps: Sequence[int],
+    known: Sequence[UpdateStatistics],
     base_norm: np.ndarray | None,
-) -> UpdateStatistics:
-    """Decompose the updates of one matrix; compute its base norm if not given."""
-    trajectory, name = differences.trajectory, differences.name
-    m, n, part = matrix.m, matrix.n, (matrix.start, matrix.stop)
-    k = min(settings.top_k, m, n)
-    wanted = update_steps_of(settings, trajectory.steps)
-    spectra = evenly_spread(trajectory.steps, settings.spectrum_steps)
-    place = {int(step): row for row, step in enumerate(old.steps)} if old is not None else {}
-    rows, spectrum, cosines = [], [], []
-    base, start = None, None
-    for step in sorted({*wanted, *spectra}):
-        known = place.get(step)
-        if known is not None and old is not None and step not in spectra:
-            rows.append([getattr(old, field)[known] for field in _ROWS])
-            continue
-        delta = differences.part(trajectory.steps.index(step), *part).view(m, n)
-        found = update_svd(delta, k, start=start)
-        start = found.v
-        if step in wanted:
-            rows.append(
-                [
-                    found.singular_values.numpy(),
-                    found.frobenius,
-                    found.residual,
-                    METHODS.index(found.method),
-                    found.u[:, 0].float().numpy(),
-                ]
-            )
-        if step in spectra:
-            if base is None:
-                weights = trajectory.elements(0, name, *part).view(m, n)
-                base = update_svd(weights.float().to(delta.device), k)
-            spectrum.append(update_spectrum(delta).cpu().numpy())
-            pairs = ((found.u, base.u), (found.v, base.v))
-            moved = found.frobenius > 0.0
-            cosines.append(
-                [float(principal_cosines(*pair)[0]) if moved else math.nan for pair in pairs]
-            )
-    columns = {field: np.array([row[place] for row in rows]) for place, field in enumerate(_ROWS)}
-    return UpdateStatistics(
-        steps=np.array(wanted),
-        **columns,
-        spectrum_steps=np.array(spectra),
-        spectrum=np.array(spectrum),
-        base_cosines=np.array(cosines),
-        base_norm=_norm(trajectory.elements(0, name, *part)) if base_norm is None else base_norm,
-    )
+) -> tuple[UpdateStatistics, ...]:
+    """Decompose the updates of a tensor's matrices, all matrices of a step before the next step.
+
+    Args:
+        kept: The updates.
+        every: All steps.
+        matrices: The matrices.
+        settings: What is measured.
+        steps: The steps to decompose.
+        known: What is on record of each matrix, if anything.
+        base_norm: ‖W_0‖_F if it is known, of a single matrix.
+    """
+    wanted = update_steps_of(settings, every)
+    spectra = evenly_spread(every, settings.spectrum_steps)
+    found = [
+        _Decomposed(matrix, settings.top_k, kept, known[place] if known else None)
+        for place, matrix in enumerate(matrices)
+    ]
+    for step in steps:
+        for each in found:
+            each.take(step, spectrum=step in spectra)
+    return tuple(each.statistics(wanted, spectra, base_norm) for each in found)
 
 
-def _norm(values: torch.Tensor) -> np.ndarray:
-    return np.array(math.sqrt(float(row_squares(values.float()[None]))))
+class _Decomposed:
+    """The decomposed updates of one matrix, step after step.
+
+    Args:
+        matrix: Where it lies in its tensor.
+        top_k: Number of singular triples.
+        kept: The tensor's updates.
+        old: What is on record.
+    """
+
+    def __init__(
+        self, matrix: Matrix, top_k: int, kept: KeptUpdates, old: UpdateStatistics | None
+    ) -> None:
+        self._matrix, self._k, self._kept = matrix, min(top_k, matrix.m, matrix.n), kept
+        self._rows: dict[int, list[Any]] = {}
+        for place, step in enumerate([] if old is None else old.steps.tolist()):
+            self._rows[step] = [getattr(old, field)[place] for field in _ROWS]
+        self._start: torch.Tensor | None = None
+        self._base: UpdateSVD | None = None
+        self._spectrum: list[np.ndarray] = []
+        self._cosines: list[list[float]] = []
+
+    def take(self, step: int, *, spectrum: bool) -> None:
+        """Decompose the update of the next step."""
+        m, n, part = self._matrix.m, self._matrix.n, (self._matrix.start, self._matrix.stop)
+        delta = self._kept.update(step, *part).view(m, n)
+        found = update_svd(delta, self._k, start=self._start)
+        self._start = found.v
+        self._rows[step] = [
+            found.singular_values.numpy(),
+            found.frobenius,
+            found.residual,
+            METHODS.index(found.method),
+            found.u[:, 0].float().numpy(),
+        ]
+        if not spectrum:
+            return
+        if self._base is None:
+            self._base = update_svd(self._kept.base(*part).view(m, n), self._k)
+        self._spectrum.append(update_spectrum(delta).cpu().numpy())
+        pairs = ((found.u, self._base.u), (found.v, self._base.v))
+        moved = found.frobenius > 0.0
+        self._cosines.append(
+            [float(principal_cosines(*pair)[0]) if moved else math.nan for pair in pairs]
+        )
+
+    def statistics(
+        self, wanted: Sequence[int], spectra: Sequence[int], base_norm: np.ndarray | None
+    ) -> UpdateStatistics:
+        """Return what was found at the wanted steps."""
+        rows = [self._rows[step] for step in wanted]
+        columns = {field: np.array([row[at] for row in rows]) for at, field in enumerate(_ROWS)}
+        if base_norm is None:
+            base = self._kept.base(self._matrix.start, self._matrix.stop)
+            base_norm = np.array(math.sqrt(float(row_squares(base[None]))))
+        return UpdateStatistics(
+            steps=np.array(wanted),
+            **columns,
+            spectrum_steps=np.array(spectra),
+            spectrum=np.array(self._spectrum),
+            base_cosines=np.array(self._cosines),
+            base_norm=base_norm,
+        )

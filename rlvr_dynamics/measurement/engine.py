@@ -13,47 +13,22 @@ from typing import Any
 
 import torch
 
-from rlvr_dynamics.checkpoints.differences import SHARE_OF_BLOCKS, rooms_for
-from rlvr_dynamics.checkpoints.layout import ITEM_BYTES
+from rlvr_dynamics.checkpoints.differences import rooms_for
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.measurement.collect import collect_part, collect_to_file, device_of
 from rlvr_dynamics.measurement.first_pass import Part, spans_of
+from rlvr_dynamics.measurement.memory import bytes_of, kept_bytes, working_set
 from rlvr_dynamics.measurement.settings import MeasureSettings
 from rlvr_dynamics.system.progress import bar
 from rlvr_dynamics.system.threads import Memory, one_thread_each
 
 Update = Callable[[int], Any]
-_UPDATE_BYTES = 12  # per element of an update: stored, in float32, and workspace
-_SPECTRUM_BYTES = 32  # per element of the smaller side's Gram matrix and eigenvectors
-
-
-def bytes_of(trajectory: Trajectory, name: str) -> int:
-    """Return the bytes of one tensor in the base and all steps."""
-    item = ITEM_BYTES[trajectory.dtype_of(name)]
-    return trajectory.numel(name) * item * (len(trajectory.steps) + 1)
 
 
 def measured_names(trajectory: Trajectory) -> list[str]:
     """Return the tensors that have elements."""
     return [name for name in trajectory.names if trajectory.numel(name)]
-
-
-def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) -> int:
-    """Return the memory for measuring one tensor: stored values, updates and spectra, in bytes.
-
-    With it what reading all steps of a delta store takes.
-    """
-    stored = bytes_of(trajectory, name)
-    share = settings.budget_bytes // settings.threads
-    held = stored if stored <= share else share // SHARE_OF_BLOCKS
-    held += trajectory.reading_bytes(trajectory.steps)
-    matrices = trajectory.structure.matrices_of(name)
-    if not matrices:
-        return held
-    m, n = matrices[0].m, matrices[0].n  # experts have equal shapes and are measured one at a time
-    whole = trajectory.numel(name) if stored <= share else m * n
-    return held + _UPDATE_BYTES * whole + _SPECTRUM_BYTES * min(m, n) ** 2
 
 
 def collect_all(
@@ -89,7 +64,8 @@ def _on_threads(
     def collect(name: str) -> None:
         room = rooms.get()
         try:
-            with memory.hold(working_set(trajectory, name, settings)):
+            held = working_set(trajectory, name, settings) + kept_bytes(trajectory, name, settings)
+            with memory.hold(held):
                 collect_to_file(trajectory, name, settings, folder, update, room)
         finally:
             rooms.put(room)

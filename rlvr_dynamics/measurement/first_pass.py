@@ -27,6 +27,7 @@ from rlvr_dynamics.dynamics import (
     row_counts,
     used_bits,
 )
+from rlvr_dynamics.measurement.kept_updates import KeptUpdates
 from rlvr_dynamics.measurement.sample import sampled_places
 from rlvr_dynamics.measurement.statistics import CASTS, TensorStatistics
 
@@ -52,12 +53,15 @@ def spans_of(d: int) -> list[tuple[int, int]]:
     return [(low, min(d, low + SPAN)) for low in range(0, d, SPAN)]
 
 
-def first_pass(differences: Differences, old: TensorStatistics | None) -> Part:
+def first_pass(
+    differences: Differences, old: TensorStatistics | None, kept: KeptUpdates | None = None
+) -> Part:
     """Read every value once and compute everything except the singular triples.
 
     Args:
         differences: The tensor, or a span of it.
         old: Statistics of the first steps, if they are on record.
+        kept: Given every piece, if the tensor's updates are decomposed afterwards.
     """
     steps, count = np.array(differences.trajectory.steps), differences.T
     known = len(old.steps) if old is not None else 0
@@ -79,6 +83,8 @@ def first_pass(differences: Differences, old: TensorStatistics | None) -> Part:
     ]
     for piece in differences.active_pieces():
         updates, stored = piece.updates, piece.stored
+        if kept is not None:
+            kept.add(piece, differences.trajectory.steps)
         if new >= FEWEST_STEPS and differences.device == "cpu" and len(stored_steps) == new:
             rows = stored if not known else torch.cat([stored[:1], stored[1 + known :]])
             accumulate_gram_of_weights(corner, rows)

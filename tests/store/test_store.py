@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from rlvr_dynamics.dynamics import ActiveColumns
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.extrapolation import EXTRAPOLATORS
 from rlvr_dynamics.measurement import MeasureSettings, measure
-from rlvr_dynamics.measurement.engine import working_set
+from rlvr_dynamics.measurement.memory import working_set
 from rlvr_dynamics.store.__main__ import main
 from rlvr_dynamics.store.pack import pack
 
@@ -115,6 +116,26 @@ def test_measuring_a_store_gives_the_same_tables(packed, tmp_path):
         tables.append({path.name: path.read_bytes() for path in sorted(out.glob("*.parquet"))})
     assert tables[0].keys() == tables[1].keys()
     assert [name for name in tables[0] if tables[0][name] != tables[1][name]] == []
+
+
+@pytest.mark.parametrize("source", ["steps", "store"])
+def test_measuring_reads_no_byte_of_the_weights_twice(packed, tmp_path, monkeypatch, source):
+    """With memory for a block and one update, less than a tensor at all steps."""
+    trajectory = Trajectory.open(packed / "base", packed / source)
+    read, place = {}, os.preadv
+
+    def counted(descriptor, buffers, offset):
+        count = place(descriptor, buffers, offset)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        read[path] = read.get(path, 0) + count
+        return count
+
+    monkeypatch.setattr(os, "preadv", counted)
+    given = MeasureSettings(update_steps=1, threads=1, budget_bytes=1 << 19, directions=False)
+    measure(trajectory, given, tmp_path / "out", progress=False)
+    assert {Path(path).suffix for path in read} == {".safetensors"}
+    assert len(read) == 1 + len(STEPS) + (source == "store")  # which has a base of its own
+    assert all(count <= Path(path).stat().st_size for path, count in read.items())
 
 
 def test_predicting_from_a_store_gives_the_same_bytes(packed, tmp_path):
