@@ -1,9 +1,10 @@
 """The values of a base and its steps, read tensor by tensor and verified while reading."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from rlvr_dynamics.checkpoints.stored_values import TORCH_DTYPES, raw_bytes, rea
 from rlvr_dynamics.dynamics import ActiveColumns, beside_rounded
 
 _BLOCK_ELEMENTS = 1 << 22
+_ROUNDED_ELEMENTS = 1 << 15
 
 
 class StepValues:
@@ -85,20 +87,32 @@ class StepValues:
         """
         if out.numel() == 0:
             return
-        layout = self._layouts[step]
-        entry, stop = layout.entry(name), start + out.numel()
-        if layout.adapter is not None and not self.is_stored(step, name):
-            columns = self.shape(name)[-1]
-            read_base = self._base_reader(name)
-            merged = merged_elements(layout.adapter, name, columns, start, stop, read_base)
-            out.copy_(self._as_read(step, name, start, merged))
-            return
-        shard, what = layout.shards[layout.home[name]], f"tensor {name} of step {step}"
-        direct = out if out.dtype == TORCH_DTYPES[entry.dtype] else None
-        stored = read_stored(shard, entry, start, stop, direct, what)
-        self.prove_elements(step, name, start, raw_bytes(stored))
-        if direct is None:
+        entry = self._layouts[step].entry(name)
+        direct = self.is_stored(step, name) and out.dtype == TORCH_DTYPES[entry.dtype]
+        stored = self._stored(step, name, start, start + out.numel(), out if direct else None)
+        if not direct:
             out.copy_(self._as_read(step, name, start, stored))
+
+    def _stored(
+        self, step: int, name: str, start: int, stop: int, out: Tensor | None = None
+    ) -> Tensor:
+        """Read elements as stored, or as an adapter makes them of the stored base.
+
+        Args:
+            step: The step; 0 is the base.
+            name: The tensor.
+            start: First element.
+            stop: One past the last.
+            out: Memory of the stored dtype, for what is not made by an adapter.
+        """
+        layout = self._layouts[step]
+        if layout.adapter is not None and not self.is_stored(step, name):
+            columns, read_base = self.shape(name)[-1], self._base_reader(name)
+            return merged_elements(layout.adapter, name, columns, start, stop, read_base)
+        shard, what = layout.shards[layout.home[name]], f"tensor {name} of step {step}"
+        stored = read_stored(shard, layout.entry(name), start, stop, out, what)
+        self.prove_elements(step, name, start, raw_bytes(stored))
+        return stored
 
     def read_rows(
         self,
@@ -119,7 +133,13 @@ class StepValues:
             rows: As many memories as steps, contiguous and of its dtype, shape (c,) each.
             active: Told of all rows, of which `rows[0]` is its base.
         """
-        together = self._together(name, steps) if self.round_to is None else {}
+        if self.round_to is not None:
+            self._read_rounded(name, steps, start, rows, TORCH_DTYPES[self.round_to])
+            if active is not None:
+                for row in rows[1:]:
+                    active.add(row)
+            return
+        together = self._together(name, steps)
         for row, step in zip(rows, steps, strict=True):
             if step not in together:
                 self.read_elements(step, name, start, row)
@@ -127,23 +147,70 @@ class StepValues:
                     active.add(row)
         if not together or not rows[0].numel():
             return
-        shard, entry = next(iter(together.values()))
         found = {step: row for row, step in zip(rows, steps, strict=True) if step in together}
-        begin = entry.begin + start * ITEM_BYTES[entry.dtype]
-        # A stretch of a run counts its steps anew, a store does not.
-        data = {together[step][0].step: raw_bytes(row) for step, row in found.items()}
         others = active is not None and [*found] == [*steps[1:]]
-        changed = None
-        if shard.store is not None:
-            first = raw_bytes(rows[0]) if others else None
-            changed = shard.store.read_together(shard.step, shard.path.name, begin, data, first)
-        for step, row in found.items():
-            self.prove_elements(step, name, start, raw_bytes(row))
+        changed = self._read_together(together, name, start, found, rows[0] if others else None)
         if active is not None and changed is not None:
             active.add_changes(changed)
         elif active is not None:
             for row in rows[1:]:
                 active.add(row)
+
+    def _read_together(
+        self,
+        together: Mapping[int, tuple[Shard, TensorEntry]],
+        name: str,
+        start: int,
+        out: Mapping[int, Tensor],
+        first: Tensor | None = None,
+    ) -> np.ndarray | None:
+        """Fill memory with elements of some versions of one store, as stored.
+
+        Args:
+            together: Of `_together`.
+            name: The tensor.
+            start: First element.
+            out: Memory for each of these steps, contiguous and of the stored dtype.
+            first: As for `Versions.read_together`, whose result is returned.
+        """
+        shard, entry = next(iter(together.values()))
+        # A stretch of a run counts its steps anew, a store does not.
+        data = {together[step][0].step: raw_bytes(values) for step, values in out.items()}
+        begin, changed = entry.begin + start * ITEM_BYTES[entry.dtype], None
+        if shard.store is not None:
+            known = None if first is None else raw_bytes(first)
+            changed = shard.store.read_together(shard.step, shard.path.name, begin, data, known)
+        for step, values in out.items():
+            self.prove_elements(step, name, start, raw_bytes(values))
+        return changed
+
+    def _read_rounded(
+        self,
+        name: str,
+        steps: Sequence[int],
+        start: int,
+        rows: Sequence[Tensor],
+        dtype: torch.dtype,
+    ) -> None:
+        """Read the base once and a store's steps together, as stored, and round to `dtype`."""
+        together = self._together(name, steps)
+        for low in range(0, len(rows[0]), _ROUNDED_ELEMENTS):
+            high = min(low + _ROUNDED_ELEMENTS, len(rows[0]))
+            span = start + low, start + high
+            base = self._base_reader(name)(*span)
+            stored = {
+                step: torch.empty(high - low, dtype=TORCH_DTYPES[entry.dtype])
+                for step, (_, entry) in together.items()
+            }
+            if stored:
+                self._read_together(together, name, span[0], stored)
+            for row, step in zip(rows, steps, strict=True):
+                if step == 0:
+                    row[low:high] = base
+                    continue
+                values = stored[step] if step in stored else self._stored(step, name, *span)
+                same = self.is_stored(step, name) and values.dtype == dtype
+                row[low:high] = values if same else beside_rounded(values, base, dtype)
 
     def _together(self, name: str, steps: Sequence[int]) -> dict[int, tuple[Shard, TensorEntry]]:
         """Return the steps that are versions of one store, with the tensor's file and place."""
@@ -151,7 +218,8 @@ class StepValues:
         for step in steps:
             layout = self._layouts[step]
             shard, entry = layout.shards[layout.home[name]], layout.entry(name)
-            if shard.store is not None and entry.dtype == self.dtypes[name]:
+            read = self.dtypes[name] if self.round_to is None else entry.dtype
+            if shard.store is not None and entry.dtype == read:
                 found[step] = shard, entry
         places = {(id(shard.store), shard.path.name, entry) for shard, entry in found.values()}
         return found if len(places) == 1 else {}

@@ -107,10 +107,11 @@ def test_store_reads_as_the_folder_does(packed):
     store.verify()
 
 
-def test_measuring_a_store_gives_the_same_tables(packed, tmp_path):
+@pytest.mark.parametrize("rounded", [None, "bfloat16", "float16"])
+def test_measuring_a_store_gives_the_same_tables(packed, tmp_path, rounded):
     tables = []
     for source in ("steps", "store"):
-        trajectory = Trajectory.open(packed / "base", packed / source)
+        trajectory = Trajectory.open(packed / "base", packed / source, round_to=rounded)
         out = tmp_path / f"measured_{source}"
         measure(trajectory, MeasureSettings(threads=2, spectrum_steps=2), out, progress=False)
         tables.append({path.name: path.read_bytes() for path in sorted(out.glob("*.parquet"))})
@@ -118,10 +119,13 @@ def test_measuring_a_store_gives_the_same_tables(packed, tmp_path):
     assert [name for name in tables[0] if tables[0][name] != tables[1][name]] == []
 
 
+@pytest.mark.parametrize("rounded", [None, "float16"])
 @pytest.mark.parametrize("source", ["steps", "store"])
-def test_measuring_reads_no_byte_of_the_weights_twice(packed, tmp_path, monkeypatch, source):
+def test_measuring_reads_no_byte_of_the_weights_twice(
+    packed, tmp_path, monkeypatch, source, rounded
+):
     """With memory for a block and one update, less than a tensor at all steps."""
-    trajectory = Trajectory.open(packed / "base", packed / source)
+    trajectory = Trajectory.open(packed / "base", packed / source, round_to=rounded)
     read, place = {}, os.preadv
 
     def counted(descriptor, buffers, offset):
