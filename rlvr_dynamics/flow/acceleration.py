@@ -12,9 +12,9 @@ from rlvr_dynamics.schema.acceleration import ANCHORED, Acceleration
 from rlvr_dynamics.schema.overrides import value_at
 from rlvr_dynamics.training.jump_plan import (
     break_even,
-    candidates,
     gate_detects,
     gate_problems,
+    most_answers,
 )
 
 SAVED = "actor_rollout_ref.actor.checkpoint.save_contents"
@@ -131,8 +131,7 @@ def _how_far(plan: Acceleration) -> str:
 
 
 def _gate(config: RunConfig, plan: Acceleration, count: int) -> str:
-    gate, problems, tried = plan.gate, gate_problems(config), candidates(plan)
-    most = problems * gate.samples * (1 + tried)
+    gate, problems, most = plan.gate, gate_problems(config), most_answers(config)
     spent = min(count, gate.validations or count)
     text = (
         f"          gate: {problems:,} validation problems x {gate.samples} answers for the "

@@ -112,7 +112,24 @@ def break_even(config: RunConfig) -> int:
     if config.acceleration is None:
         return 0
     asked = 2 * gate_problems(config) * config.acceleration.gate.samples
-    return -(-asked // (config.trainer.prompts_per_step * config.algorithm.group_size))
+    return -(-asked // answers_a_step(config))
+
+
+def most_answers(config: RunConfig) -> int:
+    """Return the most answers of one firing; 0 if the gate asks none.
+
+    Raises:
+        UserError: The gate needs more problems than there are.
+    """
+    if config.acceleration is None:
+        return 0
+    tried = 1 + candidates(config.acceleration)
+    return gate_problems(config) * config.acceleration.gate.samples * tried
+
+
+def answers_a_step(config: RunConfig) -> int:
+    """Return the answers that a training step draws."""
+    return config.trainer.prompts_per_step * config.algorithm.group_size
 
 
 def gate_detects(config: RunConfig, *, alike: bool) -> float:

@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from rlvr_dynamics.acceleration.schedule import fires
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system import children
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
+from rlvr_dynamics.training.jump_plan import answers_a_step, most_answers
 from rlvr_dynamics.training.jump_records import JumpRecords
 from rlvr_dynamics.training.verl_command import verl_command
 from rlvr_dynamics.training.verl_environment import environment, joining_overrides
@@ -244,12 +246,18 @@ class _Watch:
 
     def _limit(self, done: int, start: int) -> float:
         """Seconds after which the step in progress counts as stuck."""
-        trainer = self.config.trainer
+        trainer, plan = self.config.trainer, self.config.acceleration
         if done > start and trainer.stall_timeout_seconds is not None:
-            return trainer.stall_timeout_seconds
-        if self.longest_interval is None:
+            limit = trainer.stall_timeout_seconds
+        elif self.longest_interval is None:
             return trainer.start_timeout_seconds
-        return max(LEAST_STALL_SECONDS, STALL_STEPS * self.longest_interval)
+        else:
+            limit = max(LEAST_STALL_SECONDS, STALL_STEPS * self.longest_interval)
+        if plan is None or not fires(plan.when, done + 1, trainer.steps):
+            return limit
+        # The gate of a jump asks as much as many steps draw.
+        steps = most_answers(self.config) / answers_a_step(self.config)
+        return limit + STALL_STEPS * (self.longest_interval or limit) * steps
 
     def _early_end(self, done: int) -> Exception:
         if FULL_DISK in self._log_text():

@@ -105,7 +105,21 @@ def test_a_verl_that_breaks_or_hangs_is_an_error_with_its_log(
     assert processes.marked(str((tmp_path / "train").resolve())) == []
 
 
-def test_a_step_far_longer_than_those_before_is_stuck(tmp_path, monkeypatch):
+GATED = ["acceleration=gated", "acceleration.gate.problems=64", "acceleration.gate.samples=2"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "least"),
+    [
+        (["trainer.stall_timeout_seconds=null"], 1),
+        (["trainer.stall_timeout_seconds=1.0"], 1),
+        # Step 3 fires: 4 x 128 answers beside the step's 128, so four times five steps more.
+        ([*GATED, "acceleration.when.every=3", "trainer.stall_timeout_seconds=1.0"], 1 + 10),
+        ([*GATED, "acceleration.when.every=4", "trainer.stall_timeout_seconds=1.0"], 1),
+    ],
+    ids=["from the steps", "given", "a firing asks", "no firing"],
+)
+def test_a_step_far_longer_than_those_before_is_stuck(tmp_path, monkeypatch, overrides, least):
     """Two steps of half a second, then none."""
     monkeypatch.setattr(trainer, "LEAST_STALL_SECONDS", 1.0)
     script = (
@@ -122,12 +136,13 @@ def test_a_step_far_longer_than_those_before_is_stuck(tmp_path, monkeypatch):
     )
     with pytest.raises(StageFailed, match=r"verl made no step for \d+ s after step 2") as caught:
         trainer.train(
-            config.load(["trainer.stall_timeout_seconds=null"]),
+            config.load(overrides),
             prepare=tmp_path,
             folder=tmp_path / "train",
             checkpoints=NoCheckpoints(),
         )
-    assert int(re.findall(r"no step for (\d+) s", str(caught.value))[0]) < 60
+    seconds = int(re.findall(r"no step for (\d+) s", str(caught.value))[0])
+    assert least <= seconds < least + 9 if least > 1 else seconds < 9
 
 
 def test_a_disk_that_verl_filled_is_the_users_to_free(tmp_path, monkeypatch):
