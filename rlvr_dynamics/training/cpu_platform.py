@@ -5,6 +5,7 @@ verl loads this module in every process (entry-point group ``verl.plugins``) and
 ``VERL_PLATFORM=cpu`` is set. Each patch names the error it removes.
 """
 
+import importlib
 import importlib.metadata
 import os
 import time
@@ -226,7 +227,17 @@ def _yield_to_others(module: Any) -> None:
     module.sched_yield = lambda: time.sleep(LOOK_SECONDS)
 
 
+def _without_sklearn() -> None:
+    """Let transformers leave out scikit-learn: a second of each of verl's ten processes.
+
+    It is imported for assisted generation, which nothing here does.
+    """
+    utils: Any = importlib.import_module("transformers.utils")
+    utils.is_sklearn_available = lambda: False
+
+
 if ACTIVE:
+    _without_sklearn()
     _register_platform()
     _complete_torch_cpu()
     _merge_equal_backends()
