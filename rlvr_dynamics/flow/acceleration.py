@@ -1,7 +1,9 @@
 """What a plan of jumps needs, checked before anything starts, and the plan in words."""
 
+from collections.abc import Sequence
+
 from rlvr_dynamics.acceleration.gate import POWER
-from rlvr_dynamics.acceleration.schedule import firings
+from rlvr_dynamics.acceleration.schedule import firings, previous_firing
 from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.estimates.shapes import GIB, adapter_count, shape_of
@@ -12,9 +14,11 @@ from rlvr_dynamics.schema.acceleration import ANCHORED, Acceleration
 from rlvr_dynamics.schema.overrides import value_at
 from rlvr_dynamics.training.jump_plan import (
     break_even,
+    candidates,
     gate_detects,
     gate_problems,
     most_answers,
+    searched,
 )
 
 SAVED = "actor_rollout_ref.actor.checkpoint.save_contents"
@@ -40,7 +44,15 @@ def check_acceleration(config: RunConfig) -> None:
             where=f"trainer.verl_overrides: {STRATEGY}={strategy}",
             way_out="leave the strategy out, or acceleration=none",
         )
-    gate_problems(config)
+    if not candidates(config):
+        raise UserError(
+            "acceleration.how_far.search: no factor goes as far as training on the gate's answers "
+            f"would, {break_even(config):,} steps",
+            where="acceleration.gate: "
+            f"{gate_problems(config):,} problems, {plan.gate.samples:,} answers to each",
+            way_out="fewer acceleration.gate.problems or samples, farther factors, or firings "
+            "farther apart (acceleration.when)",
+        )
 
 
 def _check_method(plan: Acceleration, overrides: tuple[str, ...]) -> None:
@@ -91,11 +103,12 @@ def acceleration_in_words(config: RunConfig) -> list[str]:
     steps = firings(plan.when, config.trainer.steps)
     lines = [
         f"jumps     {plan.method}, after {len(steps)} of {config.trainer.steps} steps "
-        f"({shortened(steps)}): {_how_far(plan)}; the optimizer's averages: {plan.optimizer}"
+        f"({shortened(steps)}): {_how_far(config, plan, steps)}; "
+        f"the optimizer's averages: {plan.optimizer}"
     ]
     if plan.gate.backtests:
         worth = break_even(config)
-        reach = f"; {worth} steps draw what a firing asks, nothing nearer is tried" if worth else ""
+        reach = f", at least {worth} ahead: so many steps draw what a firing asks" if worth else ""
         lines.append(
             f"          backtest on the {plan.clock} clock, by sketches of the weights{reach}"
         )
@@ -117,15 +130,21 @@ def acceleration_in_words(config: RunConfig) -> list[str]:
     return lines
 
 
-def _how_far(plan: Acceleration) -> str:
+def _how_far(config: RunConfig, plan: Acceleration, steps: Sequence[int]) -> str:
     far = plan.how_far
     if plan.method == "none":
         return "the weights stay"
     if far.factor is not None:
         return f"to {far.factor:g} times the way since the last firing"
     if far.search is not None:
-        factors = " or ".join(f"{each:g}" for each in far.search)
-        return f"to {factors} times the way since the last firing, while it helps"
+        windows = {step - previous_firing(plan.when, step) for step in steps}
+        tried = {each for one in windows for each in searched(plan, break_even(config), one)}
+        factors = " or ".join(f"{each:g}" for each in sorted(tried))
+        left = " or ".join(f"{each:g}" for each in far.search if each not in tried)
+        less = f" ({left} times would go less far than training on the gate's answers)"
+        return (
+            f"to {factors} times the way since the last firing, while it helps{less * bool(left)}"
+        )
     ahead = "to the end" if far.to_end else f"{far.horizon} steps further"
     return f"{ahead} on the {plan.clock} clock"
 

@@ -156,7 +156,8 @@ class JumpDriver:
             firing.record["walked"] = float(self.trainer.workers("walked"))
             path = self._path(step)
             factors = self._factors(step, anchor, path, firing)
-            tested = self._tested(step, anchor, path, factors[0]) if factors else None
+            nearest = (self._chosen.how_far.search or factors)[0]
+            tested = self._tested(step, anchor, path, nearest) if factors else None
         if tested is not None:
             firing.record["backtest"] = without_nan(dataclasses.asdict(tested))
         firing.record["remaining"] = self._remaining(step)
@@ -236,17 +237,12 @@ class JumpDriver:
     def _factors(
         self, step: int, anchor: int, path: _Path | None, firing: _Firing
     ) -> tuple[float, ...]:
-        """Return the factors of the candidates, in the order in which they are tried.
-
-        A plan with a backtest searches no factor that goes less far than training on the gate's
-        answers would: it could not pay for them, and its gain is the hardest to see.
-        """
+        """Return the factors of the candidates, in the order in which they are tried."""
         far = self._chosen.how_far
         if self._chosen.method == "none":
             return (1.0,)
         if far.search is not None:
-            least = self.plan.break_even if self._chosen.gate.backtests else 0
-            return tuple(each for each in far.search if (each - 1.0) * (step - anchor) >= least)
+            return self.plan.searched(step - anchor)
         if far.factor is not None:
             return (far.factor,)
         lengths = np.array([]) if path is None else path.lengths

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from rlvr_dynamics.acceleration.gate import detected_gain, problems_needed
+from rlvr_dynamics.acceleration.schedule import firings, previous_firing
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Acceleration, RunConfig
 from rlvr_dynamics.schema.types import Frozen
@@ -33,6 +34,10 @@ class JumpPlan(Frozen):
     break_even: int
     state_every: int
     train: str
+
+    def searched(self, window: int) -> tuple[float, ...]:
+        """Return the factors that a firing so many steps after the one before searches."""
+        return searched(self.acceleration, self.break_even, window)
 
     @property
     def records(self) -> Path:
@@ -69,10 +74,35 @@ def plan_from_environment() -> JumpPlan:
     return JumpPlan.model_validate_json(os.environ[VARIABLE])
 
 
-def candidates(plan: Acceleration) -> int:
-    """Return the most candidates of one firing."""
-    searched = plan.how_far.search
-    return 1 if searched is None or plan.method == "none" else len(searched)
+def searched(plan: Acceleration, least: int, window: int) -> tuple[float, ...]:
+    """Return the factors of a search that are tried, in rising order.
+
+    A plan with a backtest tries none that goes less far than training on the gate's answers would:
+    it could not pay for them, and its gain is the hardest to see.
+
+    Args:
+        plan: With `how_far.search`.
+        least: `break_even`.
+        window: Steps since the last firing.
+    """
+    factors = plan.how_far.search or ()
+    if not plan.gate.backtests:
+        return factors
+    return tuple(each for each in factors if (each - 1.0) * window >= least - 1e-9)
+
+
+def candidates(config: RunConfig) -> int:
+    """Return the most candidates of one firing; 0 if none of its factors is ever tried.
+
+    Raises:
+        UserError: The gate needs more problems than there are.
+    """
+    plan = config.acceleration
+    if plan is None or plan.method == "none" or plan.how_far.search is None:
+        return 1
+    least, steps = break_even(config), firings(plan.when, config.trainer.steps)
+    windows = {step - previous_firing(plan.when, step) for step in steps}
+    return max((len(searched(plan, least, window)) for window in windows), default=0)
 
 
 def gate_problems(config: RunConfig) -> int:
@@ -88,9 +118,8 @@ def gate_problems(config: RunConfig) -> int:
     asked, key = gate.problems or held_out, "acceleration.gate.problems"
     if gate.detect is not None:
         key = "acceleration.gate.detect"
-        asked = problems_needed(
-            gate.detect / 100, gate.samples, level=gate.level, tried=candidates(plan)
-        )
+        tried = len(plan.how_far.search or (1,))  # all: which are tried depends on the problems
+        asked = problems_needed(gate.detect / 100, gate.samples, level=gate.level, tried=tried)
     if asked > held_out:
         raise UserError(
             f"{key}: the gate needs {asked:,} problems, and {held_out:,} are held out",
@@ -123,8 +152,7 @@ def most_answers(config: RunConfig) -> int:
     """
     if config.acceleration is None:
         return 0
-    tried = 1 + candidates(config.acceleration)
-    return gate_problems(config) * config.acceleration.gate.samples * tried
+    return gate_problems(config) * config.acceleration.gate.samples * (1 + candidates(config))
 
 
 def answers_a_step(config: RunConfig) -> int:
@@ -147,6 +175,6 @@ def gate_detects(config: RunConfig, *, alike: bool) -> float:
         gate_problems(config),
         gate.samples,
         level=gate.level,
-        tried=candidates(plan),
+        tried=max(1, candidates(config)),
         alike=alike,
     )

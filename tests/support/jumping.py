@@ -18,8 +18,10 @@ GOAL = 30.0  # distance along the direction at which the most problems are solve
 
 @lru_cache
 def configuration(overrides):
-    """Load a configuration once; Hydra takes a second."""
-    return load(["run_dir=none", f"trainer.steps={STEPS}", *overrides])
+    """Load a configuration once, of 128 answers a step; Hydra takes a second."""
+    size = [f"trainer.{key}=16" for key in ("prompts_per_step", "mini_batch_prompts")]
+    size.append("trainer.micro_batch_samples=128")
+    return load(["run_dir=none", f"trainer.steps={STEPS}", *size, *overrides])
 
 
 class Killed(Exception):

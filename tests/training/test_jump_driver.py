@@ -9,10 +9,9 @@ from rlvr_dynamics.training.jump_records import JumpRecords
 from tests.support.jumping import STEPS, Killed, Training
 
 TWICE = ["acceleration=regrounding_10_10", "acceleration.when.every=4"]
-UNTESTED = ["acceleration.clock=step", "acceleration.gate.kind=validation"]
 ASKED = [
-    *("acceleration=gated", "acceleration.when.every=4", *UNTESTED),
-    "acceleration.how_far.search=[2.0,4.0]",
+    *("acceleration=gated", "acceleration.when.every=4", "acceleration.clock=step"),
+    *("acceleration.gate.kind=validation", "acceleration.how_far.search=[2.0,4.0]"),
 ]
 
 
@@ -114,21 +113,33 @@ def test_a_line_is_tested_over_as_many_steps_as_the_answers_would_train(tmp_path
 
 
 def test_a_factor_that_cannot_pay_for_the_answers_is_not_searched(tmp_path):
-    searched = ["acceleration=gated", "acceleration.how_far.search=[2.0,4.0,8.0]"]
-    training = Training(tmp_path, [*searched, "acceleration.when.every=2"], noise=0.0, goal=40.0)
+    searched = ["acceleration=gated", "acceleration.when.every=2"]
+    training = Training(tmp_path, searched, noise=0.0, goal=40.0)
     # The answers of a firing train 4 steps: 2 times the way of 2 steps is 2 ahead, 4 times is 6.
     training.run(to=2)
     record = training.driver.records.read(2)
     assert [each["factor"] for each in record["tried"]] == [4.0, 8.0]
-    near = [*searched[:1], "acceleration.how_far.search=[2.0]", "acceleration.when.every=2"]
-    unpaid = Training(tmp_path / "near", near, noise=0.0)
-    unpaid.run(to=2)
-    record = unpaid.driver.records.read(2)
-    assert (record["decision"], record["rollouts"]) == ("declined", 0)
-    assert "as far as" in record["reason"]
-    asked = Training(tmp_path / "asked", [*near, *UNTESTED], noise=0.0)
+    published = ["acceleration.clock=step", "acceleration.gate.kind=validation"]
+    asked = Training(tmp_path / "asked", [*searched, *published], noise=0.0)
     asked.run(to=2)
-    assert asked.driver.records.read(2)["rollouts"] > 0
+    assert asked.driver.records.read(2)["tried"][0]["factor"] == 2.0
+    rarely = ["acceleration.when.every=null", "acceleration.when.powers_of_two=true"]
+    unpaid = Training(tmp_path / "first", ["acceleration=gated", *rarely], noise=0.0)
+    unpaid.run(to=1)
+    record = unpaid.driver.records.read(1)  # 8 times the way of one step is 7 ahead
+    assert (record["decision"], record["rollouts"]) == ("declined", 0)
+
+
+def test_the_backtest_reaches_as_far_as_the_answers_and_not_as_the_farthest_factors(tmp_path):
+    """64 problems x 8 answers, twice, are 8 steps; 2 times the way of 6 steps is 6 ahead."""
+    plan = ["acceleration=gated", "acceleration.when.every=6", "acceleration.gate.samples=8"]
+    training = Training(tmp_path, [*plan, "acceleration.clock=step"], noise=0.0, goal=100.0)
+    training.run(to=6)
+    record = training.driver.records.read(6)
+    assert record["tried"][0]["factor"] == 4.0
+    # Of 6 known steps: line and horizon shrink from 6 and 8 to 3 and 3; for 18 ahead to 2 and 4.
+    (cut,) = record["backtest"]["cuts"]
+    assert (cut["step"], cut["target"]) == (3, 6)
 
 
 @pytest.mark.parametrize("clock", ["step", "path"])
