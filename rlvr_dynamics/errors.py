@@ -100,13 +100,13 @@ def no_room(error: BaseException, where: object) -> UserError | None:
         return UserError(
             "a file may not grow larger here",
             where=str(where),
-            way_out=f"raise the limit (ulimit -f), or choose run_dir on another disk, {kept}",
+            way_out=f"raise the limit (ulimit -f), or choose a folder on another disk, {kept}",
         )
     if number in (errno.ENOSPC, errno.EDQUOT) or any(words in text for words in _NO_ROOM):
         return UserError(
             "no space left on the disk",
             where=str(where),
-            way_out=f"free some space or choose run_dir on another disk, {kept}",
+            way_out=f"free some space or choose a folder on another disk, {kept}",
         )
     return None
 

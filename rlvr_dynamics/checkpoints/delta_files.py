@@ -31,14 +31,14 @@ from rlvr_dynamics.checkpoints.identity import (
     parsed_manifest,
     read_manifest,
 )
-from rlvr_dynamics.checkpoints.weight_files import INDEX, holds_adapter
+from rlvr_dynamics.checkpoints.weight_files import INDEX, holds_adapter, weight_file_names
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_sealed_json
 from rlvr_dynamics.system.sealed import read_sealed_json
 
 FRAMES = "model-00001-of-00001.safetensors"
 EXTRA = "files"
-_HIDDEN = frozenset({INDEX})  # the version has one of its own
+_HIDDEN = frozenset({INDEX})  # a version with frames has one of its own
 _FORMAT = {
     "delta_encoding": "xor",
     "compression_format": "zstd",
@@ -78,7 +78,8 @@ class Version:
 
     def own(self, name: str) -> Path:
         """Return the place of a file of the checkpoint that the version itself has."""
-        return self.folder / EXTRA / name if name in _HIDDEN else self.folder / name
+        hidden = name in _HIDDEN and self.base is not None
+        return self.folder / EXTRA / name if hidden else self.folder / name
 
     def header(self, file: str) -> Path:
         """Return the place of a weight file's header, if it differs from the first version's."""
@@ -97,6 +98,7 @@ def manifest_of(folder: Path, step: int) -> dict[str, Any]:
             where=str(folder),
             way_out="keep adapters as they are: source.checkpoints takes them",
         )
+    weight_file_names(folder)
     manifest = read_manifest(folder)
     if manifest is not None and hashes_in(manifest).keys() == manifest["shards"].keys():
         return manifest
@@ -113,7 +115,7 @@ def damaged_version(folder: Path, what: str) -> UserError:
     return UserError(
         f"damaged version of a delta store: {what}",
         where=str(folder),
-        way_out="put this folder back from a copy, or pack the step again; "
+        way_out="put this folder back from a copy, or pack all steps into a new store; "
         "`python -m rlvr_dynamics.store verify` lists the steps that are whole",
     )
 
@@ -131,10 +133,7 @@ def read_version(folder: Path, step: int | None = None) -> Version:
     step = number_of(folder) if step is None else step
     if step is None:
         raise ValueError(f"{folder} is not a version of a store")
-    manifest = parsed_manifest(folder / MANIFEST)
-    if manifest is None:
-        raise damaged_version(folder, f"it has no {MANIFEST}")
-    _check_names((*manifest["shards"], *manifest.get("companions", {})), folder)
+    manifest = _manifest_in(folder)
     try:
         index = read_sealed_json(folder / INDEX) if (folder / INDEX).is_file() else {}
         said = dict(index.get("metadata", {}))
@@ -153,6 +152,23 @@ def read_version(folder: Path, step: int | None = None) -> Version:
     if base >= step:
         raise damaged_version(folder, f"it says that it follows version {base}")
     return Version(folder, step, base, frames, manifest, *numbers, size)
+
+
+def _manifest_in(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a version, which must have the hashes of all its tensors."""
+    try:
+        manifest = parsed_manifest(folder / MANIFEST)
+    except UserError as error:
+        raise damaged_version(folder, error.what) from error
+    if manifest is None:
+        raise damaged_version(folder, f"it has no {MANIFEST}")
+    parts = ("shards", "companions", "headers", "tensors")
+    if not all(isinstance(manifest.get(part), dict) for part in parts):
+        raise damaged_version(folder, f"its {MANIFEST} does not list {', '.join(parts)}")
+    if hashes_in(manifest).keys() != manifest["shards"].keys():
+        raise damaged_version(folder, f"its {MANIFEST} has no hashes of the tensors")
+    _check_names((*manifest["shards"], *manifest["companions"]), folder)
+    return manifest
 
 
 def _check_names(names: Iterable[str], folder: Path) -> None:

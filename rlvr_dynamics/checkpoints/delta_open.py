@@ -1,7 +1,7 @@
 """Create and open a delta store."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from rlvr_dynamics.system.sealed import read_sealed_json
 FORMAT = 1
 
 
-def create_store(folder: Path, anchor_every: int, base: Path | None = None) -> DeltaStore:
-    """Create an empty store, or open the one that is there.
+def create_store(
+    folder: Path, anchor_every: int, base: Path | None = None, *, moved: Path | None = None
+) -> DeltaStore:
+    """Create an empty store, or open the one that is there, to add steps to it.
 
     Args:
         folder: The store.
         anchor_every: See `DeltaStore`.
         base: Folder of the base, if it stays outside of the store.
+        moved: Where the base of a store that is there may be; see `open_store`.
+
+    Raises:
+        UserError: A version of the store is broken or missing.
     """
     if not is_store(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +37,9 @@ def create_store(folder: Path, anchor_every: int, base: Path | None = None) -> D
             settings["base"] = os.path.relpath(base, folder)
             settings["base_identity"] = identity_of(base)
         write_sealed_json(folder / STORE, settings)
-    return open_store(folder)
+    store = open_store(folder, moved)
+    store.refuse_broken()
+    return store
 
 
 def open_store(folder: Path, base: Path | None = None) -> DeltaStore:
@@ -41,8 +49,11 @@ def open_store(folder: Path, base: Path | None = None) -> DeltaStore:
         folder: The store.
         base: Where the base may be, if it is not in the store and has moved.
 
+    Returns:
+        The store; what cannot be read of it is in `DeltaStore.broken`, and fails where it is used.
+
     Raises:
-        UserError: It is no store, a version is damaged, or the base outside is missing.
+        UserError: It is no store, or the base outside is missing.
     """
     if not is_store(folder):
         raise UserError(
@@ -55,6 +66,7 @@ def open_store(folder: Path, base: Path | None = None) -> DeltaStore:
         known = settings["format"] == FORMAT
         anchor_every = int(settings["anchor_every"])
         outside = folder / settings["base"] if "base" in settings else None
+        identity = settings["base_identity"] if outside is not None else ""
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"damaged {STORE} ({type(error).__name__})",
@@ -67,21 +79,27 @@ def open_store(folder: Path, base: Path | None = None) -> DeltaStore:
             where=str(folder / STORE),
             way_out="use the version of rlvr_dynamics that wrote it",
         )
-    versions = {step: read_version(path) for step, path in version_folders(folder).items()}
+    versions: dict[int, Version] = {}
+    broken: dict[int, UserError] = {}
+    for step, path in version_folders(folder).items():
+        try:
+            versions[step] = read_version(path)
+        except UserError as error:
+            broken[step] = error
     if outside is not None and BASE not in versions:
-        found = _base_outside(settings, [outside, *([base] if base is not None else [])])
+        found = _base_outside(identity, [outside, *([base] if base is not None else [])])
         versions = {BASE: found, **versions}
-    return DeltaStore(folder, anchor_every, versions, outside)
+    return DeltaStore(folder, anchor_every, versions, outside, broken)
 
 
-def _base_outside(settings: Mapping[str, Any], places: Sequence[Path]) -> Version:
+def _base_outside(identity: str, places: Sequence[Path]) -> Version:
     """Return a base outside of its store, from the first place that has it.
 
     Raises:
         UserError: None of them has.
     """
     for folder in places:
-        there = folder.is_dir() and identity_of(folder) == settings["base_identity"]
+        there = folder.is_dir() and identity_of(folder) == identity
         manifest = manifest_of(folder, BASE) if there else None
         if manifest is not None:
             size = sum((folder / name).stat().st_size for name in manifest["shards"])
@@ -89,5 +107,6 @@ def _base_outside(settings: Mapping[str, Any], places: Sequence[Path]) -> Versio
     raise UserError(
         "the base of a delta store is not where the store says",
         where=str(places[0]),
-        way_out="put the base back, or give it: source.base=DIR",
+        way_out="put the base back, or give it: source.base=DIR, for `python -m "
+        "rlvr_dynamics.store` --base DIR",
     )

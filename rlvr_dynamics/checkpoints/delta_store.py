@@ -29,7 +29,7 @@ from rlvr_dynamics.checkpoints.delta_names import (
 )
 from rlvr_dynamics.checkpoints.delta_stream import Link, TensorReader
 from rlvr_dynamics.checkpoints.file_hashes import FileHashes
-from rlvr_dynamics.checkpoints.identity import hashes_in
+from rlvr_dynamics.checkpoints.identity import hash_of_header, hashes_in
 from rlvr_dynamics.checkpoints.layout import Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.shards import layout_of, read_layout, read_shard
 from rlvr_dynamics.checkpoints.step_names import shortened
@@ -46,15 +46,21 @@ class DeltaStore:
         folder: The store.
         anchor_every: A version whose number is a multiple of it follows the chain's first one.
         versions: By number, ascending; 0 is the base, if the store has it or names it.
+        broken: Why the others in the folder cannot be read, by number.
         dense: Folders with whole copies of some versions, from which these are read.
     """
 
     def __init__(
-        self, folder: Path, anchor_every: int, versions: dict[int, Version], outside: Path | None
+        self,
+        folder: Path,
+        anchor_every: int,
+        versions: dict[int, Version],
+        outside: Path | None,
+        broken: Mapping[int, UserError],
     ) -> None:
         """Take versions that were read; use `delta_open` instead."""
         self.folder, self.anchor_every = folder, anchor_every
-        self.versions, self.outside = versions, outside
+        self.versions, self.outside, self.broken = versions, outside, broken
         self.dense: dict[int, Path] = {}
         self._shards: dict[int, dict[str, Shard]] = {}
         self._tensors: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
@@ -70,9 +76,10 @@ class DeltaStore:
         """Return the versions from the chain's first one to a step.
 
         Raises:
-            UserError: One of them is missing; names it, and the steps that are whole.
+            UserError: One of them is missing or broken; names it, and the steps that are whole.
         """
-        found, at = [self.versions[step]], self.versions[step].base
+        found: list[Version] = []
+        at: int | None = step
         while at is not None:
             if at not in self.versions:
                 raise self._missing(step, at)
@@ -81,15 +88,30 @@ class DeltaStore:
         return found[::-1]
 
     def _missing(self, step: int, link: int) -> UserError:
-        whole = [each for each in self.steps if self._reaches(each)]
+        if link in self.broken:
+            follows = f"step {step} of a delta store follows version {link}: " * (step != link)
+            what = follows + self.broken[link].what
+        else:
+            what = f"step {step} of a delta store follows version {link}, which is missing"
+        whole = [each for each in self.steps if self.reaches(each)]
         return UserError(
-            f"step {step} of a delta store follows version {link}, which is missing",
+            what,
             where=str(self.folder / version_name(link)),
-            way_out=f"put it back from a copy, or pack it again; whole are the steps "
-            f"{shortened(whole) or '(none)'}",
+            way_out="put it back from a copy, or pack all steps into a new store; whole are the "
+            f"steps {shortened(whole) or '(none)'}",
         )
 
-    def _reaches(self, step: int) -> bool:
+    def refuse_broken(self) -> None:
+        """Check that every version can be read and has all that it follows; no frame is read.
+
+        Raises:
+            UserError: Names one that has not, and the steps that are whole.
+        """
+        for step in sorted({*self.versions, *self.broken}):
+            self.chain(step)
+
+    def reaches(self, step: int) -> bool:
+        """Return whether a step and all that it follows are there and can be read."""
         at: int | None = step
         while at is not None:
             if at not in self.versions:
@@ -120,8 +142,10 @@ class DeltaStore:
             return read_shard(version.folder / file)
         if own.exists():
             return replace(read_shard(own, header_only=True), path=version.folder / file)
-        first = self.first(version.step)
-        return replace(self.shards(first.step)[file], path=version.folder / file)
+        shard = self.shards(self.first(version.step).step).get(file)
+        if shard is None:
+            raise damaged_version(version.folder, f"the header of {file} is missing")
+        return replace(shard, path=version.folder / file)
 
     def file(self, step: int, name: str) -> Path:
         """Return a companion of a step's checkpoint: its own, or that of the chain's first."""
@@ -132,20 +156,28 @@ class DeltaStore:
         """Compare config, tokenizer and headers of a step with its manifest.
 
         Raises:
-            UserError: One of them is missing or damaged.
+            UserError: One of them is missing or damaged; names the version that has it.
         """
-        version = self.versions[step]
-        for name, digest in version.manifest.get("companions", {}).items():
-            if self._hash_of(self.file(step, name)) != digest:
-                raise damaged_version(version.folder, f"{name} is not what was packed")
-        for file, digest in version.manifest.get("headers", {}).items():
-            own = version.header(file)
-            first = self.first(step)
-            known = self._hash_of(own) if own.exists() else first.manifest["headers"].get(file)
-            if known != digest:
-                raise damaged_version(
-                    version.folder, f"the header of {file} is not what was packed"
-                )
+        version, first = self.versions[step], self.first(step)
+        for name, digest in version.manifest["companions"].items():
+            shared = first.manifest["companions"].get(name) == digest
+            holder = first if shared and not version.own(name).exists() else version
+            if self._hash_of(holder.own(name)) != digest:
+                raise damaged_version(holder.folder, f"{name} is not what was packed")
+        for file, digest in version.manifest["headers"].items():
+            shared = first.manifest["headers"].get(file) == digest
+            holder = first if shared and not version.header(file).exists() else version
+            if self._header_hash(holder, file) != digest:
+                raise damaged_version(holder.folder, f"the header of {file} is not what was packed")
+
+    def _header_hash(self, version: Version, file: str) -> str | None:
+        """Return the hash of a header: of a file of its own, or of a whole checkpoint's file."""
+        own, whole = version.header(file), version.folder / file
+        if own.exists() or version.base is not None:
+            return self._hash_of(own)
+        if whole not in self._hashes:
+            self._hashes[whole] = hash_of_header(whole) if whole.is_file() else None
+        return self._hashes[whole]
 
     def _hash_of(self, path: Path) -> str | None:
         if path not in self._hashes:
@@ -260,7 +292,10 @@ class DeltaStore:
     def _compared(self, name: str, ends: Mapping[int, tuple[str, TensorEntry]]) -> dict[int, str]:
         """Decompress a tensor of equal sizes together, and compare each with its manifest."""
         entry = next(iter(ends.values()))[1]
-        reader, size = self.reader(name, ends), entry.end - entry.begin
+        size = entry.end - entry.begin
+        if not size:  # it shares its place with the next tensor, whose hash is on record there
+            return {}
+        reader = self.reader(name, ends)
         digests = {step: xxhash.xxh3_128() for step in ends}
         rows = {step: np.empty(min(size, BLOCK_BYTES), np.uint8) for step in ends}
         for place in range(0, size, BLOCK_BYTES):
@@ -307,8 +342,7 @@ class DeltaStore:
         Raises:
             UserError: A header is damaged, or a link of the chain is missing.
         """
-        version = self.versions[step]
-        self.chain(step)
+        version = self.chain(step)[-1]
         if version.base is None:
             return read_layout(version.folder)
         shards = {

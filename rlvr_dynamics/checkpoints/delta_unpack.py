@@ -9,9 +9,10 @@ import numpy as np
 import xxhash
 
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
-from rlvr_dynamics.checkpoints.identity import MANIFEST
+from rlvr_dynamics.checkpoints.identity import MANIFEST, hashes_in, prove_folder, read_manifest
 from rlvr_dynamics.checkpoints.layout import TensorEntry
 from rlvr_dynamics.checkpoints.stored_values import write_at
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import atomic_folder, write_sealed_json
 from rlvr_dynamics.system.copies import copy_file
 
@@ -35,8 +36,8 @@ def unpack_step(store: DeltaStore, step: int, target: Path, *, threads: int = 2)
     Raises:
         UserError: The store is damaged, a link of the chain is missing, or the disk is full.
     """
+    version = store.chain(step)[-1]
     store.check_beside(step)
-    version = store.versions[step]
     with atomic_folder(target) as folder, ThreadPoolExecutor(max_workers=threads) as pool:
         for name in version.manifest.get("companions", {}):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,18 @@ def unpack_step(store: DeltaStore, step: int, target: Path, *, threads: int = 2)
                 os.close(descriptor)
         write_sealed_json(folder / MANIFEST, dict(version.manifest))
     return target
+
+
+def is_unpacked(store: DeltaStore, step: int, target: Path) -> bool:
+    """Return whether a folder has a step already, all of it as it was packed."""
+    known = store.chain(step)[-1].manifest
+    try:
+        if not target.is_dir() or read_manifest(target) != known:
+            return False
+        prove_folder(target, hashes_in(known))
+    except UserError:
+        return False
+    return True
 
 
 def _write(store: DeltaStore, step: int, file: str, descriptor: int, entry: TensorEntry) -> None:

@@ -24,6 +24,8 @@ from rlvr_dynamics.checkpoints.delta_stream import TensorReader, change_hash
 from rlvr_dynamics.checkpoints.header import BITS
 from rlvr_dynamics.checkpoints.identity import (
     MANIFEST,
+    check_companions,
+    check_header,
     damaged_weights,
     hashes_in,
     prove_folder,
@@ -125,6 +127,9 @@ def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) ->
     if newest is not None and step <= newest:
         raise ValueError(f"the store has step {newest} and cannot take {step}")
     manifest = manifest_of(folder, step)
+    check_companions(folder, manifest)
+    for file, hashes in hashes_in(manifest).items():
+        check_header(folder, file, hashes, manifest)
     shards = {file: read_shard(folder / file) for file in manifest["shards"]}
     if newest is None or _shapes(shards.values()) != _shapes(store.shards(newest).values()):
         return add_whole(store, step, folder)

@@ -273,7 +273,7 @@ class Differences:
     def _cached_columns(self) -> int:
         """Columns of a block whose rows stay in the cache until the next has been read.
 
-        They do not depend on the budget, so that no sum does.
+        They do not depend on the budget, so that sums do so by their rounding alone.
         """
         column_bytes = (self.T + 1) * self.dtype.itemsize
         return max(1, min(STORED_COLUMNS, _BLOCK_BYTES // column_bytes))

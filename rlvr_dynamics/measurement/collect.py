@@ -91,7 +91,13 @@ def collect_to_file(
     known = old.updates if old is not None and len(old.updates) == len(matrices) else ()
     steps = _steps_to_decompose(settings, trajectory.steps, known) if matrices else ()
     others = [each for each in trajectory.steps if settings.directions and each not in steps]
-    kept = KeptUpdates(differences, steps, kept_bytes(trajectory, name, settings), others)
+    kept = KeptUpdates(
+        differences,
+        steps,
+        kept_bytes(trajectory, name, settings),
+        others,
+        whole=len(matrices) == 1,
+    )
     statistics = old
     if statistics is None or len(statistics.steps) < differences.T:
         spans = spans_of(differences.d)
@@ -280,6 +286,6 @@ class _Decomposed:
             **columns,
             spectrum_steps=np.array(spectra),
             spectrum=np.array(self._spectrum),
-            base_cosines=np.array(self._cosines),
+            base_cosines=np.array(self._cosines).reshape(-1, 2),
             base_norm=base_norm,
         )

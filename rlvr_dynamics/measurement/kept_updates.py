@@ -2,7 +2,9 @@
 
 A tensor beyond the memory is read in pieces, and a decomposition needs a whole update. So the
 columns that changed are kept, as stored, for as many steps as the memory allows. Steps beyond that
-are read in a pass of their own, together, when the first of them is asked for.
+are read in a pass of their own, together, when the first of them is asked for. Of a tensor of many
+matrices, of which one at a time is decomposed, one step may be too much to keep: then every part is
+read by itself.
 
 Legend: d elements of the tensor, P kept steps, n columns of a piece that any step changed.
 """
@@ -23,7 +25,7 @@ class _Columns:
     Attributes:
         start: Its first element in the tensor.
         base: W_0 of all its elements, as stored.
-        places: Elements of the tensor that changed, shape (n,), int32, ascending; None for all.
+        places: Elements of the piece that changed, shape (n,), int32, ascending; None for all.
         rows: W_0 and W_t of the kept steps there, as stored, shape (P + 1, n).
     """
 
@@ -50,7 +52,7 @@ class _Columns:
     def piece(self, order: Sequence[int], device: str) -> Piece:
         """Return the piece, its rows in an order of which the first is the base."""
         stored = self.rows[list(order)].to(device)
-        columns = None if self.places is None else self.places.long().sub_(self.start)
+        columns = None if self.places is None else self.places.long()
         return Piece(
             self.start, self.stop, stored, updates_of(stored), self.base.to(device), columns
         )
@@ -65,9 +67,9 @@ class _Columns:
         if self.places is None:
             out[low - start : high - start] = moved[low - self.start : high - self.start]
             return
-        ends = torch.tensor([low, high], dtype=self.places.dtype)
+        ends = torch.tensor([low - self.start, high - self.start], dtype=self.places.dtype)
         inside = slice(*torch.searchsorted(self.places, ends).tolist())
-        out[self.places[inside].long() - start] = moved[inside]
+        out[self.places[inside].long() + (self.start - start)] = moved[inside]
 
 
 class KeptUpdates:
@@ -76,8 +78,10 @@ class KeptUpdates:
     Args:
         differences: The tensor.
         steps: The steps whose updates will be asked for, in this order, ascending.
-        budget_bytes: Memory for what is kept; one step is kept in any case.
-        others: Further steps, kept where there is memory for them too.
+        budget_bytes: Memory for what is kept.
+        others: Further steps, kept where there is memory for all of them too.
+        whole: The tensor is one matrix: an update is held as a whole, and one step is kept in any
+            case.
     """
 
     def __init__(
@@ -86,12 +90,16 @@ class KeptUpdates:
         steps: Sequence[int],
         budget_bytes: int,
         others: Sequence[int] = (),
+        *,
+        whole: bool = True,
     ) -> None:
         """Keep nothing yet."""
         self._tensor, self._wanted, self._budget = differences, tuple(steps), budget_bytes
         trajectory, name = differences.trajectory, differences.name
-        self._direct = differences.fits or any(trajectory.computes(step, name) for step in steps)
-        self._start((*steps, *others))
+        every = (*steps, *others)
+        self._direct = differences.fits or any(trajectory.computes(step, name) for step in every)
+        self._least = 1 if whole and steps else 0
+        self._start(every)
 
     def add(self, piece: Piece, steps: Sequence[int]) -> None:
         """Keep what is wanted of a piece.
@@ -104,15 +112,20 @@ class KeptUpdates:
             return
         rows = [0, *(1 + steps.index(step) for step in self._steps)]
         stored = piece.stored[rows].cpu()
-        places = None if piece.columns is None else piece.columns.int().add_(piece.start)
+        places = None if piece.columns is None else piece.columns.int()
         base = stored[0] if places is None else piece.base.clone()
         self._pieces.append(_Columns(piece.start, base, places, stored))
         self._bytes += self._pieces[-1].nbytes
-        while self._bytes > self._budget and len(self._steps) > 1:
-            count = min(len(self._steps) - 1, len(self._steps) * self._budget // self._bytes)
-            self._steps = self._steps[: max(1, count)]
-            self._pieces = [each.first(len(self._steps)) for each in self._pieces]
-            self._bytes = sum(each.nbytes for each in self._pieces)
+        while self._bytes > self._budget and len(self._steps) > self._least:
+            count = len(self._steps) * self._budget // self._bytes
+            self._drop(min(count, len(self._steps) - 1, len(self._wanted)))
+
+    def _drop(self, count: int) -> None:
+        """Keep the first steps alone, at least those that are kept in any case."""
+        self._steps = self._steps[: max(count, self._least)]
+        self._direct = not self._steps
+        self._pieces = [each.first(len(self._steps)) for each in self._pieces] * bool(self._steps)
+        self._bytes = sum(each.nbytes for each in self._pieces)
 
     def pieces(self) -> Iterator[Piece] | None:
         """Return the pieces of `Differences.active_pieces`, if all of every step is kept."""
@@ -129,10 +142,10 @@ class KeptUpdates:
             UserError: A weight is NaN or infinite; names the tensor and the step.
         """
         tensor = self._tensor
+        if not self._direct and (step not in self._steps or not self._covers(start, stop)):
+            self._read(step)
         if self._direct:
             return tensor.part(tensor.trajectory.steps.index(step), start, stop)
-        if step not in self._steps or not self._covers(start, stop):
-            self._read(step)
         out, row = torch.zeros(stop - start), 1 + self._steps.index(step)
         for each in self._pieces:
             if each.start < stop and start < each.stop:

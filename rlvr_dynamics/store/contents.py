@@ -21,6 +21,8 @@ def table(store: DeltaStore) -> list[str]:
     rows: list[list[str]] = [["step", "follows", "MiB", "smaller", "changed", ""]]
     whole = packed = 0
     for version in store.versions.values():
+        if not store.reaches(version.step):
+            continue
         dense = sum(shard.size for shard in store.shards(version.step).values())
         if version.base is None:
             name = "base" if version.step == BASE else str(version.step)
@@ -49,13 +51,18 @@ def faults(store: DeltaStore) -> Iterator[tuple[int, str]]:
 
     Steps that follow a damaged one are not named: they follow from it.
     """
+    for step, error in store.broken.items():
+        yield step, error.what
     reachable = []
-    for step in store.versions:
+    for step, version in store.versions.items():
         try:
             store.check_beside(step)
-            reachable.append(step)
         except UserError as error:
-            yield step, error.what
+            # What a chain's first version has is a fault of that version alone.
+            if not store.reaches(step) or error.where == str(version.folder):
+                yield step, error.what
+                continue
+        reachable.append(step)
     names = sorted({name for step in reachable for name in _names(store, step)})
     for name in bar(names, desc="verify", unit="tensor"):
         steps = [step for step in reachable if name in _names(store, step)]

@@ -11,6 +11,7 @@ from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.delta_writer import add_step, add_whole
 from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.checkpoints.steps import base_folder, find_steps
+from rlvr_dynamics.checkpoints.weight_files import weight_file_names
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import remove_leftovers
 from rlvr_dynamics.system.locks import LOCK, Busy, held
@@ -69,11 +70,19 @@ def pack(
             where=str(folder),
             way_out="unpack it first, and pack the folder that it is unpacked to",
         )
+    if store_folder.resolve() == folder.resolve():
+        raise UserError(
+            "the store would lie among the steps that are packed",
+            where=str(folder),
+            way_out="give a folder of its own for the store",
+        )
     folders = find_steps(folder, pattern)
     zero = folders.pop(BASE, None)
     base = base_folder(base, folder) if base is not None else zero
+    if base is not None:
+        weight_file_names(base)
     with alone_in(store_folder):
-        store = create_store(store_folder, anchor_every)
+        store = create_store(store_folder, anchor_every, moved=base)
         if base is not None and BASE not in store.versions:
             _refuse_late(store, [BASE])
             add_whole(store, BASE, base)

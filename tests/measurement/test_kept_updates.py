@@ -16,10 +16,10 @@ def trajectory(tmp_path, request):
     return build(tmp_path, rarely_changed(request.param), request.param)
 
 
-def passed(trajectory, budget, *, others=(), memory=1):
+def passed(trajectory, budget, *, wanted=WANTED, others=(), memory=1, whole=True):
     """A tensor that was read once in pieces, as `collect` does, with a budget for what is kept."""
     tensor = Differences(trajectory, UP, memory)
-    kept = KeptUpdates(tensor, WANTED, budget, others)
+    kept = KeptUpdates(tensor, wanted, budget, others, whole=whole)
     for piece in tensor.active_pieces():
         kept.add(piece, trajectory.steps)
     return tensor, kept
@@ -27,8 +27,9 @@ def passed(trajectory, budget, *, others=(), memory=1):
 
 @pytest.mark.parametrize("budget", [0, 3000, 1 << 30], ids=["one step", "some", "all"])
 @pytest.mark.parametrize("memory", [1, 1 << 30], ids=["in pieces", "whole"])
-def test_an_update_and_the_base_are_those_of_the_files(trajectory, budget, memory):
-    _, kept = passed(trajectory, budget, memory=memory)
+@pytest.mark.parametrize("whole", [True, False], ids=["one matrix", "many"])
+def test_an_update_and_the_base_are_those_of_the_files(trajectory, budget, memory, whole):
+    _, kept = passed(trajectory, budget, memory=memory, whole=whole)
     d = trajectory.numel(UP)
     for start, stop in ((0, d), (3, d - 5), (d // 2, d // 2 + 1)):
         whole = trajectory.elements(0, UP, start, stop).float()
@@ -68,3 +69,21 @@ def test_the_pass_can_be_repeated_where_every_step_is_kept(trajectory):
             assert torch.equal(getattr(one, field), getattr(two, field))
     assert passed(trajectory, 1 << 30)[1].pieces() is None
     assert passed(trajectory, 0, others=OTHERS)[1].pieces() is None
+
+
+def held_by(kept):
+    return sum(each.nbytes for each in kept._pieces)
+
+
+def test_no_more_is_kept_than_the_budget_allows_and_nothing_that_nobody_asks_for(trajectory):
+    everything = held_by(passed(trajectory, 1 << 30, others=OTHERS)[1])
+    for budget in (everything, everything - 1, everything // 2, 2000):
+        for wanted, others in ((WANTED, OTHERS), (WANTED, ()), ((), (1, 2, 3, 4, 5))):
+            many = passed(trajectory, budget, wanted=wanted, others=others, whole=False)[1]
+            assert held_by(many) <= budget
+    for whole in (True, False):
+        unasked = {"wanted": (), "others": trajectory.steps, "whole": whole}
+        assert held_by(passed(trajectory, everything, **unasked)[1]) == everything
+        assert held_by(passed(trajectory, everything - 1, **unasked)[1]) == 0
+    alone = held_by(passed(trajectory, 1 << 30, wanted=(2,))[1])
+    assert held_by(passed(trajectory, 0, others=OTHERS)[1]) == alone
