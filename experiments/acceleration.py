@@ -124,11 +124,20 @@ def cost(cells: Sequence[ArmCell]) -> str:
 def left_out(cells: Sequence[ArmCell]) -> str:
     """Say in a sentence which arms the cells do not have."""
     there = {cell.name for cell in cells}
-    absent = [arm for arm in ARMS if not {cell.name for cell in arm_cells([arm])} & there]
-    rates = sorted({cell.learning_rate for cell in cells if cell.arm.overrides})
+    rates = sorted({cell.learning_rate for cell in cells})
     seeds = sorted({cell.seed for cell in cells})
-    shown = f"arms with jumps or passes at lr {', '.join(f'{rate:g}' for rate in rates)}; "
-    shown += f"seeds {', '.join(map(str, seeds))}"
+
+    def is_there(arm: str) -> bool:
+        # Plain steps at n times a rate are those of another rate.
+        names = {cell.name for cell in arm_cells([arm], (RATE, *rates), seeds)}
+        return bool(names & there)
+
+    absent = [arm for arm in ARMS if not is_there(arm)]
+    moved = sorted({cell.learning_rate for cell in cells if cell.arm.overrides})
+    shown = f"seeds {', '.join(map(str, seeds))}"
+    if moved:
+        at = ", ".join(f"{rate:g}" for rate in moved)
+        shown = f"arms with jumps or passes at lr {at}; {shown}"
     return f"{shown}. Left out: {', '.join(absent) or 'no arm'}."
 
 

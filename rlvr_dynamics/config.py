@@ -154,6 +154,14 @@ def _composed(overrides: list[str], name: str = "config") -> "DictConfig":
             return compose(name, overrides=typed)
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(error, overrides) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise UserError(
+            "a group of settings is chosen by a name, and not by a number or null",
+            where=" ".join(overrides),
+            way_out="--help lists the names; acceleration=none leaves jumps out",
+        ) from error
 
 
 def _check_words(overrides: list[str]) -> None:

@@ -114,6 +114,7 @@ def acceleration_in_words(config: RunConfig) -> list[str]:
         )
     if plan.gate.validates:
         lines.append(_gate(config, plan, len(steps)))
+    lines += _what_else(config, plan)
     if plan.from_checkpoints:
         lines.append(
             "          every process reads its part of the run's own checkpoints "
@@ -128,6 +129,22 @@ def acceleration_in_words(config: RunConfig) -> list[str]:
         f"{here / GIB:.1f} GiB a node"
     )
     return lines
+
+
+def _what_else(config: RunConfig, plan: Acceleration) -> list[str]:
+    """Return what moves, what is undone and what may end the training, if unusual."""
+    parts = {"matrices": "only the layers' matrices", "not_norms": "all but the norms' weights"}
+    found = [f"moved are {parts[plan.tensors]}"] if plan.tensors in parts else []
+    if config.algorithm.lora is not None:
+        found.append("moved are the adapters' two factors, so the merged weights go further")
+    if plan.gate.validates and plan.gate.back_off:
+        found.append("after the n-th rejection in a row 2^(n - 1) firings ask nothing")
+    if plan.roll_back == "always":
+        found.append("every jump is undone")
+    if plan.stop is not None:
+        what = "the training ends" if plan.stop.act else "the record says so"
+        found.append(f"where less than {plan.stop.below:g} points are left to gain, {what}")
+    return [f"          {'; '.join(found)}"] if found else []
 
 
 def _how_far(config: RunConfig, plan: Acceleration, steps: Sequence[int]) -> str:

@@ -20,6 +20,7 @@ from rlvr_dynamics.run_directory.trajectory import external_identities
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.schema.clips import clips_of, in_words
 from rlvr_dynamics.system.hardware import free_bytes, gpus_found
+from rlvr_dynamics.training.jump_plan import answers_a_step, most_answers
 from rlvr_dynamics.training.verl_command import verl_command
 from rlvr_dynamics.training.verl_environment import environment
 from rlvr_dynamics.training.verl_schema import check
@@ -205,6 +206,8 @@ def _training_time(config: RunConfig) -> list[str]:
     trainer, hours = config.trainer, training_hours(config)
     gpus = trainer.nodes * trainer.gpus_per_node
     fast, slow = steps_of(config)
+    steps = most_answers(config) / answers_a_step(config)
+    gate = f"; without the gate's answers, as many as {steps:.1f} steps draw at each firing"
     phases = {
         "rollout": Range(fast.generating, slow.generating),
         "log-probabilities": Range(fast.scoring, slow.scoring),
@@ -215,7 +218,7 @@ def _training_time(config: RunConfig) -> list[str]:
     return [
         f"time      training {hours} hours on {gpus} GPUs, {hours.times(gpus)} GPU-hours "
         f"(estimate on {work_of(config).card.name}s: mean response "
-        f"{response_tokens(config)} tokens)",
+        f"{response_tokens(config)} tokens{gate if steps else ''})",
         f"          a step {Range(fast.total, slow.total)} seconds: "
         + ", ".join(f"{name} {seconds}" for name, seconds in phases.items() if seconds.high),
     ]

@@ -10,6 +10,7 @@ from rlvr_dynamics.results.frames import equal, known, last_step, median
 from rlvr_dynamics.results.rounding import rounding_in_words
 from rlvr_dynamics.results.run import Results
 from rlvr_dynamics.results.scores import paired_accuracy
+from rlvr_dynamics.results.stretch import stretch_in_words
 from rlvr_dynamics.schema.model_id import ModelId
 
 EARLY = next(claim for claim in CLAIMS if claim.id == "B3")
@@ -19,6 +20,7 @@ def in_numbers(results: Results, claims: pd.DataFrame) -> list[str]:
     """Return sentences with n and intervals, each only if its numbers exist."""
     rows = {str(row["id"]): row for row in claims.to_dict("records")}
     sentences = [
+        stretch_in_words(results),
         _learning(results, rows["P0"]),
         _relex(results, rows["B3"]),
         _rank1(rows["A1b"]),

@@ -25,6 +25,7 @@ from rlvr_dynamics.results.formatting import DASH, general, number, text
 from rlvr_dynamics.results.frames import equal
 from rlvr_dynamics.results.rounding import released_relex_in_words
 from rlvr_dynamics.results.run import Results
+from rlvr_dynamics.results.stretch import stretch_in_words
 from rlvr_dynamics.schema.model_id import ModelId
 from rlvr_dynamics.schema.overrides import changed, value_at
 from rlvr_dynamics.schema.types import STAGES
@@ -101,7 +102,9 @@ def write_run_page(
                 "Claims ledger",
                 CLAIMS_ABOUT,
                 ledger=ledger_view(
-                    claims, files=ledger["files"], notes=[released_relex_in_words([results])]
+                    claims,
+                    files=ledger["files"],
+                    notes=[stretch_in_words(results), released_relex_in_words([results])],
                 ),
             ),
             section("numbers", "In numbers", points=in_numbers(results, claims)),

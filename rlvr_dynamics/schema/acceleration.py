@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlvr_dynamics.schema.types import Count, Frozen, Name, Positive, sequence
+from rlvr_dynamics.schema.types import Count, Frozen, Name, sequence
 
 ANCHORED = (
     "anchor",
@@ -80,8 +80,8 @@ class Gate(Frozen):
 
     kind: Literal["none", "backtest", "validation", "both"]
     problems: Count | None
-    samples: Count
-    level: Annotated[float, Field(gt=0, lt=0.5)]
+    samples: Annotated[int, Field(ge=1, le=10_000)]
+    level: Annotated[float, Field(ge=1e-9, lt=0.5)]
     rule: Literal["lower_bound", "better"]
     detect: Annotated[float, Field(gt=0, le=100)] | None
     validations: Count | None
@@ -93,6 +93,15 @@ class Gate(Frozen):
             raise ValueError(
                 "gate.problems and gate.detect both say how many problems: one of them"
             )
+        asking = ("problems", "detect", "validations")
+        given = [key for key in asking if getattr(self, key) is not None]
+        if given and not self.validates:
+            raise ValueError(
+                f"gate.{given[0]} is read where the gate asks: gate.kind=validation or both, "
+                f"and not {self.kind}"
+            )
+        if self.detect is not None and self.rule == "better":
+            raise ValueError("gate.detect is of gate.rule=lower_bound: any higher mean is better")
         return self
 
     @property
@@ -115,8 +124,8 @@ class EarlyStop(Frozen):
         act: Whether the training ends there; otherwise the record says so and it goes on.
     """
 
-    below: Positive
-    act: bool
+    below: Annotated[float, Field(gt=0, lt=100)]
+    act: bool = False
 
 
 class Acceleration(Frozen):
@@ -166,7 +175,10 @@ class Acceleration(Frozen):
         if self.parameters and not self.from_checkpoints:
             raise ValueError(f"parameters are an extrapolator's, and method={name} has none")
         if self.from_checkpoints and not far.ahead:
-            raise ValueError(f"method={name} predicts a step: how_far.horizon or how_far.to_end")
+            raise ValueError(
+                f"method={name} is none of {', '.join(ANCHORED)}, and a method that predicts "
+                "weights needs how_far.horizon or how_far.to_end"
+            )
         if far.search is not None and name != "none" and not self.gate.validates:
             raise ValueError("how_far.search needs gate.kind=validation or both to choose")
         if self.gate.backtests and name != "anchor":

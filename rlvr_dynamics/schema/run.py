@@ -118,6 +118,11 @@ class RunConfig(Frozen):
                 f"acceleration.when never fires before the last of {self.trainer.steps} steps "
                 f"(trainer.steps): the first jump would follow step {first}"
             )
+        if plan.when.steps and max(plan.when.steps) >= self.trainer.steps:
+            raise ValueError(
+                f"acceleration.when.steps: no jump follows step {max(plan.when.steps)}, as the "
+                f"training has {self.trainer.steps} steps (trainer.steps) and none after the last"
+            )
         asked, held_out = plan.gate.problems, self.data.validation_problems
         if plan.gate.validates and asked is not None and asked > held_out:
             raise ValueError(

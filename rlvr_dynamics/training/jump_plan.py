@@ -119,7 +119,14 @@ def gate_problems(config: RunConfig) -> int:
     if gate.detect is not None:
         key = "acceleration.gate.detect"
         tried = len(plan.how_far.search or (1,))  # all: which are tried depends on the problems
-        asked = problems_needed(gate.detect / 100, gate.samples, level=gate.level, tried=tried)
+        try:
+            asked = problems_needed(gate.detect / 100, gate.samples, level=gate.level, tried=tried)
+        except ValueError as error:
+            raise UserError(
+                f"{key}: {error}",
+                where=f"{key}={gate.detect:g} (points)",
+                way_out="a larger gain, or acceleration.gate.problems",
+            ) from error
     if asked > held_out:
         raise UserError(
             f"{key}: the gate needs {asked:,} problems, and {held_out:,} are held out",

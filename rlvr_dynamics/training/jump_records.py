@@ -116,7 +116,14 @@ class JumpRecords:
     def end(self) -> int | None:
         """Return the step at which the training was ended early; None if it was not."""
         path = self.folder / END
-        return int(read_sealed_json(path)["step"]) if path.is_file() else None
+        try:
+            return int(read_sealed_json(path)["step"]) if path.is_file() else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"damaged record of the training's end ({type(error).__name__})",
+                where=str(path),
+                way_out="remove it, then run the same command again: the last state decides anew",
+            ) from error
 
     def write_end(self, step: int) -> None:
         """Say that the training ends at a step."""

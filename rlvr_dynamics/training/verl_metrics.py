@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import write_parquet
 from rlvr_dynamics.training.rollout_counts import counts, folder_of
 
@@ -89,7 +90,14 @@ def logged_rows(data: bytes) -> list[dict[str, Any]]:
     """Return the rows of verl's log: trained steps, and validations before them."""
     # A killed writer can leave an incomplete last line.
     whole = data[: data.rfind(b"\n") + 1]
-    rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
+    try:
+        rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
+    except ValueError as error:
+        raise UserError(
+            f"verl's log of metrics has a damaged line ({error})",
+            where="train/verl/metrics_*.jsonl of the run",
+            way_out="remove the line that is no JSON, then run the same command again",
+        ) from error
     return [
         row
         for row in rows

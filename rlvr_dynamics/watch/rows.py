@@ -68,7 +68,9 @@ def _progress(live: Live) -> Row:
     if math.isfinite(live.seconds):
         about = f"{general(live.seconds)} s a step"
         about += (
-            f", about {_duration(left * live.seconds)} left" if left and not live.trained else ""
+            f", about {_duration(left * live.seconds)} left"
+            if left and not live.trained and live.progress.state == "running"
+            else ""
         )
     return Row("step", f"{live.step} of {live.steps}", "", about)
 

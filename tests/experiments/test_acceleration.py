@@ -111,3 +111,21 @@ def test_a_base_is_made_once(tmp_path, capsys):
     acceleration.main(["--list", "--seeds", "0,1", "--runs", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert sum(f"reuse={tmp_path / first}" in line for line in lines) == len(lines) - 1
+
+
+@pytest.mark.parametrize(
+    ("arms", "rates", "seeds"),
+    [
+        (["plain"], (3e-5,), (1,)),
+        (["all"], (3e-5, 1e-4), (0, 2)),
+        (["gated", "plain_x3"], (1e-5,), (0,)),
+    ],
+)
+def test_what_is_left_out_is_what_is_not_trained(arms, rates, seeds):
+    said = acceleration.left_out(arm_cells(arms, rates, seeds))
+    absent = said.split("Left out: ")[1].rstrip(".").split(", ")
+    wanted = set(ARMS) if arms == ["all"] else set(arms)
+    assert not wanted & set(absent)
+    assert ("gated" in absent) == ("gated" not in wanted)
+    assert ("arms with jumps or passes at lr" in said) == (arms != ["plain"])
+    assert f"seeds {', '.join(map(str, seeds))}" in said

@@ -48,6 +48,7 @@ def test_plans_have_keys_of_their_own(loaded):
 
 GATED, ONCE = "acceleration=gated", "acceleration=relex_once"
 TEN = "acceleration=regrounding_10_10"
+BETTER = ["acceleration=effopd", "acceleration.gate.problems=null"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,19 @@ TEN = "acceleration=regrounding_10_10"
         ([TEN, "acceleration.when.every=null"], "given: none"),
         ([TEN, "acceleration.how_far.horizon=9"], "how_far.factor and how_far.horizon"),
         ([TEN, "acceleration.clock=path"], "clock=path changes nothing"),
-        ([TEN, "acceleration.method=relex"], "method=relex predicts a step"),
+        ([TEN, "acceleration.method=relex"], "method=relex is none of anchor, random, none"),
+        ([GATED, "acceleration.gate.detect=0.02"], "acceleration.gate.detect: no number of"),
+        ([GATED, "acceleration.gate.level=1e-16"], "acceleration.gate.level"),
+        ([GATED, f"acceleration.gate.samples=1{400 * '0'}"], "acceleration.gate.samples"),
+        ([GATED, "acceleration.gate.samples=80"], "no factor goes as far as training on"),
+        ([GATED, "acceleration.how_far.search=[1.01,1.1]"], "how_far.search: no factor goes"),
+        ([TEN, "acceleration.gate.problems=9"], "gate.problems is read where the gate asks"),
+        ([TEN, "acceleration.gate.validations=9"], "gate.validations is read where the gate"),
+        ([*BETTER, "acceleration.gate.detect=40"], "gate.detect is of gate.rule"),
+        ([ONCE, "acceleration.when.steps=[9,60]"], "no jump follows step 60"),
+        ([TEN, "+acceleration.stop.below=100"], "acceleration.stop.below"),
+        (["acceleration=null"], "chosen by a name"),
+        (["acceleration=1"], "chosen by a name"),
         ([TEN, "acceleration.parameters.rank=2"], "parameters are an extrapolator's"),
         ([ONCE, "acceleration.method=relexx"], "acceleration.method: no method 'relexx'"),
         ([ONCE, "acceleration.parameters.ranks=2"], "has no parameter 'ranks'"),
@@ -116,3 +129,26 @@ def test_the_dry_run_says_what_a_plan_takes_and_detects():
     said = "\n".join(acceleration_in_words(sized))
     points = float(said.split("a gain of ")[1].split(" points")[0])
     assert 19.0 < points <= 20.0
+
+
+def said_of(*overrides):
+    return "\n".join(acceleration_in_words(load([*overrides])))
+
+
+def test_the_dry_run_says_what_is_unusual():
+    assert "; every jump is undone" in said_of(GATED, "acceleration.roll_back=always")
+    matrices = said_of(TEN, "acceleration.tensors=matrices")
+    assert "only the layers' matrices" in matrices and "undone" not in matrices
+    ends = said_of(TEN, "+acceleration.stop={below: 5, act: true}")
+    assert "less than 5 points are left to gain, the training ends" in ends
+    assert "the record says so" in said_of(TEN, "+acceleration.stop={below: 5}")
+    assert "adapters' two factors" in said_of(TEN, "algorithm.lora.rank=4")
+
+
+def test_the_dry_run_counts_the_candidates_that_can_pay_for_their_answers():
+    """64 problems x 4 answers, twice, of 4 x 8 a step are 16 steps: 4 and 8 times 10 steps pay."""
+    few = [f"trainer.{key}=4" for key in ("prompts_per_step", "mini_batch_prompts")]
+    said = said_of(GATED, *few, "trainer.micro_batch_samples=32")
+    assert "to 4 or 8 times the way" in said
+    assert "(2 times would go less far than training on the gate's answers)" in said
+    assert "at most 768 a firing" in said

@@ -1,5 +1,6 @@
 """The report of the newer tables, of many methods, and of a run directory without them."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from rlvr_dynamics.claims.ledger import ledger_of_run
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.reporting.direction_figures import draw_alignment, draw_drift, draw_pls
 from rlvr_dynamics.reporting.in_numbers import in_numbers
 from rlvr_dynamics.reporting.method_figures import draw_method_accuracy, draw_skill
@@ -313,6 +315,20 @@ def test_repeated_checkpoints_are_said(measured):
     table = pd.read_parquet(measured / "measure" / "checkpoints.parquet")
     replant(measured, "checkpoints", repeats=np.where(table["step"] > 18, 18.0, np.nan))
     assert "2 of 21 checkpoints repeat the weights of an earlier one" in said()
+
+
+def test_the_stretch_that_was_measured_is_said_first(measured):
+    def said() -> list[str]:
+        results = load_results(measured)
+        return in_numbers(results, ledger_of_run(results))
+
+    assert not any("stretch" in sentence for sentence in said())
+    path = measured / "measure" / "stretches.json"
+    path.write_text(json.dumps({"jumps": {"13": {}}, "measured": [0, 12]}))
+    assert said()[0].startswith("The weights jumped after step 12: measured is the longest stretch")
+    path.write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        said()
 
 
 def test_a_dtype_too_coarse_for_the_update_is_said_and_an_older_run_is_silent(measured):
