@@ -52,7 +52,9 @@ def parcel_of(folder: Path) -> Parcel:
     if not folder.is_dir():
         raise UserError("no such folder", where=str(folder), way_out="check the path")
     if is_store(folder):
-        if open_store(folder).outside is not None:
+        store = open_store(folder)
+        store.refuse_broken()
+        if store.outside is not None:
             raise UserError(
                 "the base of this store lies outside of it, and a copy elsewhere could not be read",
                 where=str(folder),
