@@ -156,8 +156,8 @@ def _as_good(results: Results, _observe: int | None, others: Sequence[Results]) 
     share = percent(asked / costs.until("rollouts", final))
     return Measured(paired.compare(POINTS), paired.questions, "questions").noted(
         words,
-        f"of {len(jumps)} firings {sum(jump.tried > 0 for jump in jumps)} tried a jump, and "
-        f"{sum(jump.accepted for jump in jumps)} kept it",
+        f"{len(jumps)} firings, {sum(jump.tried > 0 for jump in jumps)} jumps tried, "
+        f"{sum(jump.accepted for jump in jumps)} kept",
         f"{integer(asked)} rollouts were asked by the gate, {share} of all",
     )
 
