@@ -37,8 +37,11 @@ def working_set(trajectory: Trajectory, name: str, settings: MeasureSettings) ->
 
 
 def kept_bytes(trajectory: Trajectory, name: str, settings: MeasureSettings) -> int:
-    """Return what a thread has left to keep updates of a tensor that it reads in pieces."""
-    share = share_of(settings)
+    """Return what is left to keep updates of a tensor that is read in pieces.
+
+    A tensor that takes more than a thread's share is measured alone, and has the rest of all.
+    """
+    share, held = share_of(settings), working_set(trajectory, name, settings)
     if bytes_of(trajectory, name) <= share:
         return 0
-    return max(0, share - working_set(trajectory, name, settings))
+    return max(0, (share if held <= share else settings.budget_bytes) - held)
