@@ -25,19 +25,19 @@ def test_a_clip_can_act_from_the_second_update_of_a_step_on(algorithm, names):
     once = found(f"algorithm={algorithm}")
     assert [clip.name for clip in once] == names
     assert not any(clip.acts for clip in once)
-    twice = found(f"algorithm={algorithm}", "trainer.mini_batch_prompts=8")
+    twice = found(f"algorithm={algorithm}", "trainer.mini_batch_prompts=6")
     # CISPO's lower bound is below 0, where no weight is.
     assert [clip.name for clip in twice if not clip.acts] == names[: algorithm == "cispo"]
     assert found(f"algorithm={algorithm}", "trainer.passes=2") == twice
 
 
 def test_the_value_model_has_updates_of_its_own():
-    one_and_four = found("algorithm=ppo", "trainer.critic_mini_batch_prompts=4")
-    assert [clip.name for clip in one_and_four if clip.acts] == ["value"]
-    four_and_one = found(
-        "algorithm=ppo", "trainer.mini_batch_prompts=4", "trainer.critic_mini_batch_prompts=16"
+    one_and_three = found("algorithm=ppo", "trainer.critic_mini_batch_prompts=4")
+    assert [clip.name for clip in one_and_three if clip.acts] == ["value"]
+    three_and_one = found(
+        "algorithm=ppo", "trainer.mini_batch_prompts=4", "trainer.critic_mini_batch_prompts=12"
     )
-    assert [clip.name for clip in four_and_one if not clip.acts] == ["value"]
+    assert [clip.name for clip in three_and_one if not clip.acts] == ["value"]
 
 
 def test_clips_are_said_with_their_bounds_and_their_reasons():
