@@ -5,8 +5,8 @@ import torch
 
 from rlvr_dynamics.checkpoints.differences import Differences
 from rlvr_dynamics.measurement.kept_updates import KeptUpdates
-from tests.measurement.test_active_columns import rarely_changed
 from tests.support.extrapolation_fixture import UP, build
+from tests.support.rare_changes import rarely_changed
 
 WANTED, OTHERS = (2, 3, 5), (1, 4)
 

@@ -1,6 +1,5 @@
 """A delta store gives back what was packed, reads as a trajectory, and names what is damaged."""
 
-import filecmp
 import json
 import os
 import shutil
@@ -31,6 +30,7 @@ from rlvr_dynamics.measurement import MeasureSettings, measure
 from rlvr_dynamics.measurement.memory import working_set
 from rlvr_dynamics.store.__main__ import main
 from rlvr_dynamics.store.pack import pack
+from tests.support.folders import same_folders
 
 SHAPES = {
     "model.embed_tokens.weight": (40, 16),
@@ -76,12 +76,6 @@ def dense(tmp_path, request):
 def packed(dense):
     pack(dense / "steps", dense / "store", base=dense / "base", anchor_every=3)
     return dense
-
-
-def same_folders(one: Path, other: Path) -> None:
-    names = sorted(path.name for path in other.iterdir())
-    assert sorted(path.name for path in one.iterdir() if path.name != "manifest.json") == names
-    assert filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
 
 
 def test_unpacked_steps_are_byte_equal(packed):

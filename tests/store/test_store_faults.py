@@ -14,7 +14,7 @@ from rlvr_dynamics.checkpoints.published_steps import Deltas
 from rlvr_dynamics.checkpoints.trajectory import Trajectory
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.store.__main__ import main
-from tests.store.test_store import same_folders
+from tests.support.folders import same_folders
 
 STEPS = (1, 2, 3, 4, 5)
 INDEX = "model.safetensors.index.json"

@@ -425,8 +425,8 @@ def test_the_value_model_on_a_cpu_is_the_actors_kind():
     for key in ("use_remove_padding", "enable_gradient_checkpointing"):
         assert critic["model"][key] is actor["model"][key] is False
     assert critic["fsdp"]["use_torch_compile"] is False
-    # On a CPU a micro-batch (96 samples of 96 tokens) is packed whole.
-    assert critic["ppo_infer_max_token_len_per_gpu"] == 9216
+    # On a CPU a micro-batch (128 samples of 96 tokens) is packed whole.
+    assert critic["ppo_infer_max_token_len_per_gpu"] == 12288
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
