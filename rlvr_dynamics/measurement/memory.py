@@ -41,7 +41,8 @@ def kept_bytes(trajectory: Trajectory, name: str, settings: MeasureSettings) -> 
 
     A tensor that takes more than a thread's share is measured alone, and has the rest of all.
     """
-    share, held = share_of(settings), working_set(trajectory, name, settings)
+    share = share_of(settings)
     if bytes_of(trajectory, name) <= share:
         return 0
+    held = working_set(trajectory, name, settings)
     return max(0, (share if held <= share else settings.budget_bytes) - held)

@@ -19,22 +19,22 @@ from rlvr_dynamics.system.progress import bar
 
 
 @contextmanager
-def alone_in(store: Path) -> Iterator[None]:
-    """Let no other process write to a store, and remove what a killed one left.
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other process write to a folder, and remove what a killed one left.
 
     Raises:
         UserError: Another process writes to it.
     """
-    store.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with held(store / LOCK):
-            remove_leftovers(store)
+        with held(folder / LOCK):
+            remove_leftovers(folder)
             yield
     except Busy as error:
         raise UserError(
-            "another process is writing to this store",
-            where=str(store),
-            way_out="wait for it, or choose another store",
+            "another process is writing to this folder",
+            where=str(folder),
+            way_out="wait for it, or choose another folder",
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Nothing of a training run outlives it, whoever is killed; a silent or dying verl is noticed."""
 
+import math
 import mmap
 import os
 import re
@@ -109,17 +110,19 @@ GATED = ["acceleration=gated", "acceleration.gate.problems=64", "acceleration.ga
 
 
 @pytest.mark.parametrize(
-    ("overrides", "least"),
+    ("overrides", "least", "most"),
     [
-        (["trainer.stall_timeout_seconds=null"], 1),
-        (["trainer.stall_timeout_seconds=1.0"], 1),
-        # Step 3 fires: 4 x 128 answers beside the step's 128, so four times five steps more.
-        ([*GATED, "acceleration.when.every=3", "trainer.stall_timeout_seconds=1.0"], 1 + 10),
-        ([*GATED, "acceleration.when.every=4", "trainer.stall_timeout_seconds=1.0"], 1),
+        (["trainer.stall_timeout_seconds=null"], 1, 60),
+        (["trainer.stall_timeout_seconds=1.0"], 1, 1),
+        # Step 3 fires: 4 x 128 answers where a step draws 96, and five times the time of those.
+        ([*GATED, "acceleration.when.every=3", "trainer.stall_timeout_seconds=1.0"], 11, math.inf),
+        ([*GATED, "acceleration.when.every=4", "trainer.stall_timeout_seconds=1.0"], 1, 1),
     ],
     ids=["from the steps", "given", "a firing asks", "no firing"],
 )
-def test_a_step_far_longer_than_those_before_is_stuck(tmp_path, monkeypatch, overrides, least):
+def test_a_step_far_longer_than_those_before_is_stuck(
+    tmp_path, monkeypatch, overrides, least, most
+):
     """Two steps of half a second, then none."""
     monkeypatch.setattr(trainer, "LEAST_STALL_SECONDS", 1.0)
     script = (
@@ -142,7 +145,7 @@ def test_a_step_far_longer_than_those_before_is_stuck(tmp_path, monkeypatch, ove
             checkpoints=NoCheckpoints(),
         )
     seconds = int(re.findall(r"no step for (\d+) s", str(caught.value))[0])
-    assert least <= seconds < least + 9 if least > 1 else seconds < 9
+    assert least <= seconds <= most
 
 
 def test_a_disk_that_verl_filled_is_the_users_to_free(tmp_path, monkeypatch):
