@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rlvr_dynamics.acceleration.gate import POWER
+from rlvr_dynamics.acceleration.gate import POWER, SURELY_WORSE
 from rlvr_dynamics.acceleration.schedule import firings, previous_firing
 from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
@@ -138,7 +138,10 @@ def _what_else(config: RunConfig, plan: Acceleration) -> list[str]:
     if config.algorithm.lora is not None:
         found.append("moved are the adapters' two factors, so the merged weights go further")
     if plan.gate.validates and plan.gate.back_off:
-        found.append("after the n-th rejection in a row 2^(n - 1) firings ask nothing")
+        found.append(
+            "after the n-th rejection in a row 2^(n - 1) firings ask nothing; a sure loss counts "
+            f"for {SURELY_WORSE}"
+        )
     if plan.roll_back == "always":
         found.append("every jump is undone")
     if plan.stop is not None:

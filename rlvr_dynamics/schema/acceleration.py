@@ -75,7 +75,7 @@ class Gate(Frozen):
         detect: Gain in points that is to be accepted with a power of 80 %.
         validations: Most firings that may spend answers; null for no limit.
         back_off: Whether the n-th rejection in a row lets the next 2^(n - 1) firings pass without
-            answers.
+            answers; a candidate that is surely worse counts as three.
     """
 
     kind: Literal["none", "backtest", "validation", "both"]

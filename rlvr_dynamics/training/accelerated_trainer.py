@@ -8,6 +8,7 @@ the weights before the jump and that of t + 1 the jump and one update. The sampl
 schedule, the KL reference and the count of steps are verl's, and nothing of them is touched.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,10 @@ class AcceleratedTrainer(PPOTrainerSync):
         engine: Any = self.checkpoint_manager  # verl waits for these coroutines itself
         engine.update_weights(self.global_steps)
 
-    def _answer(self, step: int) -> Answers:
+    def _answer(self, step: int, places: Sequence[int] | None) -> Answers:
         if self.gate is None:
             self.gate = self._gate()
-        found = self.gate.ask(step)
+        found = self.gate.ask(step, places)
         engine: Any = self.checkpoint_manager
         engine.sleep_replicas()  # the next move or sync wants its memory
         return found

@@ -56,27 +56,35 @@ class GateAnswers:
     ends: frozenset[int]
     seed: int
 
-    def ask(self, step: int) -> Answers:
-        """Return the grader's verdicts for the weights that the engine holds."""
+    def ask(self, step: int, places: Sequence[int] | None = None) -> Answers:
+        """Return the grader's verdicts for the weights that the engine holds.
+
+        Args:
+            step: Seeds the answers.
+            places: Which questions are asked, in this order; None for all.
+        """
+        asked = range(len(self.questions)) if places is None else places
         # A thread of its own, as the caller may already run in an event loop.
         with ThreadPoolExecutor(max_workers=1) as pool:
-            answers = pool.submit(asyncio.run, self._ask(step)).result()
+            answers = pool.submit(asyncio.run, self._ask(step, asked)).result()
         scores = np.array([self._score(*pair) for pair in answers])
-        shape = len(self.questions), self.samples
+        shape = len(asked), self.samples
         return Answers(scores.reshape(shape), sum(len(tokens) for _, tokens in answers))
 
-    async def _ask(self, step: int) -> list[tuple[Question, list[int]]]:
+    async def _ask(self, step: int, asked: Sequence[int]) -> list[tuple[Question, list[int]]]:
         pairs = [
-            (question, number) for question in self.questions for number in range(self.samples)
+            (self.questions[place], place * self.samples + number)
+            for place in asked
+            for number in range(self.samples)
         ]
         found = await asyncio.gather(
             *(
                 self.client.generate(
-                    f"gate-{step}-{place}",
+                    f"gate-{step}-{number}",
                     prompt_ids=list(question.tokens),
-                    sampling_params={**self.sampling, "seed": seed_of(self.seed, step, place)},
+                    sampling_params={**self.sampling, "seed": seed_of(self.seed, step, number)},
                 )
-                for place, (question, _) in enumerate(pairs)
+                for question, number in pairs
             )
         )
         return [
@@ -101,7 +109,7 @@ class GateAnswers:
         return verdict["acc_exact"]
 
 
-def seed_of(seed: int, step: int, place: int) -> int:
+def seed_of(seed: int, step: int, number: int) -> int:
     """Return the seed of one answer, below 2^31."""
-    digest = hashlib.sha256(f"{seed}/{step}/{place}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{step}/{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -9,7 +9,7 @@ repeats from its record what it did, move by move, so that a resumed run has the
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rlvr_dynamics.acceleration.backtest import Backtest, backtest
-from rlvr_dynamics.acceleration.gate import decide
+from rlvr_dynamics.acceleration.gate import FIRST_LOOK, SURELY_WORSE, Decision, decide
 from rlvr_dynamics.acceleration.horizon import backtest_horizon, factor_ahead
 from rlvr_dynamics.acceleration.remaining import remaining_gain
 from rlvr_dynamics.acceleration.schedule import fires, previous_firing
@@ -50,14 +50,15 @@ class Trainer:
     Attributes:
         workers: Calls a method of `JumpWorker` in every process and returns the first's result.
         sync: Sends the weights to the rollout engine.
-        answer: Asks the gate's problems; the argument is the step, which seeds the answers.
+        answer: Asks the gate's problems, given the step, which seeds the answers, and the places
+            of those to ask; None for all.
         accuracy: Returns the accuracy of the weights of each step so far, from their rollouts.
         base: Folder of the base.
     """
 
     workers: Callable[..., Any]
     sync: Callable[[], None]
-    answer: Callable[[int], Answers]
+    answer: Callable[[int, Sequence[int] | None], Answers]
     accuracy: Callable[[], Mapping[int, float]]
     base: str
 
@@ -225,13 +226,15 @@ class JumpDriver:
         return ""
 
     def _backs_off(self) -> bool:
-        """Return whether this is one of the 2^(n - 1) firings after the n-th rejection in a row."""
+        """Return whether this is one of the 2^(n - 1) firings after n rejections in a row."""
         rejections, since = 0, 0
         for record in self.records.all():
             asked = record["decision"] != "declined"
             since = 0 if asked else since + 1
-            if asked:
-                rejections = rejections + 1 if record["decision"] == "rejected" else 0
+            if asked and record["decision"] == "rejected":
+                rejections += SURELY_WORSE if record["tried"][-1].get("worse") else 1
+            elif asked:
+                rejections = 0
         return rejections > 0 and since < 2 ** (rejections - 1)
 
     def _factors(
@@ -264,7 +267,7 @@ class JumpDriver:
         record, gate, workers = firing.record, self._chosen.gate, self.trainer.workers
         before = self._answers(firing, step) if gate.validates else None
         if before is not None:
-            record["before"] = float(before.scores.mean())
+            record["before"] = float(before.mean())
         standing: list[dict[str, Any]] = []
         for place, factor in enumerate(factors):
             with firing.timed("search"):
@@ -273,16 +276,10 @@ class JumpDriver:
                 break
             record["tried"].append(tried)
             if tried["finite"] and before is not None:
-                after = self._answers(firing, step)
-                found = decide(
-                    before.scores,
-                    after.scores,
-                    level=gate.level,
-                    tried=len(factors),
-                    rule=gate.rule,
-                )
+                found, after = self._judged(firing, step, before, len(factors))
                 tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
-                tried["after"] = float(after.scores.mean())
+                tried |= {"problems": found.problems, "worse": found.worse}
+                tried["after"] = float(np.nanmean(after))
                 before = after if found.accepted else before
             with firing.timed("search"):
                 if not tried["accepted"]:
@@ -293,6 +290,24 @@ class JumpDriver:
                     workers("keep")
         with firing.timed("search"):
             self._settle(record, standing)
+
+    def _judged(
+        self, firing: _Firing, step: int, before: np.ndarray, tried: int
+    ) -> tuple[Decision, np.ndarray]:
+        """Ask for a candidate; returns the decision and its scores, NaN for problems not asked."""
+        gate, places = self._chosen.gate, np.arange(len(before))
+        after = np.full_like(before, np.nan)
+        first = places % FIRST_LOOK == 0
+        looks = [first, ~first] if gate.rule == "lower_bound" and len(before) > 1 else [places >= 0]
+        while True:
+            part = looks.pop(0)
+            after[part] = self._answers(firing, step, places[part].tolist())
+            known = np.isfinite(after[:, 0])
+            found = decide(
+                before[known], after[known], level=gate.level, tried=tried, rule=gate.rule
+            )
+            if found.worse or not looks:
+                return found, after
 
     def _move(
         self, firing: _Firing, step: int, factor: float, standing: list[dict[str, Any]]
@@ -346,8 +361,13 @@ class JumpDriver:
                 "optimizer": self._chosen.optimizer,
             }
         else:
-            refused = not record["tried"][-1]["finite"]
-            reason = "the candidate is not finite" if refused else "the gate found no sure gain"
+            last = record["tried"][-1]
+            if not last["finite"]:
+                reason = "the candidate is not finite"
+            elif last.get("worse"):
+                reason = "the candidate is surely worse"
+            else:
+                reason = "the gate found no sure gain"
             record |= {"decision": "rejected", "reason": reason}
 
     def _repeat(self, record: dict[str, Any]) -> None:
@@ -366,14 +386,16 @@ class JumpDriver:
         if record["accepted"]:
             workers("reset_optimizer")
 
-    def _answers(self, firing: _Firing, step: int) -> Answers:
+    def _answers(
+        self, firing: _Firing, step: int, places: Sequence[int] | None = None
+    ) -> np.ndarray:
         with firing.timed("sync"):
             self.trainer.sync()
         with firing.timed("validate"):
-            found = self.trainer.answer(step)
+            found = self.trainer.answer(step, places)
         firing.costs["rollouts"] += found.scores.size
         firing.costs["tokens"] += found.tokens
-        return found
+        return found.scores
 
     def _remaining(self, step: int) -> dict[str, Any] | None:
         """Return what the steps that are left could gain; None if nobody asks."""

@@ -29,6 +29,15 @@ def test_single_answers_are_decided_by_mcnemars_exact_test(wins, losses, same, t
     )
 
 
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 60), st.integers(1, 4))
+def test_surely_worse_is_what_would_be_accepted_the_other_way(wins, losses, same, tried):
+    before, after = answers(wins, losses, same)
+    found, turned = decide(before, after, tried=tried), decide(after, before, tried=tried)
+    assert found.worse == turned.accepted and not (found.worse and found.accepted)
+    assert found.upper == pytest.approx(-turned.lower)
+    assert found.lower <= found.gain <= found.upper
+
+
 @pytest.mark.parametrize(("tried", "accepted"), [(1, True), (4, True), (5, False)])
 def test_the_level_is_divided_among_the_candidates(tried, accepted):
     """Nine better and one worse have a p-value of 11 / 1024, between 0.05 / 5 and 0.05 / 4."""
