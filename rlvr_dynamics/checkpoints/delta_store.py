@@ -33,6 +33,7 @@ from rlvr_dynamics.checkpoints.identity import hash_of_header, hashes_in
 from rlvr_dynamics.checkpoints.layout import Layout, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.shards import layout_of, read_layout, read_shard
 from rlvr_dynamics.checkpoints.step_names import shortened
+from rlvr_dynamics.checkpoints.stored_values import files_kept_open
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.sealed import hash_of_file
 
@@ -298,11 +299,12 @@ class DeltaStore:
         reader = self.reader(name, ends)
         digests = {step: xxhash.xxh3_128() for step in ends}
         rows = {step: np.empty(min(size, BLOCK_BYTES), np.uint8) for step in ends}
-        for place in range(0, size, BLOCK_BYTES):
-            parts = {step: row[: min(BLOCK_BYTES, size - place)] for step, row in rows.items()}
-            reader.read(place, parts)
-            for step, part in parts.items():
-                digests[step].update(part.data)
+        with files_kept_open():
+            for place in range(0, size, BLOCK_BYTES):
+                parts = {step: row[: min(BLOCK_BYTES, size - place)] for step, row in rows.items()}
+                reader.read(place, parts)
+                for step, part in parts.items():
+                    digests[step].update(part.data)
         known = {step: self.hash_at(step, file, each.begin) for step, (file, each) in ends.items()}
         return {
             step: f"tensor {name} of step {step} is not what was packed"

@@ -11,7 +11,7 @@ import xxhash
 from rlvr_dynamics.checkpoints.delta_store import DeltaStore
 from rlvr_dynamics.checkpoints.identity import MANIFEST, hashes_in, prove_folder, read_manifest
 from rlvr_dynamics.checkpoints.layout import TensorEntry
-from rlvr_dynamics.checkpoints.stored_values import write_at
+from rlvr_dynamics.checkpoints.stored_values import files_kept_open, write_at
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import atomic_folder, write_sealed_json
 from rlvr_dynamics.system.copies import copy_file
@@ -76,10 +76,11 @@ def _write(store: DeltaStore, step: int, file: str, descriptor: int, entry: Tens
     size = entry.end - entry.begin
     expected = store.hash_at(step, file, entry.begin)
     digest, block = xxhash.xxh3_128(), np.empty(min(size, _BLOCK_BYTES), np.uint8)
-    for place in range(0, size, _BLOCK_BYTES):
-        part = block[: min(_BLOCK_BYTES, size - place)]
-        store.read(step, file, entry.begin + place, part)
-        digest.update(part.data)
-        write_at(descriptor, part.data, entry.begin + place)
+    with files_kept_open():
+        for place in range(0, size, _BLOCK_BYTES):
+            part = block[: min(_BLOCK_BYTES, size - place)]
+            store.read(step, file, entry.begin + place, part)
+            digest.update(part.data)
+            write_at(descriptor, part.data, entry.begin + place)
     if size and expected is not None and digest.hexdigest() != expected:
         raise store.damaged(step, file, entry.begin)

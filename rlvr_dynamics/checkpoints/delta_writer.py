@@ -33,7 +33,7 @@ from rlvr_dynamics.checkpoints.identity import (
 from rlvr_dynamics.checkpoints.layout import DTYPES, Shard, TensorEntry
 from rlvr_dynamics.checkpoints.model_config import CONFIG
 from rlvr_dynamics.checkpoints.shards import read_shard
-from rlvr_dynamics.checkpoints.stored_values import read_bytes
+from rlvr_dynamics.checkpoints.stored_values import files_kept_open, read_bytes
 from rlvr_dynamics.system.atomic import atomic_folder, write_sealed_json
 from rlvr_dynamics.system.copies import copy_file
 from rlvr_dynamics.system.threads import Memory
@@ -147,7 +147,8 @@ def add_step(store: DeltaStore, step: int, folder: Path, *, threads: int = 2) ->
         with memory.hold(place.size):  # at most: if all bytes change, the frame is as large
             same = place.hash == known[name].hash and base == newest
             reader = None if same else store.reader(name, {newest, base})
-            found = _changes(name, place, reader, (newest, base))
+            with files_kept_open():
+                found = _changes(name, place, reader, (newest, base))
         if found is None:
             raise damaged_weights(folder, place.path.name, f"tensor {name}", manifest)
         return found
@@ -225,7 +226,8 @@ def _nonzero(part: np.ndarray, item: int) -> int:
 
 
 def _read_back(frames: Mapping[str, Frame], places: Mapping[str, _Place], name: str) -> str:
-    return change_hash(name, frames[name], places[name].size)
+    with files_kept_open():
+        return change_hash(name, frames[name], places[name].size)
 
 
 def _copy_extras(folder: Path, version: Version, first: Version) -> None:

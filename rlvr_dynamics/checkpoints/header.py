@@ -8,6 +8,7 @@ objects in fields unknown to the format.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ NEW_COPY = "copy or save this checkpoint again"
 _METADATA = "__metadata__"
 _POINTER = b"version https://git-lfs"
 _LARGEST = 2**64 - 1
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _Damaged(f"{_shown(key)} is there twice")
         for text in (key, value):
             # JSON can escape half of a surrogate pair, which is not valid text.
-            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            if isinstance(text, str) and not text.isascii() and _HALF.search(text):
                 raise _Damaged(f"{_shown(key)} is not text")
         found[key] = value
     return found

@@ -51,6 +51,13 @@ class OpenFiles:
             os.close(self._descriptors.popitem()[1])
 
 
+@contextmanager
+def files_kept_open() -> Iterator[None]:
+    """Keep the files open that this thread reads until the block ends."""
+    with closing(OpenFiles()) as files, files.used():
+        yield
+
+
 def raw_bytes(values: Tensor) -> memoryview:
     """Return the bytes of a contiguous tensor, shape (c,), sharing its memory."""
     # numpy arrays support the buffer protocol; the type stubs know it only from Python 3.12 on.

@@ -113,12 +113,14 @@ def _weights(weights: Weights) -> list[Row]:
         return [Row("step length", DASH, "", missing), Row("linearity", DASH, "", missing)]
     last = float(weights.lengths[-1])
     error = _Z * weights.relative_error * last
+    step, before = int(weights.steps[-1]), int(weights.steps[-2]) if count > 1 else weights.origin
+    what = f"‖W_t − W_t−1‖ at step {step}" if step == before + 1 else f"‖W_{step} − W_{before}‖"
     since = f"{count} checkpoint{'' if count == 1 else 's'} after step {weights.origin}"
     length = Row(
         "step length",
         f"{general(last)} [{general(last - error)}, {general(last + error)}]",
         sparkline(weights.lengths.tolist()),
-        f"‖W_t − W_t−1‖ at step {weights.steps[-1]}, from sketches, {_BETWEEN_95}; {since}"
+        f"{what}, from sketches, {_BETWEEN_95}; {since}"
         + (f"; left out: {remarks}" if remarks else ""),
     )
     return [

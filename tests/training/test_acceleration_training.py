@@ -15,9 +15,10 @@ from rlvr_dynamics.system.processes import marked
 from rlvr_dynamics.training.jump_records import JumpRecords
 
 pytestmark = pytest.mark.slow
-STEPS = 5
+JUMPS, LAST = (2, 4), 24
+# At the last firing 20 rewards are known since the last jump, so the end is foreseen there.
 OVERRIDES = [
-    f"trainer.steps={STEPS}",
+    f"trainer.steps={LAST + 6}",
     "stages=[prepare,train]",
     "trainer.prompts_per_step=8",
     "trainer.mini_batch_prompts=8",
@@ -29,12 +30,14 @@ OVERRIDES = [
     "data.ood_problems=16",
     "algorithm.learning_rate=1e-4",
     "acceleration=gated",
-    "acceleration.when.every=2",
+    "acceleration.when.every=null",
+    f"acceleration.when.steps=[{JUMPS[0]},{JUMPS[1]},{LAST}]",
+    "acceleration.stop={below:99,act:true}",
     "acceleration.how_far.search=[1.5,2.0]",
     "acceleration.gate.kind=validation",
     "acceleration.gate.samples=2",
     "acceleration.clock=step",
-    "acceleration.gate.rule=better",
+    "acceleration.gate.level=0.45",
     # Every firing asks, whatever the one before it found.
     "acceleration.gate.back_off=false",
     "acceleration.optimizer=restart",
@@ -73,20 +76,32 @@ def distance(one, other):
 
 def test_every_firing_is_on_record_once_with_what_it_cost(run_dir):
     records = JumpRecords(run_dir / "train/acceleration").all()
-    assert [record["step"] for record in records] == [2, 4]
+    assert [record["step"] for record in records] == [*JUMPS, LAST]
     for record in records:
-        asked = 64 * 2 * (1 + len(record["tried"]))
+        assert {each["problems"] for each in record["tried"]} <= {16, 64}
+        asked = 2 * (64 + sum(each["problems"] for each in record["tried"]))
         assert record["rollouts"] == asked and record["tokens"] >= asked
         assert record["decision"] in ("accepted", "rejected")
         kept = [each for each in record["tried"] if each["accepted"]]
         assert record["factor"] == (kept[-1]["factor"] if kept else None)
-        assert all((each["gain"] > 0) == each["accepted"] for each in record["tried"])
+        assert all((each["lower"] > 0) == each["accepted"] for each in record["tried"])
     assert not list((run_dir / "train/acceleration").glob("kept_*"))
+
+
+def test_the_training_ends_where_its_record_says_that_little_is_left_to_gain(run_dir):
+    records = JumpRecords(run_dir / "train/acceleration")
+    for step in JUMPS:
+        too_early = records.read(step)["remaining"]
+        assert too_early["steps"] < 10 and too_early["upper"] is None and not too_early["ends"]
+    found = records.read(LAST)["remaining"]
+    assert found["steps"] >= 10 and found["upper"] < 0.99 and found["ends"]
+    assert records.end() == LAST
+    assert len(list((run_dir / "train/checkpoints").glob("step_*"))) == LAST
 
 
 def test_a_checkpoint_has_the_weights_before_the_jump_and_the_next_one_those_after(run_dir):
     records = JumpRecords(run_dir / "train/acceleration")
-    for step in (2, 4):
+    for step in JUMPS:
         record, told = (
             records.read(step),
             read_manifest(run_dir / f"train/checkpoints/step_{step + 1}"),
@@ -105,9 +120,9 @@ def test_a_checkpoint_has_the_weights_before_the_jump_and_the_next_one_those_aft
 
 def test_the_metrics_have_every_step_once_and_the_jumps_in_their_rows(run_dir):
     metrics = pd.read_parquet(run_dir / "train/metrics.parquet").set_index("step")
-    assert metrics.index.tolist() == list(range(1, STEPS + 1))
+    assert metrics.index.tolist() == list(range(1, LAST + 1))
     told = metrics["acceleration/accepted"].dropna()
-    assert told.index.tolist() == [2, 4]
+    assert told.index.tolist() == [*JUMPS, LAST]
     # The trainer and vLLM agree on the probabilities of the rollouts after a jump as before it.
     assert metrics["rollout_corr/kl"].abs().max() < 1e-3
 
@@ -115,7 +130,7 @@ def test_the_metrics_have_every_step_once_and_the_jumps_in_their_rows(run_dir):
 def test_the_saved_anchor_is_that_of_the_last_firing(run_dir):
     anchor = load_file(
         run_dir
-        / "train/verl/checkpoints/global_step_5/actor/anchor_world_size_1_rank_0.safetensors"
+        / f"train/verl/checkpoints/global_step_{LAST}/actor/anchor_world_size_1_rank_0.safetensors"
     )
     record = JumpRecords(run_dir / "train/acceleration").read(4)
     before = {name: value.reshape(-1) for name, value in weights(run_dir, 4).items()}

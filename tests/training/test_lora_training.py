@@ -17,7 +17,7 @@ from rlvr_dynamics.training.adapters import ADAPTER
 from rlvr_dynamics.training.verl_environment import environment
 from tests.support.grid_fixture import CRITIC, SMALL, TABLES, printed_configuration
 
-RANK, STEPS, KL = 4, 5, 0.001
+RANK, STEPS, JUMP, KL = 4, 5, 4, 0.001
 ADAPTED = ("q_proj", "v_proj", "down_proj")
 OVERRIDES = [
     *("+exp=demo", "algorithm=ppo", *SMALL, *TABLES, *CRITIC),
@@ -25,6 +25,9 @@ OVERRIDES = [
     f"algorithm.lora={{rank:{RANK},target_modules:[{','.join(ADAPTED)}]}}",
     "algorithm.learning_rate=1e-3",
     "algorithm.warmup_steps=0",
+    # The factors jump after step 4, so steps 0 to 4 are measured.
+    *("acceleration=regrounding_10_10", "acceleration.when.every=null"),
+    f"acceleration.when.steps=[{JUMP}]",
     f"algorithm.kl_loss_coef={KL}",
     f"trainer.steps={STEPS}",
     "trainer.prompts_per_step=8",
