@@ -11,9 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlvr_dynamics.checkpoints import read_manifest
 from rlvr_dynamics.config import load
 from rlvr_dynamics.system.processes import marked
 from rlvr_dynamics.training.adapters import ADAPTER
+from rlvr_dynamics.training.jump_records import JumpRecords
 from rlvr_dynamics.training.verl_environment import environment
 from tests.support.grid_fixture import CRITIC, SMALL, TABLES, printed_configuration
 
@@ -111,6 +113,20 @@ def test_the_run_went_on_from_the_adapters_of_its_last_state(finished):
             assert torch.linalg.norm(later - before[name]) < moved
 
 
+def test_after_a_jump_of_the_factors_the_merged_weights_go_further(finished):
+    folder, _ = finished
+    record = JumpRecords(folder / "train" / "acceleration").read(JUMP)
+    assert record["accepted"] and record["factor"] == 2.0
+    assert read_manifest(folder / "train" / "checkpoints" / "step_5")["jump"]["factor"] == 2.0
+    base, before, after = (weights(folder, step) for step in (0, JUMP, JUMP + 1))
+
+    def walked(found):
+        return float(sum((found[name] - base[name]).square().sum() for name in base)) ** 0.5
+
+    # Both factors go on: B from 0 to twice its value, A to twice its change.
+    assert 1.7 < walked(after) / walked(before) < 4.3
+
+
 def test_a_saved_state_has_the_adapters_and_no_base(finished):
     folder, _ = finished
     newest = folder / "train" / "verl" / "checkpoints" / "global_step_4"
@@ -135,7 +151,7 @@ def test_the_reference_is_the_base_and_vllm_has_the_trained_weights(finished):
 def test_it_is_measured_extrapolated_and_scored(finished):
     folder, _ = finished
     svd = pd.read_parquet(folder / "measure" / "update_svd.parquet")
-    last = svd[(svd["step"] == STEPS) & (svd["frobenius"] > 0)]
+    last = svd[(svd["step"] == JUMP) & (svd["frobenius"] > 0)]
     assert {name.split(".")[-2] for name in last["tensor"]} == set(ADAPTED)
     beyond = last[last["index"] > RANK]
     assert len(beyond) and (beyond["sigma"] < 1e-5 * beyond["frobenius"]).all()
