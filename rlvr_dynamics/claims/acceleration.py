@@ -156,8 +156,8 @@ def _as_good(results: Results, _observe: int | None, others: Sequence[Results]) 
     share = percent(asked / costs.until("rollouts", final))
     return Measured(paired.compare(POINTS), paired.questions, "questions").noted(
         words,
-        f"{len(jumps)} firings, {sum(jump.tried > 0 for jump in jumps)} jumps tried, "
-        f"{sum(jump.accepted for jump in jumps)} kept",
+        f"firings: {len(jumps)}, jumps tried: {sum(jump.tried > 0 for jump in jumps)}, "
+        f"kept: {sum(jump.accepted for jump in jumps)}",
         f"{integer(asked)} rollouts were asked by the gate, {share} of all",
     )
 

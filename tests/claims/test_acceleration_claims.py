@@ -87,7 +87,7 @@ def test_a_gated_run_is_as_good_within_two_points(plain, tmp_path, slope, verdic
     found = ledger(*plain, arm)
     assert found.loc["O2", "verdict"] == verdict
     assert found.loc["O2", "ours"] == pytest.approx(100 * (levels[60] - 0.5))
-    assert "1 firings, 1 jumps tried, 0 kept" in found.loc["O2", "note"]
+    assert "firings: 1, jumps tried: 1, kept: 0" in found.loc["O2", "note"]
     # One firing of 4 s beside 60 steps of 2 s, of which half a second computed the jump.
     assert found.loc["O3", "ours"] == pytest.approx(4 / 120)
     assert found.loc["O3", "verdict"] == HOLDS
