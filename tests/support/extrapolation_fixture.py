@@ -77,7 +77,9 @@ def accuracies(steps):
 
 
 def run(method, trajectory, observe, targets, out, **settings):
-    """Run a method, with accuracies if it needs them."""
+    """Run a method, with accuracies if it needs them, and networks that learn only a little."""
     if method.needs_accuracy:
         settings.setdefault("accuracy", accuracies(trajectory.steps))
+    if "epochs" in method.parameters:
+        settings.setdefault("epochs", 20)
     return method.run(trajectory, observe, targets, out, **settings)
