@@ -197,10 +197,14 @@ def _jumps(of: Ledger) -> Iterator[_Clause]:
             len(holding): "every jump of the weights saves as much training as its paper says",
             len(failing): "no jump of the weights saves as much training as its paper says",
         }
-        mixed = "some jumps of the weights save as much training as their papers say, others not"
-        open_ = "whether jumps of the weights save as much training as their papers say is "
-        words = counts.get(len(found)) or (mixed if holding else f"{open_}{INCONCLUSIVE}")
-        yield _Clause(words, JUMP_FIGURES)
+        what, some = "as much training as papers say", f"of {len(found)} jumps of the weights"
+        if holding:
+            mixed = f"{len(holding)} {some} {'saves' if len(holding) == 1 else 'save'} {what}"
+        elif failing:
+            mixed = f"{len(failing)} {some} {'does' if len(failing) == 1 else 'do'} not save {what}"
+        else:
+            mixed = f"whether jumps of the weights save {what} is {INCONCLUSIVE}"
+        yield _Clause(counts.get(len(found)) or mixed, JUMP_FIGURES)
     tuned = [row for id in papers if (row := of(f"{id}t").fields) and of(f"{id}t").says]
     if tuned and all(float(row.get("ci_high", math.nan)) < 1 for row in tuned):
         words = "plain steps at the rate chosen on validation problems are cheaper than all of them"

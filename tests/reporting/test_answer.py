@@ -134,7 +134,12 @@ def test_jumps_are_counted_and_other_claims_quoted():
         "Here no jump of the weights saves as much training as its paper says; jumping behind the "
         "gate costs no accuracy."
     )
-    assert said(B14=FAILS, F12=HOLDS).startswith("Here some jumps")
+    assert said(B14=FAILS, F12=HOLDS).startswith(
+        "Here 1 of 2 jumps of the weights saves as much training as papers say"
+    )
+    assert said(B14=INCONCLUSIVE, F12=FAILS, F13=FAILS).startswith(
+        "Here 2 of 3 jumps of the weights do not save as much training as papers say"
+    )
     assert answer(ledger(P0=HOLDS, B14=FAILS)).figures[0] == "acceleration"
     quoted = said(A8=HOLDS)
     assert quoted.startswith("Here “After fine-tuning, distillation") and quoted.endswith(
