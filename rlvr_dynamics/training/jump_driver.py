@@ -295,19 +295,19 @@ class JumpDriver:
         self, firing: _Firing, step: int, before: np.ndarray, tried: int
     ) -> tuple[Decision, np.ndarray]:
         """Ask for a candidate; returns the decision and its scores, NaN for problems not asked."""
-        gate, places = self._chosen.gate, np.arange(len(before))
-        after = np.full_like(before, np.nan)
-        first = places % FIRST_LOOK == 0
-        looks = [first, ~first] if gate.rule == "lower_bound" and len(before) > 1 else [places >= 0]
+        gate, every = self._chosen.gate, np.arange(len(before))
+        first = every if gate.rule == "better" else every[::FIRST_LOOK]
+        after, asked = np.full_like(before, np.nan), first
+        after[first] = self._answers(firing, step, first.tolist())
         while True:
-            part = looks.pop(0)
-            after[part] = self._answers(firing, step, places[part].tolist())
-            known = np.isfinite(after[:, 0])
             found = decide(
-                before[known], after[known], level=gate.level, tried=tried, rule=gate.rule
+                before[asked], after[asked], level=gate.level, tried=tried, rule=gate.rule
             )
-            if found.worse or not looks:
+            rest = np.setdiff1d(every, asked)
+            if found.worse or not len(rest):
                 return found, after
+            after[rest] = self._answers(firing, step, rest.tolist())
+            asked = every
 
     def _move(
         self, firing: _Firing, step: int, factor: float, standing: list[dict[str, Any]]

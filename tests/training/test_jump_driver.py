@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.training.jump_records import JumpRecords
 from tests.support.jumping import STEPS, Killed, Training
 
@@ -109,6 +110,22 @@ def test_a_sure_loss_answers_a_quarter_of_the_problems_and_quiets_four_firings(t
     training.run_on = [training.update() for _ in range(5)]
     asked = [each["step"] for each in training.driver.records.all() if each["rollouts"]]
     assert asked == [1, 6]
+
+
+def test_a_score_that_is_no_number_is_refused_at_either_look(tmp_path):
+    for part in (16, 48):
+        training = Training(tmp_path / str(part), ASKED)
+        ask = training.driver.trainer.answer
+
+        def broken(step, places, part=part, ask=ask):
+            found = ask(step, places)
+            if len(found.scores) == part:
+                found.scores[0, 0] = float("nan")
+            return found
+
+        training.driver.trainer.answer = broken
+        with pytest.raises(UserError, match="after the jump is not a number"):
+            training.run(to=4)
 
 
 def test_where_any_higher_mean_counts_all_problems_are_asked_at_once(tmp_path):
