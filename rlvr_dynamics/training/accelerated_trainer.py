@@ -22,8 +22,9 @@ from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token
 from rlvr_dynamics.training.accelerate import MODE
 from rlvr_dynamics.training.accelerated_worker import AcceleratedWorker
 from rlvr_dynamics.training.gate_answers import GateAnswers, Question
-from rlvr_dynamics.training.jump_driver import Answers, JumpDriver, Trainer
+from rlvr_dynamics.training.jump_driver import JumpDriver
 from rlvr_dynamics.training.jump_plan import plan_from_environment
+from rlvr_dynamics.training.jump_trainer import Answers, Trainer
 from rlvr_dynamics.training.reward_managers import end_tokens
 from rlvr_dynamics.training.rollout_counts import accuracy_so_far
 

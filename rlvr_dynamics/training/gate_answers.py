@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_dynamics.training.jump_driver import Answers
+from rlvr_dynamics.training.jump_trainer import Answers
 from rlvr_dynamics.training.reward import compute_score
 from rlvr_dynamics.training.reward_managers import CUT, QUESTION, is_cut
 

@@ -9,7 +9,7 @@ repeats from its record what it did, move by move, so that a resumed run has the
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rlvr_dynamics.acceleration.backtest import Backtest, backtest
-from rlvr_dynamics.acceleration.gate import FIRST_LOOK, SURELY_WORSE, Decision, decide
+from rlvr_dynamics.acceleration.gate import FIRST_LOOK, Decision, decide
 from rlvr_dynamics.acceleration.horizon import backtest_horizon, factor_ahead
 from rlvr_dynamics.acceleration.remaining import remaining_gain
 from rlvr_dynamics.acceleration.schedule import fires, previous_firing
@@ -28,39 +28,7 @@ from rlvr_dynamics.errors import TooLittle
 from rlvr_dynamics.training.jump_plan import JumpPlan
 from rlvr_dynamics.training.jump_record import empty_record, metrics_of, number, without_nan
 from rlvr_dynamics.training.jump_records import JumpRecords
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the rollout engine answered to the gate's problems.
-
-    Attributes:
-        scores: Right answers as 1.0, wrong ones as 0.0, shape (problems, samples).
-        tokens: Tokens generated.
-    """
-
-    scores: np.ndarray
-    tokens: int
-
-
-@dataclass
-class Trainer:
-    """What the driver asks of the training around it.
-
-    Attributes:
-        workers: Calls a method of `JumpWorker` in every process and returns the first's result.
-        sync: Sends the weights to the rollout engine.
-        answer: Asks the gate's problems, given the step, which seeds the answers, and the places
-            of those to ask; None for all.
-        accuracy: Returns the accuracy of the weights of each step so far, from their rollouts.
-        base: Folder of the base.
-    """
-
-    workers: Callable[..., Any]
-    sync: Callable[[], None]
-    answer: Callable[[int, Sequence[int] | None], Answers]
-    accuracy: Callable[[], Mapping[int, float]]
-    base: str
+from rlvr_dynamics.training.jump_trainer import Trainer
 
 
 @dataclass
@@ -221,21 +189,9 @@ class JumpDriver:
         spent = sum(record["rollouts"] > 0 for record in self.records.all())
         if gate.validates and gate.validations is not None and spent >= gate.validations:
             return "acceleration.gate.validations are spent"
-        if gate.back_off and self._backs_off():
+        if gate.back_off and self.records.backs_off():
             return "the firings before this one asked and found no sure gain"
         return ""
-
-    def _backs_off(self) -> bool:
-        """Return whether this is one of the 2^(n - 1) firings after n rejections in a row."""
-        rejections, since = 0, 0
-        for record in self.records.all():
-            asked = record["decision"] != "declined"
-            since = 0 if asked else since + 1
-            if asked and record["decision"] == "rejected":
-                rejections += SURELY_WORSE if record["tried"][-1].get("worse") else 1
-            elif asked:
-                rejections = 0
-        return rejections > 0 and since < 2 ** (rejections - 1)
 
     def _factors(
         self, step: int, anchor: int, path: _Path | None, firing: _Firing
@@ -295,19 +251,17 @@ class JumpDriver:
         self, firing: _Firing, step: int, before: np.ndarray, tried: int
     ) -> tuple[Decision, np.ndarray]:
         """Ask for a candidate; returns the decision and its scores, NaN for problems not asked."""
-        gate, every = self._chosen.gate, np.arange(len(before))
-        first = every if gate.rule == "better" else every[::FIRST_LOOK]
-        after, asked = np.full_like(before, np.nan), first
-        after[first] = self._answers(firing, step, first.tolist())
+        gate, asked = self._chosen.gate, np.zeros(len(before), dtype=bool)
+        after, first = np.full_like(before, np.nan), np.arange(len(before)) % FIRST_LOOK == 0
         while True:
+            part = ~asked if asked.any() or gate.rule == "better" else first
+            after[part] = self._answers(firing, step, np.flatnonzero(part).tolist())
+            asked |= part
             found = decide(
                 before[asked], after[asked], level=gate.level, tried=tried, rule=gate.rule
             )
-            rest = np.setdiff1d(every, asked)
-            if found.worse or not len(rest):
+            if found.worse or asked.all():
                 return found, after
-            after[rest] = self._answers(firing, step, rest.tolist())
-            asked = every
 
     def _move(
         self, firing: _Firing, step: int, factor: float, standing: list[dict[str, Any]]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr_dynamics.acceleration.gate import SURELY_WORSE
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import atomic_path, remove, write_sealed_json
 from rlvr_dynamics.system.sealed import read_sealed_json
@@ -64,6 +65,18 @@ class JumpRecords:
     def accepted(self) -> list[int]:
         """Steps after which the weights jumped, ascending."""
         return [record["step"] for record in self.all() if record["accepted"]]
+
+    def backs_off(self) -> bool:
+        """Return whether this is one of the 2^(n - 1) firings after n rejections in a row."""
+        rejections, since = 0, 0
+        for record in self.all():
+            asked = record["decision"] != "declined"
+            since = 0 if asked else since + 1
+            if asked and record["decision"] == "rejected":
+                rejections += SURELY_WORSE if record["tried"][-1].get("worse") else 1
+            elif asked:
+                rejections = 0
+        return rejections > 0 and since < 2 ** (rejections - 1)
 
     def jump_before(self, step: int) -> dict[str, Any] | None:
         """Return what a step's manifest says of the jump after the step before; None without one.

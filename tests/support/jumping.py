@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from rlvr_dynamics.config import load
-from rlvr_dynamics.training.jump_driver import Answers, JumpDriver, Trainer
+from rlvr_dynamics.training.jump_driver import JumpDriver
 from rlvr_dynamics.training.jump_plan import plan_of
+from rlvr_dynamics.training.jump_trainer import Answers, Trainer
 from rlvr_dynamics.training.jump_worker import JumpWorker
 
 STEPS = 12

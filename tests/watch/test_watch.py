@@ -74,6 +74,12 @@ def look(live):
     return live.look(read.append), read
 
 
+def test_a_length_over_a_missing_step_names_both_ends(run):
+    shutil.rmtree(run / "train" / "checkpoints" / "step_2")
+    (length,) = [row for row in rows(look(LiveRun(run))[0]) if row.name == "step length"]
+    assert "‖W_3 − W_1‖" in length.about
+
+
 def test_a_curve_that_is_straight_on_the_path_alone(run):
     for step in range(4, 21):
         save(run, step)
