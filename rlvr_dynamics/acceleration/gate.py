@@ -6,7 +6,7 @@ scores. The gain is accepted only if its lower end at level / tried is above 0
 of different size and where hardly an answer differs, which a t interval does not do. For one answer
 a problem it is McNemar's exact test. Candidates of one firing are corrected for by Bonferroni.
 A candidate that is surely worse on a part of the problems need not answer the rest: this can only
-lower the chance of accepting one that does not help.
+lower the chance of accepting one that does not help. Acceptance takes all problems.
 
 Legend: n problems, k answers to each, g the true gain, V the variance of a problem's difference.
 """
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.statistics.bounded_mean import mean_lower_bound
 from rlvr_dynamics.statistics.sample_size import BETWEEN_ANSWERS
 
 RULES = ("lower_bound", "better")
-FIRST_LOOK = 4
-"""Every fourth problem is asked first, and the others unless the candidate is surely worse."""
+LOOKS = (4, 2, 1)
+"""Every fourth problem is asked first, then every second and then all."""
 SURELY_WORSE = 3
 """A rejection of a candidate that is surely worse counts as so many, where a gate backs off."""
 POWER = 0.8
@@ -59,6 +59,20 @@ class Decision:
     def worse(self) -> bool:
         """Whether the candidate is surely worse."""
         return self.upper < 0.0
+
+
+def looks(problems: int, rule: str) -> list[NDArray[np.bool_]]:
+    """Return which problems are answered at each look, all at the last.
+
+    Args:
+        problems: n.
+        rule: As for `decide`; `better` has one look, as it knows no sure loss.
+
+    Returns:
+        Arrays of shape (n,), each a superset of the one before.
+    """
+    strides = [each for each in LOOKS if problems > each and rule == "lower_bound"] or [1]
+    return [np.arange(problems) % each == 0 for each in strides]
 
 
 def decide(

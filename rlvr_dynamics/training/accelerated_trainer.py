@@ -46,6 +46,7 @@ class AcceleratedTrainer(PPOTrainerSync):
             Trainer(
                 workers=self._workers,
                 sync=self._sync,
+                problems=self._problems,
                 answer=self._answer,
                 accuracy=lambda: accuracy_so_far(Path(self.jump_plan.train) / "verl"),
                 base=str(config.actor_rollout_ref.model.path),
@@ -87,7 +88,11 @@ class AcceleratedTrainer(PPOTrainerSync):
         engine: Any = self.checkpoint_manager  # verl waits for these coroutines itself
         engine.update_weights(self.global_steps)
 
-    def _answer(self, step: int, places: Sequence[int] | None) -> Answers:
+    def _problems(self) -> int:
+        held_out: Any = self.val_dataset
+        return min(self.jump_plan.problems, len(held_out))
+
+    def _answer(self, step: int, places: Sequence[int]) -> Answers:
         if self.gate is None:
             self.gate = self._gate()
         found = self.gate.ask(step, places)
@@ -101,8 +106,7 @@ class AcceleratedTrainer(PPOTrainerSync):
             self.tokenizer, chat_template_kwargs=dict(data.get("apply_chat_template_kwargs") or {})
         )
         held_out: Any = self.val_dataset
-        asked = range(min(self.jump_plan.problems, len(held_out)))
-        rows = [held_out[number] for number in asked]
+        rows = [held_out[number] for number in range(self._problems())]
         questions = [
             Question(list(builder.build_initial_tokens(list(row["raw_prompt"]))), row)
             for row in rows

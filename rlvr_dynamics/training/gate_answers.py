@@ -56,25 +56,23 @@ class GateAnswers:
     ends: frozenset[int]
     seed: int
 
-    def ask(self, step: int, places: Sequence[int] | None = None) -> Answers:
+    def ask(self, step: int, places: Sequence[int]) -> Answers:
         """Return the grader's verdicts for the weights that the engine holds.
 
         Args:
             step: Seeds the answers.
-            places: Which questions are asked, in this order; None for all.
+            places: Which questions are asked, in this order.
         """
-        asked = range(len(self.questions)) if places is None else places
         # A thread of its own, as the caller may already run in an event loop.
         with ThreadPoolExecutor(max_workers=1) as pool:
-            answers = pool.submit(asyncio.run, self._ask(step, asked)).result()
+            answers = pool.submit(asyncio.run, self._ask(step, places)).result()
         scores = np.array([self._score(*pair) for pair in answers])
-        shape = len(asked), self.samples
-        return Answers(scores.reshape(shape), sum(len(tokens) for _, tokens in answers))
+        return Answers(scores.reshape(-1, self.samples), sum(len(tokens) for _, tokens in answers))
 
-    async def _ask(self, step: int, asked: Sequence[int]) -> list[tuple[Question, list[int]]]:
+    async def _ask(self, step: int, places: Sequence[int]) -> list[tuple[Question, list[int]]]:
         pairs = [
             (self.questions[place], place * self.samples + number)
-            for place in asked
+            for place in places
             for number in range(self.samples)
         ]
         found = await asyncio.gather(

@@ -9,7 +9,7 @@ repeats from its record what it did, move by move, so that a resumed run has the
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rlvr_dynamics.acceleration.backtest import Backtest, backtest
-from rlvr_dynamics.acceleration.gate import FIRST_LOOK, Decision, decide
+from rlvr_dynamics.acceleration.gate import Decision, decide, looks
 from rlvr_dynamics.acceleration.horizon import backtest_horizon, factor_ahead
 from rlvr_dynamics.acceleration.remaining import remaining_gain
 from rlvr_dynamics.acceleration.schedule import fires, previous_firing
@@ -221,9 +221,11 @@ class JumpDriver:
     def _search(self, firing: _Firing, step: int, factors: tuple[float, ...]) -> None:
         """Try the candidates in turn; the last accepted one stands, or the weights as they were."""
         record, gate, workers = firing.record, self._chosen.gate, self.trainer.workers
-        before = self._answers(firing, step) if gate.validates else None
-        if before is not None:
-            record["before"] = float(before.mean())
+        before = None
+        if gate.validates:
+            before = np.full((self.trainer.problems(), gate.samples), np.nan)
+            self._ask(firing, step, before, looks(len(before), gate.rule)[0])
+            record["before"] = float(np.nanmean(before))
         standing: list[dict[str, Any]] = []
         for place, factor in enumerate(factors):
             with firing.timed("search"):
@@ -232,10 +234,12 @@ class JumpDriver:
                 break
             record["tried"].append(tried)
             if tried["finite"] and before is not None:
-                found, after = self._judged(firing, step, before, len(factors))
+                found, after = self._judged(firing, step, before, len(factors), complete=place > 0)
                 tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
                 tried |= {"problems": found.problems, "worse": found.worse}
                 tried["after"] = float(np.nanmean(after))
+                if place == 0:
+                    record["before"] = float(np.nanmean(before))
                 before = after if found.accepted else before
             with firing.timed("search"):
                 if not tried["accepted"]:
@@ -248,20 +252,39 @@ class JumpDriver:
             self._settle(record, standing)
 
     def _judged(
-        self, firing: _Firing, step: int, before: np.ndarray, tried: int
+        self, firing: _Firing, step: int, before: np.ndarray, tried: int, *, complete: bool
     ) -> tuple[Decision, np.ndarray]:
-        """Ask for a candidate; returns the decision and its scores, NaN for problems not asked."""
-        gate, asked = self._chosen.gate, np.zeros(len(before), dtype=bool)
-        after, first = np.full_like(before, np.nan), np.arange(len(before)) % FIRST_LOOK == 0
-        while True:
-            part = ~asked if asked.any() or gate.rule == "better" else first
-            after[part] = self._answers(firing, step, np.flatnonzero(part).tolist())
-            asked |= part
+        """Ask for a candidate, and for what it is compared with, until it is surely worse.
+
+        Args:
+            firing: The present one.
+            step: The present one.
+            before: Scores of the weights to compare with, completed in place look by look.
+            tried: Candidates of the firing.
+            complete: Whether `before` has all scores, and not those of the first look alone.
+
+        Returns:
+            The decision, and the candidate's scores, NaN where not asked.
+        """
+        gate, workers = self._chosen.gate, self.trainer.workers
+        after, asked = np.full_like(before, np.nan), np.zeros(len(before), dtype=bool)
+        for look in looks(len(before), gate.rule):
+            part = look & ~asked
+            self._ask(firing, step, after, part)
+            if asked.any() and not complete:
+                with firing.timed("search"):
+                    workers("keep")
+                    workers("restore")
+                self._ask(firing, step, before, part)
+                with firing.timed("search"):
+                    workers("come_back")
+            asked = look
             found = decide(
                 before[asked], after[asked], level=gate.level, tried=tried, rule=gate.rule
             )
-            if found.worse or asked.all():
-                return found, after
+            if found.worse:
+                break
+        return found, after
 
     def _move(
         self, firing: _Firing, step: int, factor: float, standing: list[dict[str, Any]]
@@ -297,8 +320,7 @@ class JumpDriver:
     def _settle(self, record: dict[str, Any], standing: list[dict[str, Any]]) -> None:
         """Make what stands the next anchor, and treat the optimizer."""
         workers = self.trainer.workers
-        if len(record["tried"]) > 1:
-            workers("forget_kept")
+        workers("forget_kept")
         if record["decision"] == "declined":
             return
         if standing and self._chosen.roll_back == "always":
@@ -340,16 +362,15 @@ class JumpDriver:
         if record["accepted"]:
             workers("reset_optimizer")
 
-    def _answers(
-        self, firing: _Firing, step: int, places: Sequence[int] | None = None
-    ) -> np.ndarray:
+    def _ask(self, firing: _Firing, step: int, scores: np.ndarray, places: np.ndarray) -> None:
+        """Fill in the scores of the present weights at some places."""
         with firing.timed("sync"):
             self.trainer.sync()
         with firing.timed("validate"):
-            found = self.trainer.answer(step, places)
+            found = self.trainer.answer(step, np.flatnonzero(places).tolist())
         firing.costs["rollouts"] += found.scores.size
         firing.costs["tokens"] += found.tokens
-        return found.scores
+        scores[places] = found.scores
 
     def _remaining(self, step: int) -> dict[str, Any] | None:
         """Return what the steps that are left could gain; None if nobody asks."""

@@ -27,14 +27,15 @@ class Trainer:
     Attributes:
         workers: Calls a method of `JumpWorker` in every process and returns the first's result.
         sync: Sends the weights to the rollout engine.
-        answer: Asks the gate's problems, given the step, which seeds the answers, and the places
-            of those to ask; None for all.
+        problems: Returns how many problems the gate has.
+        answer: Asks some of them, given the step, which seeds the answers, and their places.
         accuracy: Returns the accuracy of the weights of each step so far, from their rollouts.
         base: Folder of the base.
     """
 
     workers: Callable[..., Any]
     sync: Callable[[], None]
-    answer: Callable[[int, Sequence[int] | None], Answers]
+    problems: Callable[[], int]
+    answer: Callable[[int, Sequence[int]], Answers]
     accuracy: Callable[[], Mapping[int, float]]
     base: str

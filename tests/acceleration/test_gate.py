@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from scipy.stats import t as student
 
-from rlvr_dynamics.acceleration.gate import decide, detected_gain, problems_needed
+from rlvr_dynamics.acceleration.gate import decide, detected_gain, looks, problems_needed
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.statistics.bounded_mean import mean_p_value
 
@@ -198,3 +200,12 @@ def test_more_answers_problems_and_level_find_smaller_gains():
 def test_no_number_of_problems_finds_nothing(gain):
     with pytest.raises(ValueError, match="no number of problems"):
         problems_needed(gain, 4)
+
+
+@pytest.mark.parametrize("problems", [1, 2, 3, 4, 5, 64])
+def test_every_look_asks_more_and_the_last_all(problems):
+    asked = [int(look.sum()) for look in looks(problems, "lower_bound")]
+    assert asked == sorted(set(asked)) and asked[-1] == problems
+    assert [int(look.sum()) for look in looks(problems, "better")] == [problems]
+    for fewer, more in pairwise(looks(problems, "lower_bound")):
+        assert (more | ~fewer).all()

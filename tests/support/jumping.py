@@ -12,7 +12,7 @@ from rlvr_dynamics.training.jump_trainer import Answers, Trainer
 from rlvr_dynamics.training.jump_worker import JumpWorker
 
 STEPS = 12
-PROBLEMS, SAMPLES = 64, 4
+PROBLEMS = 64
 ROWS = 2000
 GOAL = 30.0  # distance along the direction at which the most problems are solved
 
@@ -60,6 +60,7 @@ class Training:
             Trainer(
                 workers=lambda what, **given: getattr(self.worker, what)(**given),
                 sync=self.sync,
+                problems=lambda: PROBLEMS,
                 answer=self.answer,
                 accuracy=lambda: self.rewards,
                 base="none",
@@ -80,9 +81,8 @@ class Training:
             raise Killed
         share = max(0.05, 0.9 - 0.85 * abs(self.position() - self.goal) / self.goal)
         # The same numbers before and after.
-        drawn = np.random.default_rng(step).random((PROBLEMS, SAMPLES))
-        asked = drawn if places is None else drawn[places]
-        return Answers((asked < share).astype(float), 100)
+        drawn = np.random.default_rng(step).random((PROBLEMS, self.plan.acceleration.gate.samples))
+        return Answers((drawn[places] < share).astype(float), 100)
 
     def update(self):
         """Make one step, save a state at its end, and let the driver decide."""
