@@ -8,43 +8,24 @@ repeats from its record what it did, move by move, so that a resumed run has the
 
 import dataclasses
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from rlvr_dynamics.acceleration.backtest import Backtest, backtest
-from rlvr_dynamics.acceleration.gate import Decision, decide, looks
 from rlvr_dynamics.acceleration.horizon import backtest_horizon, factor_ahead
 from rlvr_dynamics.acceleration.remaining import remaining_gain
 from rlvr_dynamics.acceleration.schedule import fires, previous_firing
 from rlvr_dynamics.acceleration.sketch import Sketch
 from rlvr_dynamics.dynamics import trajectory_gram
 from rlvr_dynamics.errors import TooLittle
+from rlvr_dynamics.training.jump_gate import Asking, Firing
 from rlvr_dynamics.training.jump_plan import JumpPlan
 from rlvr_dynamics.training.jump_record import empty_record, metrics_of, number, without_nan
 from rlvr_dynamics.training.jump_records import JumpRecords
 from rlvr_dynamics.training.jump_trainer import Trainer
-
-
-@dataclass
-class _Firing:
-    """What one firing has found out so far."""
-
-    record: dict[str, Any]
-    costs: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self.costs[what] += time.monotonic() - begin
 
 
 @dataclass(frozen=True)
@@ -120,7 +101,7 @@ class JumpDriver:
 
     def _decide(self, step: int) -> dict[str, Any]:
         anchor = previous_firing(self._chosen.when, step)
-        firing = _Firing(empty_record(self._chosen.method, step, anchor))
+        firing = Firing(empty_record(self._chosen.method, step, anchor))
         with firing.timed("search"):
             firing.record["walked"] = float(self.trainer.workers("walked"))
             path = self._path(step)
@@ -194,7 +175,7 @@ class JumpDriver:
         return ""
 
     def _factors(
-        self, step: int, anchor: int, path: _Path | None, firing: _Firing
+        self, step: int, anchor: int, path: _Path | None, firing: Firing
     ) -> tuple[float, ...]:
         """Return the factors of the candidates, in the order in which they are tried."""
         far = self._chosen.how_far
@@ -218,13 +199,12 @@ class JumpDriver:
     def _ahead(self, step: int) -> int:
         return self._chosen.how_far.horizon or self.plan.steps - step
 
-    def _search(self, firing: _Firing, step: int, factors: tuple[float, ...]) -> None:
+    def _search(self, firing: Firing, step: int, factors: tuple[float, ...]) -> None:
         """Try the candidates in turn; the last accepted one stands, or the weights as they were."""
         record, gate, workers = firing.record, self._chosen.gate, self.trainer.workers
-        before = None
-        if gate.validates:
-            before = np.full((self.trainer.problems(), gate.samples), np.nan)
-            self._ask(firing, step, before, looks(len(before), gate.rule)[0])
+        asking = Asking(self.trainer, gate, firing, step, len(factors))
+        before = asking.first_look() if gate.validates else None
+        if before is not None:
             record["before"] = float(np.nanmean(before))
         standing: list[dict[str, Any]] = []
         for place, factor in enumerate(factors):
@@ -234,7 +214,7 @@ class JumpDriver:
                 break
             record["tried"].append(tried)
             if tried["finite"] and before is not None:
-                found, after = self._judged(firing, step, before, len(factors), complete=place > 0)
+                found, after = asking.judge(before, complete=place > 0)
                 tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
                 tried |= {"problems": found.problems, "worse": found.worse}
                 tried["after"] = float(np.nanmean(after))
@@ -251,43 +231,8 @@ class JumpDriver:
         with firing.timed("search"):
             self._settle(record, standing)
 
-    def _judged(
-        self, firing: _Firing, step: int, before: np.ndarray, tried: int, *, complete: bool
-    ) -> tuple[Decision, np.ndarray]:
-        """Ask for a candidate, and for what it is compared with, until it is surely worse.
-
-        Args:
-            firing: The present one.
-            step: The present one.
-            before: Scores of the weights to compare with, completed in place look by look.
-            tried: Candidates of the firing.
-            complete: Whether `before` has all scores, and not those of the first look alone.
-
-        Returns:
-            The decision, and the candidate's scores, NaN where not asked.
-        """
-        gate, workers = self._chosen.gate, self.trainer.workers
-        after, asked = np.full_like(before, np.nan), np.zeros(len(before), dtype=bool)
-        for look in looks(len(before), gate.rule):
-            part = look & ~asked
-            self._ask(firing, step, after, part)
-            if asked.any() and not complete:
-                with firing.timed("search"):
-                    workers("keep")
-                    workers("restore")
-                self._ask(firing, step, before, part)
-                with firing.timed("search"):
-                    workers("come_back")
-            asked = look
-            found = decide(
-                before[asked], after[asked], level=gate.level, tried=tried, rule=gate.rule
-            )
-            if found.worse:
-                break
-        return found, after
-
     def _move(
-        self, firing: _Firing, step: int, factor: float, standing: list[dict[str, Any]]
+        self, firing: Firing, step: int, factor: float, standing: list[dict[str, Any]]
     ) -> dict[str, Any] | None:
         """Move to a candidate; None if the extrapolator has too little to go by."""
         workers, record = self.trainer.workers, firing.record
@@ -361,16 +306,6 @@ class JumpDriver:
         workers("hold")
         if record["accepted"]:
             workers("reset_optimizer")
-
-    def _ask(self, firing: _Firing, step: int, scores: np.ndarray, places: np.ndarray) -> None:
-        """Fill in the scores of the present weights at some places."""
-        with firing.timed("sync"):
-            self.trainer.sync()
-        with firing.timed("validate"):
-            found = self.trainer.answer(step, np.flatnonzero(places).tolist())
-        firing.costs["rollouts"] += found.scores.size
-        firing.costs["tokens"] += found.tokens
-        scores[places] = found.scores
 
     def _remaining(self, step: int) -> dict[str, Any] | None:
         """Return what the steps that are left could gain; None if nobody asks."""
