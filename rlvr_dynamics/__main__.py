@@ -3,10 +3,12 @@
 Each command reads the rest of the line itself, and is the same as its module called by Python.
 """
 
+import os
 import sys
 from importlib import import_module
 
-from rlvr_dynamics.errors import EXIT_DONE
+from rlvr_dynamics import config
+from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.system.command_line import Parser, aligned, end
 from rlvr_dynamics.system.installation import module
 
@@ -26,8 +28,11 @@ COMMANDS = {
     "watch": ("rlvr_dynamics.watch.__main__", "a run while it trains"),
     "sinks": ("rlvr_dynamics.sinks.__main__", "copy a finished run to wandb or TensorBoard"),
 }
-RUN = "run"
-OWN_OPTIONS = ("-h", "--help", "--version")
+PROGRAM, RUN = "rlvr-dynamics", "run"
+COMPLETION = ("-sc", "--shell-completion")
+OWN_OPTIONS = ("-h", "--help", "--version", *COMPLETION)
+LINE = "COMP_LINE"
+"""The variable in which a shell hands over the line to complete."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +45,11 @@ def _main(given: list[str]) -> int:
     if given and _is_of_a_run(given[0]):
         given = [RUN, *given]
     parser = _parser()
-    name = parser.parse_args(given[:1]).command
+    known = parser.parse_args(given[: 2 if given[:1] and given[0] in COMPLETION else 1])
+    if known.shell_completion is not None:
+        _complete(known.shell_completion)
+        return EXIT_DONE
+    name = known.command
     if name is None:
         parser.print_help()
         return EXIT_DONE
@@ -52,16 +61,40 @@ def _is_of_a_run(word: str) -> bool:
     return word not in OWN_OPTIONS and (word.startswith(("+", "~", "-")) or "=" in word)
 
 
+def _complete(request: str) -> None:
+    """Print completions: the names of commands, and the settings of a run."""
+    if sys.argv[0].endswith(".py") and not request.startswith("query"):
+        raise UserError(
+            "a shell completes the words after a command's own name",
+            where="python -m rlvr_dynamics",
+            way_out=f"{PROGRAM} -sc {request}, from .venv/bin",
+        )
+    line = os.environ.get(LINE) or f"{PROGRAM} "
+    first, *words = line.split()
+    typing = "" if line.endswith(" ") or not words else words.pop()
+    if words and words[0] in COMMANDS and words[0] != RUN:
+        return  # the other commands have options of their own
+    os.environ[LINE] = " ".join([first, *(words[1:] if words[:1] == [RUN] else words), typing])
+    config.shell_completion(request)
+    if request.startswith("query") and not words:
+        print("\n".join(name for name in COMMANDS if name.startswith(typing)))
+
+
 def _parser() -> Parser:
     rows = ((f"  {name}", meaning) for name, (_, meaning) in COMMANDS.items())
     parser = Parser(
-        prog="rlvr-dynamics",
-        usage="%(prog)s COMMAND [...] [--version] [-h]",
+        prog=PROGRAM,
+        usage="%(prog)s COMMAND [...] [-sc install=SHELL] [--version] [-h]",
         description="How predictable are the weights of a language model under RLVR?",
         epilog="\n".join(
             ["", "commands (each has a --help):", *aligned(rows)]
             + ["", f"+exp=NAME or key=value without a command is `{RUN}`."]
         ),
+    )
+    parser.add_argument(
+        *COMPLETION,
+        metavar="install=SHELL",
+        help='complete words in bash, zsh or fish: eval "$(rlvr-dynamics -sc install=bash)"',
     )
     parser.add_argument("command", nargs="?", metavar="COMMAND", choices=COMMANDS, help="see below")
     return parser

@@ -136,6 +136,33 @@ def load_each(
     return loaded
 
 
+def shell_completion(request: str) -> None:
+    """Print what a shell needs to complete settings, or what may follow on its line (Hydra's).
+
+    Args:
+        request: `install=SHELL`, `uninstall=SHELL`, or `query=SHELL`, which reads COMP_LINE.
+
+    Raises:
+        UserError: There is no such request or shell.
+    """
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        try:
+            GlobalHydra.instance().hydra.shell_completion("config", [request])
+        except (HydraException, OmegaConfBaseException):
+            return  # what stands on the line is no setting yet
+        except ValueError as error:
+            raise UserError(
+                "no such shell completion",
+                where=request,
+                way_out="install=bash, install=zsh or install=fish; uninstall= the same",
+            ) from error
+
+
 def _composed(overrides: list[str], name: str = "config") -> "DictConfig":
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException

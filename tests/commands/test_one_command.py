@@ -2,6 +2,10 @@
 
 import json
 import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.run_directory.provenance import write_provenance
 from rlvr_dynamics.run_directory.run import Run
 
+BASH = shutil.which("bash")
 CASES = ["demo", "grpo_qwen3_4b", "relex_published_qwen3_8b", "acceleration", "trajectory", "study"]
 NEEDED = {"trajectory": ["source.base=/base", "source.checkpoints=/steps"]}
 
@@ -50,6 +55,49 @@ def test_a_misspelt_command_is_one_line(capsys):
     said = capsys.readouterr().err
     assert "'anlyse' is not understood -> did you mean analyse?" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "offered", "not_offered"),
+    [
+        ("rlvr-dynamics st", {"study", "store", "stages."}, {"run", "+exp=demo"}),
+        ("rlvr-dynamics +exp=dem", {"+exp=demo"}, {"+exp=study"}),
+        ("rlvr-dynamics run +exp=demo acceleration=g", {"acceleration=gated"}, {"grid"}),
+        ("rlvr-dynamics run trainer.ste", {"trainer.steps="}, {"run"}),
+        ("rlvr-dynamics ", {"run", "exp=", "seed="}, {"trainer.steps="}),
+        ("rlvr-dynamics study s", set(), {"seed=", "store"}),
+        ("rlvr-dynamics nonsense s", set(), {"seed=", "store"}),
+    ],
+)
+def test_a_shell_is_told_what_may_follow(line, offered, not_offered, monkeypatch, capsys):
+    for shell in ("bash", "fish", "zsh"):
+        monkeypatch.setenv("COMP_LINE", line)
+        assert one_command.main(["-sc", f"query={shell}"]) == 0
+        told = set(capsys.readouterr().out.split())
+        assert offered <= told and not not_offered & told
+
+
+@pytest.mark.skipif(BASH is None, reason="no bash here")
+def test_bash_completes_a_line():
+    commands = Path(sys.executable).parent
+    script = f"""PATH={commands}:$PATH; eval "$(rlvr-dynamics -sc install=bash)"
+    COMP_LINE="rlvr-dynamics +exp=grpo_sm"; COMP_CWORD=1; hydra_bash_completion
+    printf '%s\\n' "${{COMPREPLY[@]}}" """
+    done = subprocess.run([str(BASH), "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "+exp=grpo_smollm2_135m\n", done.stderr
+
+
+@pytest.mark.parametrize("request_", ["query=tcsh", "install=", "hello"])
+def test_an_unknown_shell_is_one_line(request_, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rlvr-dynamics"])
+    assert one_command.main(["-sc", request_]) == 2
+    assert f"no such shell completion ({request_})" in capsys.readouterr().err
+
+
+def test_a_module_has_no_name_that_a_shell_could_complete(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rlvr_dynamics/__main__.py"])
+    assert one_command.main(["-sc", "install=bash"]) == 2
+    assert "rlvr-dynamics -sc install=bash" in capsys.readouterr().err
 
 
 # --- a configuration from a file ---
