@@ -167,6 +167,14 @@ class Anchored:
         for shard in self.shards():
             shard.values.copy_(self._copy[shard.name])
 
+    def exchange(self) -> None:
+        """Put W back and hold C in the copy, bit for bit, or the other way round."""
+        for shard in self.shards():
+            for low, copied, values in self._pieces(shard):
+                candidate = values.clone()
+                shard.values[low : low + len(values)] = copied.to(values)
+                copied.copy_(candidate)
+
     def write_copy(self, path: Path) -> None:
         """Publish this process's part of the anchor."""
         write_pieces(path, self._copy)
@@ -182,7 +190,7 @@ class Anchored:
 
     def keep(self, path: Path) -> None:
         """Write the candidate that stands to a file, to come back to it from the next one."""
-        write_pieces(path, {each.name: each.values.to("cpu", copy=True) for each in self.shards()})
+        write_pieces(path, {each.name: each.values for each in self.shards()})
 
     def come_back(self, path: Path) -> None:
         """Put the candidate of `keep` back, bit for bit.

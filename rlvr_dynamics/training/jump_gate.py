@@ -92,11 +92,10 @@ class Asking:
     def _complete(self, before: np.ndarray, part: np.ndarray) -> None:
         """Ask for the weights before all candidates, and come back to the candidate."""
         with self.firing.timed("search"):
-            self.trainer.workers("keep")
-            self.trainer.workers("restore")
+            self.trainer.workers("exchange")
         self._ask(before, part)
         with self.firing.timed("search"):
-            self.trainer.workers("come_back")
+            self.trainer.workers("exchange")
 
     def _ask(self, scores: np.ndarray, part: np.ndarray) -> None:
         """Fill in the scores of the weights that the workers hold, at some problems."""

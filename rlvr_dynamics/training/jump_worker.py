@@ -119,6 +119,10 @@ class JumpWorker:
         moved = self.anchored.take(prediction.candidate)
         return moved.length, moved.finite, sorted(set(prediction.remarks))
 
+    def exchange(self) -> None:
+        """Put the weights before all candidates back and hold the candidate, or the reverse."""
+        self.anchored.exchange()
+
     def keep(self) -> None:
         """Write the candidate that stands to disk, before the next one is tried."""
         self.anchored.keep(self._kept)

@@ -120,6 +120,9 @@ def moves(process):
     fresh()
     anchored.along_anchor(2.0)
     kept = process.out / f"kept_{process.rank}.pieces"
+    anchored.exchange()
+    process.show("exchanged")
+    anchored.exchange()
     anchored.keep(kept)
     anchored.further(2.0, 4.0)
     process.show("further")

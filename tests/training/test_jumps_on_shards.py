@@ -14,7 +14,8 @@ from tests.support.extrapolation_fixture import build
 from tests.support.extrapolation_fixture import load as load_prediction
 from tests.support.sharded import ACCURACY, METHODS, STEPS, TARGET, in_processes, tiny_model
 
-FORMS = ("now", "anchor", "random", "further", "came_back", "accepted", "restored", "reread")
+FORMS = ("now", "anchor", "random", "exchanged", "further", "came_back", "accepted")
+FORMS += ("restored", "reread")
 
 
 def trajectory_weights():
@@ -135,9 +136,10 @@ def test_a_random_move_is_as_long_as_the_jump_tensor_by_tensor_and_points_elsewh
         assert abs(cosine) < 6.0 / line.numel() ** 0.5, name
 
 
-def test_a_rejected_jump_is_undone_bit_for_bit(forms, weights):
+@pytest.mark.parametrize("how", ["restored", "exchanged"])
+def test_a_rejected_jump_is_undone_bit_for_bit(forms, weights, how):
     for world in (1, 2):
-        for name, value in weights_in(forms[world]["restored"]).items():
+        for name, value in weights_in(forms[world][how]).items():
             assert torch.equal(value, weights[STEPS[-1]][name]), name
 
 
