@@ -7,7 +7,6 @@ import os
 import sys
 from importlib import import_module
 
-from rlvr_dynamics import config
 from rlvr_dynamics.errors import EXIT_DONE, UserError
 from rlvr_dynamics.system.command_line import Parser, aligned, end
 from rlvr_dynamics.system.installation import module
@@ -69,12 +68,15 @@ def _complete(request: str) -> None:
             where="python -m rlvr_dynamics",
             way_out=f"{PROGRAM} -sc {request}, from .venv/bin",
         )
-    line = os.environ.get(LINE) or f"{PROGRAM} "
-    first, *words = line.split()
-    typing = "" if line.endswith(" ") or not words else words.pop()
-    if words and words[0] in COMMANDS and words[0] != RUN:
-        return  # the other commands have options of their own
-    os.environ[LINE] = " ".join([first, *(words[1:] if words[:1] == [RUN] else words), typing])
+    line = os.environ.get(LINE, "")
+    words = line.split()[1:]  # the first is this program, by whatever path
+    typing = words.pop() if words and not line.endswith(" ") else ""
+    if typing.startswith("-") or (words and words[0] in COMMANDS and words[0] != RUN):
+        return  # options, and what the other commands take
+    settings = [word for word in words if "=" in word and not word.startswith("-")]
+    os.environ[LINE] = " ".join([PROGRAM, *settings, typing])
+    from rlvr_dynamics import config
+
     config.shell_completion(request)
     if request.startswith("query") and not words:
         print("\n".join(name for name in COMMANDS if name.startswith(typing)))

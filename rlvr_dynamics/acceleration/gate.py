@@ -66,7 +66,7 @@ def looks(problems: int, rule: str) -> list[NDArray[np.bool_]]:
 
     Args:
         problems: n.
-        rule: As for `decide`; `better` has one look, as it knows no sure loss.
+        rule: As for `decide`; `better` is a published rule and has one look, as published.
 
     Returns:
         Arrays of shape (n,), each a superset of the one before.

@@ -18,9 +18,10 @@ class Jump:
     Attributes:
         step: The step after which it fired.
         accepted: Whether the weights jumped.
-        tried: Number of candidates; each answered the gate's problems, if it has any.
+        tried: Number of candidates.
         kept: Number of those that were accepted: all of a search but the last.
         rollouts: Answers that the gate asked for, of the weights as they were too.
+        rejected_rollouts: Those of candidates that were not kept.
         tokens: Their tokens.
         seconds: `search` (computing and undoing), `validate` and `sync`; they add up to all of it.
     """
@@ -30,6 +31,7 @@ class Jump:
     tried: int
     kept: int
     rollouts: int
+    rejected_rollouts: float
     tokens: int
     seconds: Mapping[str, float]
 
@@ -37,11 +39,6 @@ class Jump:
     def all_seconds(self) -> float:
         """All parts."""
         return float(sum(self.seconds.values()))
-
-    @property
-    def rejected_rollouts(self) -> float:
-        """Answers by candidates that were not kept; the present weights answered as many."""
-        return self.rollouts * (self.tried - self.kept) / (self.tried + 1)
 
 
 def jumps_of(run_dir: Path) -> list[Jump]:
@@ -57,12 +54,17 @@ def _jump(record: Mapping[str, Any]) -> Jump:
     seconds, tried = record["seconds"], record["tried"]
     parts = {name: float(seconds[name]) for name in ("validate", "sync")}
     parts["search"] = float(seconds["total"]) - sum(parts.values())
+    kept = sum(bool(each["accepted"]) for each in tried) if record["accepted"] else 0
+    # Shares of the answers: the weights before answered as many problems as the first candidate.
+    asked = [each.get("problems", 1) if each.get("finite", True) else 0 for each in tried]
+    all_asked = sum(asked) + sum(asked[:1])
     return Jump(
         step=int(record["step"]),
         accepted=bool(record["accepted"]),
         tried=len(tried),
-        kept=sum(bool(each["accepted"]) for each in tried) if record["accepted"] else 0,
+        kept=kept,
         rollouts=int(record["rollouts"]),
+        rejected_rollouts=record["rollouts"] * sum(asked[kept:]) / all_asked if all_asked else 0.0,
         tokens=int(record["tokens"]),
         seconds=parts,
     )

@@ -265,8 +265,7 @@ class JumpDriver:
     def _settle(self, record: dict[str, Any], standing: list[dict[str, Any]]) -> None:
         """Make what stands the next anchor, and treat the optimizer."""
         workers = self.trainer.workers
-        if len(record["tried"]) > 1:
-            workers("forget_kept")
+        workers("forget_kept")
         if record["decision"] == "declined":
             return
         if standing and self._chosen.roll_back == "always":

@@ -1,4 +1,4 @@
-"""Asks the rollout engine about a candidate, look by look, and what one firing has cost so far."""
+"""One firing: what it has cost so far, and the gate's answers about a candidate, look by look."""
 
 import time
 from collections import defaultdict
@@ -64,9 +64,9 @@ class Asking:
         """Ask for the candidate that the workers hold, until it is surely worse.
 
         Args:
-            before: Scores of the weights to compare with. Where only the first look is there, those
-                are the weights before all candidates, and each look completes it in place.
-            complete: Whether it has all scores.
+            before: Scores of the weights to compare with.
+            complete: Whether it has all of them. Otherwise it has the first look's, of the weights
+                before all candidates, and every further look adds its own in place.
 
         Returns:
             The decision, and the candidate's scores, NaN where not asked.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rlvr_dynamics.acceleration.gate import detected_gain, problems_needed
+from rlvr_dynamics.acceleration.gate import detected_gain, looks, problems_needed
 from rlvr_dynamics.acceleration.schedule import firings, previous_firing
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.schema import Acceleration, RunConfig
@@ -160,6 +160,18 @@ def most_answers(config: RunConfig) -> int:
     if config.acceleration is None:
         return 0
     return gate_problems(config) * config.acceleration.gate.samples * (1 + candidates(config))
+
+
+def most_rounds(config: RunConfig) -> int:
+    """Return how often one firing waits for answers, at most; 0 if the gate asks none.
+
+    Raises:
+        UserError: The gate needs more problems than there are.
+    """
+    plan = config.acceleration
+    if plan is None or not plan.gate.validates:
+        return 0
+    return len(looks(gate_problems(config), plan.gate.rule)) * (1 + candidates(config))
 
 
 def answers_a_step(config: RunConfig) -> int:

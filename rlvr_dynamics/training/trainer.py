@@ -18,7 +18,7 @@ from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system import children
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
-from rlvr_dynamics.training.jump_plan import answers_a_step, most_answers
+from rlvr_dynamics.training.jump_plan import answers_a_step, most_answers, most_rounds
 from rlvr_dynamics.training.jump_records import JumpRecords
 from rlvr_dynamics.training.verl_command import verl_command
 from rlvr_dynamics.training.verl_environment import environment, joining_overrides
@@ -255,8 +255,9 @@ class _Watch:
             limit = max(LEAST_STALL_SECONDS, STALL_STEPS * self.longest_interval)
         if plan is None or not fires(plan.when, done + 1, trainer.steps):
             return limit
-        # The gate of a jump asks as much as many steps draw.
-        steps = most_answers(self.config) / answers_a_step(self.config)
+        # The gate of a jump asks as much as many steps draw, and waits for the longest answer of
+        # every look.
+        steps = most_answers(self.config) / answers_a_step(self.config) + most_rounds(self.config)
         return limit + STALL_STEPS * (self.longest_interval or limit) * steps
 
     def _early_end(self, done: int) -> Exception:

@@ -65,8 +65,11 @@ def test_a_misspelt_command_is_one_line(capsys):
         ("rlvr-dynamics run +exp=demo acceleration=g", {"acceleration=gated"}, {"grid"}),
         ("rlvr-dynamics run trainer.ste", {"trainer.steps="}, {"run"}),
         ("rlvr-dynamics ", {"run", "exp=", "seed="}, {"trainer.steps="}),
+        ("/a@b/python3/bin/rlvr-dynamics +exp=dem", {"+exp=demo"}, {"+exp=study"}),
+        ("~/bin/rlvr-dynamics --cfg --config a.json trainer.ste", {"trainer.steps="}, {"run"}),
+        ("rlvr-dynamics --h", set(), {"run"}),
+        (" ", {"run"}, set()),
         ("rlvr-dynamics study s", set(), {"seed=", "store"}),
-        ("rlvr-dynamics nonsense s", set(), {"seed=", "store"}),
     ],
 )
 def test_a_shell_is_told_what_may_follow(line, offered, not_offered, monkeypatch, capsys):

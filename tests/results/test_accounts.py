@@ -23,9 +23,12 @@ def arm(*overrides, passes=1):
 def study(tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
     kept = jump(20, accepted=True, factor=4.0)
-    kept["tried"] = [{"factor": f, "gain": 0.1, "lower": 0.0, "accepted": f < 8} for f in (2, 4, 8)]
+    kept["tried"] = [
+        {"factor": f, "gain": 0.1, "lower": 0.0, "accepted": f < 8, "problems": n}
+        for f, n in ((2, 64), (4, 64), (8, 16))
+    ]
     kept["seconds"] = {"search": 0.8, "validate": 6.0, "sync": 0.0, "total": 7.0}
-    kept |= {"rollouts": 640, "tokens": 6400}
+    kept |= {"rollouts": 4 * (64 + 64 + 64 + 16), "tokens": 6400}
     jumps = [jump(10), kept]
     write_arm(place / "gated", line(0.01), arm=GATED, jumps=jumps, validation=0.5)
     write_arm(place / "plain", line(0.01), start_seconds=30.0)
@@ -57,9 +60,10 @@ def test_a_second_pass_costs_updates_and_no_rollouts(study):
 
 def test_a_gate_s_answers_and_seconds_are_counted_and_evaluation_is_apart(study):
     found = row(study, "gated")
-    assert (found["rollouts"], found["gate_rollouts"]) == (60 * 64, 960)
-    # The first firing asked the present weights and one candidate, the second three candidates.
-    assert found["rejected_rollouts"] == pytest.approx(320 / 2 + 640 / 4)
+    assert (found["rollouts"], found["gate_rollouts"]) == (60 * 64, 320 + 832)
+    # The first firing asked the present weights and one candidate; at the second the last of three
+    # candidates was surely worse on every fourth problem.
+    assert found["rejected_rollouts"] == pytest.approx(320 / 2 + 4 * 16)
     assert (found["fired"], found["jumped"]) == (2, 1)
     assert found["search_seconds"] == pytest.approx(1.5) and found["validate_seconds"] == 9.0
     assert found["sync_seconds"] == pytest.approx(60 * 0.05 + 0.5)
@@ -77,7 +81,7 @@ def test_a_jump_is_paid_for_by_the_step_after_it(study):
     assert found.until("rollouts", 11) == 640 + 64 + 320
     assert found.until("seconds", 10) == pytest.approx(10 * STEP_SECONDS)
     assert found.until("seconds", 11) == pytest.approx(11 * STEP_SECONDS + 4.0)
-    assert found.until("rollouts", 60) == 60 * 64 + 960
+    assert found.until("rollouts", 60) == 60 * 64 + 1152
     assert found.until("updates", 0) == 0
 
 

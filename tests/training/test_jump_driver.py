@@ -268,7 +268,7 @@ def test_a_run_resumed_after_a_jump_repeats_it_without_asking(tmp_path, plan):
     assert asked == (0 if plan is TWICE else 7)
 
 
-@pytest.mark.parametrize("call", range(1, 9))
+@pytest.mark.parametrize("call", range(1, 10))
 def test_a_run_killed_in_the_middle_of_a_jump_ends_like_one_that_was_not(tmp_path, call):
     whole = Training(tmp_path / "whole", ASKED)
     whole.run(to=4)
