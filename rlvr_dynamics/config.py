@@ -151,8 +151,9 @@ def shell_completion(request: str) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        hydra: Any = GlobalHydra.instance().hydra
         try:
-            GlobalHydra.instance().hydra.shell_completion("config", [request])
+            hydra.shell_completion("config", [request])
         except (HydraException, OmegaConfBaseException):
             return  # what stands on the line is no setting yet
         except ValueError as error:

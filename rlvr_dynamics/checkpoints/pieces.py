@@ -32,7 +32,7 @@ def write_pieces(path: Path, pieces: Mapping[str, Tensor]) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for piece in pieces.values():
-            file.write(piece.detach().cpu().contiguous().view(torch.uint8).numpy())
+            file.write(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
 
 
 def read_pieces(path: Path, sizes: Mapping[str, int]) -> Iterator[tuple[str, Tensor]]:
