@@ -91,6 +91,16 @@ def test_the_figure_has_every_arm_and_says_how_many(study):
     assert "n = 7 runs, 1000 questions; seeds 1, 2" in drawing.facts
 
 
+def test_no_two_rates_of_plain_steps_look_alike(tmp_path):
+    rates = (1e-5, 2e-5, 3e-5, 6e-5, 1e-4, 3e-4)
+    folders = [write_arm(tmp_path / f"{rate}", line(rate * 50), rate=rate) for rate in rates]
+    gated = write_arm(tmp_path / "gated", line(0.005), arm=GATED, jumps=[jump(10)])
+    figure = acceleration_figure.draw(load_study([*folders, gated])).figure
+    assert figure is not None
+    drawn = [repr(each._unscaled_dash_pattern) + each.get_color() for each in figure.axes[0].lines]
+    assert len(set(drawn)) == len(drawn) == len(rates) + 1
+
+
 def test_a_study_without_arms_says_what_to_run(study):
     plain = type(study)(tuple(cell for cell in study.cells if cell.arm.kind == "plain"))
     assert benches(plain) == []
