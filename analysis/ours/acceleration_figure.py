@@ -28,7 +28,7 @@ PANELS = {"rollouts": "rollouts, those of gates included", "seconds": "seconds o
 CONTROLS = (PASSES, RANDOM, RESTART, ROLLED_BACK)
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#8C5109", "#4D4D4D")
 # As many as the bench has rates of plain steps: four, and two that a jump's factor makes of them.
-LINES = ("-", "--", ":", "-.", (0, (12, 2)), (0, (1, 4)))
+LINES = ("-", "--", ":", "-.", (0, (7, 2)), (0, (1, 4)))
 
 
 def _looks(bench: Bench) -> dict[str, dict[str, object]]:
