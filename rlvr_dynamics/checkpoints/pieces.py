@@ -1,6 +1,5 @@
 """One process's parts of some tensors in a safetensors file: a saved anchor, a kept candidate."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,12 +7,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rlvr_dynamics.checkpoints.layout import DTYPES
+from rlvr_dynamics.checkpoints.shards import create_shard
 from rlvr_dynamics.errors import UserError
 from rlvr_dynamics.system.atomic import atomic_path
-
-_SAID = {getattr(torch, name): said for said, name in DTYPES.items()}
-_ALIGNMENT = 8
 
 
 def write_pieces(path: Path, pieces: Mapping[str, Tensor]) -> None:
@@ -22,17 +18,14 @@ def write_pieces(path: Path, pieces: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: The disk is full.
     """
-    head, end = {}, 0
-    for name, piece in pieces.items():
-        begin, end = end, end + piece.numel() * piece.element_size()
-        said = {"dtype": _SAID[piece.dtype], "shape": [piece.numel()]}
-        head[name] = said | {"data_offsets": [begin, end]}
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for piece in pieces.values():
-            file.write(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    shapes = {name: (piece.numel(),) for name, piece in pieces.items()}
+    dtypes = {name: str(piece.dtype).removeprefix("torch.") for name, piece in pieces.items()}
+    with atomic_path(path) as temporary:
+        start = create_shard(temporary, shapes, dtypes).data_start
+        with temporary.open("r+b") as file:
+            file.seek(start)
+            for piece in pieces.values():
+                file.write(piece.detach().cpu().contiguous().view(torch.uint8).numpy().data)
 
 
 def read_pieces(path: Path, sizes: Mapping[str, int]) -> Iterator[tuple[str, Tensor]]:
