@@ -5,8 +5,14 @@ scores. The gain is accepted only if its lower end at level / tried is above 0
 (`rlvr_dynamics.statistics.bounded_mean`): the level is held for few problems, for gains and losses
 of different size and where hardly an answer differs, which a t interval does not do. For one answer
 a problem it is McNemar's exact test. Candidates of one firing are corrected for by Bonferroni.
-A candidate that is surely worse on a part of the problems need not answer the rest: this can only
-lower the chance of accepting one that does not help. Acceptance takes all problems.
+
+A part of the problems is asked first (`looks`). A candidate that is not ahead there is rejected
+without the rest, which can only lower the chance of accepting one that does not help; one that is
+ahead by so much that a small share of the level suffices is accepted without the rest. The shares
+of all looks add up to 1, so the level holds whatever the looks have in common.
+
+Source of the looks: Haybittle 1971, Br. J. Radiol. 44, 793-797, and Peto et al. 1976, Br. J. Cancer
+34, 585-612, for acceptance; that what is not ahead ends is ours.
 
 Legend: n problems, k answers to each, g the true gain, V the variance of a problem's difference.
 """
@@ -14,6 +20,7 @@ Legend: n problems, k answers to each, g the true gain, V the variance of a prob
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,14 +30,19 @@ from rlvr_dynamics.statistics.bounded_mean import mean_lower_bound
 from rlvr_dynamics.statistics.sample_size import BETWEEN_ANSWERS
 
 RULES = ("lower_bound", "better")
-LOOKS = (4, 2, 1)
+STRIDES = (4, 2, 1)
 """Every fourth problem is asked first, then every second and then all."""
+EARLY = 0.1
+"""Share of the level that each look but the last may spend."""
 SURELY_WORSE = 3
 """A rejection of a candidate that is surely worse counts as so many, where a gate backs off."""
 POWER = 0.8
 MOST_BETWEEN_ANSWERS = 1 / 4
 """Largest variance between answers to one problem: all have a chance of one half."""
 MOST_PROBLEMS = 10**7
+_LEAST_VARIANCE = 1e-6
+_FAR = 8.0  # standard deviations of a sum beyond which nothing lies
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,10 @@ class Decision:
 
     Attributes:
         gain: Mean score after minus before.
-        lower: Lower end of the gain's one-sided interval, at level / tried.
-        upper: Upper end of the one-sided interval in the other direction, at the same level.
+        lower: Lower end of the gain's one-sided interval, at share x level / tried.
+        upper: Upper end of the one-sided interval in the other direction, at level / tried.
         accepted: Whether the candidate is kept.
+        settled: Whether no further look is needed: it is accepted, or it is not ahead.
         problems: n.
         answers: k.
         changed: Problems whose mean score differs.
@@ -51,6 +64,7 @@ class Decision:
     lower: float
     upper: float
     accepted: bool
+    settled: bool
     problems: int
     answers: int
     changed: int
@@ -61,18 +75,38 @@ class Decision:
         return self.upper < 0.0
 
 
-def looks(problems: int, rule: str) -> list[NDArray[np.bool_]]:
-    """Return which problems are answered at each look, all at the last.
+class Look(NamedTuple):
+    """One look at the answers.
+
+    Attributes:
+        asked: Which problems are answered by then, shape (n,).
+        share: Of the level, which it may spend.
+    """
+
+    asked: NDArray[np.bool_]
+    share: float
+
+
+def looks(problems: int, rule: str) -> list[Look]:
+    """Return the looks at a candidate, each at more problems than the one before, all at the last.
 
     Args:
         problems: n.
         rule: As for `decide`; `better` is a published rule and has one look, as published.
-
-    Returns:
-        Arrays of shape (n,), each a superset of the one before.
     """
-    strides = [each for each in LOOKS if problems > each and rule == "lower_bound"] or [1]
-    return [np.arange(problems) % each == 0 for each in strides]
+    strides = _strides(problems) if rule == "lower_bound" else [1]
+    return [
+        Look(np.arange(problems) % stride == 0, share)
+        for stride, share in zip(strides, _shares(len(strides)), strict=True)
+    ]
+
+
+def _strides(problems: int) -> list[int]:
+    return [each for each in STRIDES if problems > each] or [1]
+
+
+def _shares(count: int) -> list[float]:
+    return [EARLY] * (count - 1) + [1.0 - EARLY * (count - 1)]
 
 
 def decide(
@@ -81,6 +115,7 @@ def decide(
     *,
     level: float = 0.05,
     tried: int = 1,
+    share: float = 1.0,
     rule: str = "lower_bound",
     span: tuple[float, float] = (0.0, 1.0),
 ) -> Decision:
@@ -91,19 +126,23 @@ def decide(
         after: Scores of the candidate, shape (n, k), of the same problems in the same order.
         level: Chance of accepting any candidate of the firing that does not help, at most.
         tried: Candidates among which the level is divided.
+        share: Of the level, which this look may spend.
         rule: `lower_bound`; or `better`, which accepts a strictly higher mean, as EffOPD
             (arXiv 2605.11739) does, and holds no level.
         span: Smallest and largest possible score.
 
     Raises:
         UserError: A score is not finite or outside the span.
-        ValueError: The shapes differ or there is no score, or rule, level or tried is none.
+        ValueError: The shapes differ or there is no score, or rule, level, share or tried
+            is none.
     """
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 2 or not first.size:
         raise ValueError(f"scores of shapes {first.shape} and {second.shape} cannot be paired")
-    if rule not in RULES or not 0.0 < level < 0.5 or tried < 1:
-        raise ValueError(f"no gate has rule {rule}, level {level} and {tried} candidates")
+    if rule not in RULES or not 0.0 < level < 0.5 or not 0.0 < share <= 1.0 or tried < 1:
+        raise ValueError(
+            f"no gate has rule {rule}, level {level}, share {share} and {tried} candidates"
+        )
     low, high = span
     for name, scores in (("before", first), ("after", second)):
         if not np.all((scores >= low) & (scores <= high)):
@@ -117,14 +156,16 @@ def decide(
         first.shape[1] * (high - low)
     )
     paired = np.clip(paired, -1.0, 1.0)
-    lower = mean_lower_bound(paired, -1.0, level / tried) * (high - low)
+    lower = mean_lower_bound(paired, -1.0, share * level / tried) * (high - low)
     upper = -mean_lower_bound(-paired, -1.0, level / tried) * (high - low)
     gain = float(paired.mean()) * (high - low)
+    accepted = lower > 0.0 if rule == "lower_bound" else gain > 0.0
     return Decision(
         gain=gain,
         lower=lower,
         upper=upper,
-        accepted=lower > 0.0 if rule == "lower_bound" else gain > 0.0,
+        accepted=accepted,
+        settled=accepted or gain <= 0.0,
         problems=first.shape[0],
         answers=first.shape[1],
         changed=int(np.count_nonzero(paired)),
@@ -211,12 +252,37 @@ def _variance(gain: float, answers: int, alike: bool) -> float:
 
 
 def _suffices(problems: int, gain: float, variance: float, level: float, power: float) -> bool:
-    """Return whether n problems are enough, by the normal law.
+    """Return whether n problems are enough."""
+    return _accepted(problems, gain, variance, level) >= power
 
-    The bound has one more observation, at -1, so acceptance asks for n g - 1 above
-    z_level sqrt(n (V + g²) + 1) + z_power sqrt(n V).
+
+def _accepted(problems: int, gain: float, variance: float, level: float) -> float:
+    """Return the chance that a candidate is accepted at one of the looks, by the normal law.
+
+    At a look at m problems their differences add up to S ~ N(m g, m V). The bound has one more
+    observation, at -1, so acceptance asks for S - 1 above z sqrt(m (V + g²) + 1), and between
+    0 and that the next look decides. The density of S there is carried from look to look
+    (Armitage, McPherson and Rowe 1969, J. R. Stat. Soc. A 132, 235-244).
     """
-    normal = NormalDist()
-    wanted = normal.inv_cdf(1.0 - level) * math.sqrt(problems * (variance + gain**2) + 1.0)
-    wanted += normal.inv_cdf(power) * math.sqrt(problems * variance)
-    return problems * gain - 1.0 >= wanted
+    normal, strides = NormalDist(), _strides(problems)
+    spread = math.sqrt(max(variance, _LEAST_VARIANCE))
+    # Sums at the nodes of the look before, and the chances of these.
+    sums, chances, asked, total = np.zeros(1), np.ones(1), 0, 0.0
+    for stride, share in zip(strides, _shares(len(strides)), strict=True):
+        more = -(-problems // stride) - asked
+        asked += more
+        mean, deviation = sums + more * gain, spread * math.sqrt(more)
+        error = math.sqrt(asked * (variance + gain**2) + 1.0)
+        wanted = 1.0 + normal.inv_cdf(1.0 - share * level) * error
+        above = [normal.cdf(each) for each in (mean - wanted) / deviation]
+        total += float(chances @ above)
+        middle, reach = asked * gain, _FAR * spread * math.sqrt(asked)
+        low, high = max(0.0, middle - reach), min(wanted, middle + reach)
+        if low >= high:
+            break
+        half = (high - low) / 2.0
+        nodes = low + half * (_NODES + 1.0)
+        steps = (nodes[:, None] - mean) / deviation
+        density = np.exp(-steps * steps / 2.0) @ chances / (deviation * math.sqrt(2.0 * math.pi))
+        sums, chances = nodes, half * _WEIGHTS * density
+    return total

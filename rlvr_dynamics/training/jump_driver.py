@@ -8,7 +8,10 @@ repeats from its record what it did, move by move, so that a resumed run has the
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -203,9 +206,7 @@ class JumpDriver:
         """Try the candidates in turn; the last accepted one stands, or the weights as they were."""
         record, gate, workers = firing.record, self._chosen.gate, self.trainer.workers
         asking = Asking(self.trainer, gate, firing, step, len(factors))
-        before = asking.first_look() if gate.validates else None
-        if before is not None:
-            record["before"] = float(np.nanmean(before))
+        before = present = asking.first_look() if gate.validates else None
         standing: list[dict[str, Any]] = []
         for place, factor in enumerate(factors):
             with firing.timed("search"):
@@ -214,12 +215,12 @@ class JumpDriver:
                 break
             record["tried"].append(tried)
             if tried["finite"] and before is not None:
-                found, after = asking.judge(before, complete=place > 0)
+                compared = partial(self._compared, firing, factor, standing)
+                found, after = asking.judge(before, compared)
                 tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
-                tried |= {"problems": found.problems, "worse": found.worse}
-                tried["after"] = float(np.nanmean(after))
-                if place == 0:
-                    record["before"] = float(np.nanmean(before))
+                tried |= {"problems": found.problems, "worse": found.worse, "after": after.mean}
+                if standing:
+                    standing[-1] |= {"problems": before.problems}
                 before = after if found.accepted else before
             with firing.timed("search"):
                 if not tried["accepted"]:
@@ -228,8 +229,30 @@ class JumpDriver:
                 standing.append(tried)
                 if place + 1 < len(factors):
                     workers("keep")
+        if present is not None:
+            record |= {"before": present.mean, "problems": present.problems}
         with firing.timed("search"):
             self._settle(record, standing)
+
+    @contextmanager
+    def _compared(
+        self, firing: Firing, factor: float, standing: list[dict[str, Any]]
+    ) -> Iterator[None]:
+        """Hold the weights that a candidate is compared with, and come back to it bit for bit."""
+        with firing.timed("search"):
+            self.trainer.workers("come_back" if standing else "exchange")
+        yield
+        with firing.timed("search"):
+            if standing:
+                self._along(factor, standing)
+            else:
+                self.trainer.workers("exchange")
+
+    def _along(self, factor: float, standing: list[dict[str, Any]]) -> tuple[float, bool]:
+        """Move from what stands to a candidate that needs no checkpoints."""
+        before = standing[-1]["factor"] if standing else 1.0
+        method = self._chosen.method
+        return self.trainer.workers("move", method=method, factor=factor, before=before)
 
     def _move(
         self, firing: Firing, step: int, factor: float, standing: list[dict[str, Any]]
@@ -238,9 +261,7 @@ class JumpDriver:
         workers, record = self.trainer.workers, firing.record
         tried: dict[str, Any] = {"factor": factor, "gain": None, "lower": None, "after": None}
         if not self._chosen.from_checkpoints:
-            before = standing[-1]["factor"] if standing else 1.0
-            moved = workers("move", method=self._chosen.method, factor=factor, before=before)
-            length, finite = moved
+            length, finite = self._along(factor, standing)
         else:
             try:
                 length, finite, remarks = self._predict(step)

@@ -2,8 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,29 @@ class Firing:
             self.costs[what] += time.monotonic() - begin
 
 
+@dataclass
+class Scores:
+    """Scores of some weights.
+
+    Attributes:
+        values: Shape (problems, samples), NaN where not asked.
+        asked: Which problems were, shape (problems,).
+    """
+
+    values: np.ndarray
+    asked: np.ndarray
+
+    @property
+    def problems(self) -> int:
+        """Number of problems that were asked."""
+        return int(self.asked.sum())
+
+    @property
+    def mean(self) -> float:
+        """Over what was asked."""
+        return float(self.values[self.asked].mean())
+
+
 @dataclass(frozen=True)
 class Asking:
     """The gate's answers at one firing.
@@ -54,55 +77,54 @@ class Asking:
     step: int
     candidates: int
 
-    def first_look(self) -> np.ndarray:
-        """Return the present weights' scores, shape (problems, samples), NaN where not asked."""
-        scores = np.full((self.trainer.problems(), self.gate.samples), np.nan)
-        self._ask(scores, looks(len(scores), self.gate.rule)[0])
+    def first_look(self) -> Scores:
+        """Ask the weights that the workers hold as many problems as a first look takes."""
+        scores = self._none()
+        self._ask(scores, looks(len(scores.asked), self.gate.rule)[0].asked)
         return scores
 
-    def judge(self, before: np.ndarray, *, complete: bool) -> tuple[Decision, np.ndarray]:
-        """Ask for the candidate that the workers hold, until it is surely worse.
+    def judge(
+        self, before: Scores, compared: Callable[[], AbstractContextManager[None]]
+    ) -> tuple[Decision, Scores]:
+        """Ask for the candidate that the workers hold, look by look until it is settled.
 
         Args:
-            before: Scores of the weights to compare with.
-            complete: Whether it has all of them. Otherwise it has the first look's, of the weights
-                before all candidates, and every further look adds its own in place.
+            before: Of the weights to compare with; what a look needs of them is added.
+            compared: Returns a context in which the workers hold those weights.
 
         Returns:
-            The decision, and the candidate's scores, NaN where not asked.
+            The decision, and the candidate's scores.
         """
-        after, asked = np.full_like(before, np.nan), np.zeros(len(before), dtype=bool)
-        for look in looks(len(before), self.gate.rule):
-            part = look & ~asked
-            self._ask(after, part)
-            if asked.any() and not complete:
-                self._complete(before, part)
-            asked = look
+        after = self._none()
+        for asked, share in looks(len(before.asked), self.gate.rule):
+            self._ask(after, asked)
+            if (asked & ~before.asked).any():
+                with compared():
+                    self._ask(before, asked)
             found = decide(
-                before[asked],
-                after[asked],
+                before.values[asked],
+                after.values[asked],
                 level=self.gate.level,
                 tried=self.candidates,
+                share=share,
                 rule=self.gate.rule,
             )
-            if found.worse:
+            if found.settled:
                 break
         return found, after
 
-    def _complete(self, before: np.ndarray, part: np.ndarray) -> None:
-        """Ask for the weights before all candidates, and come back to the candidate."""
-        with self.firing.timed("search"):
-            self.trainer.workers("exchange")
-        self._ask(before, part)
-        with self.firing.timed("search"):
-            self.trainer.workers("exchange")
+    def _none(self) -> Scores:
+        count = self.trainer.problems()
+        values = np.full((count, self.gate.samples), np.nan)
+        return Scores(values, np.zeros(count, dtype=bool))
 
-    def _ask(self, scores: np.ndarray, part: np.ndarray) -> None:
-        """Fill in the scores of the weights that the workers hold, at some problems."""
+    def _ask(self, scores: Scores, wanted: np.ndarray) -> None:
+        """Fill in the scores of the weights that the workers hold, where they are missing."""
+        part = wanted & ~scores.asked
         with self.firing.timed("sync"):
             self.trainer.sync()
         with self.firing.timed("validate"):
             found = self.trainer.answer(self.step, np.flatnonzero(part).tolist())
         self.firing.costs["rollouts"] += found.scores.size
         self.firing.costs["tokens"] += found.tokens
-        scores[part] = found.scores
+        scores.values[part], scores.asked = found.scores, scores.asked | part

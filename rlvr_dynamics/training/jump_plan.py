@@ -171,7 +171,7 @@ def most_rounds(config: RunConfig) -> int:
     plan = config.acceleration
     if plan is None or not plan.gate.validates:
         return 0
-    return len(looks(gate_problems(config), plan.gate.rule)) * (1 + candidates(config))
+    return len(looks(gate_problems(config), plan.gate.rule)) * 2 * candidates(config)
 
 
 def answers_a_step(config: RunConfig) -> int:

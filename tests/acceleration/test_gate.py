@@ -109,6 +109,7 @@ def test_a_score_that_is_no_score_is_refused(wrong, side):
         (np.zeros((3, 2)), np.zeros((3, 2)), {"rule": "mean"}),
         (np.zeros((3, 2)), np.zeros((3, 2)), {"tried": 0}),
         (np.zeros((3, 2)), np.zeros((3, 2)), {"level": 0.5}),
+        (np.zeros((3, 2)), np.zeros((3, 2)), {"share": 0.0}),
     ],
 )
 def test_what_cannot_be_compared_is_refused(first, second, settings):
@@ -160,6 +161,19 @@ def most_by_chance(level):
     return level + 3 * np.sqrt(level * (1 - level) / RUNS)
 
 
+def settled(differences, tried=1):
+    """Return whether a candidate is accepted, look by look, and how many problems that takes.
+
+    `decide` accepts where the p-value is below the level, as tested above.
+    """
+    for asked, share in looks(len(differences), "lower_bound"):
+        part = differences[asked]
+        accepted = mean_p_value(part, -1.0) < share * 0.05 / tried
+        if accepted or part.mean() <= 0.0:
+            break
+    return accepted, len(part)
+
+
 @pytest.mark.parametrize(("problems", "count", "tried"), [(64, 4, 1), (200, 1, 1), (128, 8, 3)])
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_gain_of_the_stated_size_is_found_with_the_stated_power(problems, count, tried, alike):
@@ -174,8 +188,30 @@ def test_a_gain_of_the_stated_size_is_found_with_the_stated_power(problems, coun
             solved = generator.random(problems) < gain
             chances, later = np.where(solved, 0.0, 0.5), np.where(solved, 1.0, 0.5)
         before, after = (generator.binomial(count, each) / count for each in (chances, later))
-        accepted.append(mean_p_value(after - before, -1.0) < 0.05 / tried)
+        accepted.append(settled(after - before, tried)[0])
     assert 0.8 - 3 * np.sqrt(0.16 / 400) < np.mean(accepted) < 0.95
+
+
+def test_the_looks_together_hold_the_level():
+    """A tenth of the answers differ, as many for the better as for the worse."""
+    drawn = rare(np.random.default_rng(0), RUNS, 512, 0.05)
+    accepted, asked = np.array([settled(each) for each in drawn]).T
+    assert np.mean(accepted) < most_by_chance(0.05)
+    # Half are not ahead at the first look, or level.
+    assert set(asked) == {128, 256, 512} and 0.4 < np.mean(asked == 128) < 0.65
+
+
+@given(st.integers(0, 10**6), st.integers(4, 200), st.floats(0.0, 1.0))
+@settings(max_examples=30, deadline=None)
+def test_a_look_that_settles_accepts_or_is_not_ahead(seed, problems, better):
+    generator = np.random.default_rng(seed)
+    before = generator.integers(0, 2, (problems, 1)).astype(float)
+    after = np.where(generator.random((problems, 1)) < better, 1.0, before)
+    whole = decide(before, after)
+    assert whole.settled == (whole.accepted or whole.gain <= 0.0)
+    shares = [share for _, share in looks(problems, "lower_bound")]
+    assert sum(shares) == pytest.approx(1.0) and min(shares) > 0.0
+    assert decide(before, after, share=shares[0]).lower <= whole.lower
 
 
 @given(st.integers(5, 3000), st.integers(1, 16), st.integers(1, 5), st.floats(0.5, 0.95))
@@ -204,8 +240,10 @@ def test_no_number_of_problems_finds_nothing(gain):
 
 @pytest.mark.parametrize("problems", [1, 2, 3, 4, 5, 64])
 def test_every_look_asks_more_and_the_last_all(problems):
-    asked = [int(look.sum()) for look in looks(problems, "lower_bound")]
+    masks = [look.asked for look in looks(problems, "lower_bound")]
+    asked = [int(each.sum()) for each in masks]
     assert asked == sorted(set(asked)) and asked[-1] == problems
-    assert [int(look.sum()) for look in looks(problems, "better")] == [problems]
-    for fewer, more in pairwise(looks(problems, "lower_bound")):
+    (only,) = looks(problems, "better")
+    assert only.asked.all() and only.share == 1.0
+    for fewer, more in pairwise(masks):
         assert (more | ~fewer).all()
