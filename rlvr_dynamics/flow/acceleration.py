@@ -181,4 +181,5 @@ def _gate(config: RunConfig, plan: Acceleration, count: int) -> str:
     concentrated, alike = (100 * gate_detects(config, alike=each) for each in (False, True))
     better = f" ({alike:.1f} if all problems gain alike)" if alike < concentrated else ""
     seen = f"a gain of {concentrated:.1f} points{better} is" if concentrated < 100 else "no gain is"
-    return f"{text}; {seen} accepted with a power of {POWER:.0%}"
+    early = "a quarter of the problems, then half, settle what is ahead by far or not ahead"
+    return f"{text}; {early}; {seen} accepted with a power of {POWER:.0%}"
