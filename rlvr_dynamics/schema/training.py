@@ -172,7 +172,7 @@ class Trainer(Frozen):
     `save_state_every` steps. `keep` is how: as a folder each, or as deltas in one store
     (`python -m rlvr_dynamics.store`), which in bfloat16 take a small part of the disk. With
     `stall_timeout_seconds: null` the limit follows from the run's own steps
-    (`training/trainer.py`).
+    (`training/stall.py`), and what validates or fires a jump has longer in either case.
 
     At every `validate_every`-th step, at the last one and before the first, verl answers the
     validation problems `validation_samples` times each, sampled as in training; null never does.

@@ -12,14 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlvr_dynamics.acceleration.schedule import fires
 from rlvr_dynamics.errors import StageFailed, UserError
 from rlvr_dynamics.schema import RunConfig
 from rlvr_dynamics.system import children
 from rlvr_dynamics.system.processes import MARKER, end_all, folder_prefix, is_alive, workers
 from rlvr_dynamics.system.progress import bar
-from rlvr_dynamics.training.jump_plan import answers_a_step, most_answers, most_rounds
 from rlvr_dynamics.training.jump_records import JumpRecords
+from rlvr_dynamics.training.stall import stall_limit
 from rlvr_dynamics.training.verl_command import verl_command
 from rlvr_dynamics.training.verl_environment import environment, joining_overrides
 from rlvr_dynamics.training.verl_metrics import (
@@ -36,10 +35,6 @@ CHECK_SECONDS = 0.5
 WORKER_CHECK_SECONDS = 5.0
 DEAD_WORKER_GRACE_SECONDS = 20.0
 EXIT_GRACE_SECONDS = 10.0
-# Without a limit of the user's, a step is stuck after this many times the longest one so far. Steps
-# differ: answers grow longer, batches are refilled, some steps validate or save a state.
-STALL_STEPS = 5
-LEAST_STALL_SECONDS = 600.0
 # A scheduler kills a job 30 s after asking it to end; shutting verl down takes part of that.
 LAST_INGEST_SECONDS = 10.0
 SOCKET_BYTES = 107
@@ -232,7 +227,9 @@ class _Watch:
     def _check_alive(self, done: int, start: int) -> None:
         now = time.monotonic()
         waiting = now - self.last_progress
-        limit = self._limit(done, start)
+        limit = stall_limit(
+            self.config, done + 1, starting=done == start, longest=self.longest_interval
+        )
         if waiting > limit:
             raise StageFailed(self._explain(f"verl made no step for {limit:.0f} s", done))
         # Start-up helper tasks end by themselves; later every worker is needed.
@@ -243,22 +240,6 @@ class _Watch:
         lost = [title for pid, title in self.known.items() if not is_alive(pid)]
         if lost and waiting > max(DEAD_WORKER_GRACE_SECONDS, 2 * self.longest_step):
             raise StageFailed(self._explain(f"a worker of verl died: {lost[0]}", done))
-
-    def _limit(self, done: int, start: int) -> float:
-        """Seconds after which the step in progress counts as stuck."""
-        trainer, plan = self.config.trainer, self.config.acceleration
-        if done > start and trainer.stall_timeout_seconds is not None:
-            limit = trainer.stall_timeout_seconds
-        elif self.longest_interval is None:
-            return trainer.start_timeout_seconds
-        else:
-            limit = max(LEAST_STALL_SECONDS, STALL_STEPS * self.longest_interval)
-        if plan is None or not fires(plan.when, done + 1, trainer.steps):
-            return limit
-        # The gate of a jump asks as much as many steps draw, and waits for the longest answer of
-        # every look.
-        steps = most_answers(self.config) / answers_a_step(self.config) + most_rounds(self.config)
-        return limit + STALL_STEPS * (self.longest_interval or limit) * steps
 
     def _early_end(self, done: int) -> Exception:
         if FULL_DISK in self._log_text():

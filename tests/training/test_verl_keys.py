@@ -33,7 +33,7 @@ ELSEWHERE = {
     "trainer.keep": "checkpoints/published_steps.py",
     "trainer.save_state_every": "training/saved_states.py",
     "trainer.start_timeout_seconds": "training/trainer.py",
-    "trainer.stall_timeout_seconds": "training/trainer.py",
+    "trainer.stall_timeout_seconds": "training/stall.py",
 }
 
 # Field: its value, and what verl then has under which keys.
