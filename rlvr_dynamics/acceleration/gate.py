@@ -11,8 +11,8 @@ without the rest, which can only lower the chance of accepting one that does not
 ahead by so much that a small share of the level suffices is accepted without the rest. The shares
 of all looks add up to 1, so the level holds whatever the looks have in common.
 
-Source of the looks: Haybittle 1971, Br. J. Radiol. 44, 793-797, and Peto et al. 1976, Br. J. Cancer
-34, 585-612, for acceptance; that what is not ahead ends is ours.
+Source: early looks at a strict level are Haybittle's (1971, Br. J. Radiol. 44, 793-797) and Peto's
+(1976, Br. J. Cancer 34, 585-612); to stop at what is not ahead is ours.
 
 Legend: n problems, k answers to each, g the true gain, V the variance of a problem's difference.
 """
@@ -31,7 +31,7 @@ from rlvr_dynamics.statistics.sample_size import BETWEEN_ANSWERS
 
 RULES = ("lower_bound", "better")
 STRIDES = (4, 2, 1)
-"""Every fourth problem is asked first, then every second and then all."""
+"""A fourth of the problems is asked first, then half of them and then all."""
 EARLY = 0.1
 """Share of the level that each look but the last may spend."""
 SURELY_WORSE = 3
@@ -54,7 +54,7 @@ class Decision:
         lower: Lower end of the gain's one-sided interval, at share x level / tried.
         upper: Upper end of the one-sided interval in the other direction, at level / tried.
         accepted: Whether the candidate is kept.
-        settled: Whether no further look is needed: it is accepted, or it is not ahead.
+        ahead: Whether the gain is above 0.
         problems: n.
         answers: k.
         changed: Problems whose mean score differs.
@@ -64,7 +64,7 @@ class Decision:
     lower: float
     upper: float
     accepted: bool
-    settled: bool
+    ahead: bool
     problems: int
     answers: int
     changed: int
@@ -90,13 +90,16 @@ class Look(NamedTuple):
 def looks(problems: int, rule: str) -> list[Look]:
     """Return the looks at a candidate, each at more problems than the one before, all at the last.
 
+    Which problems a look takes is drawn, once for every n, as neighbours may be alike.
+
     Args:
         problems: n.
         rule: As for `decide`; `better` is a published rule and has one look, as published.
     """
     strides = _strides(problems) if rule == "lower_bound" else [1]
+    drawn = np.random.default_rng(0).permutation(problems)
     return [
-        Look(np.arange(problems) % stride == 0, share)
+        Look(drawn < -(-problems // stride), share)
         for stride, share in zip(strides, _shares(len(strides)), strict=True)
     ]
 
@@ -134,7 +137,7 @@ def decide(
     Raises:
         UserError: A score is not finite or outside the span.
         ValueError: The shapes differ or there is no score, or rule, level, share or tried
-            is none.
+            is out of range.
     """
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 2 or not first.size:
@@ -152,20 +155,18 @@ def decide(
                 way_out="correct the reward function, or use acceleration.gate.kind=backtest",
             )
     # Sums of equal scores are equal, so no pair differs by rounding alone.
-    paired = (np.sort(second, axis=1).sum(axis=1) - np.sort(first, axis=1).sum(axis=1)) / (
-        first.shape[1] * (high - low)
-    )
-    paired = np.clip(paired, -1.0, 1.0)
+    change = np.sort(second, axis=1).sum(axis=1) - np.sort(first, axis=1).sum(axis=1)
+    paired = np.clip(change / (first.shape[1] * (high - low)), -1.0, 1.0)
     lower = mean_lower_bound(paired, -1.0, share * level / tried) * (high - low)
     upper = -mean_lower_bound(-paired, -1.0, level / tried) * (high - low)
-    gain = float(paired.mean()) * (high - low)
-    accepted = lower > 0.0 if rule == "lower_bound" else gain > 0.0
+    # Of sums of whole scores, so that a tie is 0 and not a rounding error.
+    gain = float(change.sum()) / change.size / first.shape[1]
     return Decision(
         gain=gain,
         lower=lower,
         upper=upper,
-        accepted=accepted,
-        settled=accepted or gain <= 0.0,
+        accepted=lower > 0.0 if rule == "lower_bound" else gain > 0.0,
+        ahead=gain > 0.0,
         problems=first.shape[0],
         answers=first.shape[1],
         changed=int(np.count_nonzero(paired)),

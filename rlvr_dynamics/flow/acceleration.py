@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rlvr_dynamics.acceleration.gate import POWER, SURELY_WORSE
+from rlvr_dynamics.acceleration.gate import POWER, SURELY_WORSE, looks
 from rlvr_dynamics.acceleration.schedule import firings, previous_firing
 from rlvr_dynamics.checkpoints.step_names import shortened
 from rlvr_dynamics.errors import UserError
@@ -181,5 +181,6 @@ def _gate(config: RunConfig, plan: Acceleration, count: int) -> str:
     concentrated, alike = (100 * gate_detects(config, alike=each) for each in (False, True))
     better = f" ({alike:.1f} if all problems gain alike)" if alike < concentrated else ""
     seen = f"a gain of {concentrated:.1f} points{better} is" if concentrated < 100 else "no gain is"
-    early = "a quarter of the problems, then half, settle what is ahead by far or not ahead"
-    return f"{text}; {early}; {seen} accepted with a power of {POWER:.0%}"
+    counts = [f"{int(look.asked.sum()):,}" for look in looks(problems, gate.rule)]
+    early = f"; fewer ({', '.join(counts[:-1])}) where one is ahead by far or not ahead"
+    return f"{text}{early * (len(counts) > 1)}; {seen} accepted with a power of {POWER:.0%}"

@@ -36,8 +36,9 @@ def jump_table(results: Results) -> Table:
         f"{sum(kept):.0f} of {len(frame)} firings jumped, and the gate drew {spent:,.0f} answers"
         f"{share}. A gain and the lower end of its one-sided interval are of the last candidate "
         "kept, or else of the last tried, over the weights before it, which in a search are those "
-        "of the factor before, on the same held-out problems with the same seeds. The checkpoint "
-        "of a step has the weights before the jump; train/acceleration/ has every candidate.",
+        "of the factor before, on the same held-out problems with the same seeds. A gain that was "
+        "accepted on a part of the problems is too large on average. The checkpoint of a step has "
+        "the weights before the jump; train/acceleration/ has every candidate.",
         frame,
         {
             **dict.fromkeys(["after step", "candidates", "rollouts", "tokens"], integer),

@@ -55,10 +55,13 @@ def _jump(record: Mapping[str, Any]) -> Jump:
     parts = {name: float(seconds[name]) for name in ("validate", "sync")}
     parts["search"] = float(seconds["total"]) - sum(parts.values())
     kept = sum(bool(each["accepted"]) for each in tried) if record["accepted"] else 0
-    # Shares of the answers. Earlier records do not say how many problems the weights before
-    # answered: as many as the first candidate.
-    asked = [each.get("problems", 1) if each.get("finite", True) else 0 for each in tried]
-    all_asked = sum(asked) + record.get("problems", sum(asked[:1]))
+    # Shares of the answers. Where a record does not say how many problems each answered, the
+    # weights before are taken to have answered as many as the first candidate.
+    asked = [
+        each.get("answered", each.get("problems", 1)) if each.get("finite", True) else 0
+        for each in tried
+    ]
+    all_asked = sum(asked) + record.get("answered", sum(asked[:1]))
     return Jump(
         step=int(record["step"]),
         accepted=bool(record["accepted"]),

@@ -67,11 +67,12 @@ class Gate(Frozen):
         kind: `backtest` asks the window's own steps whether the two-point form would have come
             closer than holding, without rollouts; `validation` compares answers to held-out
             problems before and after; `both` validates only what the backtest lets through.
-        problems: Validation problems asked; null for as many as `detect` needs, or else all.
+        problems: Most validation problems asked; null for as many as `detect` needs, or else all.
         samples: Answers to each of them, with the same seeds before and after.
-        level: Of the one-sided interval of the gain, divided by the candidates tried (Bonferroni).
+        level: Of the one-sided interval of the gain, divided by the candidates tried (Bonferroni)
+            and among the looks at a part of the problems and at all.
         rule: `lower_bound` accepts if the interval's lower end is above 0, `better` if the mean
-            is strictly higher (EffOPD, arXiv 2605.11739).
+            over all problems is strictly higher (EffOPD, arXiv 2605.11739).
         detect: Gain in points that is to be accepted with a power of 80 %.
         validations: Most firings that may spend answers; null for no limit.
         back_off: Whether the n-th rejection in a row lets the next 2^(n - 1) firings pass without

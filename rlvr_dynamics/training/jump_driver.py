@@ -216,11 +216,12 @@ class JumpDriver:
             record["tried"].append(tried)
             if tried["finite"] and before is not None:
                 compared = partial(self._compared, firing, factor, standing)
-                found, after = asking.judge(before, compared)
+                found, after = asking.judge(before, compared, selected=bool(standing))
                 tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
                 tried |= {"problems": found.problems, "worse": found.worse, "after": after.mean}
+                tried["answered"] = found.problems
                 if standing:
-                    standing[-1] |= {"problems": before.problems}
+                    standing[-1]["answered"] = before.problems
                 before = after if found.accepted else before
             with firing.timed("search"):
                 if not tried["accepted"]:
@@ -230,7 +231,7 @@ class JumpDriver:
                 if place + 1 < len(factors):
                     workers("keep")
         if present is not None:
-            record |= {"before": present.mean, "problems": present.problems}
+            record |= {"before": present.mean, "answered": present.problems}
         with firing.timed("search"):
             self._settle(record, standing)
 
@@ -238,7 +239,7 @@ class JumpDriver:
     def _compared(
         self, firing: Firing, factor: float, standing: list[dict[str, Any]]
     ) -> Iterator[None]:
-        """Hold the weights that a candidate is compared with, and come back to it bit for bit."""
+        """Hold what a candidate is compared with, then the candidate again, bit for bit."""
         with firing.timed("search"):
             self.trainer.workers("come_back" if standing else "exchange")
         yield

@@ -84,18 +84,25 @@ class Asking:
         return scores
 
     def judge(
-        self, before: Scores, compared: Callable[[], AbstractContextManager[None]]
+        self,
+        before: Scores,
+        compared: Callable[[], AbstractContextManager[None]],
+        *,
+        selected: bool,
     ) -> tuple[Decision, Scores]:
         """Ask for the candidate that the workers hold, look by look until it is settled.
 
         Args:
             before: Of the weights to compare with; what a look needs of them is added.
             compared: Returns a context in which the workers hold those weights.
+            selected: Whether they were accepted by these answers. A part of the problems that was
+                enough for that flatters them, so there a candidate ends only if it is surely worse.
 
         Returns:
             The decision, and the candidate's scores.
         """
         after = self._none()
+        flattering = before.asked & (selected and not before.asked.all())
         for asked, share in looks(len(before.asked), self.gate.rule):
             self._ask(after, asked)
             if (asked & ~before.asked).any():
@@ -109,7 +116,8 @@ class Asking:
                 share=share,
                 rule=self.gate.rule,
             )
-            if found.settled:
+            fair = (asked & ~flattering).any()
+            if found.accepted or found.worse or (fair and not found.ahead):
                 break
         return found, after
 

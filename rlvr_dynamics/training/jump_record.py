@@ -3,10 +3,10 @@
 Keys: ``step`` after which it was tried; ``anchor``, the step of A; ``method``; ``decision`` and
 ``reason``; ``accepted``; ``factor``, ``target`` and ``length`` of the accepted candidate;
 ``walked``, the length of W - A; what was done to the ``optimizer``; the ``backtest``; accuracy
-``before``, on the ``problems`` that the present weights answered; the candidates ``tried``, each
-with factor, length, gain, lower end, the ``problems`` that it answered, whether it is surely
-``worse``, and accuracy after; ``remaining`` gain; ``rollouts``, ``tokens`` and ``seconds`` spent;
-``remarks``.
+``before``, on the problems that the present weights ``answered``; the candidates ``tried``, each
+with factor, length, gain, lower end, the ``problems`` behind these, how many it ``answered`` in
+all, whether it is surely ``worse``, and accuracy after; ``remaining`` gain; ``rollouts``,
+``tokens`` and ``seconds`` spent; ``remarks``.
 """
 
 import math

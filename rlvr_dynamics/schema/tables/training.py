@@ -62,7 +62,11 @@ _JUMP = (
         "share",
         "accuracy of the candidate kept, or else of the last, less that before it",
     ),
-    ("gain_lower", "share", "lower end of the gain's one-sided interval, corrected for candidates"),
+    (
+        "gain_lower",
+        "share",
+        "lower end of its one-sided interval, corrected for candidates and looks",
+    ),
     ("backtest_skill", "share", "1 − SSE / SSE_hold of jumps inside the window"),
     ("rollouts", "count", "answers that the gate spent"),
     ("tokens", "count", "tokens of these answers"),
