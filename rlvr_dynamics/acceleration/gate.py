@@ -1,7 +1,7 @@
 """Whether answers to held-out problems say that a jump helped, and how many of them that takes.
 
 The same problems are answered before and after, so the unit is the problem's difference of mean
-scores. The gain is accepted only if its lower end at level / tried is above 0
+scores. The gain is accepted only if its lower end at a share of level / tried is above 0
 (`rlvr_dynamics.statistics.bounded_mean`): the level is held for few problems, for gains and losses
 of different size and where hardly an answer differs, which a t interval does not do. For one answer
 a problem it is McNemar's exact test. Candidates of one firing are corrected for by Bonferroni.
@@ -159,7 +159,7 @@ def decide(
     paired = np.clip(change / (first.shape[1] * (high - low)), -1.0, 1.0)
     lower = mean_lower_bound(paired, -1.0, share * level / tried) * (high - low)
     upper = -mean_lower_bound(-paired, -1.0, level / tried) * (high - low)
-    # Of sums of whole scores, so that a tie is 0 and not a rounding error.
+    # From sums of scores and not of their means, so that a tie is exactly 0.
     gain = float(change.sum()) / change.size / first.shape[1]
     return Decision(
         gain=gain,
@@ -198,7 +198,8 @@ def detected_gain(
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2.0
-        if _suffices(problems, middle, _variance(middle, answers, alike), level / tried, power):
+        variance = _variance(middle, answers, alike)
+        if _power(problems, middle, variance, level / tried) >= power:
             high = middle
         else:
             low = middle
@@ -228,12 +229,12 @@ def problems_needed(
         ValueError: The gain is not above 0 and at most 1, or too small for ten million problems.
     """
     variance = _variance(gain, answers, alike)
-    if not 0.0 < gain <= 1.0 or not _suffices(MOST_PROBLEMS, gain, variance, level / tried, power):
+    if not 0.0 < gain <= 1.0 or _power(MOST_PROBLEMS, gain, variance, level / tried) < power:
         raise ValueError(f"no number of problems is enough for a gain of {gain}")
     low, high = 0, MOST_PROBLEMS
     while high - low > 1:
         middle = (low + high) // 2
-        if _suffices(middle, gain, variance, level / tried, power):
+        if _power(middle, gain, variance, level / tried) >= power:
             high = middle
         else:
             low = middle
@@ -252,12 +253,7 @@ def _variance(gain: float, answers: int, alike: bool) -> float:
     return (1.0 - gain) * (gain + 2.0 * MOST_BETWEEN_ANSWERS / answers)
 
 
-def _suffices(problems: int, gain: float, variance: float, level: float, power: float) -> bool:
-    """Return whether n problems are enough."""
-    return _accepted(problems, gain, variance, level) >= power
-
-
-def _accepted(problems: int, gain: float, variance: float, level: float) -> float:
+def _power(problems: int, gain: float, variance: float, level: float) -> float:
     """Return the chance that a candidate is accepted at one of the looks, by the normal law.
 
     At a look at m problems their differences add up to S ~ N(m g, m V). The bound has one more
