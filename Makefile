@@ -49,6 +49,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.mutants --check
 
 # Whether cpu.txt and gpu.txt resolve on every Python; asks the package index, about a minute.
 locks: $(READY)
