@@ -263,7 +263,7 @@ def test_where_training_goes_on_no_claim_about_its_end_holds(place, tmp_path):
 def test_without_a_checkpoint_the_line_of_the_accuracies_tells_whether_it_rose(
     place, a_step, verdict
 ):
-    """Rising by 0, 1.95, 2.05 and 20 points in the last quarter, 50 steps, with a noise of ± 0.5."""
+    """Rising by 0, 1.95, 2.05 and 20 points in the last quarter (50 steps), ± 0.5 of noise."""
     run = write_levels(place / f"y{a_step}", {"base": BASE, REAL: FULL}, {})
     step = np.arange(1, FINAL + 1)
     accuracy = np.where(step < 150, 0.1, 0.5 + a_step * step + 0.005 * (-1.0) ** step)
