@@ -218,8 +218,8 @@ class JumpDriver:
                 compared = partial(self._compared, firing, factor, standing)
                 found, after = asking.judge(before, compared, selected=bool(standing))
                 tried |= {"gain": found.gain, "lower": found.lower, "accepted": found.accepted}
-                tried |= {"problems": found.problems, "worse": found.worse, "after": after.mean}
-                tried["answered"] = found.problems
+                tried |= {"problems": found.problems, "answered": after.problems}
+                tried |= {"worse": found.worse, "after": after.mean}
                 if standing:
                     standing[-1]["answered"] = before.problems
                 before = after if found.accepted else before
